@@ -1,4 +1,7 @@
-"""The one exception that the command line turns into a one-line message and exit code 2."""
+"""The exception that the command line turns into a one-line message and exit code 2.
+
+A leaf of the standard library alone, so every layer may import it.
+"""
 
 from __future__ import annotations
 

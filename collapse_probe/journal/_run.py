@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..errors import InputError
 from ._records import KINDS, SCHEMA, decode_number
 
 _READING_COLUMNS = ["name", "step", "epoch", "value", "n", "dimension", "dtype"]
@@ -30,7 +31,7 @@ _EVALUATION_COLUMNS = [
 ]
 
 
-class JournalError(ValueError):
+class JournalError(InputError):
     """A run folder cannot be read; the message names the file, and the line where there is one."""
 
 

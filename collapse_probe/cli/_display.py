@@ -1,0 +1,94 @@
+"""What a run shows on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from ..respred._callback import EpochScores
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print one line of plain text."""
+    console.print(escape(text))
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+@contextmanager
+def counting(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar with the time left; yields the function to call with (done, total)."""
+    with _progress() as progress:
+        task = progress.add_task(escape(description), total=None)
+
+        def update(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield update
+
+
+class TrainingDisplay:
+    """A bar of training steps, and one line for every evaluation."""
+
+    def __init__(self) -> None:
+        self._bar = _progress()
+        self._task = self._bar.add_task("training", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def step(self, *, step: int, steps: int, epoch: int) -> None:
+        """Move the bar."""
+        if step % 8 == 0 or step == steps:
+            self._bar.update(self._task, completed=step, total=steps, description=f"epoch {epoch}")
+
+    def epoch(
+        self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]
+    ) -> None:
+        """Print the line of one evaluation."""
+        label = {-1: "raw encoder", 0: "step 0"}.get(epoch, f"epoch {epoch}/{epochs}")
+        parts = [f"{label:<11}", _losses(values), _delta(values), *(_scores(entry) for entry in scores)]
+        say("  ".join(part for part in parts if part))
+
+
+def _losses(values: Mapping[str, float]) -> str:
+    names = {"total": "loss", "isotropy": "iso", "predictive": "pred", "residual": "res"}
+    found = [
+        f"{short} {values[f'validation/{name}']:.2e}"
+        for name, short in names.items()
+        if f"validation/{name}" in values
+    ]
+    return "validation " + " ".join(found) if found else ""
+
+
+def _delta(values: Mapping[str, float]) -> str:
+    if "delta" not in values:
+        return ""
+    return f"|delta| {values['delta']:.2e} alpha {values['alpha']:.4f} max |alpha delta| {values['correction']:.2e}"
+
+
+def _scores(entry: EpochScores) -> str:
+    shown = {path: scores.mean["ndcg@10"] for path, scores in entry.by_path.items()}
+    if "predictor" in shown:
+        text = f"{shown['no_predictor']:.4f} without, {shown['predictor']:.4f} with predictor"
+    else:
+        text = f"{next(iter(shown.values())):.4f}"
+    return f"{entry.collection} nDCG@10 {text}"

@@ -1,0 +1,73 @@
+"""The ``collapse-probe`` command, whose subcommands are imported only when they are used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from .. import __version__
+from ..errors import InputError
+
+COMMANDS = {
+    "train": ("_train", "Train a recipe, watch it, score every epoch, and write the failure analysis."),
+    "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
+    "report": ("_report", "Write the failure analysis of a run again, from its journal."),
+    "list": ("_list", "List recipes, probes or measures."),
+}
+"""Every command: the module that holds it, and its line of help."""
+
+EXAMPLES = """\b
+Examples:
+  collapse-probe train --watch-delta
+  collapse-probe train --watch-delta --pairs pairs.jsonl --beir path/to/scifact --beir nfcorpus
+  collapse-probe evaluate runs/respred --beir path/to/nfcorpus
+  collapse-probe report runs/respred
+  collapse-probe list recipes
+
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and help without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands, in the order in which they are used."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and return the command."""
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="collapse-probe")
+def group() -> None:
+    """Find out that, when and why an embedding model collapses while it trains."""
+
+
+def main() -> None:
+    """Run the command line: one-line errors, and the exit codes that the help names."""
+    try:
+        result = group(standalone_mode=False)
+    except InputError as error:
+        click.echo(f"collapse-probe: {error}", err=True)
+        sys.exit(2)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("collapse-probe: interrupted", err=True)
+        sys.exit(130)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,43 @@
+"""``collapse-probe list``."""
+
+from __future__ import annotations
+
+import click
+
+_KINDS = ("recipes", "probes", "measures")
+
+
+@click.command("list", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("kind", type=click.Choice(_KINDS), required=False)
+def command(kind: str | None) -> int:
+    """List recipes, probes or measures; everything where no KIND is given."""
+    listings = {"recipes": _recipes, "probes": _probes, "measures": _measures}
+    for name in _KINDS if kind is None else (kind,):
+        if kind is None:
+            click.secho(name, bold=True)
+        rows = listings[name]()
+        width = max(len(row[0]) for row in rows)
+        for label, text in rows:
+            click.echo(f"  {label:<{width}}  {text}")
+    return 0
+
+
+def _recipes() -> list[tuple[str, str]]:
+    from ..respred import RECIPES
+
+    return [(name, text) for name, (_, text) in RECIPES.items()]
+
+
+def _probes() -> list[tuple[str, str]]:
+    from ..recording import available_probes, load_probe
+
+    return [(name, f"{load_probe(name).summary} [{origin}]") for name, origin in available_probes().items()]
+
+
+def _measures() -> list[tuple[str, str]]:
+    from ..recording import READING_NAMES, available_probes, load_probe
+
+    texts: dict[str, str] = {}
+    for name in available_probes():
+        texts |= load_probe(name).readings
+    return [(name, texts.get(name, "")) for name in READING_NAMES]

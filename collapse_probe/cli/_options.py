@@ -1,0 +1,119 @@
+"""Options that several commands share, and the flags that are made from a recipe's fields."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError
+from ..respred import Recipe, get_recipe, recipe_choices, recipe_fields
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def default_cache() -> Path:
+    """Return the folder of encoded texts, downloaded collections and models."""
+    return Path(os.environ.get("COLLAPSE_PROBE_CACHE", "~/.cache/collapse-probe")).expanduser()
+
+
+def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add one flag for every field of a recipe, spelt with hyphens or as the founding document does."""
+    for name, kind, text in reversed(recipe_fields()):
+        function = _recipe_option(name, kind, text)(function)
+    return function
+
+
+def recipe_from(name: str, values: dict[str, Any]) -> Recipe:
+    """Return a recipe with the flags that were given in place of its own values.
+
+    Raises:
+        InputError: unknown recipe, or a value out of its range.
+    """
+    base = get_recipe(name)
+    given = {key: value for key, value in values.items() if value is not None}
+    return Recipe(**{**base.as_dict(), **given})
+
+
+def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that encodes and scores."""
+    decorators: list[Decorator] = [
+        click.option(
+            "--beir",
+            multiple=True,
+            metavar="PATH|NAME",
+            help="Collection to score: a BEIR folder, or a BEIR name to download. May be repeated.",
+        ),
+        click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
+        click.option(
+            "--features",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            metavar="DIR",
+            help="Read-only feature store made elsewhere with the same encoder. May be repeated.",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where to train and score; auto takes a GPU where there is one.",
+        ),
+        click.option(
+            "--cache",
+            type=click.Path(path_type=Path),
+            default=default_cache,
+            metavar="DIR",
+            help="Folder of encoded texts and downloads.  [default: ~/.cache/collapse-probe]",
+        ),
+        click.option(
+            "--reports",
+            type=click.Path(path_type=Path),
+            default=Path("reports"),
+            show_default=True,
+            metavar="DIR",
+            help="Folder of the reports.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def resolve_device(device: str) -> str:
+    """Return ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: CUDA is asked for, and torch finds none.
+    """
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise InputError("--device cuda: torch finds no CUDA device here; give --device cpu")
+    return ("cuda" if available else "cpu") if device == "auto" else device
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Refuse a precision that the device cannot train in.
+
+    Raises:
+        InputError: fp16 on a CPU.
+    """
+    if precision == "fp16" and device == "cpu":
+        raise InputError("--precision fp16 needs --device cuda; on a CPU give fp32 or bf16")
+
+
+def _recipe_option(name: str, kind: Any, text: str) -> Decorator:
+    flag = "--" + name.replace("_", "-")
+    spellings = [flag] if flag == f"--{name}" else [flag, f"--{name}"]
+    text = f"{text[0].upper()}{text[1:]}."
+    if kind is bool:
+        negative = "--no-" + name.replace("_", "-")
+        return click.option(f"{flag}/{negative}", name, default=None, help=text)
+    choices = recipe_choices().get(name)
+    option_type = click.Choice(choices) if choices else kind
+    return click.option(*spellings, name, type=option_type, default=None, help=text)

@@ -1,0 +1,32 @@
+"""``collapse-probe report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Example:
+  collapse-probe report runs/respred
+
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use.
+"""
+
+
+@click.command("report", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the reports.",
+)
+def command(run: Path, reports: Path) -> int:
+    """Write the failure analysis of RUN again, from its journal alone; needs neither torch nor the data."""
+    from ..journal import Run
+    from ._verdict import report_and_verdict
+
+    return 0 if report_and_verdict(Run.load(run), reports) else 1

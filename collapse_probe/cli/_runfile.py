@@ -1,0 +1,182 @@
+"""What ``run.json`` holds: everything that is needed to read a run, and to do it again."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..journal import Run, write_run_json
+from ..recording import Probe
+from ..respred import Recipe, TrainingData
+from ._prepare import Inputs, open_inputs
+
+_PACKAGES = ("collapse-probe", "torch", "sentence-transformers", "transformers", "numpy", "pytrec-eval-terrier")
+
+
+def describe_run(recipe: Recipe, inputs: Inputs, *, device: str) -> list[str]:
+    """Return what a run is about to use, one line each; embedded parts are said to be so."""
+
+    def origin(part: str) -> str:
+        return " (embedded default)" if part in inputs.embedded else ""
+
+    identity = inputs.encoder.identity
+    lines = [f"recipe  {recipe.name} on {device}", f"encoder {identity.name}{origin('encoder')}"]
+    if inputs.pairs is not None:
+        lines.append(f"pairs   {len(inputs.pairs):,} from {inputs.pairs.source}{origin('pairs')}")
+    for collection in inputs.collections:
+        size = f"{len(collection.queries):,} queries, {len(collection.documents):,} documents"
+        lines.append(f"scores  {collection.name} {collection.split}: {size}{origin('collection')}")
+        lines += [f"        note: {note}" for note in collection.notes]
+    return lines
+
+
+def write_configuration(
+    folder: Path,
+    recipe: Recipe,
+    inputs: Inputs,
+    *,
+    data: TrainingData | None,
+    probes: Sequence[Probe],
+    options: dict[str, Any],
+    device: str,
+) -> None:
+    """Write ``run.json`` into a new run folder."""
+    identity = inputs.encoder.identity
+    write_run_json(
+        folder,
+        {
+            "name": folder.name,
+            "command": shlex.join(["collapse-probe", *sys.argv[1:]]),
+            "recipe": recipe.as_dict(),
+            "encoder": {
+                "name": identity.name,
+                "weights_sha256": identity.weights_sha256,
+                "dimension": identity.dimension,
+                "max_seq_length": identity.max_seq_length,
+            },
+            "pairs": _describe_pairs(inputs, data),
+            "collections": [
+                {
+                    "name": collection.name,
+                    "split": collection.split,
+                    "n_queries": len(collection.queries),
+                    "n_documents": len(collection.documents),
+                    "fingerprint": collection.fingerprint,
+                    "notes": list(collection.notes),
+                }
+                for collection in inputs.collections
+            ],
+            "modules": _modules(recipe),
+            "seed": options["seed"],
+            "device": device,
+            "precision": options["precision"],
+            "embedded": list(inputs.embedded),
+            "watch": [probe.name for probe in probes],
+            "probes": {probe.name: probe.as_dict() for probe in probes},
+            "options": _plain(options),
+            "versions": _versions(),
+            "git": _git_state(),
+        },
+    )
+
+
+def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> Inputs:
+    """Open the inputs that a run was started with, and check that they are still the same.
+
+    Raises:
+        InputError: an input is gone, or its content has changed.
+    """
+    options = run.config["options"]
+    inputs = open_inputs(
+        recipe,
+        pairs=_path(options["pairs"]),
+        validation_pairs=_path(options["validation_pairs"]),
+        beir=options["beir"],
+        split=options["split"],
+        encoder=options["encoder"],
+        device=device,
+        cache=cache,
+    )
+    if inputs.encoder.identity.weights_sha256 != run.config["encoder"]["weights_sha256"]:
+        raise InputError(f"{run.folder}: the encoder's weights have changed since this run began; start a new run")
+    recorded = run.config["pairs"]
+    if inputs.pairs is not None and recorded and inputs.pairs.fingerprint != recorded["fingerprint"]:
+        raise InputError(f"{inputs.pairs.source}: the pairs have changed since this run began; start a new run")
+    for collection, before in zip(inputs.collections, run.config["collections"], strict=True):
+        if collection.fingerprint != before["fingerprint"]:
+            raise InputError(f"{collection.name}: the collection has changed since this run began; start a new run")
+    return inputs
+
+
+def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any] | None:
+    if inputs.pairs is None or data is None:
+        return None
+    described = {
+        "source": inputs.pairs.source,
+        "fingerprint": inputs.pairs.fingerprint,
+        "train": len(data.query),
+        "validation": len(data.validation_query),
+    }
+    if inputs.validation is not None:
+        described["validation_source"] = inputs.validation.source
+        described["validation_fingerprint"] = inputs.validation.fingerprint
+    return described
+
+
+def _modules(recipe: Recipe) -> dict[str, dict[str, bool]]:
+    modules = {}
+    if recipe.projection != "none":
+        modules["projection"] = {"trained": not recipe.freeze_projection, "on_evaluated_path": True}
+    if recipe.predictor != "none":
+        modules["predictor"] = {"trained": True, "on_evaluated_path": recipe.scoring_path == "predictor"}
+    return modules
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    keep = ("pairs", "validation_pairs", "validation_share", "beir", "split", "encoder", "features", "seed")
+    plain = {key: options[key] for key in (*keep, "precision")}
+    for key in ("pairs", "validation_pairs"):
+        plain[key] = None if plain[key] is None else str(Path(plain[key]).resolve())
+    plain["beir"] = [_absolute_if_folder(name) for name in plain["beir"]]
+    plain["encoder"] = None if plain["encoder"] is None else _absolute_if_folder(plain["encoder"])
+    plain["features"] = [str(Path(folder).resolve()) for folder in plain["features"]]
+    return plain
+
+
+def _absolute_if_folder(name: str) -> str:
+    return str(Path(name).resolve()) if Path(name).is_dir() else name
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Return the commit of the folder that the command runs in, and whether it has changes; None outside git."""
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True, check=True, timeout=5)
+    return result.stdout.strip()

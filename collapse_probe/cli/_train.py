@@ -1,0 +1,216 @@
+"""``collapse-probe train``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import InputError
+from ..journal import Run, fresh_folder
+from ..recording import Probe, load_watched
+from ..respred import RECIPES, Recipe
+from ._options import check_precision, recipe_from, recipe_options, resolve_device, shared_options
+
+if TYPE_CHECKING:
+    from ._prepare import Inputs
+
+EPILOG = """\b
+Examples:
+  collapse-probe train --watch-delta
+  collapse-probe train --watch-delta --recipe respred --pairs pairs.jsonl --beir path/to/scifact
+  collapse-probe train --watch all --lambda-residual 0 --no-tanh --pairs pairs.jsonl --beir scifact
+  collapse-probe train --resume runs/respred
+
+Without --pairs, --beir or --encoder the embedded ones are used: all-MiniLM-L6-v2, and a docstring search
+collection made from the installed packages.
+
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted. A run on embedded text alone is a
+demonstration: it reports what collapsed and still exits 0, unless its loss was not finite.
+"""
+
+
+@click.command("train", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--watch-delta", is_flag=True, help="Watch the residual predictor, the embeddings and the pairs.")
+@click.option("--watch", multiple=True, metavar="PROBE|all", help="Watch a probe of ./probes or a shipped one.")
+@click.option("--recipe", "recipe_name", default="respred", show_default=True, metavar="|".join(RECIPES))
+@click.option(
+    "--pairs",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Training pairs: JSON Lines or TSV, plain or .gz, with query and document (or anchor and positive).",
+)
+@click.option(
+    "--validation-pairs",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Held-out pairs; without it a share of --pairs is held out.",
+)
+@click.option(
+    "--validation-share",
+    type=click.FloatRange(0.0, 0.5, min_open=True),
+    default=0.05,
+    show_default=True,
+    help="Share of --pairs held out for the validation loss, at most 1,000 pairs.",
+)
+@click.option("--encoder", metavar="NAME|DIR", help="Frozen encoder: a sentence-transformers model.")
+@shared_options
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16", "fp16"]),
+    default="fp32",
+    show_default=True,
+    help="Autocast precision of the training steps; scores are always computed in fp32.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the run.")
+@click.option("--name", help="Name of the run; a number is added where it exists.  [default: the recipe's]")
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the runs.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with a run that was interrupted, from its last checkpoint; its own configuration is used.",
+)
+@recipe_options
+def command(**options: Any) -> int:
+    """Train a recipe on a frozen encoder, watch it, score every epoch, and write the failure analysis."""
+    if options["resume"] is not None:
+        return _resume(options)
+    return _start(options)
+
+
+def _start(options: dict[str, Any]) -> int:
+    from . import _prepare
+    from ._display import say
+    from ._runfile import describe_run, write_configuration
+
+    fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
+    recipe = recipe_from(options["recipe_name"], {f: options[f] for f in fields})
+    device = resolve_device(options["device"])
+    check_precision(options["precision"], device)
+    probes = load_watched(options["watch"], watch_delta=options["watch_delta"])
+    name = _run_name(options["name"] or recipe.name)
+    inputs = _prepare.open_inputs(
+        recipe,
+        pairs=options["pairs"],
+        validation_pairs=options["validation_pairs"],
+        beir=options["beir"],
+        split=options["split"],
+        encoder=options["encoder"],
+        device=device,
+        cache=options["cache"],
+    )
+    for line in describe_run(recipe, inputs, device=device):
+        say(line)
+    store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
+    data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
+    folder = fresh_folder(options["runs"], name)
+    write_configuration(folder, recipe, inputs, data=data, probes=probes, options=options, device=device)
+    return _train_and_report(recipe, inputs, folder, store=store, data=data, probes=probes, options=options)
+
+
+def _resume(options: dict[str, Any]) -> int:
+    from . import _prepare
+    from ._display import say
+    from ._runfile import recorded_inputs
+
+    run = Run.load(options["resume"])
+    if run.status == "completed":
+        raise InputError(f"{run.folder}: this run is completed; `collapse-probe report {run.folder}` reads it again")
+    if run.status == "failed":
+        raise InputError(f"{run.folder}: this run failed and would again; start a new one with other settings")
+    recorded = run.config["options"]
+    recipe = Recipe.from_dict(run.config["recipe"])
+    probes = [_recorded_probe(name, declared) for name, declared in run.config["probes"].items()]
+    options = {**options, **{key: recorded[key] for key in ("seed", "precision", "validation_share")}}
+    options["device"] = run.config["device"] if options["device"] == "auto" else options["device"]
+    device = resolve_device(options["device"])
+    inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
+    store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
+    data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
+    say(f"resuming {run.folder}")
+    return _train_and_report(
+        recipe, inputs, run.folder, store=store, data=data, probes=probes, options=options, resume=True
+    )
+
+
+def _train_and_report(
+    recipe: Recipe,
+    inputs: Inputs,
+    folder: Path,
+    *,
+    store: Any,
+    data: Any,
+    probes: list[Probe],
+    options: dict[str, Any],
+    resume: bool = False,
+) -> int:
+    from ..respred import train
+    from ..respred._training import save_model
+    from . import _prepare
+    from ._display import TrainingDisplay, say
+    from ._verdict import report_and_verdict
+
+    device = resolve_device(options["device"])
+    with TrainingDisplay() as display:
+        outcome = train(
+            recipe,
+            folder=folder,
+            data=data,
+            evaluations=_prepare.evaluation_sets(inputs, store),
+            probes=probes,
+            seed=options["seed"],
+            device=device,
+            precision=options["precision"],
+            listener=display,
+            resume=resume,
+        )
+    if outcome.message:
+        say(outcome.message)
+    if outcome.status == "completed" and outcome.head is not None:
+        save_model(outcome.head, inputs.encoder.model, recipe, folder / "model")
+        say(f"model   {folder / 'model'}")
+    healthy = report_and_verdict(Run.load(folder), options["reports"])
+    if outcome.status == "interrupted":
+        say(f"to go on: collapse-probe train --resume {folder}")
+        return 130
+    if outcome.status == "failed":
+        return 1
+    if not healthy and _is_demonstration(inputs):
+        say("This is the embedded demonstration, so it exits 0; on your own data an unhealthy run exits 1.")
+        return 0
+    return 0 if healthy else 1
+
+
+def _is_demonstration(inputs: Inputs) -> bool:
+    return set(inputs.embedded) == {"encoder", "pairs", "collection"}
+
+
+def _recorded_probe(name: str, declared: dict[str, Any]) -> Probe:
+    from ..recording import Schedule
+
+    schedule = declared["schedule"]
+    return Probe(
+        name=name,
+        summary=declared["summary"],
+        schedule=Schedule(interval=schedule["every"], base=schedule["powers_of"]),
+        readings=declared["readings"],
+        histograms=declared["histograms"],
+        expected=tuple(declared["expected"]),
+        source="run.json",
+    )
+
+
+def _run_name(name: str) -> str:
+    if not name or name in (".", "..") or any(c in name for c in "/\\\0\n"):
+        raise InputError(f"--name {json.dumps(name)}: a plain folder name without slashes is needed")
+    return name

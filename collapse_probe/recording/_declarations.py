@@ -1,0 +1,193 @@
+"""Probe declarations: TOML files that say what to tap, how often, what to read and what to expect."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, unknown_name
+from ._names import HISTOGRAM_NAMES, READING_NAMES
+from ._schedule import Schedule
+
+ALWAYS_WATCHED = ("loss",)
+"""Probes that every training run has: without the loss terms there is nothing to analyse."""
+
+RESIDUAL_SET = ("residual", "founding_monitor", "embedding", "pairs", "coverage")
+"""What ``--watch-delta`` turns on: the readings that the founding failure analysis reports or lacked."""
+
+_KEYS = {"summary", "taps", "schedule", "readings", "histograms", "expected"}
+_EXPECTED_KEYS = {
+    "reading",
+    "min",
+    "max",
+    "collapsed_below",
+    "collapsed_above",
+    "relative_to",
+    "source",
+    "why",
+    "remedy",
+    "code",
+}
+_BOUNDS = ("min", "max", "collapsed_below", "collapsed_above")
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One declaration.
+
+    Attributes:
+        name: The file's name without ``.toml``.
+        summary: One sentence on what the probe is for.
+        schedule: When its per-step readings are due.
+        readings: Name of every reading to what it is.
+        histograms: Name of every histogram to what it is.
+        expected: The expected ranges with their sources, as declared.
+        source: Where the declaration was found.
+    """
+
+    name: str
+    summary: str
+    schedule: Schedule
+    readings: Mapping[str, str]
+    histograms: Mapping[str, str]
+    expected: tuple[Mapping[str, Any], ...]
+    source: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the declaration as JSON-serialisable values, for ``run.json``."""
+        return {
+            "summary": self.summary,
+            "schedule": {"every": self.schedule.interval, "powers_of": self.schedule.base},
+            "readings": dict(self.readings),
+            "histograms": dict(self.histograms),
+            "expected": [dict(entry) for entry in self.expected],
+        }
+
+
+def available_probes(folder: Path = Path("probes")) -> dict[str, str]:
+    """Return the name of every probe that can be watched and where it comes from.
+
+    Args:
+        folder: The project's own declarations, which go before the shipped ones.
+    """
+    shipped = resources.files("collapse_probe.shipped_probes")
+    names = {entry.name[:-5]: "shipped" for entry in shipped.iterdir() if entry.name.endswith(".toml")}
+    own = {path.stem: str(path) for path in sorted(folder.glob("*.toml"))} if folder.is_dir() else {}
+    return dict(sorted((names | own).items()))
+
+
+def load_probe(name: str, folder: Path = Path("probes")) -> Probe:
+    """Read one declaration, the project's own before the shipped one.
+
+    Raises:
+        InputError: no such probe, not TOML, or a key, reading or bound that cannot be used.
+    """
+    own = folder / f"{name}.toml"
+    if own.is_file():
+        return parse_probe(name, _read(own), source=str(own))
+    known = available_probes(folder)
+    if name not in known:
+        raise unknown_name("probe", name, [*known, "all"])
+    shipped = resources.files("collapse_probe.shipped_probes") / f"{name}.toml"
+    return parse_probe(name, shipped.read_text(encoding="utf-8"), source=f"probes/{name}.toml (shipped)")
+
+
+def load_watched(names: Sequence[str], *, watch_delta: bool, folder: Path = Path("probes")) -> list[Probe]:
+    """Return the probes of ``--watch NAME ...`` and ``--watch-delta``, each once, the loss always.
+
+    Args:
+        names: Probe names; ``all`` stands for every one that there is.
+        watch_delta: Add the residual set.
+        folder: The project's own declarations.
+    """
+    chosen = list(ALWAYS_WATCHED)
+    chosen += RESIDUAL_SET if watch_delta else ()
+    for name in names:
+        chosen += list(available_probes(folder)) if name == "all" else [name]
+    return [load_probe(name, folder) for name in dict.fromkeys(chosen)]
+
+
+def parse_probe(name: str, text: str, *, source: str) -> Probe:
+    """Read a declaration from its text.
+
+    Args:
+        name: The probe's name.
+        text: TOML.
+        source: What error messages begin with.
+
+    Raises:
+        InputError: as :func:`load_probe`.
+    """
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source}: not TOML: {error}") from None
+    _check_keys(content, _KEYS, where=source)
+    readings = _texts(content, "readings", READING_NAMES, where=source)
+    histograms = _texts(content, "histograms", HISTOGRAM_NAMES, where=source)
+    expected = content.get("expected", [])
+    if not isinstance(expected, list):
+        raise InputError(f"{source}: [expected] is a single table: write [[expected]]")
+    for entry in expected:
+        _check_expected(entry, where=source)
+    return Probe(
+        name=name,
+        summary=str(content.get("summary", "")),
+        schedule=_schedule(content.get("schedule", {}), where=source),
+        readings=readings,
+        histograms=histograms,
+        expected=tuple(expected),
+        source=source,
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+
+
+def _check_keys(content: Mapping[str, Any], known: set[str], *, where: str) -> None:
+    for key in content:
+        if key not in known:
+            raise InputError(f"{where}: {unknown_name('key', key, known)}")
+
+
+def _texts(content: Mapping[str, Any], key: str, known: Sequence[str], *, where: str) -> dict[str, str]:
+    table = content.get(key, {})
+    if not isinstance(table, dict):
+        raise InputError(f'{where}: {key} is no table: write [{key}] and under it "TAP/MEASURE" = "what it is"')
+    for name in table:
+        if name not in known:
+            raise InputError(f"{where}: {unknown_name(key[:-1], name, known)}")
+    return {name: str(text) for name, text in table.items()}
+
+
+def _check_expected(entry: Any, *, where: str) -> None:
+    if not isinstance(entry, dict) or "reading" not in entry:
+        raise InputError(f"{where}: an [[expected]] entry names no reading: write reading = \"TAP/MEASURE\"")
+    _check_keys(entry, _EXPECTED_KEYS, where=where)
+    for key in ("reading", "relative_to"):
+        if key in entry and entry[key] not in READING_NAMES:
+            raise InputError(f"{where}: {unknown_name('reading', str(entry[key]), READING_NAMES)}")
+    bounds = [key for key in _BOUNDS if key in entry]
+    if not bounds:
+        raise InputError(f"{where}: {entry['reading']} has no bound: give one of {', '.join(_BOUNDS)}")
+    for key in bounds:
+        if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
+            raise InputError(f"{where}: {entry['reading']}: {key} is {entry[key]!r}, a number is needed")
+    if not entry.get("source"):
+        raise InputError(f"{where}: {entry['reading']}: an expected range needs its source")
+
+
+def _schedule(table: Mapping[str, Any], *, where: str) -> Schedule:
+    _check_keys(table, {"every", "powers_of"}, where=f"{where}: [schedule]")
+    try:
+        return Schedule(interval=table.get("every"), base=table.get("powers_of"))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: [schedule]: {error}") from None

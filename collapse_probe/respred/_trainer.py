@@ -1,0 +1,208 @@
+"""The library's trainer over stored features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.data import BatchSampler
+from transformers import TrainerCallback
+
+from ._recipe import Recipe
+from ._state import (
+    OPTIMISER_FILE,
+    SCALER_FILE,
+    SCHEDULER_FILE,
+    load_json_state,
+    load_optimiser,
+    load_random_state,
+    save_json_state,
+    save_optimiser,
+    save_random_state,
+)
+from .losses import WeightedTerms
+
+
+class FeatureCollator:
+    """Makes a batch of row numbers into the features that the model takes.
+
+    Args:
+        query: Encoder vectors of the queries, ``[P, D]``.
+        document: Encoder vectors of the documents, ``[P, D]``.
+    """
+
+    valid_label_columns: list[str] = []
+
+    def __init__(self, query: Tensor, document: Tensor) -> None:
+        self._query = query
+        self._document = document
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        index = torch.tensor([row["pair"] for row in rows])
+        return {
+            "query_sentence_embedding": self._query[index],
+            "query_task": "query",
+            "document_sentence_embedding": self._document[index],
+            "document_task": "document",
+        }
+
+
+class EpochShuffle(DefaultBatchSampler):
+    """Batches in an order that depends on (seed, epoch) alone, so that a resumed run sees the same ones."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        order = torch.randperm(self._rows, generator=generator).tolist()
+        stop = self._rows - self._rows % self.batch_size if self.drop_last else self._rows
+        for start in range(0, stop, self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    @property
+    def _rows(self) -> int:
+        return len(self.sampler)  # type: ignore[arg-type]
+
+
+class FeatureTrainer(SentenceTransformerTrainer):
+    """The library's trainer with batches by (seed, epoch) and checkpoints without pickle.
+
+    Attributes:
+        gradient_norm: Total gradient norm of the latest step before clipping; None before the first.
+    """
+
+    gradient_norm: Tensor | None = None
+
+    def get_batch_sampler(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        drop_last: bool,
+        valid_label_columns: list[str] | None = None,
+        generator: torch.Generator | None = None,
+        seed: int = 0,
+    ) -> BatchSampler:
+        """Return the sampler of :class:`EpochShuffle`."""
+        return EpochShuffle(dataset, batch_size=batch_size, drop_last=drop_last, seed=seed)
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        if isinstance(grad_norm, Tensor):
+            self.gradient_norm = grad_norm
+        else:
+            self.gradient_norm = torch.nn.utils.get_total_norm(
+                [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+            )
+        return self.gradient_norm
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        folder = output_dir or self.args.output_dir
+        assert folder is not None and self.model is not None
+        self.model.save(folder, create_model_card=False)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.args.should_save:
+            save_optimiser(_unwrapped(self.optimizer), Path(output_dir, OPTIMISER_FILE))
+            save_json_state(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_FILE))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_optimiser(_unwrapped(self.optimizer), Path(checkpoint, OPTIMISER_FILE))
+            self.lr_scheduler.load_state_dict(load_json_state(Path(checkpoint, SCHEDULER_FILE)))
+
+    def _save_scaler(self, output_dir: str) -> None:
+        scaler = getattr(self.accelerator, "scaler", None)
+        if scaler is not None and self.args.should_save:
+            save_json_state(scaler.state_dict(), Path(output_dir, SCALER_FILE))
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        scaler = getattr(self.accelerator, "scaler", None)
+        if checkpoint is not None and scaler is not None and Path(checkpoint, SCALER_FILE).is_file():
+            scaler.load_state_dict(load_json_state(Path(checkpoint, SCALER_FILE)))
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_random_state(Path(output_dir, self._random_file))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and Path(checkpoint, self._random_file).is_file():
+            load_random_state(Path(checkpoint, self._random_file))
+
+    @property
+    def _random_file(self) -> str:
+        return f"random_state_{self.args.process_index}.safetensors"
+
+
+def make_trainer(
+    recipe: Recipe,
+    model: SentenceTransformer,
+    loss: WeightedTerms,
+    *,
+    query: Tensor,
+    document: Tensor,
+    seed: int,
+    precision: str,
+    device: str,
+    checkpoints: Path,
+    callbacks: list[TrainerCallback],
+) -> FeatureTrainer:
+    """Return a trainer of a head over stored features.
+
+    Args:
+        recipe: Epochs, batch size and optimiser.
+        model: A model that consists of the head.
+        loss: The weighted terms over that model.
+        query: Encoder vectors of the training queries, ``[P, D]``.
+        document: Encoder vectors of their documents, ``[P, D]``.
+        seed: Seed of batches and dropout.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+        device: ``cpu`` or ``cuda``.
+        checkpoints: Folder of the checkpoints, one an epoch.
+        callbacks: What listens to the training.
+    """
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(checkpoints),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        lr_scheduler_type="constant",
+        seed=seed,
+        data_seed=seed,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        use_cpu=device == "cpu",
+        save_strategy="epoch",
+        save_total_limit=None,
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=device != "cpu",
+    )
+    trainer = FeatureTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=Dataset.from_dict({"pair": range(len(query))}),
+        loss=loss,
+        data_collator=FeatureCollator(query, document),  # type: ignore[arg-type]
+        optimizers=(make_optimiser(recipe, loss), None),  # type: ignore[arg-type]
+        callbacks=callbacks,
+    )
+    return trainer
+
+
+def make_optimiser(recipe: Recipe, loss: torch.nn.Module) -> Optimizer:
+    """Return AdamW over every trainable parameter, biases and alpha decayed too, as the founding system's."""
+    parameters = [parameter for parameter in loss.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+
+
+def _unwrapped(optimiser: Any) -> Optimizer:
+    return getattr(optimiser, "optimizer", optimiser)

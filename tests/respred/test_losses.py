@@ -1,0 +1,110 @@
+"""The founding losses against slow references, their closed forms, and their documented blind spots."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from collapse_probe.respred import Recipe, get_recipe
+from collapse_probe.respred.losses import Batch, Isotropy, Predictive, Residual, WeightedTerms, build_loss, make_batch
+
+
+def batch(rows: int = 12, dimension: int = 5, seed: int = 0, delta: bool = True) -> Batch:
+    rng = np.random.default_rng(seed)
+    make = lambda: torch.tensor(rng.normal(size=(rows, dimension)), dtype=torch.float64)  # noqa: E731
+    return Batch(query=make(), document=make(), predicted=make(), delta=make() if delta else None)
+
+
+def slow_isotropy(b: Batch) -> float:
+    z = np.concatenate([b.query.numpy(), b.document.numpy()])
+    n, dimension = z.shape
+    mean = [sum(z[i, j] for i in range(n)) / n for j in range(dimension)]
+    grand = z.sum() / z.size
+    variance = sum((x - grand) ** 2 for x in z.flat) / (z.size - 1)
+    total = 0.0
+    for j in range(dimension):
+        for k in range(dimension):
+            c = sum((z[i, j] - mean[j]) * (z[i, k] - mean[k]) for i in range(n)) / (n - 1)
+            total += (c - (variance if j == k else 0.0)) ** 2
+    return math.sqrt(total) / dimension
+
+
+def test_isotropy_equals_the_double_loop():
+    b = batch()
+    assert Isotropy()(b).item() == pytest.approx(slow_isotropy(b), rel=1e-12)
+
+
+def test_isotropy_at_a_standard_normal_has_its_finite_sample_floor():
+    """E ~ sqrt((D + 1) / ((n - 1) D)): 0.089 at n = 128, D = 768 (methods.md 1.9)."""
+    rng = torch.Generator().manual_seed(0)
+    q, d = (torch.randn(64, 768, generator=rng, dtype=torch.float64) for _ in range(2))
+    value = Isotropy()(Batch(query=q, document=d, predicted=q, delta=None)).item()
+    assert value == pytest.approx(math.sqrt(769 / (127 * 768)), rel=0.02)
+
+
+def test_isotropy_is_blind_to_scale_and_to_a_common_shift():
+    b = batch()
+    shrunk = Batch(query=b.query * 1e-3, document=b.document * 1e-3, predicted=b.predicted, delta=None)
+    assert Isotropy()(shrunk).item() == pytest.approx(1e-6 * Isotropy()(b).item(), rel=1e-9)
+    shifted = Batch(query=b.query + 7.0, document=b.document + 7.0, predicted=b.predicted, delta=None)
+    assert Isotropy()(shifted).item() == pytest.approx(Isotropy()(b).item(), rel=1e-9)
+
+
+def test_total_collapse_satisfies_isotropy():
+    zero = torch.zeros(8, 5)
+    assert Isotropy()(Batch(query=zero, document=zero, predicted=zero, delta=zero)).item() == 0.0
+
+
+def test_predictive_is_the_mean_over_batch_and_dimensions():
+    b = batch()
+    expected = np.mean((b.predicted.numpy() - b.document.numpy()) ** 2)
+    assert Predictive(stop_gradient=True)(b).item() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_stop_gradient_is_on_the_documents_alone(stop):
+    b = batch()
+    predicted, document = b.predicted.clone().requires_grad_(), b.document.clone().requires_grad_()
+    Predictive(stop_gradient=stop)(Batch(b.query, document, predicted, None)).backward()
+    assert predicted.grad is not None
+    assert (document.grad is None) == stop
+
+
+def test_the_residual_reductions_differ_by_the_dimension():
+    b = batch()
+    summed, averaged = (Residual(reduction=r)(b).item() for r in ("sum", "mean"))
+    assert b.delta is not None
+    assert summed == pytest.approx(np.mean(np.sum(b.delta.numpy() ** 2, axis=1)), rel=1e-12)
+    assert summed == pytest.approx(5 * averaged, rel=1e-12)
+
+
+def test_the_residual_term_without_delta_says_so():
+    with pytest.raises(ValueError, match="the residual term needs delta"):
+        Residual(reduction="sum")(batch(delta=False))
+
+
+def test_weighted_terms_need_matching_names():
+    with pytest.raises(ValueError, match="need the same names"):
+        WeightedTerms(torch.nn.Identity(), {"isotropy": Isotropy()}, {"predictive": 1.0})
+
+
+def test_terms_are_weighted_by_the_recipe():
+    b = batch()
+    loss = build_loss(get_recipe("respred"), torch.nn.Identity())
+    weighted = loss.weighted(b)
+    raw = {name: term(b) for name, term in loss.terms.items()}
+    for name, weight in (("isotropy", 1.5), ("predictive", 1.2), ("residual", 0.01)):
+        assert weighted[name].item() == pytest.approx(weight * raw[name].item())
+
+
+def test_a_direct_predictor_has_no_residual_term():
+    assert "residual" not in build_loss(Recipe(predictor="direct"), torch.nn.Identity()).terms
+
+
+def test_losses_are_computed_in_float32_whatever_the_model_made():
+    half = torch.ones(2, 3, dtype=torch.bfloat16)
+    made = make_batch({"sentence_embedding": half, "delta": half}, {"sentence_embedding": half})
+    assert {made.query.dtype, made.document.dtype, made.predicted.dtype, made.delta.dtype} == {torch.float32}
