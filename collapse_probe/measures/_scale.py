@@ -1,0 +1,201 @@
+"""Scale, mean and dead dimensions: the only family that sees scale collapse."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ._checks import matrix, ratio
+
+SCALE_FLOOR = -38.0
+"""What :func:`scale_drift` returns for a norm of 0: about the smallest positive float32."""
+
+
+def rms(z: Tensor) -> Tensor:
+    """Return the root mean square of all entries, in embedding units.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar of at least 0.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> rms(torch.full((2, 3), -2.0)).item()
+    2.0
+    """
+    return matrix("rms", z).square().mean().sqrt()
+
+
+def norm_mean(z: Tensor) -> Tensor:
+    """Return the mean L2 norm of the rows, in embedding units.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar of at least 0; towards 0 at scale collapse, which no rank or cosine shows.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> norm_mean(torch.tensor([[3.0, 4.0]])).item()
+    5.0
+    """
+    return matrix("norm_mean", z).norm(dim=1).mean()
+
+
+def norm_spread(z: Tensor) -> Tensor:
+    """Return the coefficient of variation of the row norms (population standard deviation over mean).
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar of at least 0; 0 for unit vectors, and where all norms are 0.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> norm_spread(torch.tensor([[1.0], [3.0]])).item()
+    0.5
+    """
+    norms = matrix("norm_spread", z).norm(dim=1)
+    return ratio(norms.std(correction=0), norms.mean())
+
+
+def dimension_std(z: Tensor) -> Tensor:
+    """Return the standard deviation of every dimension (divided by N - 1), in embedding units.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        ``[D]``; zeros for one row.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> dimension_std(torch.tensor([[1.0, 5.0], [-1.0, 5.0]]))[1].item()
+    0.0
+    """
+    z = matrix("dimension_std", z)
+    centred = z - z.mean(dim=0)
+    return (centred.square().sum(dim=0) / max(len(z) - 1, 1)).sqrt()
+
+
+def std_mean(z: Tensor) -> Tensor:
+    """Return the mean over dimensions of their standard deviation, in embedding units.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar of at least 0; a unit-norm isotropic encoder has about 1 / sqrt(D), N(0, I) has 1.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> std_mean(torch.ones(4, 3)).item()
+    0.0
+    """
+    return dimension_std(z).mean()
+
+
+def std_min(z: Tensor) -> Tensor:
+    """Return the smallest standard deviation of a dimension, in embedding units.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar of at least 0.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> std_min(torch.tensor([[1.0, 5.0], [-1.0, 5.0]])).item()
+    0.0
+    """
+    return dimension_std(z).min()
+
+
+def scale_drift(norm: Tensor, reference: Tensor) -> Tensor:
+    """Return log10(norm / reference): 0 is no drift, -1 a tenth of the reference.
+
+    Args:
+        norm: A scalar of at least 0.
+        reference: A scalar of at least 0, of step 0 or of the raw encoder on the same texts.
+
+    Returns:
+        A scalar; -38 for a norm of 0, and 0 where the reference is 0.
+
+    >>> round(scale_drift(torch.tensor(0.1), torch.tensor(1.0)).item(), 6)
+    -1.0
+    """
+    share = ratio(norm.double(), reference.double())
+    floored = share.clamp(min=10.0**SCALE_FLOOR).log() / math.log(10)
+    return torch.where(reference == 0, torch.zeros_like(floored), floored)
+
+
+def grand_mean_fraction(z: Tensor) -> Tensor:
+    """Return the share of the mean embedding that lies along the all-ones vector, |<m, 1>| / (||m|| sqrt D).
+
+    Detects the drift to z = c * 1, which the founding isotropy term leaves free. A mean of norm near zero
+    makes it meaningless: read the mean cosine beside it.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar in ``[0, 1]``; 0 where the mean is 0.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> round(grand_mean_fraction(torch.full((5, 4), 0.3)).item(), 6)
+    1.0
+    """
+    mean = matrix("grand_mean_fraction", z).mean(dim=0)
+    return ratio(mean.sum().abs(), mean.norm() * math.sqrt(len(mean))).clamp(max=1.0)
+
+
+def dead_dimensions(z: Tensor) -> Tensor:
+    """Return the share of dimensions with a standard deviation below 1 % of the median (own definition).
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar in ``[0, 1]``. Where the median is 0, the share of dimensions that do not vary at all, so
+        total collapse reads 1.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> dead_dimensions(torch.ones(5, 4)).item()
+    1.0
+    """
+    std = dimension_std(z)
+    median = std.median()
+    dead = torch.where(median > 0, std < 0.01 * median, std == 0)
+    return dead.to(std.dtype).mean()
+
+
+def finite_share(z: Tensor) -> Tensor:
+    """Return the share of entries that are neither NaN nor infinite.
+
+    Args:
+        z: Any shape with at least one entry.
+
+    Returns:
+        A scalar in ``[0, 1]``.
+
+    >>> finite_share(torch.tensor([1.0, float("nan")])).item()
+    0.5
+    """
+    return torch.isfinite(z).float().mean()

@@ -1,0 +1,78 @@
+"""Histograms against numpy, and merging against counting at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from collapse_probe.recording._accumulators import LinearHistogram, LogHistogram
+from collapse_probe.recording._running import RunningValues
+
+
+def values(seed: int = 0) -> torch.Tensor:
+    return torch.randn(500, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def test_linear_counts_are_numpys():
+    histogram = LinearHistogram(low=-1.0, high=2.0, bins=7)
+    histogram.update(values())
+    below, *counts, above = histogram.counts().tolist()
+    x = values().numpy()
+    assert counts == np.histogram(x[x < 2.0], bins=histogram.edges.numpy())[0].tolist()
+    assert (below, above) == ((x < -1).sum(), (x >= 2).sum())
+
+
+def test_log_counts_are_numpys_of_absolute_values():
+    histogram = LogHistogram(low=1e-3, high=1.0, bins=9)
+    histogram.update(values())
+    below, *counts, above = histogram.counts().tolist()
+    x = np.abs(values().double().numpy())
+    assert counts == np.histogram(x[x < 1.0], bins=histogram.edges.numpy())[0].tolist()
+    assert (below, above) == ((x < 1e-3).sum(), (x >= 1).sum())
+
+
+@pytest.mark.parametrize("kind", [LinearHistogram, LogHistogram])
+def test_merging_is_counting_at_once(kind):
+    whole, first, second = (kind(low=0.1, high=3.0, bins=5) for _ in range(3))
+    whole.update(torch.cat([values(0), values(1)]))
+    first.update(values(0))
+    second.update(values(1))
+    first.merge(second)
+    assert torch.equal(first.counts(), whole.counts())
+
+
+def test_zeros_and_values_that_are_not_finite():
+    histogram = LogHistogram(low=1e-3, high=1.0, bins=2)
+    histogram.update(torch.tensor([0.0, float("nan"), float("inf"), 0.5]))
+    assert histogram.counts().tolist() == [1, 0, 1, 1]
+
+
+def test_other_bins_are_not_merged():
+    with pytest.raises(ValueError, match="same bins"):
+        LinearHistogram(low=0, high=1, bins=2).merge(LinearHistogram(low=0, high=1, bins=3))
+
+
+@pytest.mark.parametrize("bad", [{"low": 1.0, "high": 1.0}, {"low": 2.0, "high": 1.0}, {"low": 0.0, "high": 1.0}])
+def test_edges_without_meaning_are_refused(bad):
+    with pytest.raises(ValueError, match="needs"):
+        LogHistogram(**bad, bins=3)
+
+
+def test_running_values_summarise_each_name():
+    running = RunningValues()
+    for step in (3.0, 1.0, 5.0):
+        running.update(("a", "b"), torch.tensor([step, -step]), n=2)
+    assert running.summary() == {
+        "a": {"first": 3.0, "last": 5.0, "mean": 3.0, "max": 5.0},
+        "b": {"first": -3.0, "last": -5.0, "mean": -3.0, "max": -1.0},
+    }
+    assert running.rows == 6
+    assert RunningValues().summary() == {}
+
+
+def test_running_values_keep_full_precision():
+    running = RunningValues()
+    for _ in range(1000):
+        running.update(("a",), torch.tensor([1e-9], dtype=torch.float64), n=1)
+    assert running.summary()["a"]["mean"] == pytest.approx(1e-9, rel=1e-12)
