@@ -1,1 +1,33 @@
-"""To be written."""
+"""Texts, vectors and scores: pairs, BEIR collections, encoders, the feature store, exact search, metrics."""
+
+from ._collections import Collection, read_beir
+from ._download import BEIR_MD5, open_collection
+from ._embedded import EmbeddedText, build_embedded
+from ._encoder import EMBEDDED_SHA256, Encoder, EncoderIdentity, open_encoder
+from ._pairs_file import Pairs, read_pairs
+from ._scoring import METRICS, Scores, evaluate_vectors, score_hits
+from ._search import Hits, exact_search, tied_share
+from ._store import FeatureStore
+
+__all__ = [
+    "BEIR_MD5",
+    "EMBEDDED_SHA256",
+    "METRICS",
+    "Collection",
+    "EmbeddedText",
+    "Encoder",
+    "EncoderIdentity",
+    "FeatureStore",
+    "Hits",
+    "Pairs",
+    "Scores",
+    "build_embedded",
+    "evaluate_vectors",
+    "exact_search",
+    "open_collection",
+    "open_encoder",
+    "read_beir",
+    "read_pairs",
+    "score_hits",
+    "tied_share",
+]

@@ -1,0 +1,120 @@
+"""Retrieval metrics through pytrec_eval, averaged over the judged queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytrec_eval
+
+from ._search import Hits, Similarity, exact_search, tied_share
+
+METRICS = ("ndcg@10", "mrr@10", "map@100", "recall@100")
+"""Names of the metrics, in the order in which they are shown."""
+
+DEPTH = 100
+"""Hits of each query that are scored: MAP and recall are cut there."""
+
+_MEASURES = {"ndcg_cut.10", "map_cut.100", "recall.100"}
+_NAMES = {"ndcg@10": "ndcg_cut_10", "map@100": "map_cut_100", "recall@100": "recall_100"}
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one run on one collection.
+
+    Attributes:
+        per_query: Metric to query id to value, of every judged query; 0 where nothing was returned.
+        mean: Metric to its mean over the judged queries.
+        n_queries: Judged queries.
+        n_documents: Documents that were searched.
+        tied_share: Share of the top 10 places whose score equals a neighbour's.
+        similarity: What was scored.
+    """
+
+    per_query: Mapping[str, Mapping[str, float]]
+    mean: Mapping[str, float]
+    n_queries: int
+    n_documents: int
+    tied_share: float
+    similarity: Similarity
+
+
+def evaluate_vectors(
+    queries: np.ndarray,
+    documents: np.ndarray,
+    *,
+    query_ids: Sequence[str],
+    document_ids: Sequence[str],
+    qrels: Mapping[str, Mapping[str, int]],
+    similarity: Similarity,
+    device: str = "cpu",
+) -> Scores:
+    """Search and score vectors.
+
+    Args:
+        queries: ``[Q, D]``.
+        documents: ``[N, D]``.
+        query_ids: Q ids.
+        document_ids: N ids.
+        qrels: Query id to document id to judgement.
+        similarity: How to score.
+        device: Where to search.
+    """
+    # One hit more, since a document with the query's own id is left out, as BEIR does.
+    hits = exact_search(queries, documents, k=DEPTH + 1, similarity=similarity, device=device)
+    return score_hits(hits, query_ids=query_ids, document_ids=document_ids, qrels=qrels)
+
+
+def score_hits(
+    hits: Hits,
+    *,
+    query_ids: Sequence[str],
+    document_ids: Sequence[str],
+    qrels: Mapping[str, Mapping[str, int]],
+) -> Scores:
+    """Score the hits of a search.
+
+    nDCG is trec_eval's: linear gain, ideal over all judged documents. The mean is over the queries of the
+    qrels, so a query that returned nothing counts 0; BEIR's own average leaves it out.
+
+    Args:
+        hits: At least 100 hits a query where there are as many documents.
+        query_ids: Q ids, the rows of the hits.
+        document_ids: N ids.
+        qrels: Query id to document id to judgement.
+    """
+    run = _as_run(hits, query_ids, document_ids, depth=DEPTH)
+    judged = {query: dict(judgements) for query, judgements in qrels.items()}
+    found = pytrec_eval.RelevanceEvaluator(judged, _MEASURES).evaluate(run)
+    top = {query: dict(list(ranked.items())[:10]) for query, ranked in run.items()}
+    reciprocal = pytrec_eval.RelevanceEvaluator(judged, {"recip_rank"}).evaluate(top)
+    per_query = {
+        metric: {query: float(found.get(query, {}).get(name, 0.0)) for query in judged}
+        for metric, name in _NAMES.items()
+    }
+    per_query["mrr@10"] = {query: float(reciprocal.get(query, {}).get("recip_rank", 0.0)) for query in judged}
+    mean = {metric: float(np.mean(list(per_query[metric].values()))) for metric in METRICS}
+    return Scores(
+        per_query={metric: per_query[metric] for metric in METRICS},
+        mean=mean,
+        n_queries=len(judged),
+        n_documents=hits.n_documents,
+        tied_share=tied_share(hits),
+        similarity=hits.similarity,
+    )
+
+
+def _as_run(
+    hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], *, depth: int
+) -> dict[str, dict[str, float]]:
+    names = np.asarray(document_ids, dtype=object)[hits.indices].tolist()
+    run = {}
+    for query, ids, scores in zip(query_ids, names, hits.scores.tolist(), strict=True):
+        ranked = dict(zip(ids, scores, strict=True))
+        ranked.pop(query, None)
+        if len(ranked) > depth:
+            ranked = dict(list(ranked.items())[:depth])
+        run[query] = ranked
+    return run

@@ -1,0 +1,292 @@
+"""The feature store: with a frozen encoder every text is encoded once, ever."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..journal import atomic_write_text
+from ._encoder import EncoderIdentity
+
+Encode = Callable[[list[str]], np.ndarray]
+Progress = Callable[[int, int], None]
+
+_SEGMENT = "segment-{:06d}"
+
+
+class FeatureStore:
+    """Vectors of texts by one encoder, on disk.
+
+    The folder holds ``manifest.json``, ``keys.npy`` (uint8 ``[n, 32]``, SHA-256 of the UTF-8 text) and
+    ``vectors.npy`` (``[n, D]``, memory-mapped). While texts are being encoded, finished chunks lie beside
+    these as ``segment-NNNNNN.{keys,vectors}.npy``: the keys are renamed into place last, so a segment counts
+    only when it is whole, and an interruption of any kind loses at most the chunk that was under way. The
+    segments are merged into the two files at the end of an append; the manifest names how many rows count.
+
+    Args:
+        folder: Where texts are added.
+        identity: The encoder's.
+        parts: What can be looked up, the folder's own first.
+    """
+
+    def __init__(self, folder: Path, identity: EncoderIdentity, extra: Sequence[_Part]) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._extra = tuple(extra)
+
+    @classmethod
+    def open(cls, folder: Path, identity: EncoderIdentity, *, extra: Sequence[Path] = ()) -> FeatureStore:
+        """Open a store, which need not exist yet, with read-only ones made elsewhere.
+
+        Raises:
+            InputError: a read-only store that is none, or of another encoder or dimension.
+        """
+        parts = [_open_foreign(path, identity) for path in extra]
+        if (folder / "manifest.json").is_file():
+            _check_manifest(folder, _read_manifest(folder), identity)
+        return cls(folder, identity, parts)
+
+    def __len__(self) -> int:
+        return sum(len(part.keys) for part in self._parts)
+
+    def missing(self, texts: Sequence[str]) -> list[str]:
+        """Return the texts that have no vector yet, each once, in their order."""
+        unique = list(dict.fromkeys(texts))
+        index = self._index
+        return [text for text in unique if _key(text) not in index]
+
+    def vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Return the vectors of texts.
+
+        Returns:
+            ``[len(texts), D]``, float32.
+
+        Raises:
+            InputError: a text that was never encoded.
+        """
+        index = self._index
+        where = np.empty((len(texts), 2), dtype=np.int64)
+        for row, text in enumerate(texts):
+            found = index.get(_key(text))
+            if found is None:
+                raise InputError(f"{self._folder}: no vector of the text {text[:60]!r}; encode it first")
+            where[row] = found
+        result = np.empty((len(texts), self._identity.dimension), dtype=np.float32)
+        for number, part in enumerate(self._parts):
+            rows = np.flatnonzero(where[:, 0] == number)
+            if len(rows):
+                result[rows] = part.vectors[where[rows, 1]]
+        return result
+
+    def add(
+        self, texts: Sequence[str], encode: Encode, *, chunk: int = 256, progress: Progress | None = None
+    ) -> int:
+        """Encode the texts that are missing and keep their vectors.
+
+        Texts go longest first: batches are of like length, memory peaks at once rather than at the end, and
+        the time left is overestimated rather than underestimated.
+
+        Args:
+            texts: Any texts; what is there already is skipped.
+            encode: From a list of texts to ``[n, D]``.
+            chunk: Texts between two writes.
+            progress: Called with (done, total) after every chunk.
+
+        Returns:
+            How many texts were encoded.
+
+        Raises:
+            InputError: a vector of another dimension or with values that are not finite.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            self._forget()
+            missing = sorted(self.missing(texts), key=len, reverse=True)
+            try:
+                for start in range(0, len(missing), chunk):
+                    if progress is not None:
+                        progress(start, len(missing))
+                    part = missing[start : start + chunk]
+                    self._write_segment(part, self._checked(encode(part), part))
+            finally:
+                self._merge()
+                self._forget()
+            if progress is not None and missing:
+                progress(len(missing), len(missing))
+        return len(missing)
+
+    @cached_property
+    def _parts(self) -> list[_Part]:
+        return [*_own_parts(self._folder, self._identity), *self._extra]
+
+    @cached_property
+    def _index(self) -> dict[bytes, tuple[int, int]]:
+        index: dict[bytes, tuple[int, int]] = {}
+        for number, part in reversed(list(enumerate(self._parts))):
+            raw = np.ascontiguousarray(part.keys).tobytes()
+            index.update((raw[32 * row : 32 * row + 32], (number, row)) for row in range(len(part.keys)))
+        return index
+
+    def _forget(self) -> None:
+        self.__dict__.pop("_parts", None)
+        self.__dict__.pop("_index", None)
+
+    def _checked(self, vectors: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+        expected = (len(texts), self._identity.dimension)
+        if vectors.shape != expected:
+            raise InputError(f"the encoder gave vectors of shape {vectors.shape}, where {expected} is needed")
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            raise InputError(f"the encoder gave values that are not finite for the text {texts[bad[0]][:60]!r}")
+        return vectors.astype(np.float32, copy=False)
+
+    def _write_segment(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        number = len(_segments(self._folder))
+        stem = self._folder / _SEGMENT.format(number)
+        keys = np.frombuffer(b"".join(_key(text) for text in texts), dtype=np.uint8).reshape(-1, 32)
+        _save(stem.with_suffix(".vectors.npy"), vectors)
+        _save(stem.with_suffix(".keys.npy"), keys)
+
+    def _merge(self) -> None:
+        """Write what is there and the segments as one, then name it in the manifest, then drop the segments."""
+        segments = _segments(self._folder)
+        if not segments:
+            return
+        parts = _own_parts(self._folder, self._identity)
+        keys = np.concatenate([part.keys for part in parts])
+        # A merge that was cut short may have left segments that are merged already.
+        _, first = np.unique(keys, axis=0, return_index=True)
+        first.sort()
+        vectors = np.concatenate([part.vectors for part in parts])[first]
+        generation = int(_read_manifest(self._folder).get("generation", 0)) + 1 if _has_manifest(self._folder) else 1
+        _save(self._folder / f"vectors.{generation}.npy", vectors)
+        _save(self._folder / f"keys.{generation}.npy", keys[first])
+        self._switch(generation, len(first))
+        for stem in segments:
+            stem.with_suffix(".keys.npy").unlink()
+            stem.with_suffix(".vectors.npy").unlink(missing_ok=True)
+
+    def _switch(self, generation: int, count: int) -> None:
+        """Make a generation the current one; until the manifest names it, the old files are what counts."""
+        identity = self._identity
+        manifest = {
+            "encoder": identity.name,
+            "weights_sha256": identity.weights_sha256,
+            "max_seq_length": identity.max_seq_length,
+            "dimension": identity.dimension,
+            "pooling": identity.pooling,
+            "unit_norm": identity.normalised,
+            "dtype": "float32",
+            "count": count,
+            "generation": generation,
+            "key": 'SHA-256 of the UTF-8 text as encoded; documents are title + " " + text, stripped',
+        }
+        text = json.dumps(manifest, indent=1) + "\n"
+        atomic_write_text(self._folder / "manifest.next.json", text)
+        _finish_switch(self._folder)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self._folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _finish_switch(self._folder)
+            yield
+
+
+@dataclass(frozen=True)
+class _Part:
+    keys: np.ndarray
+    vectors: np.ndarray
+
+
+def _key(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _own_parts(folder: Path, identity: EncoderIdentity) -> list[_Part]:
+    parts = []
+    if _has_manifest(folder):
+        parts.append(_load(folder / "keys.npy", folder / "vectors.npy", identity))
+    for stem in _segments(folder):
+        parts.append(_load(stem.with_suffix(".keys.npy"), stem.with_suffix(".vectors.npy"), identity))
+    return parts
+
+
+def _segments(folder: Path) -> list[Path]:
+    return sorted(path.with_name(path.name.removesuffix(".keys.npy")) for path in folder.glob("segment-*.keys.npy"))
+
+
+def _has_manifest(folder: Path) -> bool:
+    return (folder / "manifest.json").is_file()
+
+
+def _finish_switch(folder: Path) -> None:
+    """Rename a generation's files into place; every step can be done again after a kill between any two."""
+    pending = folder / "manifest.next.json"
+    if not pending.is_file():
+        return
+    generation = json.loads(pending.read_text(encoding="utf-8"))["generation"]
+    for name in ("vectors", "keys"):
+        source = folder / f"{name}.{generation}.npy"
+        if source.is_file():
+            os.replace(source, folder / f"{name}.npy")
+    os.replace(pending, folder / "manifest.json")
+
+
+def _load(keys: Path, vectors: Path, identity: EncoderIdentity) -> _Part:
+    try:
+        part = _Part(np.load(keys, allow_pickle=False), np.load(vectors, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{keys.parent}: a damaged feature store ({error}); remove the folder to encode again") from None
+    rows = len(part.keys)
+    if part.keys.shape != (rows, 32) or part.vectors.shape != (rows, identity.dimension):
+        raise InputError(
+            f"{keys.parent}: keys {part.keys.shape} and vectors {part.vectors.shape} do not fit together, "
+            f"where [n, 32] and [n, {identity.dimension}] are needed"
+        )
+    return part
+
+
+def _open_foreign(folder: Path, identity: EncoderIdentity) -> _Part:
+    if not _has_manifest(folder):
+        raise InputError(f"--features {folder}: no manifest.json in it, so this is no feature store")
+    _check_manifest(folder, _read_manifest(folder), identity)
+    return _load(folder / "keys.npy", folder / "vectors.npy", identity)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def _check_manifest(folder: Path, manifest: dict[str, Any], identity: EncoderIdentity) -> None:
+    for key in ("dimension", "weights_sha256", "max_seq_length"):
+        needed = getattr(identity, key)
+        if manifest.get(key) != needed:
+            raise InputError(
+                f"{folder}: a feature store with {key} {manifest.get(key)!r}, where {identity.name} has {needed!r}; "
+                "give a store made with the same encoder"
+            )
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
