@@ -51,7 +51,7 @@ demonstration: it reports what collapsed and still exits 0, unless its loss was 
 @click.option(
     "--validation-share",
     type=click.FloatRange(0.0, 0.5, min_open=True),
-    default=0.05,
+    default=0.025,
     show_default=True,
     help="Share of --pairs held out for the validation loss, at most 1,000 pairs.",
 )

@@ -90,6 +90,9 @@ class FeatureTrainer(SentenceTransformerTrainer):
         """Return the sampler of :class:`EpochShuffle`."""
         return EpochShuffle(dataset, batch_size=batch_size, drop_last=drop_last, seed=seed)
 
+    def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
+        """Leave the library's model card out: it would run the model on examples of the training data."""
+
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         if isinstance(grad_norm, Tensor):
             self.gradient_norm = grad_norm

@@ -1,0 +1,85 @@
+"""Reading a run's retrieval scores: by collection, path and epoch, with their per-query values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..journal import JournalError, Run
+from ._paired import PairedDifference, paired_difference
+
+HEADLINE = "ndcg@10"
+"""The metric that verdicts are about."""
+
+
+def evaluation_records(run: Run) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Return the latest evaluation record of every (collection label, path, epoch).
+
+    A label is the collection's name, with its split where the same collection was scored on several.
+    """
+    records = run.records("evaluation")
+    splits: dict[str, set[str]] = {}
+    for record in records:
+        splits.setdefault(record["collection"], set()).add(record["split"])
+    found = {}
+    for record in records:
+        name = record["collection"]
+        label = name if len(splits[name]) == 1 else f"{name} ({record['split']})"
+        found[(label, record["path"], int(record["epoch"]))] = record
+    return found
+
+
+def collections(run: Run) -> list[str]:
+    """Return the labels of the scored collections, in order."""
+    return list(dict.fromkeys(label for label, _, _ in evaluation_records(run)))
+
+
+def epochs(run: Run, collection: str, path: str) -> list[int]:
+    """Return the epochs that were scored on a path, ascending."""
+    return sorted(epoch for label, p, epoch in evaluation_records(run) if (label, p) == (collection, path))
+
+
+def evaluated_path(run: Run) -> str:
+    """Return the path that the recipe's verdict is about."""
+    return str(run.config.get("recipe", {}).get("scoring_path", "no_predictor"))
+
+
+def difference(
+    run: Run,
+    collection: str,
+    before: tuple[str, int],
+    after: tuple[str, int],
+    *,
+    metric: str = HEADLINE,
+) -> PairedDifference | None:
+    """Return the paired difference of two evaluations, or None where either or its queries are missing.
+
+    Args:
+        run: The run.
+        collection: Label of the collection.
+        before: (path, epoch).
+        after: (path, epoch).
+        metric: Which metric.
+    """
+    records = evaluation_records(run)
+    pair = [records.get((collection, *where)) for where in (before, after)]
+    if pair[0] is None or pair[1] is None:
+        return None
+    try:
+        first, second = (run.per_query(record["per_query"]) for record in pair if record is not None)
+    except JournalError:
+        return None
+    values = dict(zip(second["query_ids"], second[metric], strict=True))
+    shared = [(a, values[q]) for q, a in zip(first["query_ids"], first[metric], strict=True) if q in values]
+    if not shared:
+        return None
+    return paired_difference([a for a, _ in shared], [b for _, b in shared])
+
+
+def last_trained(run: Run) -> Iterator[tuple[str, str, int]]:
+    """Yield (collection, evaluated path, last epoch) of every collection that was scored after training."""
+    path = evaluated_path(run)
+    for collection in collections(run):
+        scored = epochs(run, collection, path)
+        if scored and scored[-1] > 0:
+            yield collection, path, scored[-1]

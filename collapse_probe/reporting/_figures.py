@@ -1,0 +1,164 @@
+"""The figures: each takes data and an ``Axes``, and changes neither the data nor anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from ..diagnosis import PairedDifference
+from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs
+
+
+def epoch_label(epoch: int) -> str:
+    """Return how an epoch is called in a legend."""
+    return "step 0" if epoch == 0 else f"epoch {epoch}"
+
+
+def residual_histogram(axes: Axes, record: Mapping[str, Any], *, shade: Any) -> None:
+    """Draw one epoch's histogram of |delta| on a log axis, with its share of what lies below the edges."""
+    edges, counts = record["edges"], record["counts"]
+    total = counts.sum() + record["below"] + record["above"]
+    share = counts / total if total else counts
+    axes.stairs(100 * share, edges, fill=True, color=shade, alpha=0.85)
+    axes.set_xscale("log")
+    axes.set_ylabel("entries (%)")
+    values = int(record["n"]) * int(record["dimension"])
+    axes.set_title(
+        f"{epoch_label(int(record['epoch']))}: n = {int(record['n']):,} queries, {values:,} entries", loc="left"
+    )
+
+
+def lines_over_steps(
+    axes: Axes, series: Mapping[str, pd.DataFrame], *, ends: list[int], ylabel: str, log: bool = True
+) -> None:
+    """Draw readings over training steps; on a log axis what is not positive is left out."""
+    for index, (label, frame) in enumerate(series.items()):
+        values = frame["value"].to_numpy(dtype=float)
+        keep = np.isfinite(values) & (values > 0 if log else np.ones(len(values), dtype=bool))
+        axes.plot(
+            frame["step"].to_numpy()[keep],
+            values[keep],
+            label=label,
+            color=colour(index),
+            linestyle=LINES[index % len(LINES)],
+            linewidth=1.4,
+        )
+    if log and any(len(line.get_xdata()) for line in axes.get_lines()):  # type: ignore[arg-type]
+        axes.set_yscale("log")
+    mark_epochs(axes, ends)
+    axes.set_xlabel("optimiser steps (dotted: end of an epoch)")
+    axes.set_ylabel(ylabel)
+    axes.legend(loc="upper right", ncols=2)
+
+
+def values_by_epoch(
+    axes: Axes,
+    series: Mapping[str, Sequence[tuple[int, float]]],
+    *,
+    references: Mapping[str, float],
+    ylabel: str,
+    log: bool = False,
+) -> None:
+    """Draw one value for each epoch, and the raw encoder's as horizontal lines."""
+    for index, (label, points) in enumerate(series.items()):
+        finite = [(epoch, value) for epoch, value in points if math.isfinite(value)]
+        axes.plot(
+            [epoch for epoch, _ in finite],
+            [value for _, value in finite],
+            label=label,
+            color=colour(index),
+            marker=MARKERS[index % len(MARKERS)],
+            linestyle=LINES[index % len(LINES)],
+        )
+    for index, (label, value) in enumerate(references.items()):
+        axes.axhline(value, label=label, color=colour(index), linewidth=1.0, linestyle=(0, (1, 3)))
+    if log:
+        axes.set_yscale("log")
+    _epoch_ticks(axes, [epoch for points in series.values() for epoch, _ in points])
+    axes.set_ylabel(ylabel)
+    axes.legend(loc="best")
+
+
+def spectra(axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[str, Any] | None, title: str) -> None:
+    """Draw singular values by rank, one line an epoch, log-log; singular values over sqrt(n)."""
+    shades = epoch_colours(len(records))
+    if raw is not None:
+        _spectrum(axes, raw, label="raw encoder", shade="0.35", style=":")
+    for index, record in enumerate(records):
+        label = epoch_label(int(record["epoch"]))
+        _spectrum(axes, record, label=label, shade=shades[index], style=LINES[index % len(LINES)])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("rank of the direction")
+    axes.set_ylabel("singular value / sqrt(n)")
+    axes.set_title(title, loc="left")
+    axes.legend(loc="lower left")
+
+
+def distances(
+    axes: Axes, positives: Mapping[str, Any], mismatched: Mapping[str, Any] | None, *, xlabel: str
+) -> None:
+    """Draw the distribution of positive pairs beside that of mismatched pairs, as densities."""
+    for index, (label, record) in enumerate((("own document", positives), ("another's document", mismatched))):
+        if record is None:
+            continue
+        counts, edges = record["counts"], record["edges"]
+        widths = np.diff(edges)
+        total = counts.sum()
+        density = counts / (total * widths) if total else counts
+        style = "-" if index == 0 else "--"
+        axes.stairs(density, edges, label=label, color=colour(index), linewidth=1.6, linestyle=style)
+        axes.stairs(density, edges, fill=True, color=colour(index), alpha=0.15)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("density")
+    axes.set_title(f"{epoch_label(int(positives['epoch']))}: n = {int(positives['n']):,} pairs each", loc="left")
+
+
+def retrieval_by_epoch(
+    axes: Axes,
+    series: Mapping[str, Sequence[tuple[int, float]]],
+    *,
+    raw: float | None,
+    band: Mapping[int, PairedDifference],
+    title: str,
+) -> None:
+    """Draw nDCG@10 by epoch on both paths, with the paired 95 % interval against the raw encoder."""
+    if raw is not None:
+        axes.axhline(raw, color="0.35", linestyle=":", label="raw encoder")
+    for index, (label, points) in enumerate(series.items()):
+        axes.plot(
+            [epoch for epoch, _ in points],
+            [value for _, value in points],
+            label=label,
+            color=colour(index),
+            marker=MARKERS[index],
+            linestyle=LINES[index],
+            markersize=7 - 2 * index,
+        )
+    if raw is not None and band:
+        marks = sorted(band)
+        low = [raw + band[epoch].low for epoch in marks]
+        high = [raw + band[epoch].high for epoch in marks]
+        axes.fill_between(marks, low, high, color=colour(0), alpha=0.15, label="95 %, paired with raw")
+    _epoch_ticks(axes, [epoch for points in series.values() for epoch, _ in points])
+    axes.set_ylabel("nDCG@10")
+    axes.set_title(title, loc="left")
+    axes.legend(loc="best")
+
+
+def _spectrum(axes: Axes, record: Mapping[str, Any], *, label: str, shade: Any, style: str) -> None:
+    values = np.asarray(record["values"]) / math.sqrt(int(record["n"]))
+    keep = values > values.max(initial=0.0) * 1e-7
+    axes.plot(np.arange(1, len(values) + 1)[keep], values[keep], label=label, color=shade, linestyle=style)
+
+
+def _epoch_ticks(axes: Axes, found: Sequence[int]) -> None:
+    marks = sorted(set(found))
+    if marks:
+        axes.set_xticks(marks, ["step 0" if mark == 0 else str(mark) for mark in marks])
+    axes.set_xlabel("epoch")

@@ -1,0 +1,228 @@
+"""Writing a report: everything in a folder beside its place, then moved; nothing of a user's is lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ..diagnosis import Finding, Status, collections, findings
+from ..journal import Run, atomic_write_text
+from . import _prose, _tables
+from ._gallery import Figure, caption_line, draw_all
+from ._text import Table, code, md, number
+
+REPORT = "failure_analysis.md"
+_RECORD = ".report.json"
+
+
+def write_report(run: Run, folder: Path) -> Path:
+    """Write ``failure_analysis.md``, its figures and ``findings.json`` into a folder.
+
+    A report of the same run is replaced; a file of it that somebody has changed since is kept beside the new
+    one as ``NAME.bak-N``. A folder that holds something else is left alone, and the next free name is used:
+    ``folder-2`` and so on.
+
+    Args:
+        run: The run.
+        folder: Where the report goes.
+
+    Returns:
+        The path of the Markdown file.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    target = _target(run, folder)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".report-") as temporary:
+        built = Path(temporary)
+        _build(run, built)
+        files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
+        before = _recorded_files(target)
+        hashes = {file.as_posix(): _sha256(built / file) for file in files}
+        for file in files:
+            _keep_edited(target / file, before.get(file.as_posix()))
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(built / file, target / file)
+    for name in before.keys() - hashes.keys():
+        _keep_edited(target / name, before[name])
+        (target / name).unlink(missing_ok=True)
+    record = {"run": _identity(run), "files": hashes}
+    atomic_write_text(target / _RECORD, json.dumps(record, indent=1) + "\n")
+    return target / REPORT
+
+
+def render(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> str:
+    """Return the report's Markdown.
+
+    Args:
+        run: The run.
+        figures: Name to figure, of those that were drawn.
+        found: The run's findings.
+    """
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)
+    environment.filters["md"] = md
+    environment.filters["fenced"] = lambda text: " ".join(str(text).split()).replace("```", "'''")
+    source = resources.files(__package__) / "templates" / "failure_analysis.md.j2"
+    template = environment.from_string(source.read_text(encoding="utf-8"))
+    text = template.render(**_context(run, figures, found))
+    return _squeezed(text)
+
+
+def _build(run: Run, folder: Path) -> None:
+    found = findings(run)
+    (folder / "figures").mkdir()
+    figures = draw_all(run, folder / "figures")
+    (folder / REPORT).write_text(render(run, figures, found), encoding="utf-8")
+    content = [_jsonable(finding) for finding in found]
+    (folder / "findings.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> dict[str, Any]:
+    recipe = run.config.get("recipe", {})
+    numbers = {name: index for index, name in enumerate(figures, start=1)}
+    return {
+        "run": run,
+        "header": _header(run),
+        "in_short": _prose.in_short(run, found),
+        "performance": [(name, _tables.performance(run, name)) for name in collections(run)],
+        "average": _tables.average(run),
+        "residual": _tables.residual_by_epoch(run),
+        "residual_use": _tables.residual_use(run),
+        "has_residual": recipe.get("predictor") == "residual",
+        "losses": _tables.losses(run),
+        "validation": _tables.validation(run),
+        "embeddings": _embedding_tables(run),
+        "monitored": _tables.monitored(found),
+        "reasons": [f for f in found if f.status in (Status.COLLAPSED, Status.WARNING) and f.why],
+        "coverage": _tables.coverage(run),
+        "limits": _prose.limits(run, found),
+        "reproduce": _reproduce(run),
+        "trains": bool(run.config.get("pairs")),
+        "figure": lambda name: caption_line(numbers[name], figures[name]) if name in figures else "",
+    }
+
+
+def _header(run: Run) -> list[tuple[str, str]]:
+    recipe, encoder, pairs = (run.config.get(key) or {} for key in ("recipe", "encoder", "pairs"))
+    times = [str(record["time"]) for record in run.records("start") + run.records("end")]
+    day = times[0][:10] if times else "unknown"
+    trained = "nothing was trained"
+    if pairs:
+        trained = f"{pairs['train']:,} pairs, {pairs['validation']:,} held out, from {code(pairs['source'])}"
+    scored = [
+        f"{md(c['name'])} {md(c['split'])} ({c['n_queries']:,} queries, {c['n_documents']:,} documents)"
+        for c in run.config.get("collections", [])
+    ]
+    embedded = run.config.get("embedded") or []
+    notes = [f"{md(c['name'])}: {md(note)}" for c in run.config.get("collections", []) for note in c.get("notes", [])]
+    rows = [
+        ("Date", day),
+        ("Recipe", f"{md(recipe.get('name', 'unknown'))}, seed {run.config.get('seed', 'unknown')}"),
+        ("Encoder, frozen", f"{md(encoder.get('name', 'unknown'))}, D = {encoder.get('dimension', 'unknown')}"),
+        ("Trained on", trained),
+        ("Scored on", "; ".join(scored) or "nothing"),
+        ("Device, precision", f"{run.config.get('device', 'unknown')}, {run.config.get('precision', 'unknown')}"),
+        ("Watched", ", ".join(md(name) for name in run.config.get("watch", [])) or "nothing"),
+        ("Status", run.status + (f"; {run.torn} torn journal line(s) skipped" if run.torn else "")),
+    ]
+    if embedded:
+        rows.append(("Embedded defaults", ", ".join(md(part) for part in embedded)))
+    rows += [("Note", note) for note in notes]
+    return rows
+
+
+def _embedding_tables(run: Run) -> list[tuple[str, Table]]:
+    tables = [("Queries", _tables.embeddings(run, "query")), ("Documents", _tables.embeddings(run, "document"))]
+    return [(label, table) for label, table in tables if table]
+
+
+def _reproduce(run: Run) -> list[tuple[str, str]]:
+    config = run.config
+    git = config.get("git")
+    rows = [
+        ("Encoder weights", code(str((config.get("encoder") or {}).get("weights_sha256", "unknown")))),
+        ("Pairs", code(str((config.get("pairs") or {}).get("fingerprint", "none")))),
+    ]
+    rows += [(md(c["name"]), code(c["fingerprint"])) for c in config.get("collections", []) if c.get("fingerprint")]
+    rows.append(("Seed", str(config.get("seed", "unknown"))))
+    rows.append(("Versions", ", ".join(f"{md(k)} {md(v)}" for k, v in (config.get("versions") or {}).items())))
+    if git:
+        rows.append(("Commit", code(git["commit"]) + (" with changes" if git["dirty"] else "")))
+    changed = {k: v for k, v in (config.get("recipe") or {}).items() if k != "name"}
+    rows.append(("Recipe", ", ".join(f"{md(k)} {_field(v)}" for k, v in changed.items())))
+    return rows
+
+
+def _field(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return number(float(value)) if isinstance(value, int | float) else md(value)
+
+
+def _squeezed(text: str) -> str:
+    """Return the text with at most one blank line in a row."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.strip() or (lines and lines[-1]):
+            lines.append(line.rstrip())
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _jsonable(finding: Finding) -> dict[str, Any]:
+    from ..journal import encode_number
+
+    content = finding.as_dict()
+    if finding.value is not None:
+        content["value"] = encode_number(finding.value)
+    return content
+
+
+def _target(run: Run, folder: Path) -> Path:
+    number_ = 1
+    while True:
+        candidate = folder if number_ == 1 else folder.with_name(f"{folder.name}-{number_}")
+        if not candidate.exists() or not any(candidate.iterdir()) or _is_of(run, candidate):
+            candidate.mkdir(exist_ok=True)
+            return candidate
+        number_ += 1
+
+
+def _identity(run: Run) -> str:
+    """Return what tells one run from another, wherever its folder lies: the time of its first record."""
+    starts = run.records("start")
+    return f"{run.name} {starts[0]['time'] if starts else run.folder.resolve()}"
+
+
+def _is_of(run: Run, folder: Path) -> bool:
+    return _read_record(folder).get("run") == _identity(run)
+
+
+def _recorded_files(folder: Path) -> dict[str, str]:
+    return _read_record(folder).get("files", {})
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _keep_edited(path: Path, written: str | None) -> None:
+    """Rename a file that is not as the last report left it, so that the new one does not replace it."""
+    if not path.is_file() or _sha256(path) == written:
+        return
+    number_ = 1
+    while (backup := path.with_name(f"{path.name}.bak-{number_}")).exists():
+        number_ += 1
+    path.rename(backup)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,99 @@
+"""Numbers and foreign text as they stand in a report."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..diagnosis import PairedDifference
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
+
+
+def number(value: float | None, *, digits: int = 4) -> str:
+    """Return a number with some significant digits; never zeros for what is not zero.
+
+    >>> number(0.00017551), number(0.0), number(None), number(123456.0), number(0.03)
+    ('1.755e-04', '0', 'not measured', '123456', '0.03')
+    """
+    if value is None:
+        return "not measured"
+    if math.isnan(value):
+        return "not a number"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    if value == 0:
+        return "0"
+    if abs(value) < 1e-3:
+        return f"{value:.{digits - 1}e}"
+    if abs(value) >= 10**digits:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
+
+
+def score(value: float | None) -> str:
+    """Return a metric in [0, 1] with four decimals, as the field prints it."""
+    return "not measured" if value is None else f"{value:.4f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share as a signed percentage."""
+    return "-" if value is None else f"{100 * value:+.2f} %"
+
+
+def interval(difference: PairedDifference | None) -> str:
+    """Return a paired difference with its 95 % interval."""
+    if difference is None:
+        return "-"
+    text = f"{difference.mean:+.4f}"
+    if math.isnan(difference.low):
+        return text
+    return f"{text} [{difference.low:+.4f}, {difference.high:+.4f}]"
+
+
+def md(text: object) -> str:
+    """Return foreign text as one line of literal Markdown: nothing in it becomes markup or a table cell.
+
+    >>> md("a|b <i>c</i>")
+    'a\\\\|b \\\\<i\\\\>c\\\\</i\\\\>'
+    """
+    flat = " ".join(str(text).split())
+    return _SPECIAL.sub(r"\\\1", flat)
+
+
+def code(text: object) -> str:
+    """Return foreign text as an inline code span.
+
+    >>> code("x `y`")
+    '`` x `y` ``'
+    """
+    flat = " ".join(str(text).split())
+    longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if longest else ""
+    return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Markdown table: cells are Markdown already.
+
+    Attributes:
+        headers: One for each column; the first is left-aligned, the others right.
+        rows: Cells.
+    """
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    @property
+    def markdown(self) -> str:
+        """The table's lines."""
+        alignment = ["---", *["---:"] * (len(self.headers) - 1)]
+        lines = [self.headers, alignment, *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
