@@ -36,7 +36,7 @@ def _judge(run: Run, probe: str, entry: Mapping[str, Any]) -> Finding:
         "remedy": str(entry.get("remedy", "")),
         "source": str(entry.get("source", "")),
     }
-    if name.startswith("delta/") and not _has_residual_predictor(run):
+    if name.startswith("delta") and not _has_residual_predictor(run):
         return Finding(status=Status.NOT_APPLICABLE, evidence=(name,), **common)
     reference = _reference(run, entry)
     series = run.readings(name)

@@ -43,7 +43,7 @@ RAW_TAPS = ("raw_query", "raw_document")
 PAIR_MEASURES = ("distance_mean", "cosine_mean", "distance_random_mean", "cosine_random_mean", "margin", "accuracy")
 
 READING_NAMES = (
-    *(f"delta/{measure}" for measure in RESIDUAL_MEASURES),
+    *(f"{tap}/{measure}" for tap in ("delta", "delta_eval") for measure in RESIDUAL_MEASURES),
     *(f"{tap}/{measure}" for tap in EMBEDDING_TAPS for measure in (*EMBEDDING_MEASURES, *DRIFT_MEASURES)),
     *(f"{tap}/{measure}" for tap in RAW_TAPS for measure in EMBEDDING_MEASURES),
     *(f"pairs/{measure}" for measure in PAIR_MEASURES),

@@ -30,6 +30,9 @@ from ._taps import OpenTaps, Tap
 DELTA_BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
 """Log-spaced bins of |delta|: ten a decade."""
 
+_STREAMS = {"query": "embeddings", "document": "embeddings", "delta": "delta", "loss/total": "loss"}
+"""What coverage looks at, and the tap that it comes from; the tap of the embeddings fires once for each of two."""
+
 _FLUSH_AT = 16
 
 
@@ -186,6 +189,9 @@ class Recorder:
         for tap, embeddings in (("query", sample.query), ("document", sample.document)):
             self._snapshot_embeddings(tap, embeddings, step=step, epoch=epoch)
         readings = {name: read(sample) for name, read in PAIR_READINGS.items() if name in self._wanted}
+        if sample.delta is not None:
+            evaluated = {name.replace("delta/", "delta_eval/"): read for name, read in RESIDUAL_READINGS.items()}
+            readings |= {name: read(sample) for name, read in evaluated.items() if name in self._wanted}
         self._write(scalars(readings), sample.query, step=step, epoch=epoch)
         self._snapshot_histograms(sample, step=step, epoch=epoch)
 
@@ -289,22 +295,24 @@ class Recorder:
     def _watch_coverage(self, kept: Mapping[str, Tensor]) -> None:
         if not self._watches_coverage:
             return
-        for name in ("query", "document", "delta"):
+        for name in _STREAMS:
             if name in kept:
-                finite, rows, _ = self._finite.get(name, (kept[name].new_zeros((), dtype=torch.float64), 0, ""))
-                share = torch.isfinite(kept[name]).double().mean() * len(kept[name])
-                self._finite[name] = (finite + share, rows + len(kept[name]), _dtype_name(kept[name]))
+                tensor = kept[name].reshape(-1, kept[name].shape[-1]) if kept[name].ndim else kept[name].reshape(1, 1)
+                finite, rows, _ = self._finite.get(name, (tensor.new_zeros((), dtype=torch.float64), 0, ""))
+                share = measures.finite_share(tensor).double() * len(tensor)
+                self._finite[name] = (finite + share, rows + len(tensor), _dtype_name(tensor))
 
     def _write_coverage(self, *, step: int, epoch: int) -> None:
         if not self._watches_coverage:
             return
-        for tap, calls in self._open_taps.calls.items():
-            names = [tap] if tap in self._finite else [name for name in self._finite if tap == "embeddings"]
-            for name in names or [tap]:
-                finite, rows, dtype = self._finite.get(name, (None, 0, "not seen"))
-                share = None if finite is None else float(finite) / rows
-                fields = {"tap": name, "step": step, "epoch": epoch, "calls": calls, "dtype": dtype}
-                self._journal.append("coverage", {**fields, "finite_share": share, "n": rows})
+        for stream, tap in _STREAMS.items():
+            if tap not in self._open_taps.calls:
+                continue
+            finite, rows, dtype = self._finite.get(stream, (None, 0, "not seen"))
+            share = None if finite is None else float(finite) / rows
+            calls = self._open_taps.calls[tap]
+            fields = {"tap": stream, "step": step, "epoch": epoch, "calls": calls, "dtype": dtype}
+            self._journal.append("coverage", {**fields, "finite_share": share, "n": rows})
 
     def _snapshot_embeddings(self, tap: str, embeddings: Tensor, *, step: int, epoch: int) -> None:
         names = [f"{tap}/{measure}" for measure in EMBEDDING_MEASURES]

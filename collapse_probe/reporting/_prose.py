@@ -110,7 +110,7 @@ def _predictor(run: Run, findings: Sequence[Finding]) -> list[str]:
 
 def _residual(run: Run) -> list[str]:
     means = run.readings("delta/mean_abs.mean")
-    ratios = run.readings("delta/correction_over_residual")
+    ratios = run.readings("delta_eval/correction_over_residual")
     if not len(means):
         return []
     first, last = (float(means["value"].iloc[i]) for i in (0, -1))
@@ -121,7 +121,7 @@ def _residual(run: Run) -> list[str]:
     if len(ratios):
         start, end = (float(ratios["value"].iloc[i]) for i in (0, -1))
         n = int(ratios["n"].iloc[-1])
-        text += f"; the applied correction is {number(end)} of ‖d−q‖ at the end, {number(start)} at step 0 (n = {n})"
+        text += f"; the applied correction is {number(end)} of ‖d−q‖ at the end, {number(start)} at step 0 (n = {n:,}, without dropout)"
     return [text + "."]
 
 
@@ -149,7 +149,8 @@ def _scale(run: Run) -> list[str]:
 
 def _selection(findings: Sequence[Finding]) -> list[str]:
     return [
-        f"{md(f.title)}: **{number(f.value)}** ({md(f.expected)})."
+        f"Selecting the checkpoint by validation loss would lose **{number(f.value)}** nDCG@10 on "
+        f"{md(f.title.split(':')[0])}: it {md(f.expected.partition('it ')[2])}."
         for f in findings
         if f.code == "CP203" and f.status is Status.WARNING
     ]

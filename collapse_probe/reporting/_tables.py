@@ -94,29 +94,22 @@ def residual_by_epoch(run: Run) -> Table:
 
 
 def residual_use(run: Run) -> Table:
-    """Return what the residual does, at the first and the last scheduled step of every epoch."""
+    """Return what the residual does by epoch, on the fixed probe set in evaluation mode."""
     names = {
-        "delta/correction_over_query": "‖αδ‖ / ‖q‖",
-        "delta/correction_over_residual": "‖αδ‖ / ‖d−q‖",
-        "delta/identity_gain": "identity gain",
-        "delta/cosine_above_chance": "cos(δ, d−q) above chance",
-        "delta/constancy": "constancy",
-        "delta/tanh_saturation": "tanh saturation",
+        "mean_abs": "delta mean",
+        "correction_over_query": "‖αδ‖ / ‖q‖",
+        "correction_over_residual": "‖αδ‖ / ‖d−q‖",
+        "identity_gain": "identity gain",
+        "cosine_above_chance": "cos(δ, d−q) above chance",
+        "constancy": "constancy",
+        "tanh_saturation": "tanh saturation",
     }
-    frames = {name: run.readings(name).set_index("step") for name in names}
-    first = next((frame for frame in frames.values() if len(frame)), None)
-    if first is None:
-        return Table((), ())
-    steps = [s for _, part in first.groupby("epoch") for s in dict.fromkeys((part.index[0], part.index[-1]))]
+    columns = {name: _by_epoch(run, f"delta_eval/{name}") for name in names}
     rows = []
-    for step in steps:
-        cells = [
-            number(float(frame.loc[step, "value"])) if step in frame.index else "not measured"
-            for frame in frames.values()
-        ]
-        rows.append([str(first.loc[step, "epoch"]), str(step), *cells, str(int(first.loc[step, "n"]))])
-    headers = ["epoch", "step", *names.values(), "n queries"]
-    return Table(headers, rows)
+    for epoch, first in columns["mean_abs"].items():
+        cells = [number(_value(column.get(epoch))) for column in columns.values()]
+        rows.append(["step 0" if epoch == 0 else f"epoch {epoch}", *cells, f"{int(first['n']):,}"])
+    return Table(["", *names.values(), "n queries"], rows)
 
 
 def losses(run: Run) -> Table:
