@@ -352,7 +352,8 @@ class Recorder:
         if epoch == 0 and sample.delta is not None and "delta/abs" in self._wanted_histograms:
             untrained = LogHistogram(**DELTA_BINS)
             untrained.update(sample.delta)
-            self._write_histogram("delta/abs", untrained, step=step, epoch=epoch, n=len(sample.delta))
+            rows, dimension = sample.delta.shape
+            self._write_histogram("delta/abs", untrained, step=step, epoch=epoch, n=rows, dimension=dimension)
         other = mismatched(sample.document)
         for suffix, documents in (("", sample.document), ("_random", other)):
             distances = measures.pair_distance(sample.query, documents)

@@ -50,6 +50,9 @@ def lines_over_steps(
         )
     if log and any(len(line.get_xdata()) for line in axes.get_lines()):  # type: ignore[arg-type]
         axes.set_yscale("log")
+        # Head room, so that the legend covers no line.
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high * (high / low) ** 0.25)
     mark_epochs(axes, ends)
     axes.set_xlabel("optimiser steps (dotted: end of an epoch)")
     axes.set_ylabel(ylabel)

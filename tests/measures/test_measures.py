@@ -1,0 +1,257 @@
+"""Measures against slow references in float64, their invariances, and planted collapse."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collapse_probe import measures as m
+
+seeds = st.integers(0, 10_000)
+few = settings(max_examples=20, deadline=None)
+
+
+def sample(seed: int, rows: int = 40, dimension: int = 6) -> torch.Tensor:
+    """Return anisotropic embeddings with a mean, in float64."""
+    rng = np.random.default_rng(seed)
+    scales = rng.uniform(0.2, 3.0, size=dimension)
+    return torch.tensor(rng.normal(size=(rows, dimension)) * scales + rng.normal(size=dimension))
+
+
+def rotation(seed: int, dimension: int = 6) -> torch.Tensor:
+    return torch.linalg.qr(sample(seed, rows=dimension, dimension=dimension)).Q
+
+
+def slow_covariance(z: np.ndarray) -> np.ndarray:
+    n, dimension = z.shape
+    mean = [math.fsum(z[:, j]) / n for j in range(dimension)]
+    pair = lambda j, k: math.fsum((z[i, j] - mean[j]) * (z[i, k] - mean[k]) for i in range(n)) / (n - 1)  # noqa: E731
+    return np.array([[pair(j, k) for k in range(dimension)] for j in range(dimension)])
+
+
+@few
+@given(seeds)
+def test_covariance_is_the_double_loop(seed):
+    z = sample(seed, rows=9, dimension=3)
+    np.testing.assert_allclose(m.covariance(z).numpy(), slow_covariance(z.numpy()), rtol=1e-10, atol=1e-12)
+
+
+def test_covariance_survives_a_mean_ten_thousand_times_the_deviation():
+    z = 1e4 + torch.randn(500, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    variances = m.covariance(z.float()).diagonal()
+    np.testing.assert_allclose(variances.numpy(), np.var(z.float().numpy().astype(float), axis=0, ddof=1), rtol=1e-9)
+    naive = z.float().square().mean(0) - z.float().mean(0).square()
+    assert not torch.allclose(naive.double(), variances, rtol=0.05)
+
+
+@few
+@given(seeds)
+def test_ranks_equal_numpys_on_the_gram_matrix(seed):
+    z = sample(seed)
+    centred = z.numpy() - z.numpy().mean(0)
+    eigenvalues = np.linalg.eigvalsh(centred @ centred.T)[::-1][:6].clip(0) / (len(z) - 1)
+    c = m.covariance(z)
+    assert m.participation_ratio(c).item() == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum())
+    assert m.stable_rank(c).item() == pytest.approx(eigenvalues.sum() / eigenvalues[0])
+    p = np.sqrt(eigenvalues) / np.sqrt(eigenvalues).sum()
+    assert m.effective_rank(z).item() == pytest.approx(np.exp(-(p * np.log(p)).sum()))
+    assert m.isoscore(c).item() == pytest.approx((m.participation_ratio(c).item() - 1) / 5)
+    assert m.total_variance(c).item() == pytest.approx(eigenvalues.sum())
+
+
+@few
+@given(seeds, st.floats(1e-6, 1e6))
+def test_ranks_and_angles_are_blind_to_scale_and_rotation(seed, scale):
+    z = sample(seed)
+    moved = scale * z @ rotation(seed + 1)
+    for measure in (m.effective_rank, m.mean_cosine, m.uniformity, m.participation_ratio_uncentred):
+        assert measure(moved).item() == pytest.approx(measure(z).item(), rel=1e-6, abs=1e-9)
+    assert m.participation_ratio(m.covariance(moved)).item() == pytest.approx(
+        m.participation_ratio(m.covariance(z)).item(), rel=1e-6
+    )
+
+
+@few
+@given(seeds)
+def test_row_order_changes_nothing(seed):
+    z = sample(seed)
+    shuffled = z[torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))]
+    for name in ("norm_mean", "norm_spread", "std_mean", "mean_cosine", "uniformity", "grand_mean_fraction"):
+        measure = m.MEASURES[name]
+        assert measure(shuffled).item() == pytest.approx(measure(z).item(), rel=1e-9, abs=1e-12)
+
+
+@few
+@given(seeds, st.integers(1, 5))
+def test_a_planted_rank_collapse_scores_lower(seed, kept):
+    z = sample(seed)
+    flat = z.clone()
+    flat[:, kept:] *= 1e-6
+    for measure in (m.participation_ratio, m.stable_rank, m.isoscore):
+        assert measure(m.covariance(flat)) <= kept + 1e-6
+    assert m.effective_rank(flat) < m.effective_rank(z)
+
+
+def test_the_finite_sample_correction_recovers_known_dimensions():
+    """PR_corr is 758 for N(0, I) at n = 128, D = 768, and 27.0 against 26.0 on a 1/i spectrum (methods.md 2.2)."""
+    rng = torch.Generator().manual_seed(0)
+    white = [torch.randn(128, 768, generator=rng, dtype=torch.float64) for _ in range(4)]
+    corrected = [m.participation_ratio_corrected(m.covariance(z), n=128).item() for z in white]
+    assert np.mean(corrected) == pytest.approx(758, rel=0.03)
+    assert m.participation_ratio(m.covariance(white[0])).item() == pytest.approx(128 * 768 / 896, rel=0.02)
+    spectrum = 1 / torch.arange(1, 769, dtype=torch.float64)
+    truth = (spectrum.sum() ** 2 / (spectrum**2).sum()).item()
+    coloured = [z * spectrum.sqrt() for z in white]
+    estimates = [m.participation_ratio_corrected(m.covariance(z), n=128).item() for z in coloured]
+    assert np.mean(estimates) == pytest.approx(truth, rel=0.15)
+
+
+@few
+@given(seeds)
+def test_mean_cosine_and_uniformity_equal_the_pair_loops(seed):
+    z = sample(seed, rows=8).numpy()
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    pairs = [(i, j) for i in range(8) for j in range(8) if i != j]
+    cosines = [unit[i] @ unit[j] for i, j in pairs]
+    assert m.mean_cosine(torch.tensor(z)).item() == pytest.approx(np.mean(cosines), abs=1e-12)
+    potential = np.log(np.mean([np.exp(-2 * ((unit[i] - unit[j]) ** 2).sum()) for i, j in pairs]))
+    assert m.uniformity(torch.tensor(z)).item() == pytest.approx(potential, abs=1e-9)
+
+
+def test_uniformity_is_zero_at_collapse_and_near_minus_four_on_the_sphere():
+    rng = torch.Generator().manual_seed(0)
+    assert m.uniformity(torch.ones(10, 5) * 3).item() == pytest.approx(0, abs=1e-6)
+    assert m.uniformity(torch.randn(400, 768, generator=rng)).item() == pytest.approx(-3.99, abs=0.02)
+
+
+def test_the_founding_collapse_directions_are_seen():
+    rng = torch.Generator().manual_seed(0)
+    to_ones = 5 + 0.01 * torch.randn(50, 16, generator=rng)
+    assert m.grand_mean_fraction(to_ones) > 0.99
+    assert m.mean_cosine(to_ones) > 0.99
+    dead = torch.randn(50, 16, generator=rng)
+    dead[:, :4] = 1.0
+    assert m.dead_dimensions(dead).item() == pytest.approx(0.25)
+
+
+def test_scale_drift_is_log10_with_a_floor():
+    one = torch.tensor(1.0)
+    assert m.scale_drift(torch.tensor(0.01), one).item() == pytest.approx(-2)
+    assert m.scale_drift(torch.tensor(0.0), one).item() == pytest.approx(-38)
+    assert m.scale_drift(one, torch.tensor(0.0)).item() == 0
+
+
+@few
+@given(seeds)
+def test_alignment_above_chance_equals_the_loop(seed):
+    q, d, delta = (sample(seed + k, rows=7) for k in range(3))
+    cosine = lambda a, b: float(a @ b / (a.norm() * b.norm()))  # noqa: E731
+    own = np.mean([cosine(delta[i], d[i] - q[i]) for i in range(7)])
+    others = np.mean([cosine(delta[i], d[j] - q[i]) for i in range(7) for j in range(7) if i != j])
+    assert m.alignment_above_chance(delta, q, d).item() == pytest.approx(own - others, abs=1e-9)
+
+
+def test_pulling_towards_the_origin_is_not_counted_as_knowing_the_document():
+    rng = torch.Generator().manual_seed(0)
+    q, d = (torch.randn(200, 32, generator=rng) for _ in range(2))
+    naive = torch.nn.functional.cosine_similarity(-q, d - q).mean()
+    assert naive > 0.5
+    assert abs(m.alignment_above_chance(-q, q, d)) < 0.02
+    assert m.alignment_above_chance(d - q, q, d) > 0.2
+
+
+@few
+@given(seeds, st.floats(0, 1))
+def test_identity_gain_of_a_partial_step_is_its_parabola(seed, share):
+    q, d = sample(seed), sample(seed + 1)
+    assert m.identity_gain(q, share * (d - q), d).item() == pytest.approx(share * (2 - share), abs=1e-9)
+    assert m.relative_size(share * (d - q), d - q).item() == pytest.approx(share, abs=1e-9)
+
+
+def test_constancy_tells_a_bias_from_a_function_of_the_query():
+    rng = torch.Generator().manual_seed(0)
+    bias = torch.randn(1, 32, generator=rng).expand(100, -1)
+    assert m.constancy(bias) == pytest.approx(1)
+    assert m.constancy(torch.randn(100, 32, generator=rng)) < 0.05
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean"])
+def test_in_batch_readings_equal_the_loop(similarity):
+    q, d = sample(1, rows=9), sample(2, rows=9) * 0.3 + sample(1, rows=9)
+    score = {
+        "cosine": lambda a, b: a @ b / (np.linalg.norm(a) * np.linalg.norm(b)),
+        "dot": lambda a, b: a @ b,
+        "euclidean": lambda a, b: -np.linalg.norm(a - b),
+    }[similarity]
+    s = np.array([[score(a, b) for b in d.numpy()] for a in q.numpy()])
+    best = [max(s[i, j] for j in range(9) if j != i) for i in range(9)]
+    assert m.in_batch_margin(q, d, similarity=similarity).item() == pytest.approx(np.mean(s.diagonal() - best))
+    assert m.in_batch_accuracy(q, d, similarity=similarity).item() == pytest.approx(np.mean(s.diagonal() > best))
+
+
+def test_distances_survive_a_collapse_that_cancels_in_the_expansion():
+    rng = torch.Generator().manual_seed(0)
+    q = 1000 + 1e-3 * torch.randn(20, 8, generator=rng, dtype=torch.float64)
+    d = q + 1e-3
+    assert m.pair_distance(q, d).tolist() == pytest.approx([1e-3 * math.sqrt(8)] * 20, rel=1e-6)
+
+
+def _arguments(name: str, z: torch.Tensor) -> dict[str, object]:
+    """Return arguments for any measure, made of one sample."""
+    by_name: dict[str, dict[str, object]] = {
+        "alignment_above_chance": {"delta": z, "query": z, "document": z},
+        "identity_gain": {"query": z, "correction": z, "document": z},
+        "relative_size": {"correction": z, "reference": z},
+        "pair_cosine": {"query": z, "document": z},
+        "pair_distance": {"query": z, "document": z},
+        "in_batch_margin": {"query": z, "document": z, "similarity": "euclidean"},
+        "in_batch_accuracy": {"query": z, "document": z, "similarity": "cosine"},
+        "scale_drift": {"norm": z.norm(), "reference": z.norm()},
+        "effective_rank_of_spectrum": {"spectrum": z[0].abs()},
+        "participation_ratio_corrected": {"covariance": z.T @ z, "n": len(z)},
+    }
+    covariances = ("participation_ratio", "isoscore", "stable_rank", "total_variance")
+    if name in covariances:
+        return {"covariance": z.T @ z}
+    single = "delta" if name in ("mean_abs", "max_abs", "mean_norm", "constancy", "saturation") else "z"
+    return by_name.get(name, {single: z})
+
+
+@pytest.mark.parametrize("name", m.MEASURES)
+@pytest.mark.parametrize(
+    "z",
+    [
+        pytest.param(torch.zeros(5, 4), id="all zero"),
+        pytest.param(torch.ones(5, 4), id="one point"),
+        pytest.param(torch.full((5, 4), 1e-30), id="tiny"),
+        pytest.param(torch.randn(1, 4, generator=torch.Generator().manual_seed(0)), id="one row"),
+        pytest.param(torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).bfloat16(), id="bfloat16"),
+    ],
+)
+def test_degenerate_inputs_give_finite_values(name, z):
+    assert torch.isfinite(m.MEASURES[name](**_arguments(name, z))).all()
+
+
+@pytest.mark.parametrize("name", m.MEASURES)
+def test_every_measure_has_an_example_that_is_run(name):
+    assert ">>>" in (m.MEASURES[name].__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: m.participation_ratio(torch.ones(64, 768)), r"needs \[D, D\], got \(64, 768\): pass torch.cov\(z.T\)"),
+        (lambda: m.norm_mean(torch.ones(3)), r"norm_mean needs \[N, D\], got \(3,\)"),
+        (lambda: m.norm_mean(torch.ones(0, 3)), r"norm_mean needs \[N, D\], got \(0, 3\)"),
+        (lambda: m.pair_cosine(torch.ones(2, 3), torch.ones(3, 3)), r"one shape, got \(2, 3\) and \(3, 3\)"),
+        (lambda: m.in_batch_margin(torch.eye(2), torch.eye(2), similarity="l1"), r"unknown similarity 'l1'"),
+    ],
+)
+def test_wrong_shapes_say_what_arrived_and_what_to_pass(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
