@@ -216,8 +216,9 @@ def _without_superseded(records: Iterable[dict[str, Any]]) -> list[dict[str, Any
     kept: list[dict[str, Any]] = []
     for record in records:
         if _is_resumption(record):
-            step = record["step"]
-            kept = [r for r in kept if r["kind"] != "end" and r.get("step", 0) <= step]
+            # The first step after a checkpoint has the checkpoint's number of steps done, but the next epoch.
+            last = (record["step"], record["epoch"])
+            kept = [r for r in kept if r["kind"] != "end" and (r.get("step", 0), r.get("epoch", 0)) <= last]
         kept.append(record)
     return kept
 

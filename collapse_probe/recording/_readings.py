@@ -128,8 +128,11 @@ def embedding_readings(embeddings: Tensor) -> tuple[dict[str, Tensor], Tensor]:
 def _singular_values(covariance: Tensor, *, n: int) -> Tensor:
     """Return the centred sample's singular values from its covariance, min(n, D) of them, descending.
 
-    In float64: an eigenvalue below 1e-16 of the largest is rounding, and so is the square root of one.
+    In float64: an eigenvalue below 1e-16 of the largest is rounding, and so is the square root of one. NaN for a
+    covariance that is not finite, which the solver would refuse.
     """
+    if not torch.isfinite(covariance).all():
+        return torch.full((min(n, len(covariance)),), torch.nan, dtype=torch.float64)
     eigenvalues = torch.linalg.eigvalsh(covariance.double()).flip(0).clamp(min=0)
     return (eigenvalues[: min(n, len(eigenvalues))] * (n - 1)).sqrt()
 

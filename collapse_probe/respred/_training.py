@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -240,9 +241,12 @@ def _evaluate_raw(
 
 
 def _journal_resumption(journal: JournalWriter, checkpoint: Path | None) -> None:
-    step = -1 if checkpoint is None else int(checkpoint.name.rpartition("-")[2])
-    where = "from the beginning: there is no complete checkpoint" if checkpoint is None else f"from step {step}"
-    journal.event("resumed", where, step=step, epoch=0)
+    if checkpoint is None:
+        journal.event("resumed", "from the beginning: there is no complete checkpoint", step=-1, epoch=0)
+        return
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    step, epoch = int(state["global_step"]), round(state["epoch"])
+    journal.event("resumed", f"from step {step}", step=step, epoch=epoch)
 
 
 def _reference_norms(folder: Path) -> dict[str, float]:

@@ -59,8 +59,19 @@ def test_a_resumed_writer_ends_the_torn_line_and_supersedes_later_steps(tmp_path
         journal.readings({"delta/mean_abs": 7.0}, step=3, epoch=2, n=1, dimension=1, dtype="float32")
     run = Run.load(tmp_path)
     assert run.torn == 1
-    assert list(run.readings("delta/mean_abs")["step"]) == [0, 1, 2, 3]
+    assert list(run.readings("delta/mean_abs")["step"]) == [0, 1, 3]
     assert run.readings("delta/mean_abs")["value"].iloc[-1] == 7.0
+
+
+def test_the_step_after_a_checkpoint_is_superseded_though_it_has_its_number(tmp_path):
+    """The first step of the next epoch was once kept beside its repetition."""
+    path = make_run(tmp_path) / "journal.jsonl"
+    with JournalWriter(path) as journal:
+        journal.event("resumed", "from step 2", step=2, epoch=1)
+        journal.readings({"delta/mean_abs": 7.0}, step=2, epoch=2, n=1, dimension=1, dtype="float32")
+    frame = Run.load(tmp_path).readings("delta/mean_abs")
+    assert list(frame["step"]) == [0, 1, 2]
+    assert frame["value"].iloc[-1] == 7.0
 
 
 def test_a_bad_line_in_the_middle_names_its_line(tmp_path):

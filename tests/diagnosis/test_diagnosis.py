@@ -1,0 +1,225 @@
+"""Detectors on journals that were written for them: power, false alarms, and silence that is not health."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from collapse_probe.diagnosis import ALL_DETECTORS, Finding, Status, findings, paired_difference, worst_status
+from collapse_probe.journal import JournalWriter, Run, write_run_json
+
+
+class Writer:
+    """Writes a run folder record by record."""
+
+    def __init__(self, folder: Path, **config: object) -> None:
+        base = {"name": "r", "recipe": {"predictor": "residual", "scoring_path": "no_predictor"}, "pairs": {"train": 1}}
+        write_run_json(folder, {**base, **config})
+        self.folder = folder
+        self.journal = JournalWriter(folder / "journal.jsonl")
+
+    def reading(self, name: str, value: float, step: int, epoch: int = 1) -> None:
+        self.journal.readings({name: value}, step=step, epoch=epoch, n=64, dimension=8, dtype="float32")
+
+    def evaluation(self, path: str, epoch: int, scores: np.ndarray, *, tied: float = 0.0) -> None:
+        file = f"{path}-{epoch}.json"
+        ids = [f"q{i}" for i in range(len(scores))]
+        (self.folder / file).write_text(json.dumps({"query_ids": ids, "ndcg@10": list(scores)}))
+        record = {"collection": "toy", "split": "test", "step": 10 * epoch, "epoch": epoch, "path": path}
+        numbers = {"metrics": {"ndcg@10": float(np.mean(scores))}, "n_queries": len(scores), "n_documents": 9}
+        rest = {"similarity": "cosine", "tied_share": tied, "per_query": file}
+        self.journal.append("evaluation", {**record, **numbers, **rest})
+
+    def found(self, code: str) -> list[Finding]:
+        self.journal.close()
+        return [finding for finding in findings(Run.load(self.folder)) if finding.code == code]
+
+
+def declared(**entry: object) -> dict[str, object]:
+    return {"p": {"expected": [{"reading": "delta/alpha", "source": "s", "why": "w", "remedy": "r", **entry}]}}
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (0.5, Status.HEALTHY),
+        (0.3, Status.WARNING),
+        (0.05, Status.COLLAPSED),
+        (2.0, Status.WARNING),
+        (float("nan"), Status.COLLAPSED),
+    ],
+)
+def test_ranges_are_judged_by_the_last_reading(tmp_path, value, status):
+    writer = Writer(tmp_path, probes=declared(min=0.4, max=1.0, collapsed_below=0.1))
+    for step, reading in enumerate((0.5, value, value)):
+        writer.reading("delta/alpha", reading, step)
+    (finding,) = writer.found("CP101")
+    assert finding.status is status
+    assert finding.onset_step == (None if status is Status.HEALTHY else 1)
+    assert finding.n == 64
+
+
+def test_the_onset_is_the_step_from_which_it_stays_outside(tmp_path):
+    writer = Writer(tmp_path, probes=declared(min=0.4))
+    for step, value in enumerate((0.1, 0.5, 0.1, 0.1)):
+        writer.reading("delta/alpha", value, step)
+    assert writer.found("CP101")[0].onset_step == 2
+
+
+def test_an_epoch_mean_is_judged_where_there_is_one(tmp_path):
+    writer = Writer(tmp_path, probes=declared(min=0.4))
+    writer.reading("delta/alpha", 0.1, 5)
+    writer.reading("delta/alpha.mean", 0.5, 9)
+    (finding,) = writer.found("CP101")
+    assert (finding.status, finding.value, finding.evidence) == (Status.HEALTHY, 0.5, ("delta/alpha.mean",))
+
+
+def test_a_range_relative_to_another_reading(tmp_path):
+    writer = Writer(tmp_path, probes=declared(relative_to="raw_query/norm_mean", min=0.5))
+    writer.reading("raw_query/norm_mean", 4.0, 0)
+    writer.reading("delta/alpha", 1.0, 5)
+    (finding,) = writer.found("CP101")
+    assert (finding.value, finding.status) == (0.25, Status.WARNING)
+
+
+@pytest.mark.parametrize("relative_to", [None, "raw_query/norm_mean"])
+def test_what_was_not_read_is_not_measured(tmp_path, relative_to):
+    entry = {"min": 0.5} if relative_to is None else {"min": 0.5, "relative_to": relative_to}
+    writer = Writer(tmp_path, probes=declared(**entry))
+    if relative_to is not None:
+        writer.reading("delta/alpha", 1.0, 5)
+    assert writer.found("CP101")[0].status is Status.NOT_MEASURED
+
+
+def test_residual_ranges_do_not_apply_without_a_residual_predictor(tmp_path):
+    writer = Writer(tmp_path, probes=declared(min=0.5), recipe={"predictor": "direct"})
+    assert writer.found("CP101")[0].status is Status.NOT_APPLICABLE
+
+
+def scores(mean: float, n: int = 300, seed: int = 0) -> np.ndarray:
+    return np.clip(np.random.default_rng(seed).normal(mean, 0.3, size=n), 0, 1)
+
+
+def test_a_planted_fall_is_found_with_its_onset(tmp_path):
+    writer = Writer(tmp_path)
+    start = scores(0.6)
+    writer.evaluation("raw", 0, start)
+    for epoch, fall in enumerate((0.0, 0.01, 0.1, 0.15)):
+        noise = np.random.default_rng(epoch).normal(0, 0.2, size=300)
+        writer.evaluation("no_predictor", epoch, start - fall + (noise if epoch else 0))
+    against_step0, against_raw = writer.found("CP201")
+    assert {against_step0.status, against_raw.status} == {Status.COLLAPSED}
+    assert against_step0.onset_step == 20
+    assert against_step0.value == pytest.approx(-0.15, abs=0.04)
+
+
+def test_noise_alone_rarely_raises_an_alarm(tmp_path):
+    """At 95 % two-sided, a fall is called by chance in one run of forty."""
+    alarms = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        start = scores(0.6, seed=seed)
+        alarms += paired_difference(start, start + rng.normal(0, 0.3, size=300)).high < 0
+    assert alarms <= 12
+
+
+def test_a_fall_that_the_predictor_did_not_make_is_said_to_be_so(tmp_path):
+    writer = Writer(tmp_path)
+    start = scores(0.6)
+    writer.evaluation("no_predictor", 0, start)
+    writer.evaluation("no_predictor", 1, start - 0.1)
+    writer.evaluation("predictor", 1, start - 0.1 + np.random.default_rng(0).normal(0, 0.01, size=300))
+    (finding,) = writer.found("CP202")
+    assert finding.status is Status.WARNING
+    assert "the predictor is not what changed them" in finding.why
+
+
+def test_a_predictor_that_matters_is_not_excused(tmp_path):
+    writer = Writer(tmp_path)
+    start = scores(0.6)
+    writer.evaluation("no_predictor", 0, start)
+    writer.evaluation("no_predictor", 1, start - 0.1)
+    writer.evaluation("predictor", 1, start - 0.2)
+    assert writer.found("CP202")[0].status is Status.HEALTHY
+
+
+@pytest.mark.parametrize(("losses", "status"), [((3, 2, 1), Status.WARNING), ((1, 2, 3), Status.HEALTHY)])
+def test_selection_by_validation_loss_is_judged_by_what_it_loses(tmp_path, losses, status):
+    writer = Writer(tmp_path)
+    for epoch, loss in enumerate(losses):
+        writer.reading("validation/total", loss, 10 * epoch, epoch)
+        writer.evaluation("no_predictor", epoch, scores(0.6) - 0.1 * epoch)
+    (finding,) = writer.found("CP203")
+    assert (finding.status, finding.n) == (status, 3)
+    assert finding.value == pytest.approx(0.2 if status is Status.WARNING else 0.0)
+
+
+def test_ties_are_reported(tmp_path):
+    writer = Writer(tmp_path)
+    writer.evaluation("raw", 0, scores(0.5), tied=0.4)
+    (finding,) = writer.found("CP204")
+    assert (finding.status, finding.value) == (Status.WARNING, 0.4)
+
+
+def coverage(writer: Writer, tap: str, calls: int, share: float | None) -> None:
+    record = {"tap": tap, "step": 1, "epoch": 1, "calls": calls, "dtype": "float32", "finite_share": share, "n": 4}
+    writer.journal.append("coverage", record)
+
+
+def test_a_tap_that_heard_nothing_is_never_healthy(tmp_path):
+    writer = Writer(tmp_path, watch=["coverage"])
+    coverage(writer, "delta", 0, None)
+    coverage(writer, "query", 3, 1.0)
+    coverage(writer, "document", 3, 0.5)
+    statuses = {finding.title.split(":")[0]: finding.status for finding in writer.found("CP002")}
+    assert statuses == {
+        "tap delta": Status.NOT_MEASURED,
+        "tap query": Status.HEALTHY,
+        "tap document": Status.WARNING,
+    }
+
+
+def test_coverage_that_was_watched_and_never_written_is_not_measured(tmp_path):
+    assert Writer(tmp_path, watch=["coverage"]).found("CP002")[0].status is Status.NOT_MEASURED
+
+
+def test_a_loss_that_was_not_finite_is_a_collapse_with_its_step(tmp_path):
+    writer = Writer(tmp_path)
+    writer.journal.event("nan_loss", "x", step=17, epoch=1)
+    (finding,) = writer.found("CP001")
+    assert (finding.status, finding.onset_step) == (Status.COLLAPSED, 17)
+
+
+def test_a_run_without_anything_is_not_called_healthy(tmp_path):
+    writer = Writer(tmp_path)
+    writer.journal.close()
+    assert worst_status(findings(Run.load(tmp_path))) is Status.NOT_MEASURED
+
+
+def test_paired_difference_is_scipys():
+    a, b = scores(0.5, seed=1), scores(0.55, seed=2)
+    found = paired_difference(a, b)
+    test = stats.ttest_rel(b, a)
+    interval = test.confidence_interval(0.95)
+    assert (found.p_value, found.low, found.high) == pytest.approx((test.pvalue, interval.low, interval.high))
+    assert found.n == 300
+
+
+def test_degenerate_pairs():
+    assert paired_difference([0.5, 0.5], [0.5, 0.5]).p_value == 1
+    assert not paired_difference([0.5], [0.7]).resolved
+    with pytest.raises(ValueError, match="the same queries twice, got 1 and 2"):
+        paired_difference([0.5], [0.5, 0.6])
+
+
+def test_every_detector_survives_an_empty_and_a_full_run(tmp_path, respred_run):
+    (tmp_path / "empty").mkdir()
+    write_run_json(tmp_path / "empty", {"name": "empty"})
+    (tmp_path / "empty" / "journal.jsonl").touch()
+    for detector in ALL_DETECTORS:
+        for folder in (tmp_path / "empty", respred_run):
+            assert all(isinstance(finding, Finding) for finding in detector(Run.load(folder)))

@@ -1,0 +1,96 @@
+"""Made-up vectors and small runs that several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from collapse_probe.journal import write_run_json
+from collapse_probe.recording import load_watched
+from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, train
+from collapse_probe.retrieval import Collection
+
+
+class Silent:
+    """A listener that keeps nothing."""
+
+    def step(self, *, step, steps, epoch):
+        """Ignore."""
+
+    def epoch(self, *, epoch, epochs, values, scores):
+        """Ignore."""
+
+
+def toy_vectors(rows: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit-norm queries and documents with a cosine of about 0.8 between partners."""
+    rng = np.random.default_rng(seed)
+    documents = rng.normal(size=(rows, dimension))
+    queries = documents + 0.8 * rng.normal(size=(rows, dimension))
+    both = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (queries, documents)]
+    return both[0].astype(np.float32), both[1].astype(np.float32)
+
+
+def toy_evaluation(*, queries: int = 40, documents: int = 200, dimension: int = 16) -> EvaluationSet:
+    """Return a collection of made-up vectors in which every query has one relevant document."""
+    q, d = toy_vectors(documents, dimension, seed=7)
+    ids = [f"d{i}" for i in range(documents)]
+    names = [f"q{i}" for i in range(queries)]
+    collection = Collection(
+        name="toy",
+        split="test",
+        documents={i: i for i in ids},
+        queries={n: n for n in names},
+        qrels={f"q{i}": {f"d{i}": 1} for i in range(queries)},
+        notes=(),
+        fingerprint="toy",
+    )
+    return EvaluationSet(collection, names, ids, torch.from_numpy(q[:queries]), torch.from_numpy(d))
+
+
+def toy_data(*, pairs: int = 160, held_out: int = 32, dimension: int = 16) -> TrainingData:
+    """Return made-up training vectors."""
+    q, d = (torch.from_numpy(x) for x in toy_vectors(pairs + held_out, dimension, seed=3))
+    return TrainingData(q[:pairs], d[:pairs], q[pairs:], d[pairs:])
+
+
+def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), seed: int = 0, **changes):
+    """Train a recipe on made-up vectors into a run folder and return the outcome."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probes = load_watched(watch, watch_delta=False, folder=folder / "no-own-probes")
+    modules = {
+        "projection": {"trained": True, "on_evaluated_path": True},
+        "predictor": {"trained": True, "on_evaluated_path": False},
+    }
+    if not changes.get("resume"):
+        write_run_json(
+            folder,
+            {
+                "name": folder.name,
+                "recipe": recipe.as_dict(),
+                "encoder": {"name": "toy", "dimension": 16, "weights_sha256": "0" * 64, "max_seq_length": 8},
+                "pairs": {"source": "toy", "fingerprint": "0", "train": 160, "validation": 32} if recipe.trains else None,
+                "collections": [{"name": "toy", "split": "test", "n_queries": 40, "n_documents": 200}],
+                "modules": modules if recipe.trains else {},
+                "seed": seed,
+                "device": "cpu",
+                "precision": "fp32",
+                "watch": [probe.name for probe in probes],
+                "probes": {probe.name: probe.as_dict() for probe in probes},
+                "options": {},
+                "versions": {},
+                "git": None,
+            },
+        )
+    arguments = {
+        "folder": folder,
+        "data": toy_data() if recipe.trains else None,
+        "evaluations": [toy_evaluation()],
+        "probes": probes,
+        "seed": seed,
+        "device": "cpu",
+        "precision": "fp32",
+        "listener": Silent(),
+    }
+    return train(recipe, **{**arguments, **changes})
