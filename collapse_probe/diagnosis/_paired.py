@@ -61,5 +61,5 @@ def paired_difference(
     if error == 0:
         return PairedDifference(mean, mean, mean, 1.0 if mean == 0 else 0.0, n)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-    p_value = float(stats.ttest_1samp(differences, 0.0).pvalue)
+    p_value = 2 * float(stats.t.sf(abs(mean) / error, n - 1))
     return PairedDifference(mean, mean - half, mean + half, p_value, n)

@@ -15,7 +15,7 @@ from ..diagnosis import (
 )
 from ..journal import Run
 from ._tables import PATH_LABELS
-from ._text import interval, md, number, percent, score
+from ._text import interval, md, number, percent, score, signed
 
 
 def in_short(run: Run, findings: Sequence[Finding]) -> list[str]:
@@ -102,7 +102,7 @@ def _predictor(run: Run, findings: Sequence[Finding]) -> list[str]:
             collection = finding.title.split(":")[0]
             lines.append(
                 f"On {md(collection)}, scoring with the predictor instead of without changes nDCG@10 by "
-                f"{finding.value:+.4f} (n = {finding.n} queries; {md(finding.expected)}). "
+                f"{signed(finding.value or 0.0)} (n = {finding.n} queries; {md(finding.expected)}). "
                 "**The predictor is not what changed the scores.**"
             )
     return lines

@@ -47,7 +47,7 @@ def colour(index: int) -> tuple[float, float, float]:
 
 def epoch_colours(count: int) -> list[tuple[float, float, float]]:
     """Return ordered colours for epochs, from light to dark; readable in grey too."""
-    return list(sns.color_palette("viridis_r", n_colors=max(count, 2) + 1)[1:])
+    return list(sns.color_palette("viridis_r", n_colors=count + 1)[1:])
 
 
 @contextmanager

@@ -34,8 +34,23 @@ def number(value: float | None, *, digits: int = 4) -> str:
 
 
 def score(value: float | None) -> str:
-    """Return a metric in [0, 1] with four decimals, as the field prints it."""
-    return "not measured" if value is None else f"{value:.4f}"
+    """Return a metric in [0, 1] with four decimals, as the field prints it; a smaller one with its digits.
+
+    >>> score(0.64508), score(0.0), score(0.00001)
+    ('0.6451', '0', '1.000e-05')
+    """
+    if value is None or abs(value) < 5e-5:
+        return number(value)
+    return f"{value:.4f}"
+
+
+def signed(value: float) -> str:
+    """Return a difference of metrics with its sign, as :func:`score` would print it.
+
+    >>> signed(-0.08502), signed(0.0)
+    ('-0.0850', '0')
+    """
+    return f"{value:+.4f}" if abs(value) >= 5e-5 else number(value)
 
 
 def percent(value: float | None) -> str:
@@ -47,10 +62,10 @@ def interval(difference: PairedDifference | None) -> str:
     """Return a paired difference with its 95 % interval."""
     if difference is None:
         return "-"
-    text = f"{difference.mean:+.4f}"
+    text = signed(difference.mean)
     if math.isnan(difference.low):
         return text
-    return f"{text} [{difference.low:+.4f}, {difference.high:+.4f}]"
+    return f"{text} [{signed(difference.low)}, {signed(difference.high)}]"
 
 
 def md(text: object) -> str:
@@ -64,12 +79,12 @@ def md(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """Return foreign text as an inline code span.
+    """Return foreign text as an inline code span in a table's cell, where a bar ends the cell even in code.
 
     >>> code("x `y`")
     '`` x `y` ``'
     """
-    flat = " ".join(str(text).split())
+    flat = " ".join(str(text).split()).replace("|", r"\|")
     longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest else ""

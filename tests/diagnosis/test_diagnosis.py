@@ -110,6 +110,7 @@ def test_a_planted_fall_is_found_with_its_onset(tmp_path):
     writer.evaluation("raw", 0, start)
     for epoch, fall in enumerate((0.0, 0.01, 0.1, 0.15)):
         noise = np.random.default_rng(epoch).normal(0, 0.2, size=300)
+        noise -= noise.mean()
         writer.evaluation("no_predictor", epoch, start - fall + (noise if epoch else 0))
     against_step0, against_raw = writer.found("CP201")
     assert {against_step0.status, against_raw.status} == {Status.COLLAPSED}
