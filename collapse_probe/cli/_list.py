@@ -8,9 +8,9 @@ _KINDS = ("recipes", "probes", "measures")
 
 
 @click.command("list", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("kind", type=click.Choice(_KINDS), required=False)
+@click.argument("kind", type=click.Choice(_KINDS), required=False, metavar="[KIND]")
 def command(kind: str | None) -> int:
-    """List recipes, probes or measures; everything where no KIND is given."""
+    """List one KIND: recipes, probes or measures; everything where none is given."""
     listings = {"recipes": _recipes, "probes": _probes, "measures": _measures}
     for name in _KINDS if kind is None else (kind,):
         if kind is None:

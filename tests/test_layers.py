@@ -1,0 +1,65 @@
+"""The layers of ARCHITECTURE.md: who may import whom, read from the code."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import collapse_probe
+
+ROOT = Path(collapse_probe.__file__).parent
+
+ALLOWED = {
+    "journal": set(),
+    "measures": set(),
+    "recording": {"journal", "measures"},
+    "retrieval": {"journal"},
+    "diagnosis": {"journal"},
+    "reporting": {"journal", "diagnosis"},
+    "respred": {"journal", "measures", "recording", "retrieval"},
+    "cli": {"journal", "recording", "retrieval", "diagnosis", "reporting", "respred"},
+}
+
+WITHOUT_TORCH = ("journal", "diagnosis", "reporting", "errors", "cli", "recording")
+
+
+def imported_layers(path: Path) -> set[str]:
+    """Return the layers of ours that a file imports, wherever in it."""
+    layer = path.relative_to(ROOT).parts[0]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 2:
+            names = [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
+            found.update(names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("collapse_probe"):
+            found.update((node.module or "").split(".")[1:2])
+    return found - {layer, "errors", "__version__"}
+
+
+def test_every_layer_is_in_the_table():
+    assert {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_a_layer_imports_only_those_above_it(layer):
+    for path in (ROOT / layer).glob("*.py"):
+        assert imported_layers(path) <= ALLOWED[layer], path
+
+
+@pytest.mark.parametrize("layer", WITHOUT_TORCH)
+def test_layers_that_a_laptop_needs_come_without_torch(layer):
+    script = f"import sys, collapse_probe.{layer}; print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+def test_nothing_is_pickled():
+    """No call that writes or reads pickles, in any file of the package."""
+    for path in ROOT.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for name in ("import pickle", "torch.save(", "torch.load(", "allow_pickle=True", "joblib", "yaml.load("):
+            assert name not in text, f"{path}: {name}"
