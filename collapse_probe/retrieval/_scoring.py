@@ -16,8 +16,10 @@ METRICS = ("ndcg@10", "mrr@10", "map@100", "recall@100")
 DEPTH = 100
 """Hits of each query that are scored: MAP and recall are cut there."""
 
-_MEASURES = {"ndcg_cut.10", "map_cut.100", "recall.100"}
-_NAMES = {"ndcg@10": "ndcg_cut_10", "map@100": "map_cut_100", "recall@100": "recall_100"}
+_MEASURES = {"ndcg_cut.10", "recip_rank", "map_cut.100", "recall.100"}
+_NAMES = {"ndcg@10": "ndcg_cut_10", "mrr@10": "recip_rank", "map@100": "map_cut_100", "recall@100": "recall_100"}
+_CUT = {"mrr@10": 0.1}
+"""Values below these count 0: a reciprocal rank below 1/10 is a first relevant document below rank 10."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def score_hits(
     qrels, so a query that returned nothing counts 0; BEIR's own average leaves it out.
 
     Args:
-        hits: At least 100 hits a query where there are as many documents.
+        hits: 101 hits a query, or 100, where there are as many documents.
         query_ids: Q ids, the rows of the hits.
         document_ids: N ids.
         qrels: Query id to document id to judgement.
@@ -88,16 +90,14 @@ def score_hits(
     run = _as_run(hits, query_ids, document_ids, depth=DEPTH)
     judged = {query: dict(judgements) for query, judgements in qrels.items()}
     found = pytrec_eval.RelevanceEvaluator(judged, _MEASURES).evaluate(run)
-    top = {query: dict(list(ranked.items())[:10]) for query, ranked in run.items()}
-    reciprocal = pytrec_eval.RelevanceEvaluator(judged, {"recip_rank"}).evaluate(top)
-    per_query = {
-        metric: {query: float(found.get(query, {}).get(name, 0.0)) for query in judged}
-        for metric, name in _NAMES.items()
-    }
-    per_query["mrr@10"] = {query: float(reciprocal.get(query, {}).get("recip_rank", 0.0)) for query in judged}
+    per_query = {}
+    for metric, name in _NAMES.items():
+        least = _CUT.get(metric, 0.0)
+        values = {query: found[query][name] if query in found else 0.0 for query in judged}
+        per_query[metric] = {query: value if value >= least else 0.0 for query, value in values.items()}
     mean = {metric: float(np.mean(list(per_query[metric].values()))) for metric in METRICS}
     return Scores(
-        per_query={metric: per_query[metric] for metric in METRICS},
+        per_query=per_query,
         mean=mean,
         n_queries=len(judged),
         n_documents=hits.n_documents,
@@ -113,8 +113,9 @@ def _as_run(
     run = {}
     for query, ids, scores in zip(query_ids, names, hits.scores.tolist(), strict=True):
         ranked = dict(zip(ids, scores, strict=True))
-        ranked.pop(query, None)
-        if len(ranked) > depth:
-            ranked = dict(list(ranked.items())[:depth])
+        if query in ranked:
+            del ranked[query]
+        elif len(ranked) > depth:
+            ranked.popitem()
         run[query] = ranked
     return run

@@ -14,6 +14,7 @@ from torch import Tensor
 Similarity = Literal["euclidean", "cosine", "dot"]
 
 _BLOCK_BYTES = 64 * 2**20
+_CANDIDATE_BYTES = 2 * 2**20
 _MARGIN = 16
 
 
@@ -161,12 +162,17 @@ def _join(
 
 
 def _distances(queries: np.ndarray, documents: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Return the negative distances of candidates by difference, in float64."""
+    """Return the negative distances of candidates by difference, in float64.
+
+    In parts that fit a cache: the gathered candidates of all queries together would not.
+    """
     scores = np.empty(indices.shape, dtype=np.float64)
-    rows = max(1, _BLOCK_BYTES // (8 * indices.shape[1] * documents.shape[1]))
-    for start in range(0, len(queries), rows):
+    rows = max(1, _CANDIDATE_BYTES // (8 * indices.shape[1] * documents.shape[1]))
+    for number, start in enumerate(range(0, len(queries), rows)):
         part = slice(start, start + rows)
-        candidates = torch.from_numpy(np.asarray(documents[indices[part]], dtype=np.float64))
+        candidates = torch.from_numpy(documents[indices[part]]).double()
         query = torch.from_numpy(np.asarray(queries[part], dtype=np.float64))
-        scores[part] = -(candidates - query[:, None, :]).square_().sum(dim=2).sqrt_().numpy()
+        scores[part] = -torch.linalg.vector_norm(candidates.sub_(query[:, None, :]), dim=2).numpy()
+        if isinstance(documents, np.memmap) and number % 16 == 15:
+            _release(documents)
     return scores
