@@ -3,6 +3,7 @@
 from ._detectors import ALL_DETECTORS, findings
 from ._finding import Finding, Status, worst_status
 from ._paired import PairedDifference, paired_difference
+from ._retrieval import Selection, selection
 from ._scores import (
     HEADLINE,
     collections,
@@ -18,6 +19,7 @@ __all__ = [
     "HEADLINE",
     "Finding",
     "PairedDifference",
+    "Selection",
     "Status",
     "collections",
     "difference",
@@ -27,5 +29,6 @@ __all__ = [
     "findings",
     "last_trained",
     "paired_difference",
+    "selection",
     "worst_status",
 ]

@@ -34,6 +34,7 @@ class Finding:
         remedy: What to do.
         source: Where the range comes from.
         n: Samples behind the value.
+        subject: What it is about, where a detector looks at several things: a collection, a tap, a reading.
     """
 
     code: str
@@ -47,6 +48,7 @@ class Finding:
     remedy: str = ""
     source: str = ""
     n: int | None = None
+    subject: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding as JSON-serialisable values."""

@@ -51,7 +51,9 @@ def paired_difference(
     1.0
     """
     if len(before) != len(after) or not len(before):
-        raise ValueError(f"paired_difference needs the same queries twice, got {len(before)} and {len(after)}")
+        raise ValueError(
+            f"paired_difference needs the same queries twice, got {len(before)} and {len(after)}"
+        )
     differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     n = len(differences)
     mean = float(differences.mean())

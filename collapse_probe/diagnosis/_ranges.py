@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -26,33 +27,34 @@ def range_findings(run: Run) -> list[Finding]:
 
 
 def _judge(run: Run, probe: str, entry: Mapping[str, Any]) -> Finding:
-    name = entry["reading"]
-    code = str(entry.get("code", "CP101"))
-    common = {
-        "code": code,
-        "title": _title(probe, entry),
-        "expected": _expected(entry),
-        "why": str(entry.get("why", "")),
-        "remedy": str(entry.get("remedy", "")),
-        "source": str(entry.get("source", "")),
-    }
-    if name.startswith("delta") and not _has_residual_predictor(run):
-        return Finding(status=Status.NOT_APPLICABLE, evidence=(name,), **common)
+    name = str(entry["reading"])
+    base = Finding(
+        code=str(entry.get("code", "CP101")),
+        title=_title(probe, entry),
+        status=Status.NOT_MEASURED if _can_be_read(run, name) else Status.NOT_APPLICABLE,
+        expected=_expected(entry),
+        evidence=(name,),
+        why=str(entry.get("why", "")),
+        remedy=str(entry.get("remedy", "")),
+        source=str(entry.get("source", "")),
+        subject=name,
+    )
     reference = _reference(run, entry)
     series = run.readings(name)
     summary = run.readings(f"{name}.mean")
     judged = summary if len(summary) else series
     if not len(judged) or reference is None:
-        return Finding(status=Status.NOT_MEASURED, evidence=(name,), **common)
+        return base
     last = judged.iloc[-1]
     value = float(last["value"]) / reference
-    return Finding(
-        status=_status(value, entry),
+    status = _status(value, entry)
+    return replace(
+        base,
+        status=status,
         value=value,
-        onset_step=_onset(series, reference, entry) if _status(value, entry) is not Status.HEALTHY else None,
+        onset_step=None if status is Status.HEALTHY else _onset(series, reference, entry),
         evidence=tuple(filter(None, (str(last["name"]), entry.get("relative_to")))),
         n=int(last["n"]),
-        **common,
     )
 
 
@@ -61,8 +63,11 @@ def _title(probe: str, entry: Mapping[str, Any]) -> str:
     return f"{entry['reading']}{relative} ({probe})"
 
 
-def _has_residual_predictor(run: Run) -> bool:
-    return run.config.get("recipe", {}).get("predictor") == "residual"
+def _can_be_read(run: Run, name: str) -> bool:
+    """Return whether the run has what the reading is about: training, and for delta a residual predictor."""
+    if name.startswith("delta") and (run.config.get("recipe") or {}).get("predictor") != "residual":
+        return False
+    return bool(run.config.get("pairs"))
 
 
 def _reference(run: Run, entry: Mapping[str, Any]) -> float | None:
@@ -97,7 +102,18 @@ def _onset(series: pd.DataFrame, reference: float, entry: Mapping[str, Any]) -> 
 
 
 def _expected(entry: Mapping[str, Any]) -> str:
-    low, high = entry.get("min", entry.get("collapsed_below")), entry.get("max", entry.get("collapsed_above"))
+    """Return the range in words, and where beyond it a collapse begins.
+
+    >>> _expected({"min": -0.5, "max": 0.5, "collapsed_below": -1.0})
+    '-0.5 to 0.5; collapsed below -1'
+    """
+    low, high = entry.get("min"), entry.get("max")
+    parts = []
     if low is not None and high is not None:
-        return f"{low:g} to {high:g}"
-    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+        parts.append(f"{low:g} to {high:g}")
+    elif low is not None or high is not None:
+        parts.append(f"at most {high:g}" if low is None else f"at least {low:g}")
+    ends = [f"{side} {entry[key]:g}" for side in ("below", "above") if (key := f"collapsed_{side}") in entry]
+    if ends:
+        parts.append("collapsed " + " or ".join(ends))
+    return "; ".join(parts) or "finite"

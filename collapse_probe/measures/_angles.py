@@ -61,7 +61,7 @@ def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:
         return z.new_zeros(())
     unit = unit_rows(z)
     norms = unit.square().sum(dim=1)
-    squared = (norms[:, None] + norms[None, :] - 2 * unit @ unit.T).clamp(min=0)
-    # The diagonal is taken out of the sum, not out of the matrix: it is exp(0) = 1 for every row.
-    exponents = (-t * squared).fill_diagonal_(-math.inf)
+    # In place: at some thousand rows every further matrix costs as much as the product itself.
+    exponents = (unit @ unit.T).mul_(2 * t).sub_(t * norms).sub_(t * norms[:, None]).clamp_(max=0)
+    exponents.fill_diagonal_(-math.inf)
     return (torch.logsumexp(exponents.flatten(), dim=0) - math.log(n * (n - 1))).clamp(max=0)

@@ -71,6 +71,9 @@ PAIR_READINGS: dict[str, Callable[[Sample], Tensor]] = {
 }
 """Readings of the pairs."""
 
+IN_BATCH = ("pairs/margin", "pairs/accuracy")
+"""Readings of the pairs that are taken on training batches; the others are of the fixed probe set."""
+
 SUMMARISED = (
     "delta/mean_abs",
     "delta/max_abs",

@@ -16,6 +16,7 @@ from ._accumulators import LinearHistogram, LogHistogram
 from ._declarations import Probe
 from ._names import EMBEDDING_MEASURES
 from ._readings import (
+    IN_BATCH,
     PAIR_READINGS,
     RESIDUAL_READINGS,
     SUMMARISED,
@@ -188,7 +189,9 @@ class Recorder:
         """
         for tap, embeddings in (("query", sample.query), ("document", sample.document)):
             self._snapshot_embeddings(tap, embeddings, step=step, epoch=epoch)
-        readings = {name: read(sample) for name, read in PAIR_READINGS.items() if name in self._wanted}
+        # In-batch readings are of a batch: over the whole set their n would be another, and their cost its square.
+        pairs = {name: read for name, read in PAIR_READINGS.items() if name not in IN_BATCH}
+        readings = {name: read(sample) for name, read in pairs.items() if name in self._wanted}
         if sample.delta is not None:
             evaluated = {name.replace("delta/", "delta_eval/"): read for name, read in RESIDUAL_READINGS.items()}
             readings |= {name: read(sample) for name, read in evaluated.items() if name in self._wanted}
@@ -272,7 +275,7 @@ class Recorder:
         if sample.delta is not None:
             residual = [name for name in RESIDUAL_READINGS if name in due]
             readings |= {name: already[name] if name in already else RESIDUAL_READINGS[name](sample) for name in residual}
-        readings |= {name: PAIR_READINGS[name](sample) for name in ("pairs/margin", "pairs/accuracy") if name in due}
+        readings |= {name: PAIR_READINGS[name](sample) for name in IN_BATCH if name in due}
         if not readings:
             return
         stream = kept["delta"] if "delta" in kept else kept["query"]

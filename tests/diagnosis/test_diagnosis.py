@@ -7,9 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from collapse_probe.diagnosis import ALL_DETECTORS, Finding, Status, findings, paired_difference, worst_status
+from collapse_probe.diagnosis import (
+    ALL_DETECTORS,
+    Finding,
+    Status,
+    findings,
+    paired_difference,
+    selection,
+    worst_status,
+)
+from collapse_probe.diagnosis._ranges import _status
 from collapse_probe.journal import JournalWriter, Run, write_run_json
 
 
@@ -17,7 +28,8 @@ class Writer:
     """Writes a run folder record by record."""
 
     def __init__(self, folder: Path, **config: object) -> None:
-        base = {"name": "r", "recipe": {"predictor": "residual", "scoring_path": "no_predictor"}, "pairs": {"train": 1}}
+        recipe = {"predictor": "residual", "scoring_path": "no_predictor"}
+        base = {"name": "r", "recipe": recipe, "pairs": {"train": 1}}
         write_run_json(folder, {**base, **config})
         self.folder = folder
         self.journal = JournalWriter(folder / "journal.jsonl")
@@ -40,7 +52,9 @@ class Writer:
 
 
 def declared(**entry: object) -> dict[str, object]:
-    return {"p": {"expected": [{"reading": "delta/alpha", "source": "s", "why": "w", "remedy": "r", **entry}]}}
+    return {
+        "p": {"expected": [{"reading": "delta/alpha", "source": "s", "why": "w", "remedy": "r", **entry}]}
+    }
 
 
 @pytest.mark.parametrize(
@@ -98,6 +112,27 @@ def test_what_was_not_read_is_not_measured(tmp_path, relative_to):
 def test_residual_ranges_do_not_apply_without_a_residual_predictor(tmp_path):
     writer = Writer(tmp_path, probes=declared(min=0.5), recipe={"predictor": "direct"})
     assert writer.found("CP101")[0].status is Status.NOT_APPLICABLE
+
+
+def test_a_range_does_not_apply_where_nothing_was_trained(tmp_path):
+    writer = Writer(
+        tmp_path, probes={"p": {"expected": [{"reading": "query/norm_mean", "min": 0.5}]}}, pairs=None
+    )
+    assert writer.found("CP101")[0].status is Status.NOT_APPLICABLE
+
+
+@given(
+    value=st.floats(-10, 10),
+    cuts=st.lists(st.floats(-10, 10), min_size=4, max_size=4, unique=True).map(sorted),
+)
+@settings(deadline=None, max_examples=50)
+def test_a_status_gets_graver_away_from_the_range(value, cuts):
+    entry = dict(zip(("collapsed_below", "min", "max", "collapsed_above"), cuts, strict=True))
+    inside = cuts[1] <= value <= cuts[2]
+    near = cuts[0] <= value <= cuts[3]
+    assert _status(value, entry) is (
+        Status.HEALTHY if inside else Status.WARNING if near else Status.COLLAPSED
+    )
 
 
 def scores(mean: float, n: int = 300, seed: int = 0) -> np.ndarray:
@@ -159,6 +194,48 @@ def test_selection_by_validation_loss_is_judged_by_what_it_loses(tmp_path, losse
     assert finding.value == pytest.approx(0.2 if status is Status.WARNING else 0.0)
 
 
+def test_a_chosen_checkpoint_needs_not_be_the_worst_one_to_mislead(tmp_path):
+    """Bug: the smallest validation loss at the second-worst epoch was called healthy."""
+    writer = Writer(tmp_path)
+    for epoch, (loss, fall) in enumerate(((3, 0.0), (2, 0.2), (1, 0.19))):
+        writer.reading("validation/total", loss, 10 * epoch, epoch)
+        writer.evaluation("no_predictor", epoch, scores(0.6) - fall)
+    (finding,) = writer.found("CP203")
+    assert (finding.status, finding.value) == (Status.WARNING, pytest.approx(0.19))
+
+
+def test_a_regret_within_noise_is_no_warning(tmp_path):
+    writer = Writer(tmp_path)
+    noise = np.random.default_rng(3).normal(0, 0.3, size=300)
+    for epoch, change in enumerate((0.0, noise - noise.mean() - 0.001)):
+        writer.reading("validation/total", -epoch, 10 * epoch, epoch)
+        writer.evaluation("no_predictor", epoch, scores(0.6) + change)
+    (finding,) = writer.found("CP203")
+    assert (finding.status, finding.value) == (Status.HEALTHY, pytest.approx(0.001))
+    assert "not resolved" in finding.expected
+
+
+def test_a_validation_loss_that_is_not_finite_is_no_candidate(tmp_path):
+    writer = Writer(tmp_path)
+    for epoch, loss in enumerate((3.0, 2.0, float("nan"))):
+        writer.reading("validation/total", loss, 10 * epoch, epoch)
+        writer.evaluation("no_predictor", epoch, scores(0.6) - 0.1 * epoch)
+    writer.journal.close()
+    found = selection(Run.load(tmp_path), "toy")
+    assert (found.chosen, found.best, found.n) == (1, 0, 2)
+
+
+def test_one_query_or_one_path_is_not_measured_rather_than_healthy(tmp_path):
+    """Bug: an interval of one query is not a number, and a fall on it was called healthy."""
+    writer = Writer(tmp_path)
+    for epoch, value in enumerate((0.9, 0.1)):
+        writer.evaluation("no_predictor", epoch, np.array([value]))
+    change, against_raw = writer.found("CP201")
+    assert (change.status, change.value) == (Status.NOT_MEASURED, pytest.approx(-0.8))
+    assert against_raw.status is Status.NOT_MEASURED
+    assert [writer.found(code)[0].status for code in ("CP202", "CP203")] == [Status.NOT_MEASURED] * 2
+
+
 def test_ties_are_reported(tmp_path):
     writer = Writer(tmp_path)
     writer.evaluation("raw", 0, scores(0.5), tied=0.4)
@@ -167,17 +244,27 @@ def test_ties_are_reported(tmp_path):
 
 
 def coverage(writer: Writer, tap: str, calls: int, share: float | None) -> None:
-    record = {"tap": tap, "step": 1, "epoch": 1, "calls": calls, "dtype": "float32", "finite_share": share, "n": 4}
+    record = {
+        "tap": tap,
+        "step": 1,
+        "epoch": 1,
+        "calls": calls,
+        "dtype": "float32",
+        "finite_share": share,
+        "n": 4,
+    }
     writer.journal.append("coverage", record)
 
 
 def test_a_tap_that_heard_nothing_is_never_healthy(tmp_path):
     writer = Writer(tmp_path, watch=["coverage"])
     coverage(writer, "delta", 0, None)
+    coverage(writer, "loss", 3, None)
     coverage(writer, "query", 3, 1.0)
     coverage(writer, "document", 3, 0.5)
     statuses = {finding.title.split(":")[0]: finding.status for finding in writer.found("CP002")}
     assert statuses == {
+        "tap loss": Status.NOT_MEASURED,
         "tap delta": Status.NOT_MEASURED,
         "tap query": Status.HEALTHY,
         "tap document": Status.WARNING,

@@ -1,0 +1,236 @@
+"""Detectors of what training did to retrieval: the verdicts that a user asks for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ..journal import Run
+from . import _scores
+from ._finding import Finding, Status
+from ._paired import PairedDifference
+
+FALL_COLLAPSED = 0.05
+"""Relative fall of nDCG@10 above which a resolved fall is a collapse (own choice)."""
+
+AGREEMENT = 0.1
+"""Share of the fall below which the paths with and without predictor are said to agree (own choice)."""
+
+TIES = 0.01
+"""Share of tied places in the top 10 above which scores partly measure document ids (own choice)."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What choosing a checkpoint by its validation loss gives.
+
+    Attributes:
+        chosen: Epoch of the smallest validation loss.
+        best: Epoch of the highest nDCG@10.
+        regret: nDCG@10 at ``best`` minus that at ``chosen``, in [0, 1].
+        change: The paired difference from best to chosen; None where the queries' scores are missing.
+        n: Checkpoints that have both, step 0 among them.
+    """
+
+    chosen: int
+    best: int
+    regret: float
+    change: PairedDifference | None
+    n: int
+
+    @property
+    def misleads(self) -> bool:
+        """Whether the chosen checkpoint is worse than the best by more than noise over queries."""
+        return self.change is not None and self.change.high < 0
+
+
+def selection(run: Run, collection: str) -> Selection | None:
+    """Return what selecting by validation loss would do, or None for fewer than two checkpoints.
+
+    Args:
+        run: The run.
+        collection: Label of the collection, on the recipe's evaluated path.
+    """
+    path = _scores.evaluated_path(run)
+    readings = run.readings("validation/total").drop_duplicates("epoch", keep="last")
+    losses = {int(e): float(v) for e, v in zip(readings["epoch"], readings["value"], strict=True)}
+    records = _scores.evaluation_records(run)
+    scores = {
+        epoch: float(records[(collection, path, epoch)]["metrics"][_scores.HEADLINE])
+        for epoch in sorted(losses)
+        if math.isfinite(losses[epoch]) and (collection, path, epoch) in records
+    }
+    if len(scores) < 2:
+        return None
+    chosen = min(scores, key=lambda epoch: losses[epoch])
+    best = max(scores, key=lambda epoch: scores[epoch])
+    change = _scores.difference(run, collection, (path, best), (path, chosen))
+    return Selection(chosen, best, scores[best] - scores[chosen], change, len(scores))
+
+
+def retrieval_change(run: Run) -> list[Finding]:
+    """CP201: nDCG@10 after the last epoch against step 0 of the same path, and against the raw encoder."""
+    return [
+        _change(run, collection, (path, epoch), title, reference)
+        for collection, path, epoch in _scores.last_trained(run)
+        for title, reference in (("step 0", (path, 0)), ("the raw encoder", ("raw", 0)))
+    ]
+
+
+def predictor_share(run: Run) -> list[Finding]:
+    """CP202: whether the predictor can be what changed the scores.
+
+    A warning says that it is not: retrieval fell, and scoring with the predictor gives the same.
+    """
+    if (run.config.get("recipe") or {}).get("predictor", "none") != "residual":
+        return []
+    return [_agreement(run, collection, epoch) for collection, _, epoch in _scores.last_trained(run)]
+
+
+def validation_against_retrieval(run: Run) -> list[Finding]:
+    """CP203: whether selecting by validation loss would keep a checkpoint that retrieves worse."""
+    findings = []
+    for collection, _, _ in _scores.last_trained(run):
+        found = selection(run, collection)
+        status, expected = Status.NOT_MEASURED, "0"
+        if found is not None:
+            status = Status.WARNING if found.misleads else Status.HEALTHY
+            expected = (
+                f"0: it picks epoch {found.chosen}, the best is epoch {found.best}, of {found.n} checkpoints"
+            )
+            if found.regret > 0 and not found.misleads:
+                expected += "; the difference is not resolved at this number of queries"
+        findings.append(
+            Finding(
+                code="CP203",
+                title=f"{collection}: nDCG@10 lost by selecting on validation loss",
+                status=status,
+                value=None if found is None else found.regret,
+                expected=expected,
+                evidence=("validation/total", f"{collection}/{_scores.HEADLINE}"),
+                why="the checkpoint of the smallest validation loss retrieves worse than another one",
+                remedy="Select by nDCG on a development split, with step 0 and the raw encoder as candidates",
+                source="selection regret, paired over queries; n counts checkpoints",
+                n=None if found is None else found.n,
+                subject=collection,
+            )
+        )
+    return findings
+
+
+def tied_scores(run: Run) -> list[Finding]:
+    """CP204: whether ties let the metric measure document ids."""
+    findings = []
+    for collection in _scores.collections(run):
+        records = [r for (label, _, _), r in _scores.evaluation_records(run).items() if label == collection]
+        worst = max(records, key=lambda record: record["tied_share"])
+        value = float(worst["tied_share"])
+        findings.append(
+            Finding(
+                code="CP204",
+                title=f"{collection}: largest share of tied scores in the top 10",
+                status=Status.WARNING if value > TIES else Status.HEALTHY,
+                value=value,
+                expected=f"at most {TIES:g}",
+                evidence=(f"{collection}/tied_share",),
+                why="equal scores are ordered by document id, so the metric partly measures names",
+                remedy="Look at the embeddings' scale and mean cosine; score in a higher precision",
+                source="trec_eval's tie rule; the cut is collapse-probe's own",
+                n=int(worst["n_queries"]),
+                subject=collection,
+            )
+        )
+    return findings
+
+
+def _change(
+    run: Run, collection: str, now: tuple[str, int], title: str, reference: tuple[str, int]
+) -> Finding:
+    change = _scores.difference(run, collection, reference, now)
+    status = _fall_status(run, collection, reference, change)
+    fell = status in (Status.WARNING, Status.COLLAPSED)
+    return Finding(
+        code="CP201",
+        title=f"{collection}: change of nDCG@10 against {title}, epoch {now[1]}",
+        status=status,
+        value=None if change is None else change.mean,
+        expected="no fall" + _interval_in_words(change),
+        onset_step=_fall_onset(run, collection, now[0], reference) if fell else None,
+        evidence=(f"{collection}/{_scores.HEADLINE}",),
+        why="this is what the model is for; a falling loss says nothing about it",
+        remedy="Keep step 0 and the raw encoder among the candidates, and select by development nDCG",
+        source="paired over queries; collapsed: a resolved fall of more than 5 % (own cut)",
+        n=None if change is None else change.n,
+        subject=collection,
+    )
+
+
+def _fall_status(
+    run: Run, collection: str, reference: tuple[str, int], change: PairedDifference | None
+) -> Status:
+    if change is None or math.isnan(change.high):
+        return Status.NOT_MEASURED
+    if change.high >= 0:
+        return Status.HEALTHY
+    record = _scores.evaluation_records(run)[(collection, *reference)]
+    start = float(record["metrics"][_scores.HEADLINE])
+    return Status.COLLAPSED if start > 0 and -change.mean / start > FALL_COLLAPSED else Status.WARNING
+
+
+def _interval_in_words(change: PairedDifference | None) -> str:
+    if change is None:
+        return ""
+    if math.isnan(change.high):
+        return f"; no interval from n = {change.n} queries"
+    resolved = "" if change.resolved else ", not resolved at this n"
+    return f"; 95 % interval {change.low:+.4f} to {change.high:+.4f}{resolved}"
+
+
+def _agreement(run: Run, collection: str, epoch: int) -> Finding:
+    fall = _scores.difference(run, collection, ("no_predictor", 0), ("no_predictor", epoch))
+    gap = _scores.difference(run, collection, ("no_predictor", epoch), ("predictor", epoch))
+    base = Finding(
+        code="CP202",
+        title=f"{collection}: nDCG@10 with predictor minus without, epoch {epoch}",
+        status=Status.NOT_MEASURED,
+        evidence=(f"{collection}/{_scores.HEADLINE}",),
+        why="one of the two paths was not scored, or on fewer than two queries",
+        remedy="Look at the modules on the evaluated path: re-run with --freeze-projection",
+        source="paired over queries; agreement is a gap below a tenth of the fall (own cut)",
+        subject=collection,
+    )
+    if fall is None or gap is None or math.isnan(fall.high) or math.isnan(gap.high):
+        return base
+    agrees = fall.high < 0 and _agrees(fall, gap)
+    return replace(
+        base,
+        status=Status.WARNING if agrees else Status.HEALTHY,
+        value=gap.mean,
+        expected=f"95 % interval {gap.low:+.4f} to {gap.high:+.4f}, beside {fall.mean:+.4f} since step 0",
+        why=(
+            "the scores with and without predictor agree, so the predictor is not what changed them"
+            if agrees
+            else "the difference is what the predictor itself does to the scores"
+        ),
+        n=gap.n,
+    )
+
+
+def _agrees(fall: PairedDifference, gap: PairedDifference) -> bool:
+    """Return whether the gap is small beside the fall, and its whole interval smaller than the fall."""
+    widest = max(abs(gap.low), abs(gap.high))
+    return abs(gap.mean) < AGREEMENT * abs(fall.mean) and widest < abs(fall.mean)
+
+
+def _fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> int | None:
+    """Return the step of the first epoch from which every later one is resolved below the reference."""
+    onset = None
+    for epoch in _scores.epochs(run, collection, path):
+        if (path, epoch) == reference:
+            continue
+        change = _scores.difference(run, collection, reference, (path, epoch))
+        if change is None or math.isnan(change.high) or change.high >= 0:
+            onset = None
+        elif onset is None:
+            onset = int(_scores.evaluation_records(run)[(collection, path, epoch)]["step"])
+    return onset
