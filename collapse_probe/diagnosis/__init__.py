@@ -3,7 +3,7 @@
 from ._detectors import ALL_DETECTORS, findings
 from ._finding import Finding, Status, worst_status
 from ._paired import PairedDifference, paired_difference
-from ._retrieval import Selection, selection
+from ._retrieval import Selection, fall_onset, selection
 from ._scores import (
     HEADLINE,
     collections,
@@ -26,6 +26,7 @@ __all__ = [
     "epochs",
     "evaluated_path",
     "evaluation_records",
+    "fall_onset",
     "findings",
     "last_trained",
     "paired_difference",

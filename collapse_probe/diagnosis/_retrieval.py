@@ -68,6 +68,27 @@ def selection(run: Run, collection: str) -> Selection | None:
     return Selection(chosen, best, scores[best] - scores[chosen], change, len(scores))
 
 
+def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> int | None:
+    """Return the step of the first epoch from which every later one is resolved below the reference.
+
+    Args:
+        run: The run.
+        collection: Label of the collection.
+        path: Which scoring path.
+        reference: (path, epoch) to compare with.
+    """
+    onset = None
+    for epoch in _scores.epochs(run, collection, path):
+        if (path, epoch) == reference:
+            continue
+        change = _scores.difference(run, collection, reference, (path, epoch))
+        if change is None or math.isnan(change.high) or change.high >= 0:
+            onset = None
+        elif onset is None:
+            onset = int(_scores.evaluation_records(run)[(collection, path, epoch)]["step"])
+    return onset
+
+
 def retrieval_change(run: Run) -> list[Finding]:
     """CP201: nDCG@10 after the last epoch against step 0 of the same path, and against the raw encoder."""
     return [
@@ -155,7 +176,7 @@ def _change(
         status=status,
         value=None if change is None else change.mean,
         expected="no fall" + _interval_in_words(change),
-        onset_step=_fall_onset(run, collection, now[0], reference) if fell else None,
+        onset_step=fall_onset(run, collection, now[0], reference) if fell else None,
         evidence=(f"{collection}/{_scores.HEADLINE}",),
         why="this is what the model is for; a falling loss says nothing about it",
         remedy="Keep step 0 and the raw encoder among the candidates, and select by development nDCG",
@@ -220,17 +241,3 @@ def _agrees(fall: PairedDifference, gap: PairedDifference) -> bool:
     """Return whether the gap is small beside the fall, and its whole interval smaller than the fall."""
     widest = max(abs(gap.low), abs(gap.high))
     return abs(gap.mean) < AGREEMENT * abs(fall.mean) and widest < abs(fall.mean)
-
-
-def _fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> int | None:
-    """Return the step of the first epoch from which every later one is resolved below the reference."""
-    onset = None
-    for epoch in _scores.epochs(run, collection, path):
-        if (path, epoch) == reference:
-            continue
-        change = _scores.difference(run, collection, reference, (path, epoch))
-        if change is None or math.isnan(change.high) or change.high >= 0:
-            onset = None
-        elif onset is None:
-            onset = int(_scores.evaluation_records(run)[(collection, path, epoch)]["step"])
-    return onset

@@ -29,7 +29,8 @@ def residual_histogram(axes: Axes, record: Mapping[str, Any], *, shade: Any) -> 
     axes.set_ylabel("entries (%)")
     values = int(record["n"]) * int(record["dimension"])
     axes.set_title(
-        f"{epoch_label(int(record['epoch']))}: n = {int(record['n']):,} queries, {values:,} entries", loc="left"
+        f"{epoch_label(int(record['epoch']))}: n = {int(record['n']):,} queries, {values:,} entries",
+        loc="left",
     )
 
 
@@ -87,7 +88,9 @@ def values_by_epoch(
     axes.legend(loc="best")
 
 
-def spectra(axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[str, Any] | None, title: str) -> None:
+def spectra(
+    axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[str, Any] | None, title: str
+) -> None:
     """Draw singular values by rank, one line an epoch, log-log; singular values over sqrt(n)."""
     shades = epoch_colours(len(records))
     if raw is not None:
@@ -107,7 +110,9 @@ def distances(
     axes: Axes, positives: Mapping[str, Any], mismatched: Mapping[str, Any] | None, *, xlabel: str
 ) -> None:
     """Draw the distribution of positive pairs beside that of mismatched pairs, as densities."""
-    for index, (label, record) in enumerate((("own document", positives), ("another's document", mismatched))):
+    for index, (label, record) in enumerate(
+        (("own document", positives), ("another's document", mismatched))
+    ):
         if record is None:
             continue
         counts, edges = record["counts"], record["edges"]
@@ -119,7 +124,9 @@ def distances(
         axes.stairs(density, edges, fill=True, color=colour(index), alpha=0.15)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("density")
-    axes.set_title(f"{epoch_label(int(positives['epoch']))}: n = {int(positives['n']):,} pairs each", loc="left")
+    axes.set_title(
+        f"{epoch_label(int(positives['epoch']))}: n = {int(positives['n']):,} pairs each", loc="left"
+    )
 
 
 def retrieval_by_epoch(

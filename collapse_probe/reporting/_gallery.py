@@ -12,8 +12,8 @@ import pandas as pd
 from ..diagnosis import HEADLINE, collections, difference, epochs, evaluated_path, evaluation_records
 from ..journal import Run
 from . import _figures
+from ._score_tables import PATH_LABELS, queries
 from ._style import epoch_colours, saved
-from ._tables import PATH_LABELS
 from ._text import md
 
 
@@ -57,7 +57,8 @@ def _residual_histograms(run: Run, path: Path) -> str | None:
         axes[-1].set_xlabel("|delta| (embedding units, log scale)")
     return (
         "Histogram of |delta| by epoch, ten bins a decade. Step 0 is the untrained predictor on the fixed probe set, "
-        "in evaluation mode; epochs pool the batches of scheduled steps, in training mode."
+        "in evaluation mode; epochs pool the batches of scheduled steps, in training mode. The left tail is cut where "
+        "it holds less than a thousandth of the entries."
     )
 
 
@@ -75,7 +76,7 @@ def _residual_dynamics(run: Run, path: Path) -> str | None:
         run,
         {
             "‖αδ‖ / ‖q‖": "delta/correction_over_query",
-            "‖αδ‖ / ‖d−q‖": "delta/correction_over_residual",
+            "‖αδ‖ / ‖d-q‖": "delta/correction_over_residual",
         },
     )
     if not sizes:
@@ -86,7 +87,10 @@ def _residual_dynamics(run: Run, path: Path) -> str | None:
         axes[0].set_title(f"Each point: one batch, n = {_typical_n(sizes)} queries", loc="left")
         if shares:
             _figures.lines_over_steps(axes[1], shares, ends=ends, ylabel="ratio of RMS norms")
-    return "Delta, alpha and the applied correction over steps, on a log scale; below, the correction beside q and d - q."
+    return (
+        "Delta, alpha and the applied correction over steps, on a log scale; "
+        "below, the correction beside q and d - q."
+    )
 
 
 def _loss_terms(run: Run, path: Path) -> str | None:
@@ -100,13 +104,16 @@ def _loss_terms(run: Run, path: Path) -> str | None:
         _figures.lines_over_steps(axes[0], raw, ends=ends, ylabel="raw term")
         axes[0].set_title(f"Each point: one batch, n = {_typical_n(raw)} pairs", loc="left")
         _figures.lines_over_steps(axes[1], weighted, ends=ends, ylabel="weighted term")
-    return "Loss terms over steps, raw above and weighted below, on a log scale; a term that is exactly 0 is not drawn."
+    return (
+        "Loss terms over steps, raw above and weighted below, on a log scale; "
+        "a term that is exactly 0 is not drawn."
+    )
 
 
 def _scale_and_rank(run: Run, path: Path) -> str | None:
     panels = (
-        ("norm_mean", "mean norm", True),
-        ("std_mean", "mean std of a dimension", True),
+        ("norm_mean", "mean norm (embedding units)", True),
+        ("std_mean", "std of a dimension (same units)", True),
         ("participation_ratio", "participation ratio", False),
         ("mean_cosine", "mean cosine", False),
     )
@@ -140,7 +147,10 @@ def _spectrum(run: Run, path: Path) -> str | None:
             raw = next(iter(run.spectra(f"raw_{tap}/singular_values")), None)
             n, dimension = (int(records[0]["n"]), int(records[0]["dimension"])) if records else (0, 0)
             _figures.spectra(axis, records, raw=raw, title=f"{title}: n = {n:,}, D = {dimension}")
-    return "Singular values of the centred embeddings by epoch, on the fixed probe set; a drop at a rank is a lost direction."
+    return (
+        "Singular values of the centred embeddings by epoch, on the fixed probe set; "
+        "a drop at a rank is a lost direction."
+    )
 
 
 def _distances(run: Run, path: Path) -> str | None:
@@ -171,12 +181,15 @@ def _validation_vs_ndcg(run: Run, path: Path) -> str | None:
     if len(losses) < 2 or not any(scored.values()):
         return None
     with saved(path, rows=2, height=2.8) as axes:
-        _figures.values_by_epoch(axes[0], {"validation loss": losses}, references={}, ylabel="validation loss", log=True)
+        _figures.values_by_epoch(
+            axes[0], {"validation loss": losses}, references={}, ylabel="validation loss", log=True
+        )
         _figures.values_by_epoch(axes[1], scored, references={}, ylabel="nDCG@10")
         n = int(run.readings("validation/total")["n"].iloc[0])
         axes[0].set_title(f"n = {n:,} held-out pairs", loc="left")
         axes[1].set_title(_query_counts(run), loc="left")
-    return f"Validation loss (log) above retrieval, {PATH_LABELS[evaluated_path(run)]}: a lower loss is not a better model."
+    path_label = PATH_LABELS[evaluated_path(run)]
+    return f"Validation loss (log) above retrieval, {path_label}: a lower loss is not a better model."
 
 
 def _retrieval(run: Run, path: Path) -> str | None:
@@ -194,9 +207,12 @@ def _retrieval(run: Run, path: Path) -> str | None:
                 {label: points for label, points in series.items() if points},
                 raw=None if raw is None else float(raw["metrics"][HEADLINE]),
                 band={e: change for e, change in changes.items() if change is not None},
-                title=f"{name}: n = {_n_queries(run, name)} queries",
+                title=f"{name}: n = {queries(run, name):,} queries",
             )
-    return "nDCG@10 by epoch on both scoring paths; the band is the 95 % interval of the paired difference from the raw encoder."
+    return (
+        "nDCG@10 by epoch on both scoring paths; "
+        "the band is the 95 % interval of the paired difference from the raw encoder."
+    )
 
 
 FIGURES: dict[str, Callable[[Run, Path], str | None]] = {
@@ -233,15 +249,13 @@ def _points(frame: pd.DataFrame) -> list[tuple[int, float]]:
 
 def _scored(run: Run, collection: str, path: str) -> list[tuple[int, float]]:
     records = evaluation_records(run)
-    return [(e, float(records[(collection, path, e)]["metrics"][HEADLINE])) for e in epochs(run, collection, path)]
-
-
-def _n_queries(run: Run, collection: str) -> int:
-    return next(int(r["n_queries"]) for (name, _, _), r in evaluation_records(run).items() if name == collection)
+    return [
+        (e, float(records[(collection, path, e)]["metrics"][HEADLINE])) for e in epochs(run, collection, path)
+    ]
 
 
 def _query_counts(run: Run) -> str:
-    return "; ".join(f"{name}: n = {_n_queries(run, name)} queries" for name in collections(run))
+    return "; ".join(f"{name}: n = {queries(run, name):,} queries" for name in collections(run))
 
 
 def _latest_by_epoch(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -250,13 +264,13 @@ def _latest_by_epoch(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _common_edges(records: list[dict[str, Any]]) -> tuple[float, float]:
-    """Return limits that hold all but a ten-thousandth of every histogram on either side."""
+    """Return limits that hold every histogram but the lowest thousandth of its entries."""
     lows, highs = [], []
     for record in records:
         cumulated = record["counts"].cumsum()
         total = cumulated[-1] or 1
-        lows.append(record["edges"][(cumulated > 1e-4 * total).argmax()])
-        highs.append(record["edges"][min((cumulated >= (1 - 1e-4) * total).argmax() + 1, len(cumulated))])
+        lows.append(record["edges"][(cumulated > 1e-3 * total).argmax()])
+        highs.append(record["edges"][(cumulated >= total).argmax() + 1])
     return float(min(lows)), float(max(highs))
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
 
 from ..diagnosis import (
     HEADLINE,
     Finding,
+    PairedDifference,
     Status,
     difference,
-    evaluated_path,
     evaluation_records,
+    fall_onset,
     last_trained,
+    selection,
 )
 from ..journal import Run
-from ._tables import PATH_LABELS
-from ._text import interval, md, number, percent, score, signed
+from ._score_tables import PATH_LABELS
+from ._text import interval, md, number, percent, score
+
+_GRAVE = (Status.COLLAPSED, Status.WARNING)
 
 
 def in_short(run: Run, findings: Sequence[Finding]) -> list[str]:
@@ -26,40 +34,39 @@ def in_short(run: Run, findings: Sequence[Finding]) -> list[str]:
         *_predictor(run, findings),
         *_residual(run),
         *_scale(run),
-        *_selection(findings),
+        *_selection(run),
+        *_collapsed(findings),
     ]
 
 
-def limits(run: Run, findings: Sequence[Finding]) -> list[str]:
-    """Return what the run does and does not show."""
-    lines = []
-    if any(f.code == "CP202" and f.status is Status.WARNING for f in findings):
-        trained = [name for name, m in _modules(run).items() if m.get("trained") and m.get("on_evaluated_path")]
-        modules = ", ".join(md(name) for name in trained) or "none of the trained ones"
-        lines.append(
-            "The scores with and without predictor agree while nDCG fell, so **the predictor is not what changed the "
-            f"scores**. Trained modules on the evaluated path: {modules}. That the fall comes through them follows from "
-            "where the predictor is; which of their losses drives it does not. An intervention decides: run again with "
-            "one field changed (`--freeze-projection`, `--detach-delta`, `--lambda-residual 0`)."
-        )
-    off_path = [name for name, module in _modules(run).items() if not module.get("on_evaluated_path")]
-    if off_path:
-        names = ", ".join(md(name) for name in off_path)
-        lines.append(f"Not on the evaluated path ({PATH_LABELS[evaluated_path(run)]}): {names}.")
-    if "founding_monitor" in run.config.get("probes", {}):
-        lines.append(
-            "The founding document's monitor ranges are absolute. An untrained predictor passes or fails them whatever it "
-            "is worth; the ratio ‖αδ‖ / ‖d−q‖ and the identity gain are free of scale."
-        )
-    lines.append(
-        "Ranks and cosines cannot see scale, and ranks at different n or of different texts cannot be compared: read "
-        "them beside norm and standard deviation, and against the raw encoder's on the same texts."
-    )
-    lines.append(
-        "One run is one seed. Intervals are over queries; the spread over seeds comes on top. Everything here describes "
-        "this run; no cause is confirmed without an intervention."
-    )
-    return lines
+def reasons(findings: Sequence[Finding]) -> list[str]:
+    """Return why each warning or collapse matters and what to do, once for findings that share it."""
+    shared: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        if finding.status in _GRAVE and finding.why:
+            title = f"{finding.code} {md(finding.title)}"
+            shared.setdefault((finding.why, finding.remedy), []).append(title)
+    return [
+        f"**{'; '.join(titles)}**: {md(why)}. *{md(remedy)}.*" for (why, remedy), titles in shared.items()
+    ]
+
+
+def counts(findings: Sequence[Finding]) -> str:
+    """Return how many findings have each status, the gravest first."""
+    order = (*_GRAVE, Status.NOT_MEASURED, Status.HEALTHY, Status.NOT_APPLICABLE)
+    found = [(sum(f.status is status for f in findings), status.value) for status in order]
+    return ", ".join(f"{count} {name}" for count, name in found if count) or "none"
+
+
+def modules(run: Run) -> str:
+    """Return what stands on the encoder: trained or not, and whether the evaluated score goes through it."""
+    parts = []
+    for name, module in declared_modules(run).items():
+        trained = "trained" if module.get("trained", True) else "frozen"
+        size = f", {int(module['parameters']):,} parameters" if "parameters" in module else ""
+        where = "on" if module.get("on_evaluated_path") else "not on"
+        parts.append(f"{md(name)} ({trained}{size}, {where} the evaluated path)")
+    return "; ".join(parts) or "none"
 
 
 def _ending(run: Run) -> list[str]:
@@ -67,44 +74,65 @@ def _ending(run: Run) -> list[str]:
         return []
     ends = run.records("end")
     message = f": {md(ends[-1]['message'])}" if ends and ends[-1].get("message") else ""
-    return [f"**The run is {run.status}**{message}. What follows is what was recorded until then."]
+    return [f"**The run is {md(run.status)}**{message}. What follows is what was recorded until then."]
 
 
 def _retrieval(run: Run) -> list[str]:
-    lines = []
     records = evaluation_records(run)
+    lines = []
     for collection, path, epoch in last_trained(run):
         now = float(records[(collection, path, epoch)]["metrics"][HEADLINE])
-        for label, reference in (("the raw encoder", ("raw", 0)), ("step 0", (path, 0))):
-            change = difference(run, collection, reference, (path, epoch))
-            if change is None:
-                continue
-            start = float(records[(collection, *reference)]["metrics"][HEADLINE])
-            verb = "fell" if change.high < 0 else "rose" if change.low > 0 else "did not change by more than noise"
-            relative = f", {percent(change.mean / start)}" if start else ""
-            lines.append(
-                f"On {md(collection)}, nDCG@10 {PATH_LABELS[path]} **{verb}** against {label}: {score(start)} to "
-                f"{score(now)} after epoch {epoch} ({interval(change)}{relative}, paired over n = {change.n} queries)."
-            )
-    if not lines and records:
-        for (collection, path, _), record in records.items():
-            lines.append(
-                f"On {md(collection)}, the {PATH_LABELS[path]} scores nDCG@10 {score(float(record['metrics'][HEADLINE]))} "
-                f"(n = {record['n_queries']} queries)."
-            )
+        clauses = [
+            _against(run, collection, (path, epoch), label, reference)
+            for label, reference in (("the raw encoder", ("raw", 0)), ("step 0", (path, 0)))
+        ]
+        start = f"On {md(collection)}, nDCG@10 {PATH_LABELS[path]} is {score(now)} after epoch {epoch}."
+        n = int(records[(collection, path, epoch)]["n_queries"])
+        end = f"Differences are paired over n = {n:,} queries, with 95 % intervals."
+        lines.append(" ".join([start, *filter(None, clauses), end]))
+    if not lines:
+        lines = [
+            f"On {md(collection)}, nDCG@10 {'of the ' if path == 'raw' else ''}{PATH_LABELS[path]} is "
+            f"{score(float(record['metrics'][HEADLINE]))} (n = {int(record['n_queries']):,} queries)."
+            for (collection, path, _), record in records.items()
+        ]
     return lines
+
+
+def _against(
+    run: Run, collection: str, now: tuple[str, int], label: str, reference: tuple[str, int]
+) -> str | None:
+    change = difference(run, collection, reference, now)
+    if change is None:
+        return None
+    start = float(evaluation_records(run)[(collection, *reference)]["metrics"][HEADLINE])
+    relative = f", {percent(change.mean / start)}" if start else ""
+    onset = fall_onset(run, collection, now[0], reference) if change.high < 0 else None
+    since = "" if onset is None else f", in every evaluation from step {onset} on"
+    return f"It {_verb(change)} against {label} ({score(start)}): {interval(change)}{relative}{since}."
+
+
+def _verb(change: PairedDifference) -> str:
+    if math.isnan(change.high):
+        return "differs, without an interval,"
+    if change.high < 0:
+        return "**fell**"
+    return "**rose**" if change.low > 0 else "did not change by more than noise"
 
 
 def _predictor(run: Run, findings: Sequence[Finding]) -> list[str]:
     lines = []
+    epochs = {collection: epoch for collection, _, epoch in last_trained(run)}
     for finding in findings:
-        if finding.code == "CP202" and finding.status is Status.WARNING:
-            collection = finding.title.split(":")[0]
-            lines.append(
-                f"On {md(collection)}, scoring with the predictor instead of without changes nDCG@10 by "
-                f"{signed(finding.value or 0.0)} (n = {finding.n} queries; {md(finding.expected)}). "
-                "**The predictor is not what changed the scores.**"
-            )
+        if finding.code != "CP202" or finding.status is not Status.WARNING:
+            continue
+        epoch = epochs[finding.subject]
+        gap = difference(run, finding.subject, ("no_predictor", epoch), ("predictor", epoch))
+        lines.append(
+            f"On {md(finding.subject)}, scoring with the predictor instead of without changes nDCG@10 by "
+            f"{interval(gap)} (n = {finding.n} queries): with- and without-predictor scores agree, so "
+            "**the predictor is not what changed the scores.**"
+        )
     return lines
 
 
@@ -120,41 +148,59 @@ def _residual(run: Run) -> list[str]:
     text += f" (n = {int(means['n'].iloc[-1]):,} queries each)"
     if len(ratios):
         start, end = (float(ratios["value"].iloc[i]) for i in (0, -1))
-        n = int(ratios["n"].iloc[-1])
-        text += f"; the applied correction is {number(end)} of ‖d−q‖ at the end, {number(start)} at step 0 (n = {n:,}, without dropout)"
+        n = f"n = {int(ratios['n'].iloc[-1]):,}, without dropout"
+        text += (
+            f"; the applied correction is {number(end)} of ‖d-q‖ at the end, {number(start)} at step 0 ({n})"
+        )
     return [text + "."]
 
 
 def _scale(run: Run) -> list[str]:
+    """Return how the documents' embeddings changed: the queries' are in the tables."""
+    names = ("std_mean", "participation_ratio", "mean_cosine")
+    readings = [run.readings(f"document/{name}") for name in names]
+    if any(len(frame) < 2 for frame in readings):
+        return []
+    pairs = [(float(f["value"].iloc[0]), float(f["value"].iloc[-1])) for f in readings]
+    raw = run.readings("raw_document/participation_ratio")
+    beside = f" (raw encoder {number(float(raw['value'].iloc[0]))})" if len(raw) else ""
+    (s0, s1), (r0, r1), (c0, c1) = pairs
+    factor = f", a factor of {number(s1 / s0, digits=3)}" if s0 else ""
+    return [
+        "Between step 0 and the last epoch, the document embeddings' standard deviation per dimension went from "
+        f"{number(s0)} to {number(s1)}{factor}, their participation ratio from {number(r0)} to {number(r1)}"
+        f"{beside}, the mean cosine between different texts from {number(c0)} to {number(c1)} "
+        f"({size(readings[0])})."
+    ]
+
+
+def _selection(run: Run) -> list[str]:
     lines = []
-    for tap, name in (("document", "document"), ("query", "query")):
-        std = run.readings(f"{tap}/std_mean")
-        rank = run.readings(f"{tap}/participation_ratio")
-        cosine = run.readings(f"{tap}/mean_cosine")
-        if len(std) < 2 or len(rank) < 2 or len(cosine) < 2:
+    for collection, _, _ in last_trained(run):
+        found = selection(run, collection)
+        if found is None or not found.misleads or found.change is None:
             continue
-        pairs = [(float(f["value"].iloc[0]), float(f["value"].iloc[-1])) for f in (std, rank, cosine)]
-        raw = run.readings(f"raw_{tap}/participation_ratio")
-        beside = f" (raw encoder {number(float(raw['value'].iloc[0]))})" if len(raw) else ""
-        (s0, s1), (r0, r1), (c0, c1) = pairs
-        factor = f", a factor of {number(s1 / s0, digits=3)}" if s0 else ""
         lines.append(
-            f"Between step 0 and the last epoch, the {name} embeddings' standard deviation per dimension went from "
-            f"{number(s0)} to {number(s1)}{factor}, the participation ratio from {number(r0)} to {number(r1)}{beside}, "
-            f"the mean cosine between different texts from {number(c0)} to {number(c1)} "
-            f"(n = {int(std['n'].iloc[-1]):,}, D = {int(std['dimension'].iloc[-1])})."
+            f"On {md(collection)}, selecting by validation loss keeps epoch {found.chosen} where epoch "
+            f"{found.best} retrieves best: nDCG@10 {interval(found.change)} "
+            f"(n = {found.change.n} queries, {found.n} checkpoints). "
+            "**A lower validation loss is not a better model here.**"
         )
     return lines
 
 
-def _selection(findings: Sequence[Finding]) -> list[str]:
-    return [
-        f"Selecting the checkpoint by validation loss would lose **{number(f.value)}** nDCG@10 on "
-        f"{md(f.title.split(':')[0])}: it {md(f.expected.partition('it ')[2])}."
-        for f in findings
-        if f.code == "CP203" and f.status is Status.WARNING
-    ]
+def _collapsed(findings: Sequence[Finding]) -> list[str]:
+    """Return the readings, not the scores, that their ranges call collapsed."""
+    grave = [f for f in findings if f.status is Status.COLLAPSED and f.code.startswith("CP1")]
+    named = [f"{md(f.subject)} at {number(f.value)} (n = {f.n:,})" for f in grave if f.n is not None]
+    return [f"Collapsed by their declared ranges: {', '.join(named)}."] if named else []
 
 
-def _modules(run: Run) -> dict[str, dict[str, bool]]:
-    return run.config.get("modules", {})
+def size(readings: pd.DataFrame) -> str:
+    """Return the sample behind the last of some readings."""
+    return f"n = {int(readings['n'].iloc[-1]):,}, D = {int(readings['dimension'].iloc[-1])}"
+
+
+def declared_modules(run: Run) -> dict[str, dict[str, Any]]:
+    """Return what the run says of each module: trained, on the evaluated path."""
+    return run.config.get("modules") or {}

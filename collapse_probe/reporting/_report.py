@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -13,14 +12,14 @@ from typing import Any
 
 import jinja2
 
-from ..diagnosis import Finding, Status, collections, findings
-from ..journal import Run, atomic_write_text
-from . import _prose, _tables
+from ..diagnosis import Finding, collections, findings
+from ..journal import Run, atomic_write_text, encode_number
+from . import _limits, _prose, _score_tables, _tables
 from ._gallery import Figure, caption_line, draw_all
+from ._place import RECORD, identity, keep_edited, recorded_files, sha256, target
 from ._text import Table, code, md, number
 
 REPORT = "failure_analysis.md"
-_RECORD = ".report.json"
 
 
 def write_report(run: Run, folder: Path) -> Path:
@@ -38,23 +37,23 @@ def write_report(run: Run, folder: Path) -> Path:
         The path of the Markdown file.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    target = _target(run, folder)
+    place = target(run, folder)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".report-") as temporary:
         built = Path(temporary)
         _build(run, built)
         files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
-        before = _recorded_files(target)
-        hashes = {file.as_posix(): _sha256(built / file) for file in files}
+        before = recorded_files(place)
+        hashes = {file.as_posix(): sha256(built / file) for file in files}
         for file in files:
-            _keep_edited(target / file, before.get(file.as_posix()))
-            (target / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(built / file, target / file)
+            keep_edited(place / file, before.get(file.as_posix()))
+            (place / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(built / file, place / file)
     for name in before.keys() - hashes.keys():
-        _keep_edited(target / name, before[name])
-        (target / name).unlink(missing_ok=True)
-    record = {"run": _identity(run), "files": hashes}
-    atomic_write_text(target / _RECORD, json.dumps(record, indent=1) + "\n")
-    return target / REPORT
+        keep_edited(place / name, before[name])
+        (place / name).unlink(missing_ok=True)
+    record = {"run": identity(run), "files": hashes}
+    atomic_write_text(place / RECORD, json.dumps(record, indent=1) + "\n")
+    return place / REPORT
 
 
 def render(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> str:
@@ -68,7 +67,7 @@ def render(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> st
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)
     environment.filters["md"] = md
     environment.filters["fenced"] = lambda text: " ".join(str(text).split()).replace("```", "'''")
-    source = resources.files(__package__) / "templates" / "failure_analysis.md.j2"
+    source = resources.files("collapse_probe.reporting") / "templates" / "failure_analysis.md.j2"
     template = environment.from_string(source.read_text(encoding="utf-8"))
     text = template.render(**_context(run, figures, found))
     return _squeezed(text)
@@ -88,27 +87,31 @@ def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> 
     numbers = {name: index for index, name in enumerate(figures, start=1)}
     return {
         "run": run,
-        "header": _header(run),
+        "header": _header(run, found),
         "in_short": _prose.in_short(run, found),
-        "performance": [(name, _tables.performance(run, name)) for name in collections(run)],
-        "average": _tables.average(run),
+        "performance": [
+            (name, _score_tables.sample(run, name), _score_tables.performance(run, name))
+            for name in collections(run)
+        ],
+        "average": _score_tables.average(run),
         "residual": _tables.residual_by_epoch(run),
         "residual_use": _tables.residual_use(run),
         "has_residual": recipe.get("predictor") == "residual",
         "losses": _tables.losses(run),
-        "validation": _tables.validation(run),
+        "validation": _score_tables.validation(run),
         "embeddings": _embedding_tables(run),
         "monitored": _tables.monitored(found),
-        "reasons": [f for f in found if f.status in (Status.COLLAPSED, Status.WARNING) and f.why],
+        "reasons": _prose.reasons(found),
         "coverage": _tables.coverage(run),
-        "limits": _prose.limits(run, found),
+        "limits": _limits.limits(run, found),
         "reproduce": _reproduce(run),
         "trains": bool(run.config.get("pairs")),
+        "figures": [(numbers[name], figures[name].file) for name in figures],
         "figure": lambda name: caption_line(numbers[name], figures[name]) if name in figures else "",
     }
 
 
-def _header(run: Run) -> list[tuple[str, str]]:
+def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
     recipe, encoder, pairs = (run.config.get(key) or {} for key in ("recipe", "encoder", "pairs"))
     times = [str(record["time"]) for record in run.records("start") + run.records("end")]
     day = times[0][:10] if times else "unknown"
@@ -120,17 +123,29 @@ def _header(run: Run) -> list[tuple[str, str]]:
         for c in run.config.get("collections", [])
     ]
     embedded = run.config.get("embedded") or []
-    notes = [f"{md(c['name'])}: {md(note)}" for c in run.config.get("collections", []) for note in c.get("notes", [])]
+    notes = [
+        f"{md(c['name'])}: {md(note)}"
+        for c in run.config.get("collections", [])
+        for note in c.get("notes", [])
+    ]
     rows = [
         ("Date", day),
         ("Recipe", f"{md(recipe.get('name', 'unknown'))}, seed {run.config.get('seed', 'unknown')}"),
-        ("Encoder, frozen", f"{md(encoder.get('name', 'unknown'))}, D = {encoder.get('dimension', 'unknown')}"),
+        (
+            "Encoder, frozen",
+            f"{md(encoder.get('name', 'unknown'))}, D = {encoder.get('dimension', 'unknown')}",
+        ),
         ("Trained on", trained),
         ("Scored on", "; ".join(scored) or "nothing"),
-        ("Device, precision", f"{run.config.get('device', 'unknown')}, {run.config.get('precision', 'unknown')}"),
+        ("Modules", _prose.modules(run)),
+        (
+            "Device, precision",
+            f"{run.config.get('device', 'unknown')}, {run.config.get('precision', 'unknown')}",
+        ),
         ("Watched", ", ".join(md(name) for name in run.config.get("watch", [])) or "nothing"),
         ("Status", run.status + (f"; {run.torn} torn journal line(s) skipped" if run.torn else "")),
     ]
+    rows.append(("Findings", _prose.counts(found)))
     if embedded:
         rows.append(("Embedded defaults", ", ".join(md(part) for part in embedded)))
     rows += [("Note", note) for note in notes]
@@ -138,7 +153,10 @@ def _header(run: Run) -> list[tuple[str, str]]:
 
 
 def _embedding_tables(run: Run) -> list[tuple[str, Table]]:
-    tables = [("Queries", _tables.embeddings(run, "query")), ("Documents", _tables.embeddings(run, "document"))]
+    tables = [
+        ("Queries", _tables.embeddings(run, "query")),
+        ("Documents", _tables.embeddings(run, "document")),
+    ]
     return [(label, table) for label, table in tables if table]
 
 
@@ -149,9 +167,13 @@ def _reproduce(run: Run) -> list[tuple[str, str]]:
         ("Encoder weights", code(str((config.get("encoder") or {}).get("weights_sha256", "unknown")))),
         ("Pairs", code(str((config.get("pairs") or {}).get("fingerprint", "none")))),
     ]
-    rows += [(md(c["name"]), code(c["fingerprint"])) for c in config.get("collections", []) if c.get("fingerprint")]
+    rows += [
+        (md(c["name"]), code(c["fingerprint"])) for c in config.get("collections", []) if c.get("fingerprint")
+    ]
     rows.append(("Seed", str(config.get("seed", "unknown"))))
-    rows.append(("Versions", ", ".join(f"{md(k)} {md(v)}" for k, v in (config.get("versions") or {}).items())))
+    rows.append(
+        ("Versions", ", ".join(f"{md(k)} {md(v)}" for k, v in (config.get("versions") or {}).items()))
+    )
     if git:
         rows.append(("Commit", code(git["commit"]) + (" with changes" if git["dirty"] else "")))
     changed = {k: v for k, v in (config.get("recipe") or {}).items() if k != "name"}
@@ -175,54 +197,7 @@ def _squeezed(text: str) -> str:
 
 
 def _jsonable(finding: Finding) -> dict[str, Any]:
-    from ..journal import encode_number
-
     content = finding.as_dict()
     if finding.value is not None:
         content["value"] = encode_number(finding.value)
     return content
-
-
-def _target(run: Run, folder: Path) -> Path:
-    number_ = 1
-    while True:
-        candidate = folder if number_ == 1 else folder.with_name(f"{folder.name}-{number_}")
-        if not candidate.exists() or not any(candidate.iterdir()) or _is_of(run, candidate):
-            candidate.mkdir(exist_ok=True)
-            return candidate
-        number_ += 1
-
-
-def _identity(run: Run) -> str:
-    """Return what tells one run from another, wherever its folder lies: the time of its first record."""
-    starts = run.records("start")
-    return f"{run.name} {starts[0]['time'] if starts else run.folder.resolve()}"
-
-
-def _is_of(run: Run, folder: Path) -> bool:
-    return _read_record(folder).get("run") == _identity(run)
-
-
-def _recorded_files(folder: Path) -> dict[str, str]:
-    return _read_record(folder).get("files", {})
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _keep_edited(path: Path, written: str | None) -> None:
-    """Rename a file that is not as the last report left it, so that the new one does not replace it."""
-    if not path.is_file() or _sha256(path) == written:
-        return
-    number_ = 1
-    while (backup := path.with_name(f"{path.name}.bak-{number_}")).exists():
-        number_ += 1
-    path.rename(backup)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..diagnosis import PairedDifference
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$])")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$&])")
 
 
 def number(value: float | None, *, digits: int = 4) -> str:
@@ -26,7 +26,7 @@ def number(value: float | None, *, digits: int = 4) -> str:
         return "infinite" if value > 0 else "-infinite"
     if value == 0:
         return "0"
-    if abs(value) < 1e-3:
+    if abs(value) < 1e-3 or abs(value) >= 1e9:
         return f"{value:.{digits - 1}e}"
     if abs(value) >= 10**digits:
         return f"{value:.0f}"
@@ -39,7 +39,7 @@ def score(value: float | None) -> str:
     >>> score(0.64508), score(0.0), score(0.00001)
     ('0.6451', '0', '1.000e-05')
     """
-    if value is None or abs(value) < 5e-5:
+    if value is None or not math.isfinite(value) or abs(value) < 5e-5:
         return number(value)
     return f"{value:.4f}"
 
@@ -50,12 +50,12 @@ def signed(value: float) -> str:
     >>> signed(-0.08502), signed(0.0)
     ('-0.0850', '0')
     """
-    return f"{value:+.4f}" if abs(value) >= 5e-5 else number(value)
+    return f"{value:+.4f}" if math.isfinite(value) and abs(value) >= 5e-5 else number(value)
 
 
 def percent(value: float | None) -> str:
-    """Return a share as a signed percentage."""
-    return "-" if value is None else f"{100 * value:+.2f} %"
+    """Return a share as a signed percentage; a dash where it cannot be said."""
+    return "-" if value is None or not math.isfinite(value) else f"{100 * value:+.2f} %"
 
 
 def interval(difference: PairedDifference | None) -> str:
@@ -96,17 +96,20 @@ class Table:
     """A Markdown table: cells are Markdown already.
 
     Attributes:
-        headers: One for each column; the first is left-aligned, the others right.
+        headers: One for each column.
         rows: Cells.
+        words: Headers of the columns of words, which stand left; the first one does, all others stand right.
     """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
+    words: Sequence[str] = ()
 
     @property
     def markdown(self) -> str:
         """The table's lines."""
-        alignment = ["---", *["---:"] * (len(self.headers) - 1)]
+        left = {self.headers[0], *self.words}
+        alignment = ["---" if header in left else "---:" for header in self.headers]
         lines = [self.headers, alignment, *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -42,7 +42,10 @@ def sections(text: str) -> list[str]:
 
 def tables(text: str) -> list[list[list[str]]]:
     blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
-    return [[re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in block.strip().splitlines()] for block in blocks]
+    return [
+        [re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in block.strip().splitlines()]
+        for block in blocks
+    ]
 
 
 def assert_well_formed(text: str) -> None:
@@ -81,7 +84,12 @@ def test_every_data_table_carries_its_n(report):
 
 def test_the_reports_numbers_are_the_journals(report, respred_run):
     run, text = Run.load(respred_run), report.read_text()
-    for name in ("delta/mean_abs.mean", "loss/residual.first", "validation/total", "query/participation_ratio"):
+    for name in (
+        "delta/mean_abs.mean",
+        "loss/residual.first",
+        "validation/total",
+        "query/participation_ratio",
+    ):
         for value in run.readings(name)["value"]:
             assert number(float(value)) in text
     frame = run.evaluations()
@@ -137,7 +145,9 @@ def test_foreign_text_becomes_no_markup(tmp_path, respred_run):
     config["encoder"]["name"] = nasty
     config["pairs"]["source"] = nasty
     config["command"] = "x\n```\n# not a heading"
-    config["collections"] = [{"name": nasty, "split": "t", "n_queries": 1, "n_documents": 1, "notes": [nasty]}]
+    config["collections"] = [
+        {"name": nasty, "split": "t", "n_queries": 1, "n_documents": 1, "notes": [nasty]}
+    ]
     config.pop("schema")
     write_run_json(tmp_path / "run", config)
     text = write_report(Run.load(tmp_path / "run"), tmp_path / "report").read_text()

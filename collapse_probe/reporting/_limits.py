@@ -1,0 +1,63 @@
+"""What a run does and does not show: the caveats, with this run's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..diagnosis import Finding, Status, evaluated_path
+from ..journal import Run
+from ._prose import declared_modules, size
+from ._score_tables import PATH_LABELS
+from ._text import md, number
+
+
+def limits(run: Run, findings: Sequence[Finding]) -> list[str]:
+    """Return what the run does and does not show."""
+    lines = []
+    if any(f.code == "CP202" and f.status is Status.WARNING for f in findings):
+        lines.append(_through_what(run))
+    off_path = [name for name, module in declared_modules(run).items() if not module.get("on_evaluated_path")]
+    if off_path:
+        names = ", ".join(md(name) for name in off_path)
+        lines.append(f"Not on the evaluated path ({PATH_LABELS[evaluated_path(run)]}): {names}.")
+    if "founding_monitor" in (run.config.get("probes") or {}):
+        lines.append(
+            "The founding document's monitor ranges are absolute. An untrained predictor passes or fails them "
+            "whatever it is worth; the ratio ‖αδ‖ / ‖d-q‖ and the identity gain are free of scale."
+        )
+    lines += _rank_floor(run)
+    lines.append(
+        "Ranks and cosines cannot see scale, and ranks at different n or of different texts cannot be compared: "
+        "read them beside norm and standard deviation, and against the raw encoder's on the same texts."
+    )
+    lines.append(
+        "One run is one seed. Intervals are over queries, each for itself, without a correction for how many "
+        "there are; the spread over seeds comes on top. No cause is confirmed without an intervention."
+    )
+    return lines
+
+
+def _through_what(run: Run) -> str:
+    trained = [
+        n for n, m in declared_modules(run).items() if m.get("trained", True) and m.get("on_evaluated_path")
+    ]
+    names = ", ".join(md(name) for name in trained) or "none of the trained ones"
+    return (
+        "The scores with and without predictor agree while nDCG fell, so **the predictor is not what changed the "
+        f"scores**. Trained modules on the evaluated path: {names}. That the fall comes through them follows from "
+        "where the predictor is; which of their losses drives it does not. An intervention decides: run again "
+        "with one field changed (`--freeze-projection`, `--detach-delta`, `--lambda-residual 0`)."
+    )
+
+
+def _rank_floor(run: Run) -> list[str]:
+    """Return what an uncorrected rank would read for ideal embeddings of this run's n and dimension."""
+    readings = run.readings("query/participation_ratio")
+    if not len(readings):
+        return []
+    n, dimension = (int(readings[column].iloc[-1]) for column in ("n", "dimension"))
+    ceiling = number(n * dimension / (n + dimension), digits=3)
+    return [
+        f"A rank from few texts reads low: ideal Gaussian embeddings at {size(readings)} have an uncorrected "
+        f"participation ratio of about nD / (n + D) = {ceiling}, not {dimension}. The centred one is corrected."
+    ]
