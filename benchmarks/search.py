@@ -20,7 +20,14 @@ import numpy as np
 import torch
 from _common import SHARED, THREADS, seconds, table
 
-from collapse_probe.retrieval import EMBEDDED_SHA256, EncoderIdentity, FeatureStore, evaluate_vectors, exact_search, read_beir
+from collapse_probe.retrieval import (
+    EMBEDDED_SHA256,
+    EncoderIdentity,
+    FeatureStore,
+    evaluate_vectors,
+    exact_search,
+    read_beir,
+)
 
 MAP_ROWS, MAP_QUERIES, DIMENSION = 1_000_000, 1_000, 384
 
@@ -76,7 +83,9 @@ def small() -> list[list[str]]:
     beir = partial(beirs_own, query_ids, document_ids, q, d, qrels)
     times = {
         "search and scoring, cosine": seconds(lambda: evaluate_vectors(q, d, **names, similarity="cosine")),
-        "search and scoring, negative Euclidean": seconds(lambda: evaluate_vectors(q, d, **names, similarity="euclidean")),
+        "search and scoring, negative Euclidean": seconds(
+            lambda: evaluate_vectors(q, d, **names, similarity="euclidean")
+        ),
         "search alone, cosine": seconds(lambda: exact_search(q, d, k=101, similarity="cosine")),
         "BEIR's exact search and evaluation, its own depths (to 1,000)": seconds(beir(depths=[1, 3, 5, 10, 100, 1000])),
         "BEIR's exact search and evaluation, to 100": seconds(beir(depths=[10, 100])),
@@ -126,7 +135,9 @@ def write_map(path: Path) -> None:
 def main() -> None:
     """Print the tables."""
     torch.set_num_threads(THREADS)
-    print(table(["SciFact, 300 x 5,183 x 384", "median", "BEIR / this", "BEIR to 100 / this", "this / product"], small()))
+    print(
+        table(["SciFact, 300 x 5,183 x 384", "median", "BEIR / this", "BEIR to 100 / this", "this / product"], small())
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "documents.npy"
         write_map(path)

@@ -70,7 +70,9 @@ def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), 
                 "name": folder.name,
                 "recipe": recipe.as_dict(),
                 "encoder": {"name": "toy", "dimension": 16, "weights_sha256": "0" * 64, "max_seq_length": 8},
-                "pairs": {"source": "toy", "fingerprint": "0", "train": 160, "validation": 32} if recipe.trains else None,
+                "pairs": {"source": "toy", "fingerprint": "0", "train": 160, "validation": 32}
+                if recipe.trains
+                else None,
                 "collections": [{"name": "toy", "split": "test", "n_queries": 40, "n_documents": 200}],
                 "modules": modules if recipe.trains else {},
                 "seed": seed,

@@ -60,9 +60,7 @@ class TrainingDisplay:
         if step % 8 == 0 or step == steps:
             self._bar.update(self._task, completed=step, total=steps, description=f"epoch {epoch}")
 
-    def epoch(
-        self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]
-    ) -> None:
+    def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
         """Print the line of one evaluation."""
         label = {-1: "raw encoder", 0: "step 0"}.get(epoch, f"epoch {epoch}/{epochs}")
         parts = [f"{label:<11}", _losses(values), _delta(values), *(_scores(entry) for entry in scores)]
@@ -72,9 +70,7 @@ class TrainingDisplay:
 def _losses(values: Mapping[str, float]) -> str:
     names = {"total": "loss", "isotropy": "iso", "predictive": "pred", "residual": "res"}
     found = [
-        f"{short} {values[f'validation/{name}']:.2e}"
-        for name, short in names.items()
-        if f"validation/{name}" in values
+        f"{short} {values[f'validation/{name}']:.2e}" for name, short in names.items() if f"validation/{name}" in values
     ]
     return "validation " + " ".join(found) if found else ""
 

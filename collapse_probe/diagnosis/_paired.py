@@ -34,9 +34,7 @@ class PairedDifference:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(
-    before: Sequence[float], after: Sequence[float], *, confidence: float = 0.95
-) -> PairedDifference:
+def paired_difference(before: Sequence[float], after: Sequence[float], *, confidence: float = 0.95) -> PairedDifference:
     """Return after - before with its t interval and paired t-test (scipy).
 
     Args:
@@ -51,9 +49,7 @@ def paired_difference(
     1.0
     """
     if len(before) != len(after) or not len(before):
-        raise ValueError(
-            f"paired_difference needs the same queries twice, got {len(before)} and {len(after)}"
-        )
+        raise ValueError(f"paired_difference needs the same queries twice, got {len(before)} and {len(after)}")
     differences = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     n = len(differences)
     mean = float(differences.mean())

@@ -116,9 +116,7 @@ def validation_against_retrieval(run: Run) -> list[Finding]:
         status, expected = Status.NOT_MEASURED, "0"
         if found is not None:
             status = Status.WARNING if found.misleads else Status.HEALTHY
-            expected = (
-                f"0: it picks epoch {found.chosen}, the best is epoch {found.best}, of {found.n} checkpoints"
-            )
+            expected = f"0: it picks epoch {found.chosen}, the best is epoch {found.best}, of {found.n} checkpoints"
             if found.regret > 0 and not found.misleads:
                 expected += "; the difference is not resolved at this number of queries"
         findings.append(
@@ -164,9 +162,7 @@ def tied_scores(run: Run) -> list[Finding]:
     return findings
 
 
-def _change(
-    run: Run, collection: str, now: tuple[str, int], title: str, reference: tuple[str, int]
-) -> Finding:
+def _change(run: Run, collection: str, now: tuple[str, int], title: str, reference: tuple[str, int]) -> Finding:
     change = _scores.difference(run, collection, reference, now)
     status = _fall_status(run, collection, reference, change)
     fell = status in (Status.WARNING, Status.COLLAPSED)
@@ -186,9 +182,7 @@ def _change(
     )
 
 
-def _fall_status(
-    run: Run, collection: str, reference: tuple[str, int], change: PairedDifference | None
-) -> Status:
+def _fall_status(run: Run, collection: str, reference: tuple[str, int], change: PairedDifference | None) -> Status:
     if change is None or math.isnan(change.high):
         return Status.NOT_MEASURED
     if change.high >= 0:

@@ -170,7 +170,7 @@ def _texts(content: Mapping[str, Any], key: str, known: Sequence[str], *, where:
 
 def _check_expected(entry: Any, *, where: str) -> None:
     if not isinstance(entry, dict) or "reading" not in entry:
-        raise InputError(f"{where}: an [[expected]] entry names no reading: write reading = \"TAP/MEASURE\"")
+        raise InputError(f'{where}: an [[expected]] entry names no reading: write reading = "TAP/MEASURE"')
     _check_keys(entry, _EXPECTED_KEYS, where=where)
     for key in ("reading", "relative_to"):
         if key in entry and entry[key] not in READING_NAMES:

@@ -161,9 +161,7 @@ class Recorder:
         self.flush()
         for running, dimension in ((self._loss_summary, 1), (self._delta_summary, self._dimension)):
             values = {
-                f"{name}.{part}": value
-                for name, parts in running.summary().items()
-                for part, value in parts.items()
+                f"{name}.{part}": value for name, parts in running.summary().items() for part, value in parts.items()
             }
             self._journal.readings(
                 values, step=step, epoch=epoch, n=running.rows, dimension=dimension, dtype=self._dtype
@@ -274,7 +272,9 @@ class Recorder:
         readings: dict[str, Tensor] = {}
         if sample.delta is not None:
             residual = [name for name in RESIDUAL_READINGS if name in due]
-            readings |= {name: already[name] if name in already else RESIDUAL_READINGS[name](sample) for name in residual}
+            readings |= {
+                name: already[name] if name in already else RESIDUAL_READINGS[name](sample) for name in residual
+            }
         readings |= {name: PAIR_READINGS[name](sample) for name in IN_BATCH if name in due}
         if not readings:
             return

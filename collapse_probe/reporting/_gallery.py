@@ -87,10 +87,7 @@ def _residual_dynamics(run: Run, path: Path) -> str | None:
         axes[0].set_title(f"Each point: one batch, n = {_typical_n(sizes)} queries", loc="left")
         if shares:
             _figures.lines_over_steps(axes[1], shares, ends=ends, ylabel="ratio of RMS norms")
-    return (
-        "Delta, alpha and the applied correction over steps, on a log scale; "
-        "below, the correction beside q and d - q."
-    )
+    return "Delta, alpha and the applied correction over steps, on a log scale; below, the correction beside q and d - q."
 
 
 def _loss_terms(run: Run, path: Path) -> str | None:
@@ -104,10 +101,7 @@ def _loss_terms(run: Run, path: Path) -> str | None:
         _figures.lines_over_steps(axes[0], raw, ends=ends, ylabel="raw term")
         axes[0].set_title(f"Each point: one batch, n = {_typical_n(raw)} pairs", loc="left")
         _figures.lines_over_steps(axes[1], weighted, ends=ends, ylabel="weighted term")
-    return (
-        "Loss terms over steps, raw above and weighted below, on a log scale; "
-        "a term that is exactly 0 is not drawn."
-    )
+    return "Loss terms over steps, raw above and weighted below, on a log scale; a term that is exactly 0 is not drawn."
 
 
 def _scale_and_rank(run: Run, path: Path) -> str | None:
@@ -128,8 +122,9 @@ def _scale_and_rank(run: Run, path: Path) -> str | None:
                 if len(raw):
                     references[f"{name}, raw encoder"] = float(raw["value"].iloc[0])
             _figures.values_by_epoch(axis, series, references=references, ylabel=label, log=log)
-            if measure != "norm_mean" and axis.get_legend() is not None:
-                axis.get_legend().remove()
+            legend = axis.get_legend()
+            if measure != "norm_mean" and legend is not None:
+                legend.remove()
         n, dimension = (int(run.readings("query/norm_mean")[column].iloc[0]) for column in ("n", "dimension"))
         axes[0].set_title(f"n = {n:,} texts each, D = {dimension}", loc="left")
     return (

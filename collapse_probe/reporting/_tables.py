@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
+from typing import Any, cast
 
 from ..diagnosis import Finding
 from ..journal import Run
@@ -154,12 +152,13 @@ def _embedding_row(label: str, cells: dict[str, Any]) -> list[str]:
     return [label, *("-" if cell is None else number(value_of(cell)) for cell in cells.values()), sample]
 
 
-def by_epoch(run: Run, name: str) -> dict[int, pd.Series]:
-    """Return the last reading of every epoch."""
+def by_epoch(run: Run, name: str) -> dict[int, dict[str, Any]]:
+    """Return the last reading of every epoch: value, n, dimension and so on, by column."""
     frame = run.readings(name).drop_duplicates("epoch", keep="last")
-    return {int(row["epoch"]): row for _, row in frame.iterrows()}
+    readings = cast(list[dict[str, Any]], frame.to_dict("records"))
+    return {int(reading["epoch"]): reading for reading in readings}
 
 
-def value_of(reading: pd.Series | None) -> float | None:
+def value_of(reading: dict[str, Any] | None) -> float | None:
     """Return a reading's value; None where there is none."""
     return None if reading is None else float(reading["value"])

@@ -167,9 +167,7 @@ class RunCallback(TrainerCallback):
         for data in self._evaluations:
             by_path = evaluate_head(self._head, data, similarity=self._recipe.similarity, device=self._device)
             for path, result in by_path.items():
-                record_evaluation(
-                    self._journal, self._folder, data, result, path=path, step=step, epoch=epoch
-                )
+                record_evaluation(self._journal, self._folder, data, result, path=path, step=step, epoch=epoch)
             scores.append(EpochScores(data.collection.name, by_path))
         values = {**losses, **_delta_values(sample)}
         self._listener.epoch(epoch=epoch, epochs=self._recipe.epochs, values=values, scores=scores)

@@ -62,9 +62,7 @@ def evaluate_raw(data: EvaluationSet, *, similarity: Similarity, device: str) ->
 
 
 @torch.no_grad()
-def evaluate_head(
-    head: Router, data: EvaluationSet, *, similarity: Similarity, device: str
-) -> dict[str, Scores]:
+def evaluate_head(head: Router, data: EvaluationSet, *, similarity: Similarity, device: str) -> dict[str, Scores]:
     """Return the scores of a head: ``no_predictor``, and ``predictor`` where it has one.
 
     Both paths are always scored, whichever one the recipe's verdict is about. The head is used in

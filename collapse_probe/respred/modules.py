@@ -21,9 +21,7 @@ Features = dict[str, Any]
 
 def _mlp(dimension: int, *, expansion: int, dropout: float) -> nn.Sequential:
     hidden = expansion * dimension
-    return nn.Sequential(
-        nn.Linear(dimension, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dimension)
-    )
+    return nn.Sequential(nn.Linear(dimension, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dimension))
 
 
 class _HeadModule(Module):
@@ -52,11 +50,7 @@ class _HeadModule(Module):
 
         The signature, with its open keyword arguments, is the library's.
         """
-        where = {
-            key: kwargs[key]
-            for key in ("token", "cache_folder", "revision", "local_files_only")
-            if key in kwargs
-        }
+        where = {key: kwargs[key] for key in ("token", "cache_folder", "revision", "local_files_only") if key in kwargs}
         module = cls(**cls.load_config(model_name_or_path, subfolder=subfolder, **where))
         if any(True for _ in module.parameters()):
             cls.load_torch_weights(model_name_or_path, subfolder=subfolder, model=module, **where)
@@ -79,9 +73,7 @@ class Projection(_HeadModule):
 
     config_keys = ["dimension", "kind", "expansion", "dropout"]
 
-    def __init__(
-        self, dimension: int, kind: ProjectionKind = "mlp", expansion: int = 2, dropout: float = 0.1
-    ) -> None:
+    def __init__(self, dimension: int, kind: ProjectionKind = "mlp", expansion: int = 2, dropout: float = 0.1) -> None:
         super().__init__(dimension)
         self.kind = kind
         self.expansion = expansion
@@ -157,7 +149,7 @@ class ResidualPredictor(_HeadModule):
         return float(self.scale.detach())
 
     def delta(self, query: Tensor) -> Tensor:
-        """Return delta(q), ``[N, D]``, for queries ``[N, D]``."""
+        """Return the unscaled correction, ``[N, D]``, of queries ``[N, D]``."""
         delta = self.net(query.detach() if self.detach_input else query)
         return torch.tanh(delta) if self.tanh else delta
 
@@ -254,9 +246,7 @@ def build_head(recipe: Recipe, dimension: int, *, seed: int) -> Router:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        projection = Projection(
-            dimension, kind=recipe.projection, expansion=recipe.expansion, dropout=recipe.dropout
-        )
+        projection = Projection(dimension, kind=recipe.projection, expansion=recipe.expansion, dropout=recipe.dropout)
         predictor = _make_predictor(recipe.predictor, recipe, dimension)
     if recipe.freeze_projection:
         projection.requires_grad_(False)

@@ -97,7 +97,7 @@ def _records(path: Path) -> Iterator[tuple[str, int, dict[str, Any]]]:
         seen.add(identifier)
         yield identifier, number, row
     if not seen:
-        raise InputError(f"{path}: empty; write one object a line, as in {{\"_id\": \"1\", \"text\": ...}}")
+        raise InputError(f'{path}: empty; write one object a line, as in {{"_id": "1", "text": ...}}')
 
 
 def _optional_text(row: dict[str, Any], name: str, path: Path, number: int) -> str:

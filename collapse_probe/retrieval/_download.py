@@ -86,7 +86,9 @@ def _download(url: str, archive: Path) -> None:
         download_url(url, str(archive))
     except (OSError, ValueError) as error:
         reason = type(error).__name__
-        raise InputError(f"{url}: could not be downloaded ({reason}); fetch it by hand and give --beir FOLDER") from None
+        raise InputError(
+            f"{url}: could not be downloaded ({reason}); fetch it by hand and give --beir FOLDER"
+        ) from None
 
 
 def _unpack(archive: Path, target: Path) -> None:

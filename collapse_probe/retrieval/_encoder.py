@@ -184,8 +184,12 @@ def _identity(folder: Path, name: str, sha256: str) -> EncoderIdentity:
         name=name,
         weights_sha256=sha256,
         max_seq_length=int(length or config.get("max_position_embeddings", 512)),
-        dimension=int(pooling.get("word_embedding_dimension") or pooling.get("embedding_dimension") or config["hidden_size"]),
-        pooling=str(pooling.get("pooling_mode") or "-".join(sorted(m.removesuffix("_tokens") for m in modes)) or "none"),
+        dimension=int(
+            pooling.get("word_embedding_dimension") or pooling.get("embedding_dimension") or config["hidden_size"]
+        ),
+        pooling=str(
+            pooling.get("pooling_mode") or "-".join(sorted(m.removesuffix("_tokens") for m in modes)) or "none"
+        ),
         normalised="Normalize" in kinds,
     )
 

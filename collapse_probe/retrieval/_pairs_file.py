@@ -47,7 +47,7 @@ def read_pairs(path: Path) -> Pairs:
     lines = numbered_lines(path)
     first = next(lines, None)
     if first is None:
-        raise InputError(f"{path}: empty; write one object a line, as in {{\"query\": ..., \"document\": ...}}")
+        raise InputError(f'{path}: empty; write one object a line, as in {{"query": ..., "document": ...}}')
     rows = _json_rows(path, first, lines) if first[1].lstrip().startswith("{") else _tsv_rows(path, first, lines)
     queries: list[str] = []
     documents: list[str] = []
@@ -55,7 +55,9 @@ def read_pairs(path: Path) -> Pairs:
         names = next((names for names in FIELDS if all(name in row for name in names)), None)
         if names is None:
             found = ", ".join(repr(name) for name in row) or "nothing"
-            raise InputError(f"{path}:{number}: has {found}; 'query' and 'document' (or 'anchor', 'positive') are needed")
+            raise InputError(
+                f"{path}:{number}: has {found}; 'query' and 'document' (or 'anchor', 'positive') are needed"
+            )
         queries.append(_text(row, names[0], path, number))
         documents.append(_text(row, names[1], path, number))
     if not queries:

@@ -75,9 +75,7 @@ def exact_search(
         scores = _distances(queries, documents, indices)
     # Equal scores go by row, whatever order the blocks and the top-k found them in.
     order = np.lexsort((indices, -scores), axis=1)[:, :k]
-    return Hits(
-        np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1), n, similarity
-    )
+    return Hits(np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1), n, similarity)
 
 
 def tied_share(hits: Hits, *, k: int = 10) -> float:
@@ -103,9 +101,7 @@ def tied_share(hits: Hits, *, k: int = 10) -> float:
 
 def _check(queries: np.ndarray, documents: np.ndarray, similarity: str) -> None:
     if queries.ndim != 2 or documents.ndim != 2 or queries.shape[1] != documents.shape[1] or not len(documents):
-        raise ValueError(
-            f"exact_search needs [Q, D] and [N, D] with N > 0, got {queries.shape} and {documents.shape}"
-        )
+        raise ValueError(f"exact_search needs [Q, D] and [N, D] with N > 0, got {queries.shape} and {documents.shape}")
     if similarity not in ("euclidean", "cosine", "dot"):
         raise ValueError(f"unknown similarity {similarity!r}: use cosine, dot or euclidean")
 
@@ -150,9 +146,7 @@ def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return found.values, found.indices
 
 
-def _join(
-    best: tuple[Tensor, Tensor] | None, found: tuple[Tensor, Tensor], k: int
-) -> tuple[Tensor, Tensor]:
+def _join(best: tuple[Tensor, Tensor] | None, found: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
     if best is None:
         return found
     scores = torch.cat([best[0], found[0]], dim=1)

@@ -89,9 +89,7 @@ class FeatureStore:
                 result[rows] = part.vectors[where[rows, 1]]
         return result
 
-    def add(
-        self, texts: Sequence[str], encode: Encode, *, chunk: int = 256, progress: Progress | None = None
-    ) -> int:
+    def add(self, texts: Sequence[str], encode: Encode, *, chunk: int = 256, progress: Progress | None = None) -> int:
         """Encode the texts that are missing and keep their vectors.
 
         Texts go longest first: batches are of like length, memory peaks at once rather than at the end, and
@@ -248,7 +246,9 @@ def _load(keys: Path, vectors: Path, identity: EncoderIdentity) -> _Part:
     try:
         part = _Part(np.load(keys, allow_pickle=False), np.load(vectors, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError) as error:
-        raise InputError(f"{keys.parent}: a damaged feature store ({error}); remove the folder to encode again") from None
+        raise InputError(
+            f"{keys.parent}: a damaged feature store ({error}); remove the folder to encode again"
+        ) from None
     rows = len(part.keys)
     if part.keys.shape != (rows, 32) or part.vectors.shape != (rows, identity.dimension):
         raise InputError(

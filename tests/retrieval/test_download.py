@@ -45,7 +45,9 @@ def test_a_name_is_downloaded_once_and_kept(monkeypatch, archive, tmp_path):
 
 def test_another_md5_is_refused_and_nothing_is_kept(monkeypatch, archive, tmp_path):
     serve(monkeypatch, archive, md5="0" * 32)
-    with pytest.raises(InputError, match=r"scifact\.zip: MD5 [0-9a-f]{32}, where BEIR publishes 0{32}; nothing was kept"):
+    with pytest.raises(
+        InputError, match=r"scifact\.zip: MD5 [0-9a-f]{32}, where BEIR publishes 0{32}; nothing was kept"
+    ):
         open_collection("scifact", cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -65,7 +67,9 @@ def test_no_network_is_one_line_with_the_way_out(monkeypatch, tmp_path):
         raise ConnectionError("refused\nover two lines")
 
     monkeypatch.setattr("beir.util.download_url", refuse)
-    with pytest.raises(InputError, match=r"could not be downloaded .* fetch it by hand and give --beir FOLDER") as caught:
+    with pytest.raises(
+        InputError, match=r"could not be downloaded .* fetch it by hand and give --beir FOLDER"
+    ) as caught:
         open_collection("scifact", cache=tmp_path)
     assert "\n" not in str(caught.value)
 

@@ -46,7 +46,9 @@ def test_a_wheel_with_other_weights_is_refused(encoder, tmp_path, monkeypatch):
     with (folder / "model.safetensors").open("ab") as file:
         file.write(b"\0")
     monkeypatch.setattr(_encoder, "_embedded_folder", lambda: folder)
-    with pytest.raises(InputError, match=rf"SHA-256 [0-9a-f]{{64}}, where {EMBEDDED_SHA256} is needed; pip install --force"):
+    with pytest.raises(
+        InputError, match=rf"SHA-256 [0-9a-f]{{64}}, where {EMBEDDED_SHA256} is needed; pip install --force"
+    ):
         open_encoder(None, cache=tmp_path)
 
 

@@ -71,7 +71,9 @@ def test_missing_files_folders_and_broken_gzip_are_refused(tmp_path):
         read_pairs(tmp_path / "p.jsonl.gz")
 
 
-def beir(folder: Path, *, qrels: str = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td2\t2\n", split: str = "test") -> Path:
+def beir(
+    folder: Path, *, qrels: str = "query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td2\t2\n", split: str = "test"
+) -> Path:
     (folder / "qrels").mkdir(parents=True)
     corpus = [{"_id": "d1", "title": "T", "text": "one"}, {"_id": "d2", "title": "", "text": "two"}]
     write(folder / "corpus.jsonl", "".join(json.dumps(row) + "\n" for row in corpus))
@@ -117,17 +119,29 @@ def test_queries_without_a_relevant_document_are_noted(tmp_path):
     [
         (lambda f: (f / "corpus.jsonl").unlink(), r"c: no corpus\.jsonl in it"),
         (lambda f: (f / "queries.jsonl").unlink(), r"c: no queries\.jsonl in it"),
-        (lambda f: (f / "qrels" / "test.tsv").rename(f / "qrels" / "dev.tsv"), r"splits here are dev: give --split dev"),
+        (
+            lambda f: (f / "qrels" / "test.tsv").rename(f / "qrels" / "dev.tsv"),
+            r"splits here are dev: give --split dev",
+        ),
         (lambda f: (f / "qrels" / "test.tsv").unlink(), r"c: no qrels/\*\.tsv in it, so nothing is judged"),
         (lambda f: write(f / "qrels" / "test.tsv", ""), r"test\.tsv: no judgement in it"),
-        (lambda f: write(f / "qrels" / "test.tsv", "q1\td1\t1\nq1\td2\thigh\n"), r"test\.tsv:2: score 'high' is no whole"),
+        (
+            lambda f: write(f / "qrels" / "test.tsv", "q1\td1\t1\nq1\td2\thigh\n"),
+            r"test\.tsv:2: score 'high' is no whole",
+        ),
         (lambda f: write(f / "qrels" / "test.tsv", "q1\td1\n"), r"test\.tsv:1: 2 columns, where query-id<TAB>"),
         (lambda f: write(f / "qrels" / "test.tsv", "x\ty\t1\n"), r"no judgement names a query and a document"),
         (lambda f: write(f / "corpus.jsonl", ""), r"corpus\.jsonl: empty"),
         (lambda f: write(f / "corpus.jsonl", '{"_id": "d1"}\n'), r"corpus\.jsonl:1: document 'd1' has neither"),
         (lambda f: write(f / "corpus.jsonl", '{"text": "a"}\n'), r"corpus\.jsonl:1: '_id' is None"),
-        (lambda f: write(f / "queries.jsonl", '{"_id": "q1", "text": ""}\n'), r"queries\.jsonl:1: query 'q1' has no 'text'"),
-        (lambda f: write(f / "queries.jsonl", '{"_id": "q", "text": "a"}\n' * 2), r"queries\.jsonl:2: '_id' 'q' is there"),
+        (
+            lambda f: write(f / "queries.jsonl", '{"_id": "q1", "text": ""}\n'),
+            r"queries\.jsonl:1: query 'q1' has no 'text'",
+        ),
+        (
+            lambda f: write(f / "queries.jsonl", '{"_id": "q", "text": "a"}\n' * 2),
+            r"queries\.jsonl:2: '_id' 'q' is there",
+        ),
     ],
 )
 def test_broken_beir_folders_are_refused(tmp_path, break_it, message):

@@ -13,13 +13,13 @@ from ir_measures import AP, RR, R, nDCG
 from collapse_probe.retrieval import (
     EncoderIdentity,
     FeatureStore,
+    _search,
     evaluate_vectors,
     exact_search,
     read_beir,
     score_hits,
     tied_share,
 )
-from collapse_probe.retrieval import _search
 
 
 def vectors(rows: int, dimension: int = 8, seed: int = 0) -> np.ndarray:
@@ -106,11 +106,14 @@ def test_scores_equal_ir_measures():
     names = {"query_ids": [f"q{i}" for i in range(30)], "document_ids": [f"d{i}" for i in range(150)]}
     ours = evaluate_vectors(q, d, **names, qrels=qrels, similarity="cosine")
     expected = slow_scores(q, d, "cosine")
-    run = {
-        f"q{i}": {f"d{j}": float(expected[i, j]) for j in np.argsort(-expected[i])[:100]} for i in range(30)
-    }
+    run = {f"q{i}": {f"d{j}": float(expected[i, j]) for j in np.argsort(-expected[i])[:100]} for i in range(30)}
     theirs = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10, AP @ 100, R @ 100], qrels, run)
-    for metric, measure in (("ndcg@10", nDCG @ 10), ("mrr@10", RR @ 10), ("map@100", AP @ 100), ("recall@100", R @ 100)):
+    for metric, measure in (
+        ("ndcg@10", nDCG @ 10),
+        ("mrr@10", RR @ 10),
+        ("map@100", AP @ 100),
+        ("recall@100", R @ 100),
+    ):
         assert ours.mean[metric] == pytest.approx(theirs[measure], abs=1e-9)
 
 
@@ -140,7 +143,11 @@ def scifact(shared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     store = FeatureStore.open(folder, identity, extra=[shared / "features" / "all-MiniLM-L6-v2"])
     collection = read_beir(shared / "data" / "scifact")
-    return collection, store.vectors(list(collection.queries.values())), store.vectors(list(collection.documents.values()))
+    return (
+        collection,
+        store.vectors(list(collection.queries.values())),
+        store.vectors(list(collection.documents.values())),
+    )
 
 
 def test_raw_minilm_on_scifact_has_the_published_score(scifact):
@@ -173,6 +180,8 @@ def test_ndcg_equals_beirs_own_search_and_evaluation(scifact, similarity):
     results = search.retrieve(corpus, dict(collection.queries))
     ndcg, _, _, _ = EvaluateRetrieval.evaluate(collection.qrels, results, [10])
     names = {"query_ids": list(collection.queries), "document_ids": list(collection.documents)}
-    ours = evaluate_vectors(q, d, **names, qrels=collection.qrels, similarity="cosine" if "cos" in similarity else "dot")
+    ours = evaluate_vectors(
+        q, d, **names, qrels=collection.qrels, similarity="cosine" if "cos" in similarity else "dot"
+    )
     # BEIR rounds its average to five decimals.
     assert round(ours.mean["ndcg@10"], 5) == pytest.approx(ndcg["NDCG@10"], abs=1e-6)
