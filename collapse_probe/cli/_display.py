@@ -22,9 +22,9 @@ def say(text: str) -> None:
     console.print(escape(text))
 
 
-def _progress() -> Progress:
+def _progress(*, disable: bool = False) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True)
+    return Progress(*columns, console=console, transient=True, disable=disable)
 
 
 @contextmanager
@@ -42,8 +42,9 @@ def counting(description: str) -> Iterator[Callable[[int, int], None]]:
 class TrainingDisplay:
     """A bar of training steps, and one line for every evaluation."""
 
-    def __init__(self) -> None:
-        self._bar = _progress()
+    def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
+        self._bar = _progress(disable=not shown)
         self._task = self._bar.add_task("training", total=None)
 
     def __enter__(self) -> Self:
@@ -62,6 +63,8 @@ class TrainingDisplay:
 
     def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
         """Print the line of one evaluation."""
+        if not self._shown:
+            return
         label = {-1: "raw encoder", 0: "step 0"}.get(epoch, f"epoch {epoch}/{epochs}")
         parts = [f"{label:<11}", _losses(values), _delta(values), *(_scores(entry) for entry in scores)]
         say("  ".join(part for part in parts if part))

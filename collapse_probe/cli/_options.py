@@ -83,6 +83,11 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def is_main_process() -> bool:
+    """Return whether this process writes the run: the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def resolve_device(device: str) -> str:
     """Return ``cpu`` or ``cuda``.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +14,7 @@ from ..errors import InputError
 from ..journal import Run, fresh_folder
 from ..recording import Probe, load_watched
 from ..respred import RECIPES, Recipe
-from ._options import check_precision, recipe_from, recipe_options, resolve_device, shared_options
+from ._options import check_precision, is_main_process, recipe_from, recipe_options, resolve_device, shared_options
 
 if TYPE_CHECKING:
     from ._prepare import Inputs
@@ -109,11 +111,11 @@ def _start(options: dict[str, Any]) -> int:
         device=device,
         cache=options["cache"],
     )
-    for line in describe_run(recipe, inputs, device=device):
+    for line in describe_run(recipe, inputs, device=device) if is_main_process() else ():
         say(line)
     store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
     data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
-    folder = fresh_folder(options["runs"], name)
+    folder = fresh_folder(options["runs"], name) if is_main_process() else Path(mkdtemp(prefix="collapse-probe-"))
     write_configuration(folder, recipe, inputs, data=data, probes=probes, options=options, device=device)
     return _train_and_report(recipe, inputs, folder, store=store, data=data, probes=probes, options=options)
 
@@ -161,7 +163,7 @@ def _train_and_report(
     from ._verdict import report_and_verdict
 
     device = resolve_device(options["device"])
-    with TrainingDisplay() as display:
+    with TrainingDisplay(shown=is_main_process()) as display:
         outcome = train(
             recipe,
             folder=folder,
@@ -174,6 +176,9 @@ def _train_and_report(
             listener=display,
             resume=resume,
         )
+    if not is_main_process():
+        rmtree(folder)
+        return 0
     if outcome.message:
         say(outcome.message)
     if outcome.status == "completed" and outcome.head is not None:

@@ -12,6 +12,9 @@ import pandas as pd
 from ..journal import Run
 from ._finding import Finding, Status
 
+_NOT_FINITE_WHY = "the reading is not finite, so something that it is computed from is not"
+_NOT_FINITE_REMEDY = "Find the first step where the loss (CP001) or a tap (CP002) was not finite"
+
 
 def range_findings(run: Run) -> list[Finding]:
     """Return a finding for every expected range of every watched probe.
@@ -48,6 +51,8 @@ def _judge(run: Run, probe: str, entry: Mapping[str, Any]) -> Finding:
     last = judged.iloc[-1]
     value = float(last["value"]) / reference
     status = _status(value, entry)
+    if not math.isfinite(value):
+        base = replace(base, why=_NOT_FINITE_WHY, remedy=_NOT_FINITE_REMEDY)
     return replace(
         base,
         status=status,

@@ -1,6 +1,7 @@
 """Measures: plain functions from tensors to numbers. No hooks, no state, no input or output.
 
-None of them waits for a device: what comes back is a tensor on the input's device.
+None of them waits for a device: what comes back is a tensor on the input's device. Only those that decompose
+a matrix (`singular_values`, `effective_rank`, `stable_rank`) may wait inside the solver: not for training steps.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ._scale import (
     dimension_std,
     finite_share,
     grand_mean_fraction,
+    mean_vector,
     norm_mean,
     norm_spread,
     rms,
@@ -66,6 +68,7 @@ MEASURES: dict[str, Callable[..., Tensor]] = {
         mean_abs,
         mean_cosine,
         mean_norm,
+        mean_vector,
         norm_mean,
         norm_spread,
         pair_cosine,
@@ -106,6 +109,7 @@ __all__ = [
     "mean_abs",
     "mean_cosine",
     "mean_norm",
+    "mean_vector",
     "norm_mean",
     "norm_spread",
     "pair_cosine",

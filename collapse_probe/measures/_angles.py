@@ -33,7 +33,8 @@ def mean_cosine(z: Tensor) -> Tensor:
     if n < 2:
         return z.new_zeros(())
     unit = unit_rows(z)
-    return (unit.sum(dim=0).square().sum() - unit.square().sum()) / (n * (n - 1))
+    cosine = (unit.sum(dim=0).square().sum() - unit.square().sum()) / (n * (n - 1))
+    return cosine.clamp(-1 / (n - 1), 1.0)
 
 
 def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:

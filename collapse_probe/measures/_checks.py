@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -13,7 +14,7 @@ def matrix(name: str, z: Tensor, *, hint: str = "one embedding a row") -> Tensor
     """
     if z.ndim != 2 or z.shape[0] == 0 or z.shape[1] == 0:
         raise ValueError(f"{name} needs [N, D], got {tuple(z.shape)}: pass {hint}")
-    return z if z.dtype.itemsize >= 4 else z.float()
+    return _wide(z)
 
 
 def pair(name: str, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,7 +39,7 @@ def square(name: str, covariance: Tensor) -> Tensor:
     """
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1] or covariance.shape[0] == 0:
         raise ValueError(f"{name} needs [D, D], got {tuple(covariance.shape)}: pass torch.cov(z.T)")
-    return covariance if covariance.dtype.itemsize >= 4 else covariance.float()
+    return _wide(covariance)
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -47,7 +48,35 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return (numerator / safe).where(denominator != 0, numerator.new_zeros(()))
 
 
+def norm(z: Tensor) -> Tensor:
+    """Return the L2 norm of all entries in float64.
+
+    Squares of float32 entries overflow from 1e19 on and vanish below 1e-23: exploded or collapsed embeddings
+    would read inf / inf or 0.
+    """
+    return torch.linalg.vector_norm(z, dtype=torch.float64)
+
+
+def row_norms(z: Tensor) -> Tensor:
+    """Return the L2 norms ``[N]`` of the rows in float64, for the reason given at :func:`norm`."""
+    return torch.linalg.vector_norm(z, dim=1, dtype=torch.float64)
+
+
 def unit_rows(z: Tensor) -> Tensor:
     """Return rows divided by their norms; a row of norm 0 stays 0."""
-    norms = z.norm(dim=1, keepdim=True)
+    norms = row_norms(z).to(z.dtype)[:, None]
     return z / norms.where(norms > 0, norms.new_ones(()))
+
+
+def centred(z: Tensor) -> Tensor:
+    """Return rows minus their mean in float64, exactly 0 where all rows are equal.
+
+    The first row goes first: the rounded mean of equal rows need not equal them, and what is left would read
+    as variance at total collapse.
+    """
+    shifted = z.double() - z[0].double()
+    return shifted - shifted.mean(dim=0)
+
+
+def _wide(z: Tensor) -> Tensor:
+    return z if z.is_floating_point() and z.dtype.itemsize >= 4 else z.float()

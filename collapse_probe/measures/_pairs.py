@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._checks import pair, unit_rows
+from ._checks import pair, ratio, row_norms, unit_rows
 
 Similarity = Literal["euclidean", "cosine", "dot"]
 
@@ -32,7 +32,7 @@ def pair_distance(query: Tensor, document: Tensor) -> Tensor:
     [5.0]
     """
     query, document = pair("pair_distance", query, document)
-    return (query - document).norm(dim=1)
+    return row_norms(query - document)
 
 
 def pair_cosine(query: Tensor, document: Tensor) -> Tensor:
@@ -110,13 +110,21 @@ def _scores(query: Tensor, document: Tensor, similarity: Similarity) -> Tensor:
     if similarity == "cosine":
         return unit_rows(query) @ unit_rows(document).T
     if similarity == "dot":
-        return query @ document.T
+        return query.double() @ document.double().T
     if similarity == "euclidean":
-        # A common shift changes no distance, and without it a collapsed batch cancels.
-        shift = document.mean(dim=0)
-        mode = "donot_use_mm_for_euclid_dist"
-        return -torch.cdist(query - shift, document - shift, compute_mode=mode)
+        return -_distances(query, document)
     raise ValueError(f"unknown similarity {similarity!r}: use cosine, dot or euclidean")
+
+
+def _distances(query: Tensor, document: Tensor) -> Tensor:
+    """Return all distances ``[N, N]`` by difference, for embeddings of any scale and any common mean."""
+    # cdist squares in the input's precision, so the scale is taken out; a common mean has to go before that, or
+    # dividing would round away what little differs between collapsed embeddings.
+    shift = document.mean(dim=0)
+    query, document = query - shift, document - shift
+    scale = torch.maximum(query.abs().amax(), document.abs().amax())
+    mode = "donot_use_mm_for_euclid_dist"
+    return scale * torch.cdist(ratio(query, scale), ratio(document, scale), compute_mode=mode)
 
 
 def _best_other(scores: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._checks import matrix, pair, ratio, unit_rows
+from ._checks import matrix, norm, pair, ratio, row_norms, unit_rows
 
 
 def mean_abs(delta: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def mean_norm(delta: Tensor) -> Tensor:
     >>> mean_norm(torch.tensor([[3.0, 4.0]])).item()
     5.0
     """
-    return matrix("mean_norm", delta).norm(dim=1).mean()
+    return row_norms(matrix("mean_norm", delta)).mean()
 
 
 def relative_size(correction: Tensor, reference: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def relative_size(correction: Tensor, reference: Tensor) -> Tensor:
     0.25
     """
     correction, reference = pair("relative_size", correction, reference)
-    return ratio(correction.norm(), reference.norm())
+    return ratio(norm(correction), norm(reference))
 
 
 def identity_gain(query: Tensor, correction: Tensor, document: Tensor) -> Tensor:
@@ -106,9 +106,9 @@ def identity_gain(query: Tensor, correction: Tensor, document: Tensor) -> Tensor
     """
     query, document = pair("identity_gain", query, document)
     query, correction = pair("identity_gain", query, correction)
-    gap = (query - document).square().sum()
-    left = (query + correction - document).square().sum()
-    return torch.where(gap > 0, 1 - ratio(left, gap), gap.new_zeros(()))
+    gap = norm(query - document)
+    left = norm(query + correction - document)
+    return torch.where(gap > 0, 1 - ratio(left, gap).square(), gap.new_zeros(()))
 
 
 def alignment_above_chance(delta: Tensor, query: Tensor, document: Tensor, *, shifts: int = 8) -> Tensor:
@@ -144,7 +144,7 @@ def alignment_above_chance(delta: Tensor, query: Tensor, document: Tensor, *, sh
 
 
 def _mean_cosine_to(unit: Tensor, target: Tensor) -> Tensor:
-    return ratio((unit * target).sum(dim=1), target.norm(dim=1)).mean()
+    return ratio((unit * target).sum(dim=1), row_norms(target)).mean()
 
 
 def constancy(delta: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def constancy(delta: Tensor) -> Tensor:
     1.0
     """
     delta = matrix("constancy", delta)
-    return ratio(delta.mean(dim=0).square().sum(), delta.square().sum(dim=1).mean()).clamp(max=1.0)
+    return (ratio(norm(delta.mean(dim=0)), norm(delta)).square() * len(delta)).clamp(max=1.0)
 
 
 def saturation(delta: Tensor, *, threshold: float = 0.97) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ._checks import matrix, ratio
+from ._checks import centred, matrix, norm, ratio, row_norms
 
 SCALE_FLOOR = -38.0
 """What :func:`scale_drift` returns for a norm of 0: about the smallest positive float32."""
@@ -28,7 +28,8 @@ def rms(z: Tensor) -> Tensor:
     >>> rms(torch.full((2, 3), -2.0)).item()
     2.0
     """
-    return matrix("rms", z).square().mean().sqrt()
+    z = matrix("rms", z)
+    return norm(z) / math.sqrt(z.numel())
 
 
 def norm_mean(z: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ def norm_mean(z: Tensor) -> Tensor:
     >>> norm_mean(torch.tensor([[3.0, 4.0]])).item()
     5.0
     """
-    return matrix("norm_mean", z).norm(dim=1).mean()
+    return row_norms(matrix("norm_mean", z)).mean()
 
 
 def norm_spread(z: Tensor) -> Tensor:
@@ -64,7 +65,7 @@ def norm_spread(z: Tensor) -> Tensor:
     >>> norm_spread(torch.tensor([[1.0], [3.0]])).item()
     0.5
     """
-    norms = matrix("norm_spread", z).norm(dim=1)
+    norms = row_norms(matrix("norm_spread", z))
     return ratio(norms.std(correction=0), norms.mean())
 
 
@@ -75,7 +76,7 @@ def dimension_std(z: Tensor) -> Tensor:
         z: ``[N, D]``.
 
     Returns:
-        ``[D]``; zeros for one row.
+        ``[D]``; zeros for one row, and exactly 0 where a dimension does not vary.
 
     Raises:
         ValueError: not ``[N, D]``.
@@ -84,8 +85,7 @@ def dimension_std(z: Tensor) -> Tensor:
     0.0
     """
     z = matrix("dimension_std", z)
-    centred = z - z.mean(dim=0)
-    return (centred.square().sum(dim=0) / max(len(z) - 1, 1)).sqrt()
+    return (centred(z).square().sum(dim=0) / max(len(z) - 1, 1)).sqrt().to(z.dtype)
 
 
 def std_mean(z: Tensor) -> Tensor:
@@ -122,6 +122,26 @@ def std_min(z: Tensor) -> Tensor:
     0.0
     """
     return dimension_std(z).min()
+
+
+def mean_vector(z: Tensor) -> Tensor:
+    """Return the mean row in float64, in embedding units.
+
+    Centred and uncentred readings differ by this vector: a common mean hides from every centred one.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        ``[D]``, float64.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> mean_vector(torch.tensor([[1.0, 0.0], [3.0, 0.0]])).tolist()
+    [2.0, 0.0]
+    """
+    return matrix("mean_vector", z).double().mean(dim=0)
 
 
 def scale_drift(norm: Tensor, reference: Tensor) -> Tensor:
@@ -161,7 +181,7 @@ def grand_mean_fraction(z: Tensor) -> Tensor:
     1.0
     """
     mean = matrix("grand_mean_fraction", z).mean(dim=0)
-    return ratio(mean.sum().abs(), mean.norm() * math.sqrt(len(mean))).clamp(max=1.0)
+    return ratio(mean.sum().abs(), norm(mean) * math.sqrt(len(mean))).clamp(max=1.0)
 
 
 def dead_dimensions(z: Tensor) -> Tensor:

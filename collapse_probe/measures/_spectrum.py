@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._checks import matrix, ratio, square
+from ._checks import centred, matrix, ratio, square
 
 
 def covariance(z: Tensor) -> Tensor:
@@ -26,9 +26,8 @@ def covariance(z: Tensor) -> Tensor:
     >>> covariance(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).tolist()
     [[2.0, 0.0], [0.0, 0.0]]
     """
-    z = matrix("covariance", z).double()
-    centred = z - z.mean(dim=0)
-    return centred.T @ centred / max(len(z) - 1, 1)
+    rows = centred(matrix("covariance", z))
+    return rows.T @ rows / max(len(rows) - 1, 1)
 
 
 def total_variance(covariance: Tensor) -> Tensor:
@@ -161,8 +160,8 @@ def singular_values(z: Tensor, *, centre: bool = True) -> Tensor:
     >>> [round(s, 6) for s in singular_values(torch.diag(torch.tensor([3.0, 2.0])), centre=False).tolist()]
     [3.0, 2.0]
     """
-    z = matrix("singular_values", z).double()
-    return torch.linalg.svdvals(z - z.mean(dim=0) if centre else z)
+    z = matrix("singular_values", z)
+    return torch.linalg.svdvals(centred(z) if centre else z.double())
 
 
 def effective_rank_of_spectrum(spectrum: Tensor) -> Tensor:

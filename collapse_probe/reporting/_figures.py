@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from ..diagnosis import PairedDifference
 from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs
@@ -44,10 +46,12 @@ def lines_over_steps(
         axes.plot(
             frame["step"].to_numpy()[keep],
             values[keep],
-            label=label,
+            label=label if keep.any() else f"{label} (nothing to draw)",
             color=colour(index),
             linestyle=LINES[index % len(LINES)],
             linewidth=1.4,
+            # A line of one point has no length.
+            marker=MARKERS[index % len(MARKERS)] if keep.sum() < 3 else None,
         )
     if log and any(len(line.get_xdata()) for line in axes.get_lines()):  # type: ignore[arg-type]
         axes.set_yscale("log")
@@ -55,6 +59,7 @@ def lines_over_steps(
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.25)
     mark_epochs(axes, ends)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("optimiser steps (dotted: end of an epoch)")
     axes.set_ylabel(ylabel)
     axes.legend(loc="upper right", ncols=2)
@@ -88,9 +93,7 @@ def values_by_epoch(
     axes.legend(loc="best")
 
 
-def spectra(
-    axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[str, Any] | None, title: str
-) -> None:
+def spectra(axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[str, Any] | None, title: str) -> None:
     """Draw singular values by rank, one line an epoch, log-log; singular values over sqrt(n)."""
     shades = epoch_colours(len(records))
     if raw is not None:
@@ -106,13 +109,9 @@ def spectra(
     axes.legend(loc="lower left")
 
 
-def distances(
-    axes: Axes, positives: Mapping[str, Any], mismatched: Mapping[str, Any] | None, *, xlabel: str
-) -> None:
+def distances(axes: Axes, positives: Mapping[str, Any], mismatched: Mapping[str, Any] | None, *, xlabel: str) -> None:
     """Draw the distribution of positive pairs beside that of mismatched pairs, as densities."""
-    for index, (label, record) in enumerate(
-        (("own document", positives), ("another's document", mismatched))
-    ):
+    for index, (label, record) in enumerate((("own document", positives), ("another's document", mismatched))):
         if record is None:
             continue
         counts, edges = record["counts"], record["edges"]
@@ -124,9 +123,7 @@ def distances(
         axes.stairs(density, edges, fill=True, color=colour(index), alpha=0.15)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("density")
-    axes.set_title(
-        f"{epoch_label(int(positives['epoch']))}: n = {int(positives['n']):,} pairs each", loc="left"
-    )
+    axes.set_title(f"{epoch_label(int(positives['epoch']))}: n = {int(positives['n']):,} pairs each", loc="left")
 
 
 def retrieval_by_epoch(
@@ -154,7 +151,9 @@ def retrieval_by_epoch(
         marks = sorted(band)
         low = [raw + band[epoch].low for epoch in marks]
         high = [raw + band[epoch].high for epoch in marks]
-        axes.fill_between(marks, low, high, color=colour(0), alpha=0.15, label="95 %, paired with raw")
+        # A band over one epoch has no width.
+        draw = partial(axes.vlines, linewidth=8) if len(marks) == 1 else axes.fill_between
+        draw(marks, low, high, color=colour(0), alpha=0.15, label="95 %, paired with raw")
     _epoch_ticks(axes, [epoch for points in series.values() for epoch, _ in points])
     axes.set_ylabel("nDCG@10")
     axes.set_title(title, loc="left")

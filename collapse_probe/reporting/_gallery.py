@@ -87,7 +87,7 @@ def _residual_dynamics(run: Run, path: Path) -> str | None:
         axes[0].set_title(f"Each point: one batch, n = {_typical_n(sizes)} queries", loc="left")
         if shares:
             _figures.lines_over_steps(axes[1], shares, ends=ends, ylabel="ratio of RMS norms")
-    return "Delta, alpha and the applied correction over steps, on a log scale; below, the correction beside q and d - q."
+    return "Delta, alpha and the applied correction over steps (log); below, the correction beside q and d - q."
 
 
 def _loss_terms(run: Run, path: Path) -> str | None:
@@ -101,7 +101,7 @@ def _loss_terms(run: Run, path: Path) -> str | None:
         _figures.lines_over_steps(axes[0], raw, ends=ends, ylabel="raw term")
         axes[0].set_title(f"Each point: one batch, n = {_typical_n(raw)} pairs", loc="left")
         _figures.lines_over_steps(axes[1], weighted, ends=ends, ylabel="weighted term")
-    return "Loss terms over steps, raw above and weighted below, on a log scale; a term that is exactly 0 is not drawn."
+    return "Loss terms over steps, raw above and weighted below (log); a term that is exactly 0 is not drawn."
 
 
 def _scale_and_rank(run: Run, path: Path) -> str | None:
@@ -244,9 +244,7 @@ def _points(frame: pd.DataFrame) -> list[tuple[int, float]]:
 
 def _scored(run: Run, collection: str, path: str) -> list[tuple[int, float]]:
     records = evaluation_records(run)
-    return [
-        (e, float(records[(collection, path, e)]["metrics"][HEADLINE])) for e in epochs(run, collection, path)
-    ]
+    return [(e, float(records[(collection, path, e)]["metrics"][HEADLINE])) for e in epochs(run, collection, path)]
 
 
 def _query_counts(run: Run) -> str:

@@ -20,7 +20,7 @@ def limits(run: Run, findings: Sequence[Finding]) -> list[str]:
     if off_path:
         names = ", ".join(md(name) for name in off_path)
         lines.append(f"Not on the evaluated path ({PATH_LABELS[evaluated_path(run)]}): {names}.")
-    if "founding_monitor" in (run.config.get("probes") or {}):
+    if "founding_monitor" in (run.config.get("probes") or {}) and len(run.readings("delta/mean_abs")):
         lines.append(
             "The founding document's monitor ranges are absolute. An untrained predictor passes or fails them "
             "whatever it is worth; the ratio ‖αδ‖ / ‖d-q‖ and the identity gain are free of scale."
@@ -38,9 +38,7 @@ def limits(run: Run, findings: Sequence[Finding]) -> list[str]:
 
 
 def _through_what(run: Run) -> str:
-    trained = [
-        n for n, m in declared_modules(run).items() if m.get("trained", True) and m.get("on_evaluated_path")
-    ]
+    trained = [n for n, m in declared_modules(run).items() if m.get("trained", True) and m.get("on_evaluated_path")]
     names = ", ".join(md(name) for name in trained) or "none of the trained ones"
     return (
         "The scores with and without predictor agree while nDCG fell, so **the predictor is not what changed the "

@@ -46,9 +46,7 @@ def reasons(findings: Sequence[Finding]) -> list[str]:
         if finding.status in _GRAVE and finding.why:
             title = f"{finding.code} {md(finding.title)}"
             shared.setdefault((finding.why, finding.remedy), []).append(title)
-    return [
-        f"**{'; '.join(titles)}**: {md(why)}. *{md(remedy)}.*" for (why, remedy), titles in shared.items()
-    ]
+    return [f"**{'; '.join(titles)}**: {md(why)}. *{md(remedy)}.*" for (why, remedy), titles in shared.items()]
 
 
 def counts(findings: Sequence[Finding]) -> str:
@@ -99,9 +97,7 @@ def _retrieval(run: Run) -> list[str]:
     return lines
 
 
-def _against(
-    run: Run, collection: str, now: tuple[str, int], label: str, reference: tuple[str, int]
-) -> str | None:
+def _against(run: Run, collection: str, now: tuple[str, int], label: str, reference: tuple[str, int]) -> str | None:
     change = difference(run, collection, reference, now)
     if change is None:
         return None
@@ -149,9 +145,7 @@ def _residual(run: Run) -> list[str]:
     if len(ratios):
         start, end = (float(ratios["value"].iloc[i]) for i in (0, -1))
         n = f"n = {int(ratios['n'].iloc[-1]):,}, without dropout"
-        text += (
-            f"; the applied correction is {number(end)} of ‖d-q‖ at the end, {number(start)} at step 0 ({n})"
-        )
+        text += f"; the applied correction is {number(end)} of ‖d-q‖ at the end, {number(start)} at step 0 ({n})"
     return [text + "."]
 
 
@@ -192,8 +186,13 @@ def _selection(run: Run) -> list[str]:
 def _collapsed(findings: Sequence[Finding]) -> list[str]:
     """Return the readings, not the scores, that their ranges call collapsed."""
     grave = [f for f in findings if f.status is Status.COLLAPSED and f.code.startswith("CP1")]
-    named = [f"{md(f.subject)} at {number(f.value)} (n = {f.n:,})" for f in grave if f.n is not None]
-    return [f"Collapsed by their declared ranges: {', '.join(named)}."] if named else []
+    finite = [f for f in grave if f.value is not None and math.isfinite(f.value)]
+    named = [f"{md(f.subject)} at {number(f.value)} (n = {f.n or 0:,})" for f in finite]
+    lines = [f"Collapsed by their declared ranges: {', '.join(named)}."] if named else []
+    others = [md(f.subject) for f in grave if f not in finite]
+    if others:
+        lines.append(f"Readings that are not finite: {', '.join(others)}.")
+    return lines
 
 
 def size(readings: pd.DataFrame) -> str:

@@ -90,8 +90,7 @@ def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> 
         "header": _header(run, found),
         "in_short": _prose.in_short(run, found),
         "performance": [
-            (name, _score_tables.sample(run, name), _score_tables.performance(run, name))
-            for name in collections(run)
+            (name, _score_tables.sample(run, name), _score_tables.performance(run, name)) for name in collections(run)
         ],
         "average": _score_tables.average(run),
         "residual": _tables.residual_by_epoch(run),
@@ -123,11 +122,7 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
         for c in run.config.get("collections", [])
     ]
     embedded = run.config.get("embedded") or []
-    notes = [
-        f"{md(c['name'])}: {md(note)}"
-        for c in run.config.get("collections", [])
-        for note in c.get("notes", [])
-    ]
+    notes = [f"{md(c['name'])}: {md(note)}" for c in run.config.get("collections", []) for note in c.get("notes", [])]
     rows = [
         ("Date", day),
         ("Recipe", f"{md(recipe.get('name', 'unknown'))}, seed {run.config.get('seed', 'unknown')}"),
@@ -167,13 +162,9 @@ def _reproduce(run: Run) -> list[tuple[str, str]]:
         ("Encoder weights", code(str((config.get("encoder") or {}).get("weights_sha256", "unknown")))),
         ("Pairs", code(str((config.get("pairs") or {}).get("fingerprint", "none")))),
     ]
-    rows += [
-        (md(c["name"]), code(c["fingerprint"])) for c in config.get("collections", []) if c.get("fingerprint")
-    ]
+    rows += [(md(c["name"]), code(c["fingerprint"])) for c in config.get("collections", []) if c.get("fingerprint")]
     rows.append(("Seed", str(config.get("seed", "unknown"))))
-    rows.append(
-        ("Versions", ", ".join(f"{md(k)} {md(v)}" for k, v in (config.get("versions") or {}).items()))
-    )
+    rows.append(("Versions", ", ".join(f"{md(k)} {md(v)}" for k, v in (config.get("versions") or {}).items())))
     if git:
         rows.append(("Commit", code(git["commit"]) + (" with changes" if git["dirty"] else "")))
     changed = {k: v for k, v in (config.get("recipe") or {}).items() if k != "name"}

@@ -17,9 +17,7 @@ def performance(run: Run, collection: str) -> Table:
     """Return every evaluation of one collection, with paired differences against raw encoder and step 0."""
     records = evaluation_records(run)
     raw = records.get((collection, "raw", 0))
-    metrics = list(
-        dict.fromkeys(m for (c, _, _), r in records.items() if c == collection for m in r["metrics"])
-    )
+    metrics = list(dict.fromkeys(m for (c, _, _), r in records.items() if c == collection for m in r["metrics"]))
     rows = []
     for path, epoch in _scored(run, collection):
         record = records[(collection, path, epoch)]
@@ -86,9 +84,7 @@ def validation(run: Run) -> Table:
 
 def queries(run: Run, collection: str) -> int:
     """Return how many queries a collection was scored on."""
-    return next(
-        int(r["n_queries"]) for (name, _, _), r in evaluation_records(run).items() if name == collection
-    )
+    return next(int(r["n_queries"]) for (name, _, _), r in evaluation_records(run).items() if name == collection)
 
 
 def sample(run: Run, collection: str) -> str:
@@ -99,11 +95,7 @@ def sample(run: Run, collection: str) -> str:
 
 
 def _scored(run: Run, collection: str) -> list[tuple[str, int]]:
-    raw = (
-        [("raw", 0)]
-        if ("raw", 0) in {(p, e) for c, p, e in evaluation_records(run) if c == collection}
-        else []
-    )
+    raw = [("raw", 0)] if ("raw", 0) in {(p, e) for c, p, e in evaluation_records(run) if c == collection} else []
     trained = [
         (path, epoch)
         for epoch in epochs(run, collection, "no_predictor")

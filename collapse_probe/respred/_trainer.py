@@ -188,6 +188,8 @@ def make_trainer(
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=device != "cpu",
+        # Every parameter has a gradient on every step; looking for unused ones fails on two forward passes.
+        ddp_find_unused_parameters=False,
     )
     trainer = FeatureTrainer(
         model=model,

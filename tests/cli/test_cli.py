@@ -253,3 +253,18 @@ def test_list_names_everything(run, kind):
     expected = {"recipes": "iso15_pred12", "probes": "founding_monitor", "measures": "delta/cosine_above_chance"}
     for name in expected if kind is None else [kind]:
         assert expected[name] in out
+
+
+@pytest.mark.slow
+def test_two_processes_write_one_run(given, inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(inputs / "cache"))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    script = tmp_path / "train.py"
+    script.write_text("from collapse_probe.cli import main; main()\n")
+    arguments = ["train", "--device", "cpu", "--epochs", "1", "--batch-size", "16", *map(str, given)]
+    subprocess.run([*launcher, str(script), *arguments], cwd=tmp_path, capture_output=True, check=False, timeout=200)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["respred"]
+    run = Run.load(tmp_path / "runs" / "respred")
+    assert run.status == "completed"
+    # Six batches for two processes; accelerate leaves a last round out in which one of them is not full.
+    assert run.records("end")[0]["step"] == 2

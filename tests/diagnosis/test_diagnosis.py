@@ -20,7 +20,7 @@ from collapse_probe.diagnosis import (
     selection,
     worst_status,
 )
-from collapse_probe.diagnosis._ranges import _status
+from collapse_probe.diagnosis._ranges import _NOT_FINITE_WHY, _status
 from collapse_probe.journal import JournalWriter, Run, write_run_json
 
 
@@ -88,6 +88,14 @@ def test_an_epoch_mean_is_judged_where_there_is_one(tmp_path):
     writer.reading("delta/alpha.mean", 0.5, 9)
     (finding,) = writer.found("CP101")
     assert (finding.status, finding.value, finding.evidence) == (Status.HEALTHY, 0.5, ("delta/alpha.mean",))
+
+
+def test_a_reading_that_is_not_finite_is_not_explained_by_its_range(tmp_path):
+    """Bug: not a number below a minimum was said to have shrunk towards zero."""
+    writer = Writer(tmp_path, probes=declared(min=0.4))
+    writer.reading("delta/alpha", float("nan"), 5)
+    (finding,) = writer.found("CP101")
+    assert (finding.status, finding.why) == (Status.COLLAPSED, _NOT_FINITE_WHY)
 
 
 def test_a_range_relative_to_another_reading(tmp_path):

@@ -44,10 +44,7 @@ def sections(text: str) -> list[str]:
 
 def tables(text: str) -> list[list[list[str]]]:
     blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
-    return [
-        [re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in block.strip().splitlines()]
-        for block in blocks
-    ]
+    return [[re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in block.strip().splitlines()] for block in blocks]
 
 
 def assert_well_formed(text: str) -> None:
@@ -165,6 +162,7 @@ def planted(folder: Path, names: tuple[str, ...], *, queries: int = 40) -> Run:
     return Run.load(folder)
 
 
+@pytest.mark.usefixtures("quick")
 def test_several_collections_are_averaged_and_named_as_they_are(tmp_path):
     run = planted(tmp_path / "run", ("a: b|c", "nfcorpus"))
     text = write_report(run, tmp_path / "report").read_text()
@@ -177,6 +175,7 @@ def test_several_collections_are_averaged_and_named_as_they_are(tmp_path):
     assert "n = 40 queries over 9 documents, scored by dot." in text
 
 
+@pytest.mark.usefixtures("quick")
 def test_one_query_gives_no_interval_and_no_verdict(tmp_path):
     text = write_report(planted(tmp_path / "run", ("x",), queries=1), tmp_path / "report").read_text()
     assert_well_formed(text)
@@ -185,6 +184,7 @@ def test_one_query_gives_no_interval_and_no_verdict(tmp_path):
     assert "no interval from n = 1 queries" in text
 
 
+@pytest.mark.usefixtures("quick")
 def test_scores_without_their_queries_are_reported_without_differences(tmp_path):
     run = planted(tmp_path / "run", ("x",))
     for path in run.folder.glob("0-*.json"):
@@ -209,6 +209,7 @@ def test_findings_that_share_a_reason_give_it_once(report):
     assert len(reasons) == len(set(reasons))
 
 
+@pytest.mark.usefixtures("quick")
 def test_foreign_text_becomes_no_markup(tmp_path, respred_run):
     shutil.copytree(respred_run, tmp_path / "run")
     config = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -217,9 +218,7 @@ def test_foreign_text_becomes_no_markup(tmp_path, respred_run):
     config["encoder"]["name"] = nasty
     config["pairs"]["source"] = nasty
     config["command"] = "x\n```\n# not a heading"
-    config["collections"] = [
-        {"name": nasty, "split": "t", "n_queries": 1, "n_documents": 1, "notes": [nasty]}
-    ]
+    config["collections"] = [{"name": nasty, "split": "t", "n_queries": 1, "n_documents": 1, "notes": [nasty]}]
     config.pop("schema")
     write_run_json(tmp_path / "run", config)
     text = write_report(Run.load(tmp_path / "run"), tmp_path / "report").read_text()
@@ -229,11 +228,12 @@ def test_foreign_text_becomes_no_markup(tmp_path, respred_run):
     assert_well_formed(text)
 
 
-def test_the_same_run_gives_the_same_report(tmp_path, respred_run):
-    texts = [write_report(Run.load(respred_run), tmp_path / str(i)) for i in range(2)]
-    for path in texts[0].parent.rglob("*.*"):
-        other = texts[1].parent / path.relative_to(texts[0].parent)
-        assert path.is_dir() or path.read_bytes() == other.read_bytes()
+def test_the_same_run_gives_the_same_report(tmp_path, respred_run, report):
+    again = write_report(Run.load(respred_run), tmp_path / "again").parent
+    files = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert files == sorted(p.relative_to(report.parent) for p in report.parent.rglob("*") if p.is_file())
+    for file in files:
+        assert (again / file).read_bytes() == (report.parent / file).read_bytes(), file
 
 
 @pytest.fixture
@@ -365,6 +365,17 @@ def test_lines_draw_the_series_and_leave_out_what_a_log_axis_cannot_show(axes):
     assert (axes.get_ylabel(), axes.get_yscale()) == ("y", "log")
 
 
+def test_a_series_without_a_point_to_draw_is_named_as_such_and_one_point_is_seen(axes):
+    frames = {
+        "gone": pd.DataFrame({"step": [0, 1], "value": [np.nan, 0.0]}),
+        "one": pd.DataFrame({"step": [0], "value": [2.0]}),
+    }
+    _figures.lines_over_steps(axes, frames, ends=[], ylabel="y")
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["gone (nothing to draw)", "one"]
+    assert axes.get_lines()[1].get_marker() not in (None, "None")
+
+
 def test_the_histogram_draws_shares_of_everything_counted(axes):
     record = {
         "edges": np.array([1e-3, 1e-2, 1e-1]),
@@ -378,6 +389,14 @@ def test_the_histogram_draws_shares_of_everything_counted(axes):
     _figures.residual_histogram(axes, record, shade="k")
     assert axes.patches[0].get_data().values.tolist() == [37.5, 12.5]
     assert axes.get_title(loc="left") == "epoch 1: n = 2 queries, 8 entries"
+
+
+def test_an_interval_of_one_epoch_is_seen(axes):
+    band = {0: paired_difference([0.5, 0.6, 0.7], [0.4, 0.5, 0.5])}
+    _figures.retrieval_by_epoch(axes, {"a": [(0, 0.5)]}, raw=0.6, band=band, title="t")
+    (drawn,) = axes.collections
+    ends = drawn.get_segments()[0][:, 1]
+    assert ends == pytest.approx([0.6 + band[0].low, 0.6 + band[0].high])
 
 
 def test_distances_are_densities(axes):
