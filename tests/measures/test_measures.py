@@ -139,6 +139,87 @@ def test_the_founding_collapse_directions_are_seen():
     assert m.dead_dimensions(dead).item() == pytest.approx(0.25)
 
 
+def test_every_row_the_same_point_reads_as_total_collapse():
+    """In float32 the mean of 100 equal rows is not the row: 21 % of the dimensions read as dead, not all."""
+    for dtype in (torch.float32, torch.float64):
+        point = torch.randn(1, 48, generator=torch.Generator().manual_seed(0), dtype=dtype).expand(100, -1)
+        assert m.dimension_std(point).max() == 0
+        assert m.dead_dimensions(point) == 1
+        assert m.effective_rank(point) == m.participation_ratio(m.covariance(point)) == 0
+        assert m.in_batch_accuracy(point, point, similarity="euclidean") == 0
+        assert m.mean_cosine(point) <= 1
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_float32_neither_overflows_nor_vanishes_in_squares(scale):
+    """Exploded embeddings read inf / inf = NaN, and collapsed ones 0, where float32 entries were squared."""
+    rng = torch.Generator().manual_seed(0)
+    q, d, delta = (torch.randn(40, 6, generator=rng) for _ in range(3))
+    blind = {
+        "norm_spread": lambda s: m.norm_spread(s * q),
+        "mean_cosine": lambda s: m.mean_cosine(s * q),
+        "uniformity": lambda s: m.uniformity(s * q),
+        "dead_dimensions": lambda s: m.dead_dimensions(s * q),
+        "grand_mean_fraction": lambda s: m.grand_mean_fraction(s * q),
+        "relative_size": lambda s: m.relative_size(s * delta, s * (d - q)),
+        "identity_gain": lambda s: m.identity_gain(s * q, s * delta, s * d),
+        "constancy": lambda s: m.constancy(s * delta),
+        "alignment_above_chance": lambda s: m.alignment_above_chance(s * delta, s * q, s * d),
+        "accuracy": lambda s: m.in_batch_accuracy(s * q, s * (q + 0.5 * d), similarity="euclidean"),
+        "pair_cosine": lambda s: m.pair_cosine(s * q, s * d).mean(),
+    }
+    for name, measure in blind.items():
+        assert measure(scale).item() == pytest.approx(measure(1.0).item(), rel=1e-4, abs=1e-5), name
+    proportional = {
+        "rms": m.rms(scale * q) / m.rms(q),
+        "norm_mean": m.norm_mean(scale * q) / m.norm_mean(q),
+        "std_mean": m.std_mean(scale * q) / m.std_mean(q),
+        "distance": m.pair_distance(scale * q, scale * d).mean() / m.pair_distance(q, d).mean(),
+        "margin": m.in_batch_margin(scale * q, scale * d, similarity="euclidean")
+        / m.in_batch_margin(q, d, similarity="euclidean"),
+    }
+    for name, share in proportional.items():
+        assert share.item() == pytest.approx(scale, rel=1e-4), name
+    assert torch.isfinite(m.in_batch_margin(scale * q, scale * d, similarity="dot"))
+
+
+@few
+@given(seeds, st.integers(2, 30))
+def test_readings_stay_in_their_documented_ranges(seed, rows):
+    q, d, delta = (sample(seed + k, rows=rows) for k in range(3))
+    c = m.covariance(q)
+    ranges = {
+        "corrected": (m.participation_ratio_corrected(c, n=rows), 1, 6),
+        "participation": (m.participation_ratio(c), 1, min(rows - 1, 6)),
+        "stable": (m.stable_rank(c), 1, m.participation_ratio(c).item()),
+        "effective": (m.effective_rank(q), 1, min(rows - 1, 6)),
+        "isoscore": (m.isoscore(c), 0, 1),
+        "mean cosine": (m.mean_cosine(q), -1 / (rows - 1), 1),
+        "uniformity": (m.uniformity(q), -8, 0),
+        "grand mean": (m.grand_mean_fraction(q), 0, 1),
+        "dead": (m.dead_dimensions(q), 0, 1),
+        "constancy": (m.constancy(delta), 0, 1),
+        "alignment": (m.alignment_above_chance(delta, q, d), -2, 2),
+        "gain": (m.identity_gain(q, delta, d), -math.inf, 1),
+        "accuracy": (m.in_batch_accuracy(q, d, similarity="cosine"), 0, 1),
+        "saturation": (m.saturation(delta.tanh()), 0, 1),
+    }
+    for name, (value, low, high) in ranges.items():
+        assert low - 1e-9 <= value.item() <= high + 1e-9, name
+
+
+def test_alignment_above_chance_over_some_shifts_is_close_to_all_of_them():
+    rng = torch.Generator().manual_seed(0)
+    q, d = (torch.randn(64, 384, generator=rng) for _ in range(2))
+    delta = d - q + torch.randn(64, 384, generator=rng)
+    exact = m.alignment_above_chance(delta, q, d, shifts=63)
+    assert m.alignment_above_chance(delta, q, d).item() == pytest.approx(exact.item(), abs=0.01)
+
+
+def test_integers_are_measured_as_numbers():
+    assert m.norm_mean(torch.tensor([[3, 4]])).item() == 5
+
+
 def test_scale_drift_is_log10_with_a_floor():
     one = torch.tensor(1.0)
     assert m.scale_drift(torch.tensor(0.01), one).item() == pytest.approx(-2)
