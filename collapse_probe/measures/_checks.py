@@ -78,5 +78,10 @@ def centred(z: Tensor) -> Tensor:
     return shifted - shifted.mean(dim=0)
 
 
+def nan_from(source: Tensor, value: Tensor) -> Tensor:
+    """Return a value that was made by comparing, or NaN where its source has one: no comparison with NaN holds."""
+    return torch.where(torch.isnan(source).any(), value.new_full((), torch.nan), value)
+
+
 def _wide(z: Tensor) -> Tensor:
     return z if z.is_floating_point() and z.dtype.itemsize >= 4 else z.float()

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._checks import pair, ratio, row_norms, unit_rows
+from ._checks import nan_from, pair, ratio, row_norms, unit_rows
 
 Similarity = Literal["euclidean", "cosine", "dot"]
 
@@ -102,7 +102,7 @@ def in_batch_accuracy(query: Tensor, document: Tensor, *, similarity: Similarity
     scores = _scores(query, document, similarity)
     if len(scores) < 2:
         return scores.new_ones(())
-    return (scores.diagonal() > _best_other(scores)).to(scores.dtype).mean()
+    return nan_from(scores, (scores.diagonal() > _best_other(scores)).to(scores.dtype).mean())
 
 
 def _scores(query: Tensor, document: Tensor, similarity: Similarity) -> Tensor:

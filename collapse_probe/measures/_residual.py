@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._checks import matrix, norm, pair, ratio, row_norms, unit_rows
+from ._checks import matrix, nan_from, norm, pair, ratio, row_norms, unit_rows
 
 
 def mean_abs(delta: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def identity_gain(query: Tensor, correction: Tensor, document: Tensor) -> Tensor
     query, correction = pair("identity_gain", query, correction)
     gap = norm(query - document)
     left = norm(query + correction - document)
-    return torch.where(gap > 0, 1 - ratio(left, gap).square(), gap.new_zeros(()))
+    return torch.where(gap == 0, gap.new_zeros(()), 1 - ratio(left, gap).square())
 
 
 def alignment_above_chance(delta: Tensor, query: Tensor, document: Tensor, *, shifts: int = 8) -> Tensor:
@@ -184,4 +184,5 @@ def saturation(delta: Tensor, *, threshold: float = 0.97) -> Tensor:
     >>> saturation(torch.tensor([[0.99, -0.99, 0.5, 0.0]])).item()
     0.5
     """
-    return (matrix("saturation", delta).abs() > threshold).float().mean()
+    size = matrix("saturation", delta).abs()
+    return nan_from(size, (size > threshold).float().mean())

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ._checks import centred, matrix, norm, ratio, row_norms
+from ._checks import centred, matrix, nan_from, norm, ratio, row_norms
 
 SCALE_FLOOR = -38.0
 """What :func:`scale_drift` returns for a norm of 0: about the smallest positive float32."""
@@ -203,7 +203,7 @@ def dead_dimensions(z: Tensor) -> Tensor:
     std = dimension_std(z)
     median = std.median()
     dead = torch.where(median > 0, std < 0.01 * median, std == 0)
-    return dead.to(std.dtype).mean()
+    return nan_from(std, dead.to(std.dtype).mean())
 
 
 def finite_share(z: Tensor) -> Tensor:

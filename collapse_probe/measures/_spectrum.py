@@ -184,7 +184,7 @@ def effective_rank_of_spectrum(spectrum: Tensor) -> Tensor:
     total = spectrum.sum()
     p = ratio(spectrum, total)
     entropy = -torch.xlogy(p, p).sum()
-    return torch.where(total > 0, entropy.exp(), entropy.new_zeros(()))
+    return torch.where(total == 0, entropy.new_zeros(()), entropy.exp())
 
 
 def effective_rank(z: Tensor) -> Tensor:

@@ -318,6 +318,25 @@ def test_degenerate_inputs_give_finite_values(name, z):
     assert torch.isfinite(m.MEASURES[name](**_arguments(name, z))).all()
 
 
+@pytest.mark.parametrize("name", sorted(set(m.MEASURES) - {"singular_values", "effective_rank", "stable_rank"}))
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_no_measure_waits_for_a_device(name, rows):
+    """A meta tensor has no values, so reading one on the host raises; the three left out call a solver."""
+    result = m.MEASURES[name](**_arguments(name, torch.empty(rows, 4, device="meta")))
+    assert result.device.type == "meta"
+
+
+SOLVERS = {"singular_values", "stable_rank", "effective_rank"}  # these refuse what is not finite, by raising
+
+
+@pytest.mark.parametrize("name", sorted(m.MEASURES.keys() - SOLVERS - {"finite_share"}))
+def test_nan_is_never_turned_into_a_healthy_number(name):
+    """Dead dimensions, identity gain, saturation and effective rank once read 0 for embeddings that were NaN."""
+    z = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    z[0] = math.nan
+    assert torch.isnan(m.MEASURES[name](**_arguments(name, z))).any()
+
+
 @pytest.mark.parametrize("name", m.MEASURES)
 def test_every_measure_has_an_example_that_is_run(name):
     assert ">>>" in (m.MEASURES[name].__doc__ or "")

@@ -64,6 +64,14 @@ def test_moments_say_what_is_missing():
         moments.update(torch.ones(2, 4))
 
 
+@pytest.mark.parametrize("make", [Moments, lambda: LogHistogram(low=1e-3, high=1.0, bins=4)])
+def test_taking_in_waits_for_no_device(make):
+    """A meta tensor has no values, so reading one on the host raises."""
+    stream = make()
+    for _ in range(2):
+        stream.update(torch.empty(5, 3, device="meta"))
+
+
 def test_linear_counts_are_numpys():
     histogram = LinearHistogram(low=-1.0, high=2.0, bins=7)
     histogram.update(values())
