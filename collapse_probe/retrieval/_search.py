@@ -43,36 +43,36 @@ def exact_search(
     Documents are read block by block, so that a memory-mapped array of any length takes bounded memory.
     Distances are ranked after subtracting the documents' mean, which changes none of them; the best few are
     then computed again by difference in float64, because the expansion of a squared distance cancels where
-    embeddings have collapsed to a point.
+    embeddings have collapsed to a point. Where they have collapsed to several points that mean does not help:
+    queries whose best k the error bound of float32 cannot tell apart are searched again in float64. Which of more
+    than 16 documents at one distance are kept at the cut is then a matter of its rounding; their scores are the same.
 
     Args:
         queries: ``[Q, D]``.
         documents: ``[N, D]``, N at least 1; may be a memory map, float16 or float32.
-        k: Hits of each query, cut to N.
+        k: Hits of each query, at least 1, cut to N.
         similarity: ``cosine``, ``dot`` or ``euclidean`` (negative distance).
         device: Where the products are computed.
 
     Raises:
-        ValueError: shapes that do not fit, or another similarity.
+        ValueError: shapes that do not fit, k below 1, or another similarity.
     """
-    _check(queries, documents, similarity)
+    _check(queries, documents, similarity, k)
     n = len(documents)
     k = min(k, n)
     wanted = min(n, k + _MARGIN) if similarity == "euclidean" else k
     shift = _mean(documents) if similarity == "euclidean" else None
-    left = _prepared(torch.from_numpy(np.asarray(queries, dtype=np.float32)).to(device), similarity, shift)
-    best: tuple[Tensor, Tensor] | None = None
-    for start, block in _blocks(documents, rows=_block_rows(documents, len(queries))):
-        right = _prepared(block.to(device), similarity, shift)
-        scores = left @ right.T
-        if similarity == "euclidean":
-            scores.mul_(2).sub_(right.square().sum(dim=1))
-        found = _top(scores, min(wanted, len(block)))
-        best = _join(best, (found[0], found[1] + start), wanted)
-    assert best is not None
-    scores, indices = best[0].cpu().double().numpy(), best[1].cpu().numpy()
+    found, bound = _candidates(queries, documents, wanted, similarity, shift, device=device)
+    scores, indices = found[0].cpu().double().numpy(), found[1].cpu().numpy()
     if similarity == "euclidean":
         scores = _distances(queries, documents, indices)
+        unsure = _unsure(scores, k, bound.cpu().double().numpy()) if wanted < n else np.empty(0, dtype=np.int64)
+        if len(unsure):
+            again, _ = _candidates(
+                queries[unsure], documents, wanted, similarity, shift, device=device, dtype=torch.float64
+            )
+            indices[unsure] = again[1].cpu().numpy()
+            scores[unsure] = _distances(queries[unsure], documents, indices[unsure])
     # Equal scores go by row, whatever order the blocks and the top-k found them in.
     order = np.lexsort((indices, -scores), axis=1)[:, :k]
     return Hits(np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1), n, similarity)
@@ -99,17 +99,61 @@ def tied_share(hits: Hits, *, k: int = 10) -> float:
     return float(tied[:, :k].mean()) if tied.size else 0.0
 
 
-def _check(queries: np.ndarray, documents: np.ndarray, similarity: str) -> None:
+def _check(queries: np.ndarray, documents: np.ndarray, similarity: str, k: int) -> None:
     if queries.ndim != 2 or documents.ndim != 2 or queries.shape[1] != documents.shape[1] or not len(documents):
         raise ValueError(f"exact_search needs [Q, D] and [N, D] with N > 0, got {queries.shape} and {documents.shape}")
     if similarity not in ("euclidean", "cosine", "dot"):
         raise ValueError(f"unknown similarity {similarity!r}: use cosine, dot or euclidean")
+    if k < 1:
+        raise ValueError(f"exact_search needs k of at least 1, got {k}")
+
+
+def _candidates(
+    queries: np.ndarray,
+    documents: np.ndarray,
+    wanted: int,
+    similarity: Similarity,
+    shift: Tensor | None,
+    *,
+    device: str,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Return the ``[Q, wanted]`` best scores and rows, best first, and ``[Q]`` bounds of the scores' rounding error.
+
+    Scores for ``euclidean`` are 2 q.d - |d|^2 of the shifted vectors: squared distances but for sign and a constant
+    of each query.
+    """
+    left = _prepared(_tensor(queries).to(device=device, dtype=dtype), similarity, shift)
+    longest = torch.zeros((), dtype=dtype, device=left.device)
+    best: tuple[Tensor, Tensor] | None = None
+    for start, block in _blocks(documents, rows=_block_rows(documents, len(queries))):
+        right = _prepared(block.to(device=device, dtype=dtype), similarity, shift)
+        scores = left @ right.T
+        if similarity == "euclidean":
+            squares = right.square().sum(dim=1)
+            scores.mul_(2).sub_(squares)
+            longest = torch.maximum(longest, squares.max())
+        values, places = _top(scores, min(wanted, len(block)))
+        best = _join(best, (values, places + start), wanted)
+    assert best is not None
+    # A sum of D products in any order is off by at most D roundings of the sum of their sizes.
+    rounding = (documents.shape[1] + 8) * torch.finfo(dtype).eps / 2
+    return best, rounding * (2 * left.norm(dim=1) * longest.sqrt() + longest)
+
+
+def _unsure(scores: np.ndarray, k: int, bound: np.ndarray) -> np.ndarray:
+    """Return the queries whose best k could hold a document that is no candidate.
+
+    What is no candidate scored no better than the last candidate, so it is truly at most two bounds nearer.
+    """
+    kth = np.partition(-scores, k - 1, axis=1)[:, k - 1]
+    return np.flatnonzero(scores[:, -1] ** 2 - kth**2 <= 2 * bound)
 
 
 def _prepared(rows: Tensor, similarity: Similarity, shift: Tensor | None) -> Tensor:
     if similarity == "cosine":
         return torch.nn.functional.normalize(rows, dim=1)
-    return rows if shift is None else rows - shift.to(rows.device)
+    return rows if shift is None else rows - shift.to(device=rows.device, dtype=rows.dtype)
 
 
 def _block_rows(documents: np.ndarray, queries: int) -> int:
@@ -124,13 +168,20 @@ def _blocks(documents: np.ndarray, rows: int) -> Iterator[tuple[int, Tensor]]:
             yield start, torch.from_numpy(np.array(part, dtype=np.float32))
             _release(documents)
         else:
-            yield start, torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32))
+            yield start, _tensor(np.ascontiguousarray(part, dtype=np.float32))
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    """Return an array as a tensor, sharing its memory where it may be written to: torch warns of others."""
+    array = np.asarray(array)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 def _release(documents: np.memmap) -> None:
     """Give back the pages of a memory map that were read, which would count as resident until the end."""
     mapped = getattr(documents, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+    # Pages of a copy-on-write map hold the caller's own changes, which exist nowhere else.
+    if mapped is not None and documents.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
@@ -141,9 +192,26 @@ def _mean(documents: np.ndarray) -> Tensor:
     return (total / len(documents)).float()
 
 
-def _top(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    found = scores.topk(k, dim=1)
-    return found.values, found.indices
+def _top(scores: Tensor, k: int, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the k best of every query and their places, best first; of equal ones at the cut, those of lower rows.
+
+    ``rows`` are the documents' where places are not in their order.
+    """
+    if k == scores.shape[1]:
+        found = scores.topk(k, dim=1)
+        return found.values, found.indices
+    values, places = scores.topk(k + 1, dim=1)
+    # topk picks any of equal scores; only rows where the cut goes through equal ones need the slower sort.
+    torn = torch.nonzero(values[:, k - 1] == values[:, k]).flatten()
+    values, places = values[:, :k].contiguous(), places[:, :k].contiguous()
+    if len(torn):
+        by_row = None if rows is None else rows[torn].argsort(dim=1)
+        part = scores[torn] if by_row is None else scores[torn].gather(1, by_row)
+        ordered = part.sort(dim=1, descending=True, stable=True)
+        chosen = ordered.indices[:, :k]
+        values[torn] = ordered.values[:, :k]
+        places[torn] = chosen if by_row is None else by_row.gather(1, chosen)
+    return values, places
 
 
 def _join(best: tuple[Tensor, Tensor] | None, found: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
@@ -151,7 +219,7 @@ def _join(best: tuple[Tensor, Tensor] | None, found: tuple[Tensor, Tensor], k: i
         return found
     scores = torch.cat([best[0], found[0]], dim=1)
     indices = torch.cat([best[1], found[1]], dim=1)
-    values, places = _top(scores, min(k, scores.shape[1]))
+    values, places = _top(scores, min(k, scores.shape[1]), indices)
     return values, indices.gather(1, places)
 
 
@@ -165,7 +233,7 @@ def _distances(queries: np.ndarray, documents: np.ndarray, indices: np.ndarray) 
     for number, start in enumerate(range(0, len(queries), rows)):
         part = slice(start, start + rows)
         candidates = torch.from_numpy(documents[indices[part]]).double()
-        query = torch.from_numpy(np.asarray(queries[part], dtype=np.float64))
+        query = _tensor(np.asarray(queries[part], dtype=np.float64))
         scores[part] = -torch.linalg.vector_norm(candidates.sub_(query[:, None, :]), dim=2).numpy()
         if isinstance(documents, np.memmap) and number % 16 == 15:
             _release(documents)

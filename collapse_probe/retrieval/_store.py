@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ Encode = Callable[[list[str]], np.ndarray]
 Progress = Callable[[int, int], None]
 
 _SEGMENT = "segment-{:06d}"
+_log = logging.getLogger(__name__)
 
 
 class FeatureStore:
@@ -33,11 +35,13 @@ class FeatureStore:
     these as ``segment-NNNNNN.{keys,vectors}.npy``: the keys are renamed into place last, so a segment counts
     only when it is whole, and an interruption of any kind loses at most the chunk that was under way. The
     segments are merged into the two files at the end of an append; the manifest names how many rows count.
+    Of two processes that add, one waits (``.lock``); one that only reads waits just while files are exchanged
+    (``.files.lock``), not while another encodes.
 
     Args:
         folder: Where texts are added.
         identity: The encoder's.
-        parts: What can be looked up, the folder's own first.
+        extra: Read-only parts, looked up after the folder's own.
     """
 
     def __init__(self, folder: Path, identity: EncoderIdentity, extra: Sequence[_Part]) -> None:
@@ -108,7 +112,7 @@ class FeatureStore:
             InputError: a vector of another dimension or with values that are not finite.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._locked():
+        with _locked(self._folder / ".lock"):
             self._forget()
             missing = sorted(self.missing(texts), key=len, reverse=True)
             try:
@@ -126,7 +130,10 @@ class FeatureStore:
 
     @cached_property
     def _parts(self) -> list[_Part]:
-        return [*_own_parts(self._folder, self._identity), *self._extra]
+        if not os.access(self._folder, os.W_OK):
+            return [*_own_parts(self._folder, self._identity), *self._extra]
+        with self._exchanging():
+            return [*_own_parts(self._folder, self._identity), *self._extra]
 
     @cached_property
     def _index(self) -> dict[bytes, tuple[int, int]]:
@@ -150,8 +157,10 @@ class FeatureStore:
         return vectors.astype(np.float32, copy=False)
 
     def _write_segment(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        number = len(_segments(self._folder))
-        stem = self._folder / _SEGMENT.format(number)
+        # After the last one, not after their count: a cut-short merge leaves gaps, and a number used again would
+        # for a moment put new vectors beside old keys.
+        last = max((int(stem.name.rpartition("-")[2]) for stem in _segments(self._folder)), default=-1)
+        stem = self._folder / _SEGMENT.format(last + 1)
         keys = np.frombuffer(b"".join(_key(text) for text in texts), dtype=np.uint8).reshape(-1, 32)
         _save(stem.with_suffix(".vectors.npy"), vectors)
         _save(stem.with_suffix(".keys.npy"), keys)
@@ -170,13 +179,15 @@ class FeatureStore:
         generation = int(_read_manifest(self._folder).get("generation", 0)) + 1 if _has_manifest(self._folder) else 1
         _save(self._folder / f"vectors.{generation}.npy", vectors)
         _save(self._folder / f"keys.{generation}.npy", keys[first])
-        self._switch(generation, len(first))
-        for stem in segments:
-            stem.with_suffix(".keys.npy").unlink()
-            stem.with_suffix(".vectors.npy").unlink(missing_ok=True)
+        with self._exchanging():
+            self._announce(generation, len(first))
+            _finish_switch(self._folder)
+            for stem in segments:
+                stem.with_suffix(".keys.npy").unlink()
+                stem.with_suffix(".vectors.npy").unlink(missing_ok=True)
 
-    def _switch(self, generation: int, count: int) -> None:
-        """Make a generation the current one; until the manifest names it, the old files are what counts."""
+    def _announce(self, generation: int, count: int) -> None:
+        """Write the manifest of a generation whose files are whole; from here on a kill is recovered forwards."""
         identity = self._identity
         manifest = {
             "encoder": identity.name,
@@ -192,14 +203,20 @@ class FeatureStore:
         }
         text = json.dumps(manifest, indent=1) + "\n"
         atomic_write_text(self._folder / "manifest.next.json", text)
-        _finish_switch(self._folder)
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self._folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    def _exchanging(self) -> Iterator[None]:
+        """Hold still the set of files, after finishing an exchange that a kill cut short."""
+        with _locked(self._folder / ".files.lock"):
             _finish_switch(self._folder)
             yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True)
@@ -217,7 +234,11 @@ def _own_parts(folder: Path, identity: EncoderIdentity) -> list[_Part]:
     if _has_manifest(folder):
         parts.append(_load(folder / "keys.npy", folder / "vectors.npy", identity))
     for stem in _segments(folder):
-        parts.append(_load(stem.with_suffix(".keys.npy"), stem.with_suffix(".vectors.npy"), identity))
+        try:
+            parts.append(_load(stem.with_suffix(".keys.npy"), stem.with_suffix(".vectors.npy"), identity))
+        except InputError:
+            # One chunk, which is encoded again at less cost than the whole folder.
+            _log.warning("%s: a damaged segment; its texts are encoded again", stem)
     return parts
 
 
@@ -245,7 +266,7 @@ def _finish_switch(folder: Path) -> None:
 def _load(keys: Path, vectors: Path, identity: EncoderIdentity) -> _Part:
     try:
         part = _Part(np.load(keys, allow_pickle=False), np.load(vectors, mmap_mode="r", allow_pickle=False))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"{keys.parent}: a damaged feature store ({error}); remove the folder to encode again"
         ) from None
@@ -274,8 +295,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check_manifest(folder: Path, manifest: dict[str, Any], identity: EncoderIdentity) -> None:
-    for key in ("dimension", "weights_sha256", "max_seq_length"):
-        needed = getattr(identity, key)
+    needs = {key: getattr(identity, key) for key in ("dimension", "weights_sha256", "max_seq_length")}
+    # Stores made elsewhere may leave these out.
+    optional = {"unit_norm": identity.normalised, "pooling": identity.pooling}
+    needs |= {key: value for key, value in optional.items() if key in manifest}
+    for key, needed in needs.items():
         if manifest.get(key) != needed:
             raise InputError(
                 f"{folder}: a feature store with {key} {manifest.get(key)!r}, where {identity.name} has {needed!r}; "

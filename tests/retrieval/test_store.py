@@ -171,3 +171,95 @@ def test_the_shared_store_is_readable(shared, tmp_path):
     identity = EncoderIdentity("m", manifest["weights_sha256"], 256, 384, "mean", True)
     store = FeatureStore.open(tmp_path, identity, extra=[shared / "features" / "all-MiniLM-L6-v2"])
     assert len(store) == manifest["count"]
+
+
+@pytest.mark.parametrize("stop_at", range(8))
+def test_a_store_can_be_read_first_after_a_kill_between_any_two_renames(tmp_path, monkeypatch, stop_at):
+    """The command line asks what is missing before it adds."""
+    first, second = [f"a{i}" for i in range(5)], [f"b{i}" for i in range(5)]
+    FeatureStore.open(tmp_path, IDENTITY).add(first, encode)
+    replace, count = os.replace, 0
+
+    def dying(source, target):
+        nonlocal count
+        if count >= stop_at:
+            raise SystemExit
+        count += 1
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dying)
+    store = FeatureStore.open(tmp_path, IDENTITY)
+    # The last case lets every rename through.
+    with contextlib.suppress(SystemExit):
+        store.add(second, encode)
+    monkeypatch.setattr(os, "replace", replace)
+    store = FeatureStore.open(tmp_path, IDENTITY)
+    known = [text for text in [*first, *second] if text not in store.missing([*first, *second])]
+    assert set(first) <= set(known)
+    np.testing.assert_array_equal(store.vectors(known), encode(known))
+
+
+def test_reading_while_another_process_adds_never_fails(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
+        "from test_store import IDENTITY, encode; from collapse_probe.retrieval import FeatureStore\n"
+        "for r in range(60):\n"
+        "    FeatureStore.open(Path(sys.argv[1]), IDENTITY).add([f'{r} {i}' for i in range(50)], encode, chunk=10)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)])
+    sizes = []
+    while process.poll() is None:
+        sizes.append(len(FeatureStore.open(tmp_path, IDENTITY)))
+    assert process.returncode == 0
+    assert sizes == sorted(sizes)
+    assert len(FeatureStore.open(tmp_path, IDENTITY)) == 3000
+
+
+@pytest.mark.parametrize("kept", [0, 0.3, 0.95])
+@pytest.mark.parametrize("name", ["keys", "vectors"])
+def test_a_cut_segment_costs_its_own_texts_alone(tmp_path, name, kept):
+    store = FeatureStore.open(tmp_path, IDENTITY)
+    store.add(["a", "b"], encode)
+    store._write_segment(["c", "d"], encode(["c", "d"]))
+    path = tmp_path / f"segment-000000.{name}.npy"
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    store = FeatureStore.open(tmp_path, IDENTITY)
+    assert store.missing(["a", "b", "c", "d"]) == ["c", "d"]
+    assert store.add(["a", "c", "d"], encode) == 2
+    np.testing.assert_array_equal(store.vectors(["d", "a", "c"]), encode(["d", "a", "c"]))
+    assert not list(tmp_path.glob("segment-*.keys.npy"))
+
+
+@pytest.mark.parametrize("kept", [0, 0.3, 0.95])
+@pytest.mark.parametrize("name", ["keys.npy", "vectors.npy", "manifest.json"])
+def test_a_cut_file_is_a_one_line_error(tmp_path, name, kept):
+    FeatureStore.open(tmp_path, IDENTITY).add(["a", "b"], encode)
+    path = tmp_path / name
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(InputError, match=r"damaged feature store|cannot be read as JSON") as caught:
+        FeatureStore.open(tmp_path, IDENTITY).missing(["a"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_segment_number_is_never_used_twice(tmp_path):
+    store = FeatureStore.open(tmp_path, IDENTITY)
+    for text in ("a", "b", "c"):
+        store._write_segment([text], encode([text]))
+    for kind in ("keys", "vectors"):
+        (tmp_path / f"segment-000000.{kind}.npy").unlink()
+    store._write_segment(["d"], encode(["d"]))
+    assert (tmp_path / "segment-000003.keys.npy").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalised": False}, "unit_norm True, where toy has False"),
+        ({"pooling": "cls"}, "pooling 'mean', where toy has 'cls'"),
+    ],
+)
+def test_a_store_of_otherwise_pooled_vectors_is_refused(tmp_path, change, message):
+    FeatureStore.open(tmp_path / "other", IDENTITY).add(["a"], encode)
+    identity = EncoderIdentity(**{**IDENTITY.__dict__, **change})
+    with pytest.raises(InputError, match=message):
+        FeatureStore.open(tmp_path / "own", identity, extra=[tmp_path / "other"])
