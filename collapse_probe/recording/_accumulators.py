@@ -1,4 +1,4 @@
-"""Summaries of streams that can be merged: moments, and histograms with fixed bins. They stay on the device."""
+"""Histograms with fixed bins, so that they are merged by addition; they stay on the device until asked."""
 
 from __future__ import annotations
 
@@ -6,85 +6,6 @@ import math
 
 import torch
 from torch import Tensor
-
-from .. import measures
-
-
-class Moments:
-    """Number, mean and covariance of a stream of embeddings in float64, the same in any grouping.
-
-    Batches are centred before they are squared, and merged by the pairwise update of Chan, Golub and LeVeque
-    (1983): running sums of squares cancel at mean/std = 1e4, where a collapsing encoder is. Keeps D^2 doubles.
-
-    Attributes:
-        n: Rows seen, a plain integer from shapes.
-
-    >>> moments = Moments()
-    >>> moments.update(torch.tensor([[1.0, 0.0]]))
-    >>> moments.update(torch.tensor([[3.0, 0.0]]))
-    >>> moments.n, moments.mean.tolist(), moments.covariance().tolist()
-    (2, [2.0, 0.0], [[2.0, 0.0], [0.0, 0.0]])
-    """
-
-    def __init__(self) -> None:
-        self.n = 0
-        self._mean: Tensor | None = None
-        self._scatter: Tensor | None = None
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean row ``[D]``, float64.
-
-        Raises:
-            ValueError: nothing was taken in.
-        """
-        if self._mean is None:
-            raise ValueError("Moments has seen no rows: call update with an [N, D] tensor first")
-        return self._mean
-
-    def update(self, z: Tensor) -> None:
-        """Take in a batch; waits for no device.
-
-        Args:
-            z: ``[N, D]``.
-
-        Raises:
-            ValueError: not ``[N, D]``, or another D than before.
-        """
-        z = z.detach()
-        self._absorb(len(z), measures.mean_vector(z), measures.covariance(z) * (len(z) - 1))
-
-    def merge(self, other: Moments) -> None:
-        """Take in everything that another one has seen; it stays as it is.
-
-        Raises:
-            ValueError: another D.
-        """
-        if other._mean is not None and other._scatter is not None:
-            self._absorb(other.n, other._mean, other._scatter)
-
-    def covariance(self) -> Tensor:
-        """Return the centred sample covariance ``[D, D]``, float64; zeros for one row.
-
-        Raises:
-            ValueError: nothing was taken in.
-        """
-        if self._scatter is None:
-            raise ValueError("Moments has seen no rows: call update with an [N, D] tensor first")
-        return self._scatter / max(self.n - 1, 1)
-
-    def _absorb(self, n: int, mean: Tensor, scatter: Tensor) -> None:
-        if self._mean is None or self._scatter is None:
-            self.n, self._mean, self._scatter = n, mean.clone(), scatter.clone()
-            return
-        if mean.shape != self._mean.shape:
-            raise ValueError(f"Moments of {len(self._mean)} dimensions met {len(mean)}: use one for each stream")
-        total = self.n + n
-        gap = mean.to(self._mean.device) - self._mean
-        between = torch.outer(gap, gap) * (self.n * n / total)
-        self._mean = self._mean + gap * (n / total)
-        self._scatter = self._scatter + scatter.to(gap.device) + between
-        self.n = total
 
 
 class LinearHistogram:
