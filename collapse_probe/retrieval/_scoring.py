@@ -87,7 +87,7 @@ def score_hits(
         document_ids: N ids.
         qrels: Query id to document id to judgement.
     """
-    run = _as_run(hits, query_ids, document_ids, depth=DEPTH)
+    run = _as_run(hits, query_ids, document_ids, qrels)
     judged = {query: dict(judgements) for query, judgements in qrels.items()}
     found = pytrec_eval.RelevanceEvaluator(judged, _MEASURES).evaluate(run)
     per_query = {}
@@ -107,15 +107,43 @@ def score_hits(
 
 
 def _as_run(
-    hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], *, depth: int
+    hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]
 ) -> dict[str, dict[str, float]]:
-    names = np.asarray(document_ids, dtype=object)[hits.indices].tolist()
+    """Return what decides the metrics of every query: its hits down to the last relevant one.
+
+    What ranks below the last relevant hit changes no metric, and most queries have theirs near the top. Hits that
+    tie with it in float32, in which trec_eval sorts, stay in, since ties are ordered by id.
+    """
+    names = np.asarray(document_ids, dtype=object)
+    single = hits.scores.astype(np.float32)
     run = {}
-    for query, ids, scores in zip(query_ids, names, hits.scores.tolist(), strict=True):
-        ranked = dict(zip(ids, scores, strict=True))
+    for row, (query, last) in enumerate(
+        zip(query_ids, _last_relevant(hits, query_ids, document_ids, qrels), strict=True)
+    ):
+        # One more than the depth where the query's own document takes a place, as BEIR leaves it out.
+        stop = 1 + int(np.searchsorted(-single[row], -single[row, last], side="right")) if last >= 0 else 1
+        ids, scores = names[hits.indices[row, :stop]], hits.scores[row, :stop]
+        ranked = dict(zip(ids.tolist(), scores.tolist(), strict=True))
         if query in ranked:
             del ranked[query]
-        elif len(ranked) > depth:
+        elif len(ranked) > DEPTH:
             ranked.popitem()
         run[query] = ranked
     return run
+
+
+def _last_relevant(
+    hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]
+) -> np.ndarray:
+    """Return the place of every query's last relevant hit, ``[Q]``; -1 where it has none."""
+    rows = {document: row for row, document in enumerate(document_ids)}
+    n = len(document_ids)
+    relevant = [
+        n * number + rows[document]
+        for number, query in enumerate(query_ids)
+        for document, judgement in qrels.get(query, {}).items()
+        if judgement > 0 and document in rows
+    ]
+    found = np.isin(hits.indices + n * np.arange(len(hits.indices))[:, None], relevant)
+    places = hits.indices.shape[1] - 1 - found[:, ::-1].argmax(axis=1)
+    return np.where(found.any(axis=1), places, -1)

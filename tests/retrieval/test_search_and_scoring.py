@@ -117,6 +117,36 @@ def test_scores_equal_ir_measures():
         assert ours.mean[metric] == pytest.approx(theirs[measure], abs=1e-9)
 
 
+def test_ties_with_the_last_relevant_hit_are_ordered_by_id_as_trec_eval_does():
+    """Leaving out what ranks below the last relevant hit must not leave out what ties with it."""
+    q, d = np.ones((1, 1), np.float32), np.array([[2.0], [1.0], [1.0], [1.0], [0.5]], np.float32)
+    ids = ["a", "m", "z", "b", "c"]
+    hits = exact_search(q, d, k=5, similarity="dot")
+    qrels = {"q": {"m": 1}}
+    ours = score_hits(hits, query_ids=["q"], document_ids=ids, qrels=qrels).per_query["ndcg@10"]["q"]
+    run = {"q": dict(zip(ids, (2.0, 1.0, 1.0, 1.0, 0.5), strict=True))}
+    assert ours == pytest.approx(ir_measures.calc_aggregate([nDCG @ 10], qrels, run)[nDCG @ 10])
+    assert ours == pytest.approx(1 / np.log2(4))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_of_the_shortened_run_equal_those_of_the_whole(seed):
+    """Coarse scores, so that ties are everywhere."""
+    rng = np.random.default_rng(seed)
+    q, d = (rng.integers(0, 3, size=(n, 4)).astype(np.float32) for n in (20, 120))
+    ids, names = [f"d{i}" for i in rng.permutation(120)], [f"q{i}" for i in range(20)]
+    qrels = {n: {ids[j]: int(rng.integers(0, 3)) for j in rng.choice(120, 8, replace=False)} for n in names}
+    hits = exact_search(q, d, k=100, similarity="dot")
+    ours = score_hits(hits, query_ids=names, document_ids=ids, qrels=qrels)
+    run = {
+        name: {ids[j]: float(s) for j, s in zip(hits.indices[i], hits.scores[i], strict=True)}
+        for i, name in enumerate(names)
+    }
+    theirs = ir_measures.calc_aggregate([nDCG @ 10, AP @ 100, R @ 100], qrels, run)
+    for metric, measure in (("ndcg@10", nDCG @ 10), ("map@100", AP @ 100), ("recall@100", R @ 100)):
+        assert ours.mean[metric] == pytest.approx(theirs[measure], abs=1e-9)
+
+
 def test_a_query_that_returned_nothing_counts_zero():
     """BEIR's own average leaves it out: one perfect and one empty query are 1.0 there, 0.5 here."""
     hits = exact_search(vectors(1), vectors(3), k=3, similarity="dot")
