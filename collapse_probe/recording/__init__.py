@@ -22,9 +22,16 @@ from ._schedule import Schedule, at_powers_of, every
 if TYPE_CHECKING:
     from ._readings import Sample
     from ._recorder import Recorder
+    from ._snapshots import Snapshots
     from ._taps import OpenTaps, Tap
 
-_WITH_TORCH = {"OpenTaps": "_taps", "Recorder": "_recorder", "Sample": "_readings", "Tap": "_taps"}
+_WITH_TORCH = {
+    "OpenTaps": "_taps",
+    "Recorder": "_recorder",
+    "Sample": "_readings",
+    "Snapshots": "_snapshots",
+    "Tap": "_taps",
+}
 
 __all__ = [
     "ALWAYS_WATCHED",
@@ -36,6 +43,7 @@ __all__ = [
     "Recorder",
     "Sample",
     "Schedule",
+    "Snapshots",
     "Tap",
     "at_powers_of",
     "available_probes",

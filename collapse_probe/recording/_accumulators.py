@@ -60,6 +60,11 @@ class LinearHistogram:
         empty = torch.zeros(self._bins + 2, dtype=torch.long)
         return empty if self._counts is None else self._counts.cpu()
 
+    def as_dict(self) -> dict[str, list[float] | list[int] | int]:
+        """Return ``edges``, ``counts``, ``below`` and ``above`` as the journal holds them."""
+        below, *counts, above = self.counts().tolist()
+        return {"edges": self.edges.tolist(), "counts": counts, "below": below, "above": above}
+
     def _value_to_position(self, values: Tensor) -> Tensor:
         return values
 

@@ -85,6 +85,15 @@ SUMMARISED = (
 """Cheap residual readings that are taken on every step, for the summaries of an epoch."""
 
 
+DELTA_BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
+"""Log-spaced bins of |delta|: ten a decade."""
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """Return an element type as the journal names it, such as ``bfloat16``."""
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def mismatched(documents: Tensor) -> Tensor:
     """Return the documents shifted by half of their number: every query meets another's document.
 

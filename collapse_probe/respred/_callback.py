@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from ..journal import JournalWriter
-from ..recording import Recorder, Sample, Tap
+from ..recording import Recorder, Sample, Snapshots, Tap
 from ..retrieval import Scores
 from ._evaluation import EvaluationSet, evaluate_head, record_evaluation
 from ._recipe import Recipe
@@ -88,7 +88,8 @@ class RunCallback(TrainerCallback):
         recipe: The recipe that is trained.
         head: The head that is trained.
         loss: Its losses, for the validation loss.
-        recorder: Open recorder.
+        recorder: Open recorder of the training steps.
+        snapshots: Recorder of the fixed probe set.
         journal: Open journal.
         folder: The run folder.
         evaluations: Collections with their vectors.
@@ -106,6 +107,7 @@ class RunCallback(TrainerCallback):
         head: Router,
         loss: WeightedTerms,
         recorder: Recorder,
+        snapshots: Snapshots,
         journal: JournalWriter,
         folder: Path,
         evaluations: Sequence[EvaluationSet],
@@ -119,6 +121,7 @@ class RunCallback(TrainerCallback):
         self._head = head
         self._loss = loss
         self._recorder = recorder
+        self._snapshots = snapshots
         self._journal = journal
         self._folder = folder
         self._evaluations = evaluations
@@ -160,7 +163,7 @@ class RunCallback(TrainerCallback):
     def measure(self, *, step: int, epoch: int) -> None:
         """Record the probe set, the validation loss and retrieval; step 0 is before training."""
         sample = probe_sample(self._head, self._probe_set, self._recipe, self._device)
-        self._recorder.snapshot(sample, step=step, epoch=epoch)
+        self._snapshots.record(sample, step=step, epoch=epoch)
         losses, rows = validation_losses(self._loss, self._validation, self._recipe, self._device)
         self._journal.readings(losses, step=step, epoch=epoch, n=rows, dimension=1, dtype="float32")
         scores = []

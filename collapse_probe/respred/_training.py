@@ -16,7 +16,7 @@ from transformers import PrinterCallback, ProgressCallback
 
 from ..errors import InputError
 from ..journal import JournalWriter, Run
-from ..recording import Probe, Recorder
+from ..recording import Probe, Recorder, Snapshots
 from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
 from ._recipe import Recipe
@@ -173,13 +173,15 @@ def _train(
         probes=probes,
         taps=make_taps(loss, head),
         similarity=recipe.similarity,
-        reference_norms=_reference_norms(folder) if checkpoint is not None else None,
     )
+    norms = _reference_norms(folder) if checkpoint is not None else None
+    snapshots = Snapshots(journal, probes=probes, reference_norms=norms)
     callback = RunCallback(
         recipe,
         head=head,
         loss=loss,
         recorder=recorder,
+        snapshots=snapshots,
         journal=journal,
         folder=folder,
         evaluations=evaluations,
@@ -208,7 +210,7 @@ def _train(
     try:
         if checkpoint is None:
             query, document = data.probe_set(seed)
-            recorder.snapshot_raw(query=query, document=document)
+            snapshots.record_raw(query=query, document=document)
             callback.measure(step=0, epoch=0)
         with recorder:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
