@@ -6,49 +6,13 @@ value. :class:`WeightedTerms` runs the model on a batch of stored features and r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from ._batch import Batch, make_batch
+from ._isotropy import Isotropy
 from ._recipe import Recipe, Reduction
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What the model made of one batch of pairs; every tensor is float32, ``[N, D]``.
-
-    Attributes:
-        query: q, the query embeddings before any predictor.
-        document: d.
-        predicted: The predictor's estimate of d; q itself where there is no predictor.
-        delta: delta(q) of a residual predictor; None for others.
-    """
-
-    query: Tensor
-    document: Tensor
-    predicted: Tensor
-    delta: Tensor | None
-
-
-class Isotropy(nn.Module):
-    """The founding covariance penalty ``||C - var I||_F / D`` over queries and documents together.
-
-    C is the covariance of the 2N embeddings of the batch and var the variance of all their entries
-    flattened. Two blind spots: it is homogeneous of degree 2 in the embeddings, so shrinking them to zero
-    satisfies it (no scale anchor), and the flattened variance ignores a common shift along the all-ones
-    vector. It is 0.0000 to four decimals for any embedding of tiny scale, isotropic or not; at unit
-    variance its floor for r = 2N - 1 samples is sqrt(1/r - 1/D), about 0.08 at N = 64, D = 768.
-    """
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the penalty, a scalar of at least 0."""
-        both = torch.cat([batch.query, batch.document])
-        covariance = torch.cov(both.T)
-        dimension = both.shape[1]
-        target = both.var() * torch.eye(dimension, device=both.device, dtype=both.dtype)
-        return torch.linalg.matrix_norm(covariance - target) / dimension
 
 
 class Predictive(nn.Module):
@@ -130,19 +94,6 @@ class WeightedTerms(nn.Module):
     def weighted(self, batch: Batch) -> dict[str, Tensor]:
         """Return ``weight * term(batch)`` of every term that contributes, by name."""
         return {name: self.weights[name] * term(batch) for name, term in self.terms.items()}
-
-
-def make_batch(query_features: dict[str, Any], document_features: dict[str, Any]) -> Batch:
-    """Return the batch that the losses and the pair readings see, in float32 whatever the autocast."""
-    scored = query_features["sentence_embedding"]
-    query = query_features.get("query_embedding", scored).float()
-    delta = query_features.get("delta")
-    return Batch(
-        query=query,
-        document=document_features["sentence_embedding"].float(),
-        predicted=query_features.get("predicted_embedding", query).float(),
-        delta=None if delta is None else delta.float(),
-    )
 
 
 def build_loss(recipe: Recipe, model: nn.Module) -> WeightedTerms:
