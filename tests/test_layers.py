@@ -20,7 +20,7 @@ ALLOWED = {
     "retrieval": {"journal"},
     "diagnosis": {"journal"},
     "reporting": {"journal", "diagnosis"},
-    "respred": {"journal", "measures", "recording", "retrieval"},
+    "respred": {"journal", "measures", "recording", "retrieval", "diagnosis"},
     "cli": {"journal", "recording", "retrieval", "diagnosis", "reporting", "respred"},
 }
 

@@ -9,7 +9,7 @@ import torch
 
 from collapse_probe.journal import write_run_json
 from collapse_probe.recording import load_watched
-from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, train
+from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, head_modules, preflight, train
 from collapse_probe.retrieval import Collection
 
 
@@ -59,10 +59,6 @@ def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), 
     """Train a recipe on made-up vectors into a run folder and return the outcome."""
     folder.mkdir(parents=True, exist_ok=True)
     probes = load_watched(watch, watch_delta=False, folder=folder / "no-own-probes")
-    modules = {
-        "projection": {"trained": True, "on_evaluated_path": True},
-        "predictor": {"trained": True, "on_evaluated_path": False},
-    }
     if not changes.get("resume"):
         write_run_json(
             folder,
@@ -74,7 +70,8 @@ def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), 
                 if recipe.trains
                 else None,
                 "collections": [{"name": "toy", "split": "test", "n_queries": 40, "n_documents": 200}],
-                "modules": modules if recipe.trains else {},
+                "modules": head_modules(recipe),
+                "preflight": [finding.as_dict() for finding in preflight(recipe, toy_data(), seed=seed)],
                 "seed": seed,
                 "device": "cpu",
                 "precision": "fp32",

@@ -71,7 +71,7 @@ class TrainingDisplay:
 
 
 def _losses(values: Mapping[str, float]) -> str:
-    names = {"total": "loss", "isotropy": "iso", "predictive": "pred", "residual": "res"}
+    names = {"total": "loss", "isotropy": "iso", "predictive": "pred", "residual": "res", "contrastive": "con"}
     found = [
         f"{short} {values[f'validation/{name}']:.2e}" for name, short in names.items() if f"validation/{name}" in values
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,7 @@ def _score(loaded: Run, recipe: Recipe, collection: Any, store: Any, *, dimensio
     from ..respred import evaluate_head, evaluate_raw, make_evaluation_set
     from ..respred._callback import EpochScores
     from ..respred._evaluation import record_evaluation
+    from ..respred._vectors import encoded_again
     from ._display import TrainingDisplay
 
     data = make_evaluation_set(collection, store)
@@ -65,25 +67,34 @@ def _score(loaded: Run, recipe: Recipe, collection: Any, store: Any, *, dimensio
         record_evaluation(journal, loaded.folder, data, raw, path="raw", step=0, epoch=0)
         shown = [EpochScores(collection.name, {"raw": raw})]
         display.epoch(epoch=-1, epochs=recipe.epochs, values={}, scores=shown)
-        for step, epoch, head in saved_heads(loaded, recipe, dimension=dimension):
-            by_path = evaluate_head(head.to(device), data, similarity=recipe.similarity, device=device)
+        for step, epoch, head, encode in saved_heads(loaded, recipe, dimension=dimension):
+            now = data if encode is None else encoded_again(data, encode)
+            by_path = evaluate_head(head.to(device), now, similarity=recipe.similarity, device=device)
             for path, scores in by_path.items():
-                record_evaluation(journal, loaded.folder, data, scores, path=path, step=step, epoch=epoch)
+                record_evaluation(journal, loaded.folder, now, scores, path=path, step=step, epoch=epoch)
             shown = [EpochScores(collection.name, by_path)]
             display.epoch(epoch=epoch, epochs=recipe.epochs, values={}, scores=shown)
 
 
 def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
-    """Yield ``(step, epoch, head)`` for the untrained head and for every checkpoint of a run."""
+    """Yield ``(step, epoch, head, encode)`` for the untrained head and for every checkpoint of a run.
+
+    ``encode`` is the checkpoint's own encoder, for a recipe that trains layers of it; None for others.
+    """
     from sentence_transformers import SentenceTransformer
 
     from ..respred.modules import build_head
 
     if not recipe.trains:
         return
-    yield 0, 0, build_head(recipe, dimension, seed=loaded.config["seed"])
+    yield 0, 0, build_head(recipe, dimension, seed=loaded.config["seed"]), None
     for event in loaded.records("event"):
         folder = loaded.folder / str(event["message"])
         if event["name"] == "checkpoint" and folder.is_dir():
             model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
-            yield event["step"], event["epoch"], model[0]
+            encode = None
+            if recipe.trains_from_text:
+                encode = partial(
+                    SentenceTransformer(modules=list(model.children())[:-1]).encode, show_progress_bar=False
+                )
+            yield event["step"], event["epoch"], model[-1], encode

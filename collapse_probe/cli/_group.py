@@ -12,6 +12,8 @@ from ..errors import InputError
 
 COMMANDS = {
     "train": ("_train", "Train a recipe, watch it, score every epoch, and write the failure analysis."),
+    "preflight": ("_preflight", "Judge a recipe on its data before any training step."),
+    "ablate": ("_ablate", "Run a run again with fields changed, and say what each change does."),
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
     "list": ("_list", "List recipes, probes or measures."),

@@ -25,7 +25,14 @@ def command(kind: str | None) -> int:
 def _recipes() -> list[tuple[str, str]]:
     from ..respred import RECIPES
 
-    return [(name, text) for name, (_, text) in RECIPES.items()]
+    rows = []
+    for name, entry in RECIPES.items():
+        changes = ", ".join(f"{field}={value}" for field, value in entry.changes.items())
+        origin = entry.origin if entry.origin == "beyond it" else f"founding document: {entry.origin}"
+        rows.append((name, f"{entry.summary} [{origin}]"))
+        if changes:
+            rows.append(("", f"  respred with {changes}"))
+    return rows
 
 
 def _probes() -> list[tuple[str, str]]:

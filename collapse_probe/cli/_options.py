@@ -38,16 +38,46 @@ def recipe_from(name: str, values: dict[str, Any]) -> Recipe:
     return Recipe(**{**base.as_dict(), **given})
 
 
-def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of every command that encodes and scores."""
-    decorators: list[Decorator] = [
+def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that name the recipe, the pairs and the encoder."""
+    return _decorated(
+        function,
         click.option(
-            "--beir",
-            multiple=True,
-            metavar="PATH|NAME",
-            help="Collection to score: a BEIR folder, or a BEIR name to download. May be repeated.",
+            "--recipe",
+            "recipe_name",
+            default="respred",
+            show_default=True,
+            metavar="NAME",
+            help="What to train: `collapse-probe list recipes` shows them all.",
         ),
-        click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
+        click.option(
+            "--pairs",
+            type=click.Path(path_type=Path),
+            metavar="FILE|DIR",
+            help="Training pairs: JSON Lines or TSV, plain or .gz, with query and document (or anchor and positive); "
+            "or a BEIR folder, whose train split is used.",
+        ),
+        click.option(
+            "--validation-pairs",
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Held-out pairs; without it a share of --pairs is held out.",
+        ),
+        click.option(
+            "--validation-share",
+            type=click.FloatRange(0.0, 0.5, min_open=True),
+            default=0.025,
+            show_default=True,
+            help="Share of --pairs held out for the validation loss, at most 1,000 pairs.",
+        ),
+        click.option("--encoder", metavar="NAME|DIR", help="Frozen encoder: a sentence-transformers model."),
+    )
+
+
+def encoding_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that encodes."""
+    return _decorated(
+        function,
         click.option(
             "--features",
             multiple=True,
@@ -69,6 +99,20 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="DIR",
             help="Folder of encoded texts and downloads.  [default: ~/.cache/collapse-probe]",
         ),
+    )
+
+
+def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of every command that encodes and scores."""
+    return _decorated(
+        encoding_options(function),
+        click.option(
+            "--beir",
+            multiple=True,
+            metavar="PATH|NAME",
+            help="Collection to score: a BEIR folder, or a BEIR name to download. May be repeated.",
+        ),
+        click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
         click.option(
             "--reports",
             type=click.Path(path_type=Path),
@@ -77,7 +121,10 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             metavar="DIR",
             help="Folder of the reports.",
         ),
-    ]
+    )
+
+
+def _decorated(function: Callable[..., Any], *decorators: Decorator) -> Callable[..., Any]:
     for decorate in reversed(decorators):
         function = decorate(function)
     return function

@@ -11,10 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..diagnosis import Finding
 from ..errors import InputError
 from ..journal import Run, write_run_json
 from ..recording import Probe
-from ..respred import Recipe, TrainingData
+from ..respred import Recipe, TrainingData, head_modules
 from ._prepare import Inputs, open_inputs
 
 _PACKAGES = ("collapse-probe", "torch", "sentence-transformers", "transformers", "numpy", "pytrec-eval-terrier")
@@ -34,6 +35,9 @@ def describe_run(recipe: Recipe, inputs: Inputs, *, device: str) -> list[str]:
         size = f"{len(collection.queries):,} queries, {len(collection.documents):,} documents"
         lines.append(f"scores  {collection.name} {collection.split}: {size}{origin('collection')}")
         lines += [f"        note: {note}" for note in collection.notes]
+    if inputs.development is not None:
+        found = inputs.development
+        lines.append(f"chooses by {found.name} {found.split}: {len(found.queries):,} queries")
     return lines
 
 
@@ -44,10 +48,11 @@ def write_configuration(
     *,
     data: TrainingData | None,
     probes: Sequence[Probe],
+    found: Sequence[Finding],
     options: dict[str, Any],
     device: str,
 ) -> None:
-    """Write ``run.json`` into a new run folder."""
+    """Write ``run.json`` into a new run folder; ``found`` is what preflight said."""
     identity = inputs.encoder.identity
     write_run_json(
         folder,
@@ -73,13 +78,22 @@ def write_configuration(
                 }
                 for collection in inputs.collections
             ],
-            "modules": _modules(recipe),
+            "development": None
+            if inputs.development is None
+            else {
+                "name": inputs.development.name,
+                "split": inputs.development.split,
+                "n_queries": len(inputs.development.queries),
+                "fingerprint": inputs.development.fingerprint,
+            },
+            "modules": head_modules(recipe),
             "seed": options["seed"],
             "device": device,
             "precision": options["precision"],
             "embedded": list(inputs.embedded),
             "watch": [probe.name for probe in probes],
             "probes": {probe.name: probe.as_dict() for probe in probes},
+            "preflight": [finding.as_dict() for finding in found],
             "options": _plain(options),
             "versions": _versions(),
             "git": _git_state(),
@@ -100,6 +114,8 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
         validation_pairs=_path(options["validation_pairs"]),
         beir=options["beir"],
         split=options["split"],
+        dev=options.get("dev"),
+        dev_split=options.get("dev_split", "train"),
         encoder=options["encoder"],
         device=device,
         cache=cache,
@@ -130,22 +146,14 @@ def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any]
     return described
 
 
-def _modules(recipe: Recipe) -> dict[str, dict[str, bool]]:
-    modules = {}
-    if recipe.projection != "none":
-        modules["projection"] = {"trained": not recipe.freeze_projection, "on_evaluated_path": True}
-    if recipe.predictor != "none":
-        modules["predictor"] = {"trained": True, "on_evaluated_path": recipe.scoring_path == "predictor"}
-    return modules
-
-
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    keep = ("pairs", "validation_pairs", "validation_share", "beir", "split", "encoder", "features", "seed")
-    plain = {key: options[key] for key in (*keep, "precision")}
+    keep = ("pairs", "validation_pairs", "validation_share", "beir", "split", "dev", "dev_split", "encoder")
+    plain = {key: options[key] for key in (*keep, "features", "seed", "precision")}
     for key in ("pairs", "validation_pairs"):
         plain[key] = None if plain[key] is None else str(Path(plain[key]).resolve())
     plain["beir"] = [_absolute_if_folder(name) for name in plain["beir"]]
-    plain["encoder"] = None if plain["encoder"] is None else _absolute_if_folder(plain["encoder"])
+    for key in ("dev", "encoder"):
+        plain[key] = None if plain[key] is None else _absolute_if_folder(plain[key])
     plain["features"] = [str(Path(folder).resolve()) for folder in plain["features"]]
     return plain
 

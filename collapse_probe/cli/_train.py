@@ -13,8 +13,16 @@ import click
 from ..errors import InputError
 from ..journal import Run, fresh_folder
 from ..recording import Probe, load_watched
-from ..respred import RECIPES, Recipe
-from ._options import check_precision, is_main_process, recipe_from, recipe_options, resolve_device, shared_options
+from ..respred import Recipe
+from ._options import (
+    check_precision,
+    is_main_process,
+    pair_options,
+    recipe_from,
+    recipe_options,
+    resolve_device,
+    shared_options,
+)
 
 if TYPE_CHECKING:
     from ._prepare import Inputs
@@ -24,6 +32,7 @@ Examples:
   collapse-probe train --watch-delta
   collapse-probe train --watch-delta --recipe respred --pairs pairs.jsonl --beir path/to/scifact
   collapse-probe train --watch all --lambda-residual 0 --no-tanh --pairs pairs.jsonl --beir scifact
+  collapse-probe train --pairs pairs.jsonl --beir path/to/scifact --dev path/to/scifact --early-stop ndcg@10
   collapse-probe train --resume runs/respred
 
 Without --pairs, --beir or --encoder the embedded ones are used: all-MiniLM-L6-v2, and a docstring search
@@ -37,27 +46,9 @@ demonstration: it reports what collapsed and still exits 0, unless its loss was 
 @click.command("train", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--watch-delta", is_flag=True, help="Watch the residual predictor, the embeddings and the pairs.")
 @click.option("--watch", multiple=True, metavar="PROBE|all", help="Watch a probe of ./probes or a shipped one.")
-@click.option("--recipe", "recipe_name", default="respred", show_default=True, metavar="|".join(RECIPES))
-@click.option(
-    "--pairs",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Training pairs: JSON Lines or TSV, plain or .gz, with query and document (or anchor and positive).",
-)
-@click.option(
-    "--validation-pairs",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Held-out pairs; without it a share of --pairs is held out.",
-)
-@click.option(
-    "--validation-share",
-    type=click.FloatRange(0.0, 0.5, min_open=True),
-    default=0.025,
-    show_default=True,
-    help="Share of --pairs held out for the validation loss, at most 1,000 pairs.",
-)
-@click.option("--encoder", metavar="NAME|DIR", help="Frozen encoder: a sentence-transformers model.")
+@pair_options
+@click.option("--dev", metavar="PATH|NAME", help="Collection that checkpoints are chosen by, and --early-stop watches.")
+@click.option("--dev-split", default="train", show_default=True, help="Split of the judgements of --dev.")
 @shared_options
 @click.option(
     "--precision",
@@ -66,6 +57,7 @@ demonstration: it reports what collapsed and still exits 0, unless its loss was 
     show_default=True,
     help="Autocast precision of the training steps; scores are always computed in fp32.",
 )
+@click.option("--strict", is_flag=True, help="Refuse to start where preflight has a red line: exit 1.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the run.")
 @click.option("--name", help="Name of the run; a number is added where it exists.  [default: the recipe's]")
 @click.option(
@@ -91,8 +83,10 @@ def command(**options: Any) -> int:
 
 
 def _start(options: dict[str, Any]) -> int:
+    from ..respred import preflight
     from . import _prepare
     from ._display import say
+    from ._preflight import red, say_red
     from ._runfile import describe_run, write_configuration
 
     fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
@@ -107,6 +101,8 @@ def _start(options: dict[str, Any]) -> int:
         validation_pairs=options["validation_pairs"],
         beir=options["beir"],
         split=options["split"],
+        dev=options["dev"],
+        dev_split=options["dev_split"],
         encoder=options["encoder"],
         device=device,
         cache=options["cache"],
@@ -115,8 +111,14 @@ def _start(options: dict[str, Any]) -> int:
         say(line)
     store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
     data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
+    found = preflight(recipe, data, seed=options["seed"]) if data is not None else []
+    if is_main_process() and red(found):
+        say_red(found)
+        if options["strict"]:
+            say("nothing was trained (--strict); `collapse-probe preflight` shows every audit")
+            return 1
     folder = fresh_folder(options["runs"], name) if is_main_process() else Path(mkdtemp(prefix="collapse-probe-"))
-    write_configuration(folder, recipe, inputs, data=data, probes=probes, options=options, device=device)
+    write_configuration(folder, recipe, inputs, data=data, probes=probes, found=found, options=options, device=device)
     return _train_and_report(recipe, inputs, folder, store=store, data=data, probes=probes, options=options)
 
 
@@ -157,7 +159,6 @@ def _train_and_report(
     resume: bool = False,
 ) -> int:
     from ..respred import train
-    from ..respred._training import save_model
     from . import _prepare
     from ._display import TrainingDisplay, say
     from ._verdict import report_and_verdict
@@ -174,6 +175,7 @@ def _train_and_report(
             device=device,
             precision=options["precision"],
             listener=display,
+            encoder=inputs.encoder if recipe.trains_from_text else None,
             resume=resume,
         )
     if not is_main_process():
@@ -182,8 +184,7 @@ def _train_and_report(
     if outcome.message:
         say(outcome.message)
     if outcome.status == "completed" and outcome.head is not None:
-        save_model(outcome.head, inputs.encoder.model, recipe, folder / "model")
-        say(f"model   {folder / 'model'}")
+        _save_model(folder, recipe, inputs)
     healthy = report_and_verdict(Run.load(folder), options["reports"])
     if outcome.status == "interrupted":
         say(f"to go on: collapse-probe train --resume {folder}")
@@ -194,6 +195,17 @@ def _train_and_report(
         say("This is the embedded demonstration, so it exits 0; on your own data an unhealthy run exits 1.")
         return 0
     return 0 if healthy else 1
+
+
+def _save_model(folder: Path, recipe: Recipe, inputs: Inputs) -> None:
+    from ..diagnosis import choose_checkpoint
+    from ..respred._selection import save_chosen
+    from ._display import say
+
+    run = Run.load(folder)
+    choice = choose_checkpoint(run)
+    save_chosen(choice, run, recipe, inputs.encoder, folder / "model")
+    say(f"model   {folder / 'model'}: {choice.why}")
 
 
 def _is_demonstration(inputs: Inputs) -> bool:

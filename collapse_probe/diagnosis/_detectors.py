@@ -7,7 +7,8 @@ from collections.abc import Callable
 from ..journal import Run
 from ._finding import Finding, Status
 from ._ranges import range_findings
-from ._retrieval import predictor_share, retrieval_change, tied_scores, validation_against_retrieval
+from ._retrieval import predictor_share, retrieval_change, tied_scores
+from ._selection import loss_rank_correlation, validation_against_retrieval
 
 
 def finite_loss(run: Run) -> list[Finding]:
@@ -68,6 +69,7 @@ ALL_DETECTORS: tuple[Detector, ...] = (
     retrieval_change,
     predictor_share,
     validation_against_retrieval,
+    loss_rank_correlation,
     tied_scores,
 )
 """Every detector, in the order in which findings are listed."""

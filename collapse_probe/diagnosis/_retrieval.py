@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..journal import Run
 from . import _scores
 from ._finding import Finding, Status
-from ._paired import PairedDifference
+from ._statistics import PairedDifference
 
 FALL_COLLAPSED = 0.05
 """Relative fall of nDCG@10 above which a resolved fall is a collapse (own choice)."""
@@ -18,54 +18,6 @@ AGREEMENT = 0.1
 
 TIES = 0.01
 """Share of tied places in the top 10 above which scores partly measure document ids (own choice)."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What choosing a checkpoint by its validation loss gives.
-
-    Attributes:
-        chosen: Epoch of the smallest validation loss.
-        best: Epoch of the highest nDCG@10.
-        regret: nDCG@10 at ``best`` minus that at ``chosen``, in [0, 1].
-        change: The paired difference from best to chosen; None where the queries' scores are missing.
-        n: Checkpoints that have both, step 0 among them.
-    """
-
-    chosen: int
-    best: int
-    regret: float
-    change: PairedDifference | None
-    n: int
-
-    @property
-    def misleads(self) -> bool:
-        """Whether the chosen checkpoint is worse than the best by more than noise over queries."""
-        return self.change is not None and self.change.high < 0
-
-
-def selection(run: Run, collection: str) -> Selection | None:
-    """Return what selecting by validation loss would do, or None for fewer than two checkpoints.
-
-    Args:
-        run: The run.
-        collection: Label of the collection, on the recipe's evaluated path.
-    """
-    path = _scores.evaluated_path(run)
-    readings = run.readings("validation/total").drop_duplicates("epoch", keep="last")
-    losses = {int(e): float(v) for e, v in zip(readings["epoch"], readings["value"], strict=True)}
-    records = _scores.evaluation_records(run)
-    scores = {
-        epoch: float(records[(collection, path, epoch)]["metrics"][_scores.HEADLINE])
-        for epoch in sorted(losses)
-        if math.isfinite(losses[epoch]) and (collection, path, epoch) in records
-    }
-    if len(scores) < 2:
-        return None
-    chosen = min(scores, key=lambda epoch: losses[epoch])
-    best = max(scores, key=lambda epoch: scores[epoch])
-    change = _scores.difference(run, collection, (path, best), (path, chosen))
-    return Selection(chosen, best, scores[best] - scores[chosen], change, len(scores))
 
 
 def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> int | None:
@@ -106,35 +58,6 @@ def predictor_share(run: Run) -> list[Finding]:
     if (run.config.get("recipe") or {}).get("predictor", "none") != "residual":
         return []
     return [_agreement(run, collection, epoch) for collection, _, epoch in _scores.last_trained(run)]
-
-
-def validation_against_retrieval(run: Run) -> list[Finding]:
-    """CP203: whether selecting by validation loss would keep a checkpoint that retrieves worse."""
-    findings = []
-    for collection, _, _ in _scores.last_trained(run):
-        found = selection(run, collection)
-        status, expected = Status.NOT_MEASURED, "0"
-        if found is not None:
-            status = Status.WARNING if found.misleads else Status.HEALTHY
-            expected = f"0: it picks epoch {found.chosen}, the best is epoch {found.best}, of {found.n} checkpoints"
-            if found.regret > 0 and not found.misleads:
-                expected += "; the difference is not resolved at this number of queries"
-        findings.append(
-            Finding(
-                code="CP203",
-                title=f"{collection}: nDCG@10 lost by selecting on validation loss",
-                status=status,
-                value=None if found is None else found.regret,
-                expected=expected,
-                evidence=("validation/total", f"{collection}/{_scores.HEADLINE}"),
-                why="the checkpoint of the smallest validation loss retrieves worse than another one",
-                remedy="Select by nDCG on a development split, with step 0 and the raw encoder as candidates",
-                source="selection regret, paired over queries; n counts checkpoints",
-                n=None if found is None else found.n,
-                subject=collection,
-            )
-        )
-    return findings
 
 
 def tied_scores(run: Run) -> list[Finding]:

@@ -6,18 +6,22 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..journal import JournalError, Run
-from ._paired import PairedDifference, paired_difference
+from ._statistics import PairedDifference, paired_difference
 
 HEADLINE = "ndcg@10"
 """The metric that verdicts are about."""
 
 
-def evaluation_records(run: Run) -> dict[tuple[str, str, int], dict[str, Any]]:
+def evaluation_records(run: Run, *, role: str = "test") -> dict[tuple[str, str, int], dict[str, Any]]:
     """Return the latest evaluation record of every (collection label, path, epoch).
 
     A label is the collection's name, with its split where the same collection was scored on several.
+
+    Args:
+        run: The run.
+        role: ``test``, or ``development`` for what checkpoints are chosen by.
     """
-    records = run.records("evaluation")
+    records = [record for record in run.records("evaluation") if record.get("role", "test") == role]
     splits: dict[str, set[str]] = {}
     for record in records:
         splits.setdefault(record["collection"], set()).add(record["split"])
@@ -51,6 +55,7 @@ def difference(
     after: tuple[str, int],
     *,
     metric: str = HEADLINE,
+    role: str = "test",
 ) -> PairedDifference | None:
     """Return the paired difference of two evaluations, or None where either or its queries are missing.
 
@@ -60,8 +65,9 @@ def difference(
         before: (path, epoch).
         after: (path, epoch).
         metric: Which metric.
+        role: As in :func:`evaluation_records`.
     """
-    records = evaluation_records(run)
+    records = evaluation_records(run, role=role)
     pair = [records.get((collection, *where)) for where in (before, after)]
     if pair[0] is None or pair[1] is None:
         return None

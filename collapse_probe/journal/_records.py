@@ -12,6 +12,8 @@ these, by kind:
 ``evaluation``  ``collection``, ``split``, ``step``, ``epoch``, ``path`` (``raw``, ``no_predictor``,
                 ``predictor``), ``similarity``, ``metrics``, ``n_queries``, ``n_documents``, ``tied_share``,
                 ``per_query`` (file, relative to the run folder)
+``counterfactual``  as ``evaluation``, with ``family`` (``delta``, ``graft``), ``name``, ``trained`` (of a graft:
+                the modules with their trained weights) and ``key`` (its values in ``per_query``)
 ``coverage``    ``tap``, ``step``, ``epoch``, ``calls``, ``dtype``, ``finite_share``, ``n``
 ``event``       ``name``, ``message``, ``step``, ``epoch``
 ``end``         ``status`` (``completed``, ``interrupted``, ``failed``), ``step``, ``epoch``, ``message``
@@ -24,9 +26,10 @@ from __future__ import annotations
 
 import math
 
-SCHEMA = 1
+SCHEMA = 2
+"""2 since counterfactuals; a journal of schema 1 has none and is read as it is."""
 
-KINDS = ("start", "reading", "histogram", "spectrum", "evaluation", "coverage", "event", "end")
+KINDS = ("start", "reading", "histogram", "spectrum", "evaluation", "counterfactual", "coverage", "event", "end")
 
 
 def encode_number(value: float) -> float | str:

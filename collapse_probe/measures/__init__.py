@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from ._angles import mean_cosine, uniformity
+from ._equilibrium import explained_residual, penalty_ratio, ridge_correction, shrinkage
 from ._pairs import in_batch_accuracy, in_batch_margin, pair_cosine, pair_distance
 from ._residual import (
     alignment_above_chance,
@@ -88,7 +89,7 @@ MEASURES: dict[str, Callable[..., Tensor]] = {
         uniformity,
     )
 }
-"""Every measure by its name."""
+"""Every measure of embeddings by its name; what :mod:`_equilibrium` forecasts of a training run is none."""
 
 __all__ = [
     "MEASURES",
@@ -99,6 +100,7 @@ __all__ = [
     "dimension_std",
     "effective_rank",
     "effective_rank_of_spectrum",
+    "explained_residual",
     "finite_share",
     "grand_mean_fraction",
     "identity_gain",
@@ -117,10 +119,13 @@ __all__ = [
     "participation_ratio",
     "participation_ratio_corrected",
     "participation_ratio_uncentred",
+    "penalty_ratio",
     "relative_size",
+    "ridge_correction",
     "rms",
     "saturation",
     "scale_drift",
+    "shrinkage",
     "singular_values",
     "stable_rank",
     "std_mean",

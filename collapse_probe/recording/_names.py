@@ -34,7 +34,7 @@ EMBEDDING_MEASURES = (
 
 DRIFT_MEASURES = ("scale_drift", "scale_drift_raw")
 
-LOSS_TERMS = ("isotropy", "predictive", "residual")
+LOSS_TERMS = ("isotropy", "predictive", "residual", "contrastive")
 
 EMBEDDING_TAPS = ("query", "document")
 

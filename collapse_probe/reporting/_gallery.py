@@ -14,6 +14,7 @@ from ..journal import Run
 from . import _figures
 from ._score_tables import PATH_LABELS, queries
 from ._style import epoch_colours, saved
+from ._tables import LOSS_TERMS
 from ._text import md
 
 
@@ -91,9 +92,8 @@ def _residual_dynamics(run: Run, path: Path) -> str | None:
 
 
 def _loss_terms(run: Run, path: Path) -> str | None:
-    terms = ("isotropy", "predictive", "residual")
-    raw = _present(run, {term: f"loss/{term}" for term in terms})
-    weighted = _present(run, {"total": "loss/total"} | {term: f"loss/{term}_weighted" for term in terms})
+    raw = _present(run, {term: f"loss/{term}" for term in LOSS_TERMS})
+    weighted = _present(run, {"total": "loss/total"} | {term: f"loss/{term}_weighted" for term in LOSS_TERMS})
     if not raw:
         return None
     with saved(path, rows=2, height=3.2) as axes:

@@ -13,13 +13,17 @@ from ..diagnosis import (
     Finding,
     PairedDifference,
     Status,
+    attribution,
+    choose_checkpoint,
     difference,
     evaluation_records,
     fall_onset,
     last_trained,
+    loss_against_retrieval,
     selection,
 )
 from ..journal import Run
+from ._attribution_tables import share
 from ._score_tables import PATH_LABELS
 from ._text import interval, md, number, percent, score
 
@@ -32,6 +36,7 @@ def in_short(run: Run, findings: Sequence[Finding]) -> list[str]:
         *_ending(run),
         *_retrieval(run),
         *_predictor(run, findings),
+        *_grafts(run),
         *_residual(run),
         *_scale(run),
         *_selection(run),
@@ -130,6 +135,50 @@ def _predictor(run: Run, findings: Sequence[Finding]) -> list[str]:
             "**the predictor is not what changed the scores.**"
         )
     return lines
+
+
+def _grafts(run: Run) -> list[str]:
+    """Return which module holds the change on the evaluated path, where it was put back to step 0."""
+    lines = []
+    for collection, path, epoch in last_trained(run):
+        found = attribution(run, collection, path, epoch)
+        if found is None or not found.total.resolved:
+            continue
+        parts = ", ".join(
+            f"{md(effect.module)} {share(found, effect.module)} ({interval(effect.share)})" for effect in found.effects
+        )
+        lines.append(
+            f"On {md(collection)}, putting trained modules back to step 0 divides the change of nDCG@10 since then, "
+            f"{interval(found.total)}, on the evaluated path: **{parts}** (n = {found.total.n:,} queries)."
+        )
+    return lines
+
+
+def selection_lines(run: Run) -> list[str]:
+    """Return which checkpoint the run keeps and why, and how the validation loss orders checkpoints."""
+    if not last_epoch_scored(run):
+        return []
+    lines = [f"The saved model: {md(choose_checkpoint(run).why)}."]
+    for collection, _, _ in last_trained(run):
+        found, regret = loss_against_retrieval(run, collection), selection(run, collection)
+        if found is not None:
+            few = "" if not math.isnan(found.p_value) else "; too few for a test"
+            p = "" if math.isnan(found.p_value) else f", p = {found.p_value:.3f}"
+            lines.append(
+                f"On {md(collection)}, validation loss and nDCG@10 have a rank correlation of {found.spearman:+.2f} "
+                f"(Spearman; Kendall {found.kendall:+.2f}{p}) over n = {found.n} checkpoints{few}. Healthy is below 0."
+            )
+        if regret is not None:
+            lines.append(
+                f"On {md(collection)}, selecting by validation loss loses {score(regret.regret)} nDCG@10 against the "
+                f"best of n = {regret.n} checkpoints (it takes epoch {regret.chosen}, the best is epoch {regret.best})."
+            )
+    return lines
+
+
+def last_epoch_scored(run: Run) -> bool:
+    """Return whether an evaluation after training is there."""
+    return any(True for _ in last_trained(run))
 
 
 def _residual(run: Run) -> list[str]:

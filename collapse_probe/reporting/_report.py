@@ -1,22 +1,18 @@
-"""Writing a report: everything in a folder beside its place, then moved; nothing of a user's is lost."""
+"""The report of one run."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from ..diagnosis import Finding, collections, findings
-from ..journal import Run, atomic_write_text, encode_number
-from . import _limits, _prose, _score_tables, _tables
+from ..journal import Run, encode_number
+from . import _attribution_tables, _limits, _prose, _score_tables, _tables
 from ._gallery import Figure, caption_line, draw_all
-from ._place import RECORD, identity, keep_edited, recorded_files, sha256, target
+from ._place import identity, write_folder
+from ._render import render_template
 from ._text import Table, code, md, number
 
 REPORT = "failure_analysis.md"
@@ -25,9 +21,7 @@ REPORT = "failure_analysis.md"
 def write_report(run: Run, folder: Path) -> Path:
     """Write ``failure_analysis.md``, its figures and ``findings.json`` into a folder.
 
-    A report of the same run is replaced; a file of it that somebody has changed since is kept beside the new
-    one as ``NAME.bak-N``. A folder that holds something else is left alone, and the next free name is used:
-    ``folder-2`` and so on.
+    A report of the same run is replaced, as :func:`write_folder` says.
 
     Args:
         run: The run.
@@ -36,24 +30,7 @@ def write_report(run: Run, folder: Path) -> Path:
     Returns:
         The path of the Markdown file.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    place = target(run, folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".report-") as temporary:
-        built = Path(temporary)
-        _build(run, built)
-        files = sorted(path.relative_to(built) for path in built.rglob("*") if path.is_file())
-        before = recorded_files(place)
-        hashes = {file.as_posix(): sha256(built / file) for file in files}
-        for file in files:
-            keep_edited(place / file, before.get(file.as_posix()))
-            (place / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(built / file, place / file)
-    for name in before.keys() - hashes.keys():
-        keep_edited(place / name, before[name])
-        (place / name).unlink(missing_ok=True)
-    record = {"run": identity(run), "files": hashes}
-    atomic_write_text(place / RECORD, json.dumps(record, indent=1) + "\n")
-    return place / REPORT
+    return write_folder(folder, identity(run), lambda built: _build(run, built)) / REPORT
 
 
 def render(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> str:
@@ -64,13 +41,7 @@ def render(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> st
         figures: Name to figure, of those that were drawn.
         found: The run's findings.
     """
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)
-    environment.filters["md"] = md
-    environment.filters["fenced"] = lambda text: " ".join(str(text).split()).replace("```", "'''")
-    source = resources.files("collapse_probe.reporting") / "templates" / "failure_analysis.md.j2"
-    template = environment.from_string(source.read_text(encoding="utf-8"))
-    text = template.render(**_context(run, figures, found))
-    return _squeezed(text)
+    return render_template("failure_analysis.md.j2", _context(run, figures, found))
 
 
 def _build(run: Run, folder: Path) -> None:
@@ -99,6 +70,10 @@ def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> 
         "losses": _tables.losses(run),
         "validation": _score_tables.validation(run),
         "embeddings": _embedding_tables(run),
+        "preflight": _tables.preflight(run),
+        "grafts": _attribution_tables.grafts(run),
+        "deltas": _attribution_tables.deltas(run),
+        "selection": _prose.selection_lines(run),
         "monitored": _tables.monitored(found),
         "reasons": _prose.reasons(found),
         "coverage": _tables.coverage(run),
@@ -127,7 +102,7 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
         ("Date", day),
         ("Recipe", f"{md(recipe.get('name', 'unknown'))}, seed {run.config.get('seed', 'unknown')}"),
         (
-            "Encoder, frozen",
+            "Encoder, top layers trained" if recipe.get("unfreeze_layers") else "Encoder, frozen",
             f"{md(encoder.get('name', 'unknown'))}, D = {encoder.get('dimension', 'unknown')}",
         ),
         ("Trained on", trained),
@@ -176,15 +151,6 @@ def _field(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return number(float(value)) if isinstance(value, int | float) else md(value)
-
-
-def _squeezed(text: str) -> str:
-    """Return the text with at most one blank line in a row."""
-    lines: list[str] = []
-    for line in text.splitlines():
-        if line.strip() or (lines and lines[-1]):
-            lines.append(line.rstrip())
-    return "\n".join(lines).rstrip() + "\n"
 
 
 def _jsonable(finding: Finding) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..diagnosis import HEADLINE, collections, difference, epochs, evaluated_path, evaluation_records
 from ..journal import Run
-from ._tables import by_epoch, value_of
+from ._tables import LOSS_TERMS, by_epoch, value_of
 from ._text import Table, interval, md, number, percent, score
 
 METRIC_LABELS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map@100": "MAP@100", "recall@100": "Recall@100"}
@@ -62,6 +62,7 @@ def average(run: Run) -> Table:
 def validation(run: Run) -> Table:
     """Return validation loss, its shares, and nDCG@10 by epoch."""
     totals = by_epoch(run, "validation/total")
+    terms = [term for term in LOSS_TERMS if len(run.readings(f"validation/{term}"))]
     weights = run.config.get("recipe", {})
     path = evaluated_path(run)
     records = evaluation_records(run)
@@ -70,14 +71,14 @@ def validation(run: Run) -> Table:
     for epoch, total in totals.items():
         value = value_of(total)
         shares = []
-        for term in ("isotropy", "predictive", "residual"):
+        for term in terms:
             raw = value_of(by_epoch(run, f"validation/{term}").get(epoch))
             weight = float(weights.get(f"lambda_{term}", 0.0))
             shares.append("-" if raw is None or not value else f"{100 * weight * raw / value:.1f} %")
         scores = [records.get((name, path, epoch)) for name in names]
         cells = [score(None if r is None else float(r["metrics"][HEADLINE])) for r in scores]
         rows.append([str(epoch), number(value), *shares, *cells, str(int(total["n"]))])
-    headers = ["epoch", "validation loss", "isotropy share", "predictive share", "residual share"]
+    headers = ["epoch", "validation loss", *(f"{term} share" for term in terms)]
     counted = [f"{md(name)} nDCG@10 (n = {queries(run, name):,} queries)" for name in names]
     return Table([*headers, *counted, "n pairs"], rows)
 

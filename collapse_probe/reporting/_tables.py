@@ -9,6 +9,9 @@ from ..diagnosis import Finding
 from ..journal import Run
 from ._text import Table, md, number
 
+LOSS_TERMS = ("isotropy", "predictive", "residual", "contrastive")
+"""The terms that a loss may have, in the order in which they are shown."""
+
 
 def residual_by_epoch(run: Run) -> Table:
     """Return the founding document's residual table: means over the epoch, and alpha times the largest delta."""
@@ -65,7 +68,7 @@ def losses(run: Run) -> Table:
     """Return first, last and mean of every loss term in every epoch, raw and weighted."""
     rows = []
     weights = run.config.get("recipe", {})
-    for name in ("total", "isotropy", "predictive", "residual", "gradient_norm"):
+    for name in ("total", *LOSS_TERMS, "gradient_norm"):
         for kind, suffix in (("raw", ""), ("weighted", "_weighted")):
             reading = f"loss/{name}{suffix}"
             means = by_epoch(run, f"{reading}.mean")
@@ -125,6 +128,22 @@ def monitored(findings: Sequence[Finding]) -> Table:
     ]
     headers = ["finding", "value", "expected", "status", "since step", "n", "source of the range"]
     return Table(headers, rows, words=["expected", "status", "source of the range"])
+
+
+def preflight(run: Run) -> Table:
+    """Return what was said of the run before its first step."""
+    colours = {"collapsed": "**red**", "warning": "**amber**", "healthy": "green"}
+    rows = [
+        [
+            f"{entry['code']} {md(entry['title'])}",
+            number(entry["value"]) if entry["value"] is not None else "-",
+            md(entry["expected"]),
+            colours.get(entry["status"], md(entry["status"])),
+            f"{entry['n']:,}" if entry["n"] else "-",
+        ]
+        for entry in run.config.get("preflight") or []
+    ]
+    return Table(["audit", "value", "expected", "result", "n pairs"], rows, words=["expected", "result"])
 
 
 def coverage(run: Run) -> Table:

@@ -16,8 +16,11 @@ from transformers import TrainerCallback
 from ..journal import JournalWriter
 from ..recording import Recorder, Sample, Snapshots, Tap
 from ..retrieval import Scores
-from ._evaluation import EvaluationSet, evaluate_head, record_evaluation
-from ._recipe import Recipe
+from ._counterfactuals import delta_counterfactuals, graft_counterfactuals, record_counterfactuals
+from ._evaluation import EvaluationSet, embed, record_evaluation, score_embedded
+from ._recipe import Recipe, head_modules
+from ._selection import should_stop
+from ._vectors import Vectors
 from .losses import WeightedTerms, make_batch
 from .modules import ResidualPredictor, head_parts
 
@@ -52,7 +55,7 @@ class Progress:
 
 def make_taps(loss: WeightedTerms, head: Router) -> list[Tap]:
     """Return the taps of a head and its losses, under the names that the recorder expects."""
-    _, predictor = head_parts(head)
+    predictor = head_parts(head).predictor
     taps = [Tap("loss", loss, _weighted_losses), Tap("embeddings", head, _embeddings)]
     taps += [Tap(f"loss/{name}", term, _raw_loss(name)) for name, term in loss.terms.items()]
     if isinstance(predictor, ResidualPredictor):
@@ -87,14 +90,14 @@ class RunCallback(TrainerCallback):
     Args:
         recipe: The recipe that is trained.
         head: The head that is trained.
+        initial_head: The same at step 0, to put modules back to; None where no counterfactual is scored.
         loss: Its losses, for the validation loss.
         recorder: Open recorder of the training steps.
         snapshots: Recorder of the fixed probe set.
         journal: Open journal.
         folder: The run folder.
-        evaluations: Collections with their vectors.
-        probe_set: Query and document vectors of the fixed probe set, ``[P, D]`` each.
-        validation: Query and document vectors of the held-out pairs.
+        vectors: Collections, probe set and held-out pairs under the encoder as it is.
+        development: nDCG@10 on the development split so far, step 0 first; what comes is appended.
         listener: What is told how far it is.
         device: ``cpu`` or ``cuda``.
         progress: Updated as the run goes on.
@@ -105,14 +108,14 @@ class RunCallback(TrainerCallback):
         recipe: Recipe,
         *,
         head: Router,
+        initial_head: Router | None,
         loss: WeightedTerms,
         recorder: Recorder,
         snapshots: Snapshots,
         journal: JournalWriter,
         folder: Path,
-        evaluations: Sequence[EvaluationSet],
-        probe_set: tuple[Tensor, Tensor],
-        validation: tuple[Tensor, Tensor],
+        vectors: Vectors,
+        development: list[float],
         listener: Listener,
         device: str,
         progress: Progress,
@@ -124,9 +127,10 @@ class RunCallback(TrainerCallback):
         self._snapshots = snapshots
         self._journal = journal
         self._folder = folder
-        self._evaluations = evaluations
-        self._probe_set = probe_set
-        self._validation = validation
+        self._vectors = vectors
+        self._development = development
+        self._initial_head = initial_head
+        self._modules = [name for name, module in head_modules(recipe).items() if module["trained"]]
         self._listener = listener
         self._device = device
         self._progress = progress
@@ -136,6 +140,10 @@ class RunCallback(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the epoch's number."""
         self._progress.epoch = int((state.epoch or 0) + 1e-6) + 1
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Tell the losses which step it is."""
+        self._loss.set_step(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Record the step; stop where the loss is not finite."""
@@ -154,6 +162,11 @@ class RunCallback(TrainerCallback):
             control.should_save = False
             return
         self.measure(step=state.global_step, epoch=self._progress.epoch)
+        if self._recipe.early_stop != "none" and should_stop(self._development, patience=self._recipe.patience):
+            best = max(self._development)
+            message = f"{self._recipe.early_stop} on the development split has not risen above {best:.4f}"
+            self._journal.event("early_stop", message, step=state.global_step, epoch=self._progress.epoch)
+            control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write that a checkpoint is complete."""
@@ -161,19 +174,41 @@ class RunCallback(TrainerCallback):
         self._journal.event("checkpoint", message, step=state.global_step, epoch=self._progress.epoch)
 
     def measure(self, *, step: int, epoch: int) -> None:
-        """Record the probe set, the validation loss and retrieval; step 0 is before training."""
-        sample = probe_sample(self._head, self._probe_set, self._recipe, self._device)
+        """Record the probe set, the validation loss, retrieval and counterfactuals; step 0 is before training."""
+        sample = probe_sample(self._head, self._vectors.probe_set(), self._recipe, self._device)
         self._snapshots.record(sample, step=step, epoch=epoch)
-        losses, rows = validation_losses(self._loss, self._validation, self._recipe, self._device)
+        losses, rows = validation_losses(self._head, self._loss, self._vectors.validation(), self._recipe, self._device)
         self._journal.readings(losses, step=step, epoch=epoch, n=rows, dimension=1, dtype="float32")
-        scores = []
-        for data in self._evaluations:
-            by_path = evaluate_head(self._head, data, similarity=self._recipe.similarity, device=self._device)
-            for path, result in by_path.items():
-                record_evaluation(self._journal, self._folder, data, result, path=path, step=step, epoch=epoch)
-            scores.append(EpochScores(data.collection.name, by_path))
+        sets = self._vectors.initial if epoch == 0 else self._vectors.evaluations()
+        scores = [
+            self._evaluate(initial, data, step=step, epoch=epoch)
+            for initial, data in zip(self._vectors.initial, sets, strict=True)
+        ]
         values = {**losses, **_delta_values(sample)}
         self._listener.epoch(epoch=epoch, epochs=self._recipe.epochs, values=values, scores=scores)
+
+    def _evaluate(self, initial: EvaluationSet, data: EvaluationSet, *, step: int, epoch: int) -> EpochScores:
+        where: dict[str, Any] = {"similarity": self._recipe.similarity, "device": self._device}
+        parts = head_parts(self._head)
+        embedded = embed(parts, data, device=self._device)
+        by_path = score_embedded(embedded, data, queries=embedded.paths(), **where)
+        for path, result in by_path.items():
+            record_evaluation(self._journal, self._folder, data, result, path=path, step=step, epoch=epoch)
+        if data.role == "development":
+            self._development.append(by_path[self._recipe.scoring_path].mean["ndcg@10"])
+        elif self._initial_head is not None:
+            found = delta_counterfactuals(embedded, data, **where)
+            if epoch > 0:
+                found += graft_counterfactuals(
+                    head_parts(self._initial_head),
+                    parts,
+                    modules=self._modules,
+                    initial_data=initial,
+                    data=data,
+                    **where,
+                )
+            record_counterfactuals(self._journal, self._folder, data, found, step=step, epoch=epoch)
+        return EpochScores(data.label if data.role == "development" else data.collection.name, by_path)
 
     def _stop_if_bad(self, control: Any) -> None:
         bad = self._recorder.first_bad_step()
@@ -198,7 +233,7 @@ def probe_sample(head: Router, pairs: tuple[Tensor, Tensor], recipe: Recipe, dev
     finally:
         head.train(training)
     batch = make_batch(query, document)
-    _, predictor = head_parts(head)
+    predictor = head_parts(head).predictor
     alpha = predictor.scale.detach() if isinstance(predictor, ResidualPredictor) else None
     return Sample(
         query=batch.query,
@@ -211,7 +246,7 @@ def probe_sample(head: Router, pairs: tuple[Tensor, Tensor], recipe: Recipe, dev
 
 @torch.no_grad()
 def validation_losses(
-    loss: WeightedTerms, pairs: tuple[Tensor, Tensor], recipe: Recipe, device: str
+    head: Router, loss: WeightedTerms, pairs: tuple[Tensor, Tensor], recipe: Recipe, device: str
 ) -> tuple[dict[str, float], int]:
     """Return ``validation/NAME`` of every raw term and the weighted total, and the number of pairs used.
 
@@ -221,8 +256,8 @@ def validation_losses(
     queries, documents = pairs
     size = min(recipe.batch_size, len(queries))
     batches = len(queries) // size
-    training = loss.training
-    loss.eval()
+    training = head.training
+    head.eval()
     try:
         sums: dict[str, float] = {}
         for start in range(0, batches * size, size):
@@ -230,13 +265,13 @@ def validation_losses(
                 {"sentence_embedding": rows[start : start + size].to(device), "task": task}
                 for rows, task in ((queries, "query"), (documents, "document"))
             ]
-            batch = make_batch(loss.model(features[0]), loss.model(features[1]))
+            batch = make_batch(head(features[0]), head(features[1]))
             terms = {name: float(term(batch)) for name, term in loss.terms.items()}
             terms["total"] = math.fsum(loss.weights[name] * value for name, value in terms.items())
             for name, value in terms.items():
                 sums[name] = sums.get(name, 0.0) + value
     finally:
-        loss.train(training)
+        head.train(training)
     return {f"validation/{name}": value / batches for name, value in sums.items()}, batches * size
 
 

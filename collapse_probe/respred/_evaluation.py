@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import torch
-from sentence_transformers.base.modules import Router
+from sentence_transformers.base.modules import Module, Router
 from torch import Tensor
 
 from ..journal import JournalWriter, atomic_write_text
-from ..retrieval import Collection, FeatureStore, Scores, evaluate_vectors
+from ..retrieval import Collection, FeatureStore, Scores, evaluate_variants
 from ._recipe import Similarity
-from .modules import head_parts
+from .modules import HeadParts, ResidualPredictor, head_parts
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class EvaluationSet:
         document_ids: N ids, the rows of ``document``.
         query: ``[Q, D]``, float32.
         document: ``[N, D]``, float32.
+        role: ``test``, or ``development`` where checkpoints are chosen and training is stopped by it.
     """
 
     collection: Collection
@@ -34,6 +36,7 @@ class EvaluationSet:
     document_ids: list[str]
     query: Tensor
     document: Tensor
+    role: Literal["test", "development"] = "test"
 
     @property
     def label(self) -> str:
@@ -41,7 +44,9 @@ class EvaluationSet:
         return f"{self.collection.name}-{self.collection.split}"
 
 
-def make_evaluation_set(collection: Collection, store: FeatureStore) -> EvaluationSet:
+def make_evaluation_set(
+    collection: Collection, store: FeatureStore, *, role: Literal["test", "development"] = "test"
+) -> EvaluationSet:
     """Return a collection with its stored vectors.
 
     Raises:
@@ -53,40 +58,79 @@ def make_evaluation_set(collection: Collection, store: FeatureStore) -> Evaluati
         document_ids=list(collection.documents),
         query=torch.from_numpy(store.vectors(list(collection.queries.values()))),
         document=torch.from_numpy(store.vectors(list(collection.documents.values()))),
+        role=role,
     )
 
 
 def evaluate_raw(data: EvaluationSet, *, similarity: Similarity, device: str) -> Scores:
     """Return the scores of the raw encoder."""
-    return _score(data, data.query.numpy(), data.document.numpy(), similarity=similarity, device=device)
+    raw = Embedded(data.query, data.document, None, None, None)
+    return score_embedded(raw, data, queries={"raw": raw.query}, similarity=similarity, device=device)["raw"]
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A collection's embeddings under a head, float32 on the CPU.
+
+    Attributes:
+        query: q, ``[Q, D]``.
+        document: d, ``[N, D]``.
+        predicted: The predictor's estimate, ``[Q, D]``; None where there is no predictor.
+        delta: delta(q) of a residual predictor, ``[Q, D]``; None for others.
+        alpha: Its alpha; None for others.
+    """
+
+    query: Tensor
+    document: Tensor
+    predicted: Tensor | None
+    delta: Tensor | None
+    alpha: float | None
+
+    def paths(self) -> dict[str, Tensor]:
+        """Return the queries of every scoring path."""
+        paths = {"no_predictor": self.query}
+        return paths if self.predicted is None else {**paths, "predictor": self.predicted}
 
 
 @torch.no_grad()
+def embed(parts: HeadParts, data: EvaluationSet, *, device: str) -> Embedded:
+    """Return a collection's embeddings, in evaluation mode and float32; each module keeps the mode it was in."""
+    modes = {module: module.training for module in parts.named().values()}
+    try:
+        for module in modes:
+            module.eval()
+        query = _in_blocks(data.query, device, parts.query_projection)["sentence_embedding"]
+        document = _in_blocks(data.document, device, parts.document_projection)["sentence_embedding"]
+        predicted = {} if parts.predictor is None else _in_blocks(query, device, parts.predictor)
+    finally:
+        for module, mode in modes.items():
+            module.train(mode)
+    alpha = parts.predictor.alpha if isinstance(parts.predictor, ResidualPredictor) else None
+    return Embedded(query, document, predicted.get("predicted_embedding"), predicted.get("delta"), alpha)
+
+
+def score_embedded(
+    embedded: Embedded, data: EvaluationSet, *, queries: Mapping[str, Tensor], similarity: Similarity, device: str
+) -> dict[str, Scores]:
+    """Return the scores of several versions of the queries, ``[Q, D]`` each, over the embedded documents."""
+    return evaluate_variants(
+        {name: vectors.numpy() for name, vectors in queries.items()},
+        embedded.document.numpy(),
+        query_ids=data.query_ids,
+        document_ids=data.document_ids,
+        qrels=data.collection.qrels,
+        similarity=similarity,
+        device=device,
+    )
+
+
 def evaluate_head(head: Router, data: EvaluationSet, *, similarity: Similarity, device: str) -> dict[str, Scores]:
     """Return the scores of a head: ``no_predictor``, and ``predictor`` where it has one.
 
-    Both paths are always scored, whichever one the recipe's verdict is about. The head is used in
-    evaluation mode and float32, and left in the mode that it was in.
+    Both paths are always scored, whichever one the recipe's verdict is about.
     """
-    projection, predictor = head_parts(head)
-    training = head.training
-    head.eval()
-    try:
-        query = _in_blocks(data.query, device, lambda block: projection({"sentence_embedding": block}))
-        document = _in_blocks(data.document, device, lambda block: projection({"sentence_embedding": block}))
-        paths = {"no_predictor": query["sentence_embedding"]}
-        if predictor is not None:
-            predicted = _in_blocks(
-                query["sentence_embedding"], device, lambda block: predictor({"sentence_embedding": block})
-            )
-            paths["predictor"] = predicted["predicted_embedding"]
-    finally:
-        head.train(training)
-    documents = document["sentence_embedding"].numpy()
-    return {
-        path: _score(data, queries.numpy(), documents, similarity=similarity, device=device)
-        for path, queries in paths.items()
-    }
+    embedded = embed(head_parts(head), data, device=device)
+    return score_embedded(embedded, data, queries=embedded.paths(), similarity=similarity, device=device)
 
 
 def record_evaluation(
@@ -117,6 +161,7 @@ def record_evaluation(
     record = {
         "collection": data.collection.name,
         "split": data.collection.split,
+        "role": data.role,
         "step": step,
         "epoch": epoch,
         "path": path,
@@ -130,21 +175,7 @@ def record_evaluation(
     journal.append("evaluation", record)
 
 
-def _score(
-    data: EvaluationSet, queries: np.ndarray, documents: np.ndarray, *, similarity: Similarity, device: str
-) -> Scores:
-    return evaluate_vectors(
-        queries,
-        documents,
-        query_ids=data.query_ids,
-        document_ids=data.document_ids,
-        qrels=data.collection.qrels,
-        similarity=similarity,
-        device=device,
-    )
-
-
-def _in_blocks(vectors: Tensor, device: str, apply, size: int = 16_384) -> dict[str, Tensor]:
+def _in_blocks(vectors: Tensor, device: str, module: Module, size: int = 16_384) -> dict[str, Tensor]:
     """Run rows through a module block by block, so that a large corpus needs no large activations."""
-    outputs = [apply(block.to(device)) for block in vectors.split(size)]
+    outputs = [module({"sentence_embedding": block.to(device)}) for block in vectors.split(size)]
     return {name: torch.cat([output[name].cpu() for output in outputs]) for name in outputs[0]}

@@ -13,6 +13,11 @@ PredictorKind = Literal["none", "direct", "residual"]
 Reduction = Literal["sum", "mean"]
 Similarity = Literal["euclidean", "cosine", "dot"]
 ScoringPath = Literal["no_predictor", "predictor"]
+IsotropyTerm = Literal["covariance", "sigreg", "sigreg_paper", "vicreg", "koleo", "uniformity"]
+Penalty = Literal["l2", "l1", "orthogonal"]
+DeltaMap = Literal["mlp", "linear"]
+StopRule = Literal["none", "ndcg@10"]
+SelectionRule = Literal["auto", "ndcg@10", "validation_loss", "last"]
 
 
 def _option(default: Any, text: str) -> Any:
@@ -34,40 +39,68 @@ class Recipe:
     expansion: int = _option(2, "hidden width of the MLPs, as a multiple of the encoder's dimension")
     dropout: float = _option(0.1, "dropout inside the MLPs")
     freeze_projection: bool = _option(False, "keep the projection at its initial weights")
+    normalise: bool = _option(False, "give projected embeddings unit length, which anchors their scale")
+    asymmetric: bool = _option(False, "a projection each for queries and documents, alike before the first step")
     predictor: PredictorKind = _option("residual", "q + alpha * delta(q), a direct MLP, or none")
     alpha: float = _option(0.1, "initial value of alpha")
     alpha_learnable: bool = _option(True, "train alpha")
+    delta: DeltaMap = _option("mlp", "map from q to delta; a linear one has a closed-form optimum")
     tanh: bool = _option(True, "bound delta to [-1, 1] by a tanh")
+    isotropy: IsotropyTerm = _option(
+        "covariance", "isotropy term; covariance is the founding one, without scale anchor"
+    )
     lambda_isotropy: float = _option(1.5, "weight of the isotropy term")
     lambda_predictive: float = _option(1.2, "weight of the predictive term")
-    lambda_residual: float = _option(0.01, "weight of the residual term ||delta||^2")
+    lambda_residual: float = _option(0.01, "weight of the residual term")
+    residual_penalty: Penalty = _option("l2", "residual term: ||delta||^2, ||delta||_1, or <delta, q>^2 (orthogonal)")
     residual_reduction: Reduction = _option("sum", "reduction of the residual term over dimensions")
+    residual_margin: float = _option(
+        0.0, "above 0 the residual weight is lambda_residual * relu(mean ||delta|| - margin)"
+    )
+    lambda_contrastive: float = _option(0.0, "weight of in-batch InfoNCE on the predicted query")
+    temperature: float = _option(0.05, "temperature of the contrastive term, on cosines")
     stop_gradient: bool = _option(True, "detach the documents in the predictive term")
     detach_delta: bool = _option(False, "detach delta's input, so that its losses do not reach the projection")
     epochs: int = _option(3, "passes over the training pairs")
+    max_steps: int = _option(0, "stop after this many optimiser steps; 0 trains all epochs")
     batch_size: int = _option(64, "pairs in a batch, on each device")
     learning_rate: float = _option(1e-3, "AdamW's learning rate, constant")
     weight_decay: float = _option(0.01, "AdamW's decoupled weight decay, on every parameter")
     max_grad_norm: float = _option(1.0, "gradient clipping norm; 0 clips nothing")
+    unfreeze_layers: int = _option(0, "train the encoder's top layers too, from text; 0 trains on stored vectors")
+    encoder_learning_rate: float = _option(2e-5, "AdamW's learning rate for the unfrozen encoder layers")
     similarity: Similarity = _option("euclidean", "score: negative Euclidean distance, cosine or dot product")
     scoring_path: ScoringPath = _option("no_predictor", "what encode_query returns and the verdict is about")
+
+    early_stop: StopRule = _option("none", "stop where this falls on the development split (--dev)")
+    patience: int = _option(1, "evaluations without a new best after which --early-stop stops")
+    select: SelectionRule = _option(
+        "auto", "which checkpoint is saved; auto: by nDCG@10 on the development split, the last one without a split"
+    )
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise unknown_name(name.replace("_", " "), str(getattr(self, name)), allowed)
-        for name in ("lambda_isotropy", "lambda_predictive", "lambda_residual", "weight_decay", "max_grad_norm"):
-            self._check(name, at_least=0.0)
-        for name in ("epochs", "expansion"):
+        for name in _NON_NEGATIVE:
+            self._check(name, at_least=0)
+        for name in ("epochs", "expansion", "patience"):
             self._check(name, at_least=1)
         self._check("batch_size", at_least=2)
         self._check("dropout", at_least=0.0, below=1.0)
-        self._check("learning_rate", at_least=0.0)
+        self._check("temperature", at_least=1e-4)
         self._check("alpha", at_least=-math.inf)
+        self._check_combinations()
+
+    def _check_combinations(self) -> None:
         if self.scoring_path == "predictor" and self.predictor == "none":
             raise InputError("--scoring-path predictor needs a predictor: give --predictor residual or direct")
         if self.freeze_projection and self.projection == "none":
             raise InputError("--freeze-projection needs a projection: give --projection mlp or linear")
+        if self.normalise and self.projection == "none":
+            raise InputError("--normalise needs a projection: give --projection mlp or linear")
+        if self.asymmetric and self.projection == "none":
+            raise InputError("--asymmetric needs a projection: give --projection mlp or linear")
 
     def _check(self, name: str, *, at_least: float, below: float = math.inf) -> None:
         value = getattr(self, name)
@@ -80,7 +113,18 @@ class Recipe:
     @property
     def trains(self) -> bool:
         """Whether there is anything to train; the raw encoder alone has nothing."""
-        return (self.projection != "none" and not self.freeze_projection) or self.predictor != "none"
+        head = (self.projection != "none" and not self.freeze_projection) or self.predictor != "none"
+        return head or self.unfreeze_layers > 0
+
+    @property
+    def trains_from_text(self) -> bool:
+        """Whether encoder layers are trained, so that stored vectors are not enough."""
+        return self.unfreeze_layers > 0
+
+    def changed_from(self, other: Recipe) -> dict[str, Any]:
+        """Return this recipe's values of the fields, name aside, in which it differs from another."""
+        mine, theirs = self.as_dict(), other.as_dict()
+        return {field: value for field, value in mine.items() if field != "name" and value != theirs[field]}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-serialisable values."""
@@ -100,49 +144,21 @@ class Recipe:
         return cls(**values)
 
 
+_NON_NEGATIVE = (
+    "lambda_isotropy",
+    "lambda_predictive",
+    "lambda_residual",
+    "lambda_contrastive",
+    "residual_margin",
+    "weight_decay",
+    "max_grad_norm",
+    "learning_rate",
+    "encoder_learning_rate",
+    "unfreeze_layers",
+    "max_steps",
+)
 _HINTS = get_type_hints(Recipe)
 _CHOICES = {name: get_args(hint) for name, hint in _HINTS.items() if get_args(hint)}
-
-RECIPES: dict[str, tuple[Recipe, str]] = {
-    "baseline": (
-        Recipe(
-            name="baseline",
-            projection="none",
-            predictor="none",
-            lambda_isotropy=0.0,
-            lambda_predictive=0.0,
-            lambda_residual=0.0,
-            similarity="cosine",
-        ),
-        "the raw encoder, nothing trained: what every other recipe has to beat",
-    ),
-    "iso15_pred12": (
-        Recipe(
-            name="iso15_pred12",
-            predictor="direct",
-            lambda_residual=0.0,
-            batch_size=16,
-            learning_rate=5e-4,
-        ),
-        "shared projection with a direct MLP predictor, isotropy 1.5, predictive 1.2, batch 16, lr 5e-4",
-    ),
-    "respred": (
-        Recipe(name="respred"),
-        "the founding system: shared projection, q + alpha * delta(q), penalty 0.01 on ||delta||^2",
-    ),
-}
-"""Every recipe by its name, with one line on what it is."""
-
-
-def get_recipe(name: str) -> Recipe:
-    """Return a recipe by name.
-
-    Raises:
-        InputError: no such recipe; says which is nearest.
-    """
-    if name not in RECIPES:
-        raise unknown_name("recipe", name, RECIPES)
-    return RECIPES[name][0]
 
 
 def recipe_choices() -> dict[str, tuple[str, ...]]:
@@ -153,3 +169,58 @@ def recipe_choices() -> dict[str, tuple[str, ...]]:
 def recipe_fields() -> list[tuple[str, Any, str]]:
     """Return ``(name, type, help)`` of every field that is a flag, in order."""
     return [(f.name, _HINTS[f.name], f.metadata["help"]) for f in fields(Recipe) if "help" in f.metadata]
+
+
+_ALIASES: dict[tuple[str, str], dict[str, Any]] = {
+    ("projection", "frozen"): {"freeze_projection": True},
+    ("delta", "detached"): {"detach_delta": True},
+}
+_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+
+def parse_change(name: str, text: str) -> dict[str, Any]:
+    """Return the fields that ``name=text`` sets.
+
+    ``projection=frozen`` and ``delta=detached`` stand for the fields that do that.
+
+    Raises:
+        InputError: no such field, or a value of another type.
+
+    >>> parse_change("tanh", "off"), parse_change("projection", "frozen")
+    ({'tanh': False}, {'freeze_projection': True})
+    """
+    name = name.strip().lstrip("-").replace("-", "_")
+    kinds = {field: kind for field, kind, _ in recipe_fields()}
+    if name not in kinds:
+        raise unknown_name("recipe field", name, kinds)
+    if (name, text) in _ALIASES:
+        return dict(_ALIASES[(name, text)])
+    choices = _CHOICES.get(name)
+    if choices is not None:
+        aliases = [value for field, value in _ALIASES if field == name]
+        if text not in choices:
+            raise unknown_name(name.replace("_", " "), text, [*choices, *aliases])
+        return {name: text}
+    if kinds[name] is bool:
+        if text.lower() not in _WORDS:
+            raise InputError(f"{name}={text}: on or off is needed")
+        return {name: _WORDS[text.lower()]}
+    try:
+        return {name: kinds[name](text)}
+    except ValueError:
+        needed = "a whole number" if kinds[name] is int else "a number"
+        raise InputError(f"{name}={text}: {needed} is needed") from None
+
+
+def head_modules(recipe: Recipe) -> dict[str, dict[str, bool]]:
+    """Return every module that a recipe may train: whether it does, and whether the evaluated score uses it."""
+    modules: dict[str, dict[str, bool]] = {}
+    if recipe.trains_from_text:
+        modules["encoder"] = {"trained": True, "on_evaluated_path": True}
+    if recipe.projection != "none":
+        names = ("query_projection", "document_projection") if recipe.asymmetric else ("projection",)
+        for name in names:
+            modules[name] = {"trained": not recipe.freeze_projection, "on_evaluated_path": True}
+    if recipe.predictor != "none":
+        modules["predictor"] = {"trained": True, "on_evaluated_path": recipe.scoring_path == "predictor"}
+    return modules

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from ._state import (
     save_optimiser,
     save_random_state,
 )
+from ._vectors import PairTexts, TrainingData
 from .losses import WeightedTerms
 
 
@@ -54,6 +55,29 @@ class FeatureCollator:
         }
 
 
+class TextCollator:
+    """Makes a batch of row numbers into tokenised texts.
+
+    Args:
+        model: What tokenises.
+        texts: The training pairs' texts.
+    """
+
+    valid_label_columns: list[str] = []
+
+    def __init__(self, model: SentenceTransformer, texts: PairTexts) -> None:
+        self._model = model
+        self._texts = texts
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        features: dict[str, Any] = {}
+        for task, texts in (("query", self._texts.query), ("document", self._texts.document)):
+            tokens = self._model.preprocess([texts[row["pair"]] for row in rows], task=task)
+            features |= {f"{task}_{name}": value for name, value in tokens.items()}
+            features[f"{task}_task"] = task
+        return features
+
+
 class EpochShuffle(DefaultBatchSampler):
     """Batches in an order that depends on (seed, epoch) alone, so that a resumed run sees the same ones."""
 
@@ -74,9 +98,17 @@ class FeatureTrainer(SentenceTransformerTrainer):
 
     Attributes:
         gradient_norm: Total gradient norm of the latest step before clipping; None before the first.
+        frozen: Modules to keep in evaluation mode.
     """
 
     gradient_norm: Tensor | None = None
+    frozen: Sequence[torch.nn.Module] = ()
+
+    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss with frozen encoder layers in evaluation mode; the library puts everything in training."""
+        for module in self.frozen:
+            module.training = False
+        return super().compute_loss(*args, **kwargs)
 
     def get_batch_sampler(
         self,
@@ -145,31 +177,34 @@ def make_trainer(
     model: SentenceTransformer,
     loss: WeightedTerms,
     *,
-    query: Tensor,
-    document: Tensor,
+    data: TrainingData,
+    frozen: Sequence[torch.nn.Module] = (),
     seed: int,
     precision: str,
     device: str,
     checkpoints: Path,
+    keep_checkpoints: bool = True,
     callbacks: list[TrainerCallback],
 ) -> FeatureTrainer:
-    """Return a trainer of a head over stored features.
+    """Return a trainer of a head over stored features, or of a head and encoder layers over texts.
 
     Args:
         recipe: Epochs, batch size and optimiser.
-        model: A model that consists of the head.
+        model: A model that consists of the head, or ends with it.
         loss: The weighted terms over that model.
-        query: Encoder vectors of the training queries, ``[P, D]``.
-        document: Encoder vectors of their documents, ``[P, D]``.
+        data: The training pairs.
+        frozen: Modules to keep in evaluation mode.
         seed: Seed of batches and dropout.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         device: ``cpu`` or ``cuda``.
         checkpoints: Folder of the checkpoints, one an epoch.
+        keep_checkpoints: Write them.
         callbacks: What listens to the training.
     """
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=recipe.epochs,
+        max_steps=recipe.max_steps or -1,
         per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
@@ -180,7 +215,7 @@ def make_trainer(
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         use_cpu=device == "cpu",
-        save_strategy="epoch",
+        save_strategy="epoch" if keep_checkpoints else "no",
         save_total_limit=None,
         logging_strategy="no",
         logging_nan_inf_filter=False,
@@ -191,22 +226,34 @@ def make_trainer(
         # Every parameter has a gradient on every step; looking for unused ones fails on two forward passes.
         ddp_find_unused_parameters=False,
     )
+    collator: FeatureCollator | TextCollator = FeatureCollator(data.query, data.document)
+    if recipe.trains_from_text and data.texts is not None:
+        collator = TextCollator(model, data.texts)
     trainer = FeatureTrainer(
         model=model,
         args=arguments,
-        train_dataset=Dataset.from_dict({"pair": range(len(query))}),
+        train_dataset=Dataset.from_dict({"pair": range(len(data.query))}),
         loss=loss,
-        data_collator=FeatureCollator(query, document),  # type: ignore[arg-type]
+        data_collator=collator,  # type: ignore[arg-type]
         optimizers=(make_optimiser(recipe, loss), None),  # type: ignore[arg-type]
         callbacks=callbacks,
     )
+    trainer.frozen = frozen
     return trainer
 
 
-def make_optimiser(recipe: Recipe, loss: torch.nn.Module) -> Optimizer:
-    """Return AdamW over every trainable parameter, biases and alpha decayed too, as the founding system's."""
-    parameters = [parameter for parameter in loss.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+def make_optimiser(recipe: Recipe, loss: WeightedTerms) -> Optimizer:
+    """Return AdamW over every trainable parameter, biases and alpha decayed too, as the founding system's.
+
+    Unfrozen encoder layers have a learning rate of their own.
+    """
+    head = [p for p in loss.model[-1].parameters() if p.requires_grad]  # type: ignore[index]
+    known = {id(parameter) for parameter in head}
+    encoder = [p for p in loss.parameters() if p.requires_grad and id(p) not in known]
+    groups = [{"params": head, "lr": recipe.learning_rate}]
+    if encoder:
+        groups.append({"params": encoder, "lr": recipe.encoder_learning_rate})
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
 
 
 def _unwrapped(optimiser: Any) -> Optimizer:

@@ -8,48 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
-from torch import Tensor
+from torch import nn
 from transformers import PrinterCallback, ProgressCallback
 
 from ..errors import InputError
 from ..journal import JournalWriter, Run
 from ..recording import Probe, Recorder, Snapshots
+from ..retrieval import Encoder
 from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
+from ._encoder_layers import unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
 from ._recipe import Recipe
+from ._selection import development_history
 from ._state import last_checkpoint
 from ._trainer import make_trainer
+from ._vectors import LiveVectors, StoredVectors, TrainingData, Vectors
 from .losses import build_loss
 from .modules import build_head
 
-PROBE_SET_SIZE = 2048
-"""Training pairs in the fixed probe set: more than five times the dimension of a small encoder."""
-
 Status = Literal["completed", "interrupted", "failed"]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Encoder vectors of the pairs, float32 ``[P, D]``: those trained on and those held out."""
-
-    query: Tensor
-    document: Tensor
-    validation_query: Tensor
-    validation_document: Tensor
-
-    @property
-    def dimension(self) -> int:
-        """D."""
-        return self.query.shape[1]
-
-    def probe_set(self, seed: int) -> tuple[Tensor, Tensor]:
-        """Return the same training pairs for every epoch, drawn by a generator of their own."""
-        generator = torch.Generator().manual_seed(seed)
-        chosen = torch.randperm(len(self.query), generator=generator)[:PROBE_SET_SIZE]
-        return self.query[chosen], self.document[chosen]
 
 
 @dataclass(frozen=True)
@@ -69,19 +48,6 @@ class Outcome:
     head: Router | None
 
 
-def split_pairs(count: int, *, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the row numbers to train on and to hold out, at most 1,000 of them held out.
-
-    Args:
-        count: Number of pairs.
-        share: Share to hold out, in [0, 0.5].
-        seed: Seed of the draw; it draws from a generator of its own.
-    """
-    held_out = min(1000, max(2, round(share * count))) if share > 0 else 0
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    return order[held_out:].sort().values, order[:held_out].sort().values
-
-
 def train(
     recipe: Recipe,
     *,
@@ -93,6 +59,9 @@ def train(
     device: str,
     precision: str,
     listener: Listener,
+    encoder: Encoder | None = None,
+    counterfactuals: bool = True,
+    checkpoints: bool = True,
     resume: bool = False,
 ) -> Outcome:
     """Run a recipe over stored features and write everything into a run folder.
@@ -107,6 +76,9 @@ def train(
         device: ``cpu`` or ``cuda``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         listener: What is told how far the run is.
+        encoder: The encoder, for a recipe that trains layers of it; None for others.
+        counterfactuals: Score changed versions of the model at every evaluation.
+        checkpoints: Keep the state of every epoch, to resume from and to choose among.
         resume: Go on from the last complete checkpoint in the folder.
 
     Raises:
@@ -124,6 +96,8 @@ def train(
             return Outcome("completed", "", 0, None)
         if data is None:
             raise InputError(f"recipe {recipe.name} trains: it needs pairs (--pairs FILE)")
+        if recipe.trains_from_text and (encoder is None or data.texts is None):
+            raise InputError(f"recipe {recipe.name} trains encoder layers: it needs the encoder and the pairs' texts")
         return _train(
             recipe,
             folder=folder,
@@ -134,20 +108,12 @@ def train(
             device=device,
             precision=precision,
             listener=listener,
+            encoder=encoder,
+            counterfactuals=counterfactuals,
+            checkpoints=checkpoints,
             journal=journal,
             checkpoint=checkpoint,
         )
-
-
-def save_model(head: Router, encoder: SentenceTransformer, recipe: Recipe, folder: Path) -> None:
-    """Save encoder and head as one sentence-transformers model.
-
-    ``encode_query`` and ``encode_document`` of the saved model give what the run evaluated on the recipe's
-    scoring path, and its ``similarity`` scores as the run did.
-    """
-    modules = [*encoder.children(), head.cpu()]
-    model = SentenceTransformer(modules=modules, device="cpu", similarity_fn_name=recipe.similarity)
-    model.save(str(folder), create_model_card=False)
 
 
 def _train(
@@ -161,32 +127,30 @@ def _train(
     device: str,
     precision: str,
     listener: Listener,
+    encoder: Encoder | None,
+    counterfactuals: bool,
+    checkpoints: bool,
     journal: JournalWriter,
     checkpoint: Path | None,
 ) -> Outcome:
     head = build_head(recipe, data.dimension, seed=seed)
-    model = SentenceTransformer(modules=[head], device=device)
+    model, vectors, frozen = _model(recipe, head, data, evaluations, encoder, seed=seed, device=device)
     loss = build_loss(recipe, model)
     progress = Progress()
-    recorder = Recorder(
-        journal,
-        probes=probes,
-        taps=make_taps(loss, head),
-        similarity=recipe.similarity,
-    )
-    norms = _reference_norms(folder) if checkpoint is not None else None
-    snapshots = Snapshots(journal, probes=probes, reference_norms=norms)
+    before = Run.load(folder) if checkpoint is not None else None
+    recorder = Recorder(journal, probes=probes, taps=make_taps(loss, head), similarity=recipe.similarity)
+    snapshots = Snapshots(journal, probes=probes, reference_norms=_reference_norms(before))
     callback = RunCallback(
         recipe,
         head=head,
+        initial_head=build_head(recipe, data.dimension, seed=seed).to(device) if counterfactuals else None,
         loss=loss,
         recorder=recorder,
         snapshots=snapshots,
         journal=journal,
         folder=folder,
-        evaluations=evaluations,
-        probe_set=data.probe_set(seed),
-        validation=(data.validation_query, data.validation_document),
+        vectors=vectors,
+        development=development_history(before, recipe) if before else [],
         listener=listener,
         device=device,
         progress=progress,
@@ -195,12 +159,13 @@ def _train(
         recipe,
         model,
         loss,
-        query=data.query,
-        document=data.document,
+        data=data,
+        frozen=frozen,
         seed=seed,
         precision=precision,
         device=device,
         checkpoints=folder / "checkpoints",
+        keep_checkpoints=checkpoints,
         callbacks=[callback],
     )
     _silence(trainer)
@@ -209,7 +174,7 @@ def _train(
     message = ""
     try:
         if checkpoint is None:
-            query, document = data.probe_set(seed)
+            query, document = vectors.probe_set()
             snapshots.record_raw(query=query, document=document)
             callback.measure(step=0, epoch=0)
         with recorder:
@@ -222,6 +187,24 @@ def _train(
     end = {"status": status, "step": progress.step, "epoch": progress.epoch, "message": message}
     journal.append("end", end)
     return Outcome(status, message, progress.step, head)
+
+
+def _model(
+    recipe: Recipe,
+    head: Router,
+    data: TrainingData,
+    evaluations: Sequence[EvaluationSet],
+    encoder: Encoder | None,
+    *,
+    seed: int,
+    device: str,
+) -> tuple[SentenceTransformer, Vectors, list[nn.Module]]:
+    """Return the model that is trained, what it is scored on, and the modules to keep in evaluation mode."""
+    if not recipe.trains_from_text or encoder is None or data.texts is None:
+        return SentenceTransformer(modules=[head], device=device), StoredVectors(data, evaluations, seed=seed), []
+    frozen = unfreeze_top(encoder.model, recipe.unfreeze_layers)
+    model = SentenceTransformer(modules=[*encoder.model.children(), head], device=device)
+    return model, LiveVectors(data.texts, evaluations, encode=encoder.encode, seed=seed), frozen
 
 
 def _evaluate_raw(
@@ -251,8 +234,10 @@ def _journal_resumption(journal: JournalWriter, checkpoint: Path | None) -> None
     journal.event("resumed", f"from step {step}", step=step, epoch=epoch)
 
 
-def _reference_norms(folder: Path) -> dict[str, float]:
-    readings = Run.load(folder).readings()
+def _reference_norms(run: Run | None) -> dict[str, float] | None:
+    if run is None:
+        return None
+    readings = run.readings()
     norms = {}
     for tap in ("query", "document", "raw_query", "raw_document"):
         first = readings[(readings["name"] == f"{tap}/norm_mean") & (readings["step"] == 0)]

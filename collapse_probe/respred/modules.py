@@ -6,15 +6,16 @@ the file format. :func:`build_head` puts them together with the library's own ``
 
 from __future__ import annotations
 
+import copy
 import os
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, cast
 
 import torch
 from sentence_transformers.base.modules import Module, Router
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ._recipe import PredictorKind, ProjectionKind, Recipe, ScoringPath
+from ._recipe import DeltaMap, PredictorKind, ProjectionKind, Recipe, ScoringPath
 
 Features = dict[str, Any]
 
@@ -66,15 +67,24 @@ class Projection(_HeadModule):
             (Linear, GELU, Dropout, Linear at PyTorch's default initialisation, as the founding system's).
         expansion: Hidden width of the MLP over D.
         dropout: Dropout probability inside the MLP.
+        normalise: Give what comes out unit length, so that its scale cannot collapse.
 
     A random-initialised MLP costs retrieval before the first step (MiniLM on SciFact: nDCG@10 .645 to
     about .60) and shrinks the embeddings some twentyfold, so step 0 is a reference of its own.
     """
 
-    config_keys = ["dimension", "kind", "expansion", "dropout"]
+    config_keys = ["dimension", "kind", "expansion", "dropout", "normalise"]
 
-    def __init__(self, dimension: int, kind: ProjectionKind = "mlp", expansion: int = 2, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        kind: ProjectionKind = "mlp",
+        expansion: int = 2,
+        dropout: float = 0.1,
+        normalise: bool = False,
+    ) -> None:
         super().__init__(dimension)
+        self.normalise = normalise
         self.kind = kind
         self.expansion = expansion
         self.dropout = dropout
@@ -88,7 +98,10 @@ class Projection(_HeadModule):
 
     def forward(self, features: Features) -> Features:
         """Replace ``sentence_embedding``, ``[N, D]``, by its projection."""
-        features["sentence_embedding"] = self.net(features["sentence_embedding"])
+        projected = self.net(features["sentence_embedding"])
+        if self.normalise:
+            projected = nn.functional.normalize(projected.float(), dim=1)
+        features["sentence_embedding"] = projected
         return features
 
 
@@ -100,6 +113,7 @@ class ResidualPredictor(_HeadModule):
 
     Args:
         dimension: D.
+        kind: ``mlp``, or ``linear``, whose optimum under an l2 penalty has a closed form.
         alpha: Initial value of alpha.
         alpha_learnable: Whether alpha is a parameter or fixed.
         tanh: Whether delta is bounded to [-1, 1].
@@ -113,6 +127,7 @@ class ResidualPredictor(_HeadModule):
 
     config_keys = [
         "dimension",
+        "kind",
         "alpha",
         "alpha_learnable",
         "tanh",
@@ -125,6 +140,7 @@ class ResidualPredictor(_HeadModule):
     def __init__(
         self,
         dimension: int,
+        kind: DeltaMap = "mlp",
         alpha: float = 0.1,
         alpha_learnable: bool = True,
         tanh: bool = True,
@@ -140,7 +156,9 @@ class ResidualPredictor(_HeadModule):
         self.dropout = dropout
         self.detach_input = detach_input
         self.scoring_path = scoring_path
-        self.net = _mlp(dimension, expansion=expansion, dropout=dropout)
+        self.kind = kind
+        mlp = kind == "mlp"
+        self.net = _mlp(dimension, expansion=expansion, dropout=dropout) if mlp else nn.Linear(dimension, dimension)
         self.scale = nn.Parameter(torch.tensor(float(alpha)), requires_grad=alpha_learnable)
 
     @property
@@ -218,6 +236,7 @@ def _make_predictor(kind: PredictorKind, recipe: Recipe, dimension: int) -> Pred
     if kind == "residual":
         return ResidualPredictor(
             dimension,
+            kind=recipe.delta,
             alpha=recipe.alpha,
             alpha_learnable=recipe.alpha_learnable,
             tanh=recipe.tanh,
@@ -236,7 +255,8 @@ def _make_predictor(kind: PredictorKind, recipe: Recipe, dimension: int) -> Pred
 def build_head(recipe: Recipe, dimension: int, *, seed: int) -> Router:
     """Return what a recipe trains on top of the encoder, as the library's router.
 
-    Queries go through the projection and the predictor, documents through the same projection alone.
+    Queries go through a projection and the predictor, documents through a projection alone: the same one, or
+    for an asymmetric recipe one of their own with the same initial weights, so that step 0 is a shared one's.
     Weights are drawn from a generator of their own: the global one is left as it was.
 
     Args:
@@ -246,24 +266,47 @@ def build_head(recipe: Recipe, dimension: int, *, seed: int) -> Router:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        projection = Projection(dimension, kind=recipe.projection, expansion=recipe.expansion, dropout=recipe.dropout)
+        projection = Projection(
+            dimension,
+            kind=recipe.projection,
+            expansion=recipe.expansion,
+            dropout=recipe.dropout,
+            normalise=recipe.normalise,
+        )
         predictor = _make_predictor(recipe.predictor, recipe, dimension)
     if recipe.freeze_projection:
         projection.requires_grad_(False)
     query_route: list[Module] = [projection] if predictor is None else [projection, predictor]
-    return Router.for_query_document(query_modules=query_route, document_modules=[projection])
+    documents = copy.deepcopy(projection) if recipe.asymmetric else projection
+    return Router.for_query_document(query_modules=query_route, document_modules=[documents])
 
 
-def head_parts(head: Router) -> tuple[Projection, Predictor | None]:
-    """Return the projection and the predictor (or None) of a head.
+class HeadParts(NamedTuple):
+    """The modules of a head; the projections are one and the same unless the recipe is asymmetric."""
+
+    query_projection: Projection
+    document_projection: Projection
+    predictor: Predictor | None
+
+    def named(self) -> dict[str, Module]:
+        """Return each module once, by the name that run.json and the reports use."""
+        if self.query_projection is self.document_projection:
+            modules: dict[str, Module] = {"projection": self.query_projection}
+        else:
+            modules = {"query_projection": self.query_projection, "document_projection": self.document_projection}
+        return modules if self.predictor is None else {**modules, "predictor": self.predictor}
+
+
+def head_parts(head: Router) -> HeadParts:
+    """Return the modules of a head.
 
     Raises:
         InputError: a router that :func:`build_head` did not make.
     """
-    route = list(head.sub_modules["query"]) if "query" in head.sub_modules else []
-    if not route or not isinstance(route[0], Projection):
+    routes = [list(head.sub_modules[task]) if task in head.sub_modules else [] for task in ("query", "document")]
+    if not all(routes) or not all(isinstance(route[0], Projection) for route in routes):
         raise InputError("this model has no collapse-probe head: give a model that `collapse-probe train` saved")
-    predictor = route[1] if len(route) > 1 else None
+    predictor = routes[0][1] if len(routes[0]) > 1 else None
     if predictor is not None and not isinstance(predictor, ResidualPredictor | DirectPredictor):
         raise InputError(f"unknown predictor {type(predictor).__name__}: give a model that collapse-probe saved")
-    return route[0], predictor
+    return HeadParts(cast(Projection, routes[0][0]), cast(Projection, routes[1][0]), predictor)

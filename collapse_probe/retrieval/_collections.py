@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InputError
 from ._lines import json_objects, numbered_lines
-from ._pairs_file import fingerprint
+from ._pairs_file import Pairs, fingerprint
 
 Qrels = dict[str, dict[str, int]]
 
@@ -60,6 +60,28 @@ def read_beir(folder: Path, *, split: str = "test") -> Collection:
     queries = {query: texts[query] for query in qrels}
     content = [*documents, *documents.values(), *queries, *queries.values(), json.dumps(qrels, sort_keys=True)]
     return Collection(folder.resolve().name, split, documents, queries, qrels, tuple(notes), fingerprint(content))
+
+
+def judged_pairs(collection: Collection, *, source: str) -> Pairs:
+    """Return every query of a collection with each document judged relevant to it, as training pairs.
+
+    Args:
+        collection: The collection.
+        source: What the pairs are said to come from.
+
+    Raises:
+        InputError: no judgement is above 0.
+    """
+    rows = [
+        (collection.queries[query], collection.documents[document])
+        for query, judgements in collection.qrels.items()
+        for document, judgement in judgements.items()
+        if judgement > 0 and collection.documents[document]
+    ]
+    if not rows:
+        raise InputError(f"{source}: no judgement of split {collection.split} is above 0, so there are no pairs")
+    queries, documents = zip(*rows, strict=True)
+    return Pairs(queries, documents, source, fingerprint([*queries, *documents]))
 
 
 def _part(folder: Path, name: str) -> Path:

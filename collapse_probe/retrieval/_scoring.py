@@ -64,9 +64,40 @@ def evaluate_vectors(
         similarity: How to score.
         device: Where to search.
     """
+    where = {"query_ids": query_ids, "document_ids": document_ids, "qrels": qrels}
+    return evaluate_variants({"": queries}, documents, similarity=similarity, device=device, **where)[""]
+
+
+def evaluate_variants(
+    variants: Mapping[str, np.ndarray],
+    documents: np.ndarray,
+    *,
+    query_ids: Sequence[str],
+    document_ids: Sequence[str],
+    qrels: Mapping[str, Mapping[str, int]],
+    similarity: Similarity,
+    device: str = "cpu",
+) -> dict[str, Scores]:
+    """Search and score several versions of the same queries in one pass over the documents.
+
+    Args:
+        variants: Name to ``[Q, D]``.
+        documents: ``[N, D]``.
+        query_ids: Q ids.
+        document_ids: N ids.
+        qrels: Query id to document id to judgement.
+        similarity: How to score.
+        device: Where to search.
+    """
+    stacked = np.concatenate(list(variants.values()))
     # One hit more, since a document with the query's own id is left out, as BEIR does.
-    hits = exact_search(queries, documents, k=DEPTH + 1, similarity=similarity, device=device)
-    return score_hits(hits, query_ids=query_ids, document_ids=document_ids, qrels=qrels)
+    hits = exact_search(stacked, documents, k=DEPTH + 1, similarity=similarity, device=device)
+    scores = {}
+    for number, name in enumerate(variants):
+        rows = slice(number * len(query_ids), (number + 1) * len(query_ids))
+        part = Hits(hits.scores[rows], hits.indices[rows], hits.n_documents, hits.similarity)
+        scores[name] = score_hits(part, query_ids=query_ids, document_ids=document_ids, qrels=qrels)
+    return scores
 
 
 def score_hits(

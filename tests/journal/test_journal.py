@@ -93,7 +93,7 @@ def test_a_bad_but_ended_last_line_is_an_error(tmp_path):
 def test_a_newer_schema_is_refused(tmp_path):
     make_run(tmp_path)
     (tmp_path / "run.json").write_text('{"schema": 99}')
-    with pytest.raises(JournalError, match=r"schema 99 is newer than 1; upgrade"):
+    with pytest.raises(JournalError, match=r"schema 99 is newer than 2; upgrade"):
         Run.load(tmp_path)
 
 

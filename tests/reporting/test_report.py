@@ -26,6 +26,9 @@ from collapse_probe.respred import Recipe, get_recipe
 SECTIONS = [
     "In short",
     "Performance against the baseline",
+    "Before the first step",
+    "Which module holds the change",
+    "What the predictor's delta is worth",
     "The residual",
     "Loss components",
     "Validation loss beside retrieval",

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from collapse_probe.respred import Recipe, get_recipe
-from collapse_probe.respred.losses import Batch, Isotropy, Predictive, Residual, WeightedTerms, build_loss, make_batch
+from collapse_probe.respred._isotropy import Isotropy
+from collapse_probe.respred.losses import Batch, Predictive, Residual, WeightedTerms, build_loss, make_batch
 
 
 def batch(rows: int = 12, dimension: int = 5, seed: int = 0, delta: bool = True) -> Batch:

@@ -15,7 +15,7 @@ from collapse_probe.errors import InputError
 from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe, evaluate_head, get_recipe, train
 from collapse_probe.respred._state import last_checkpoint
-from collapse_probe.respred._training import split_pairs
+from collapse_probe.respred._vectors import split_pairs
 from collapse_probe.respred.modules import head_parts
 
 SMALL = Recipe(batch_size=32)
@@ -160,7 +160,7 @@ def test_scoring_without_training_the_identity_gives_the_raw_encoders_scores():
 
     data = toy_evaluation()
     head = build_head(Recipe(projection="linear"), 16, seed=0)
-    _, predictor = head_parts(head)
+    predictor = head_parts(head).predictor
     with torch.no_grad():
         predictor.scale.zero_()
     raw = evaluate_raw(data, similarity="euclidean", device="cpu")

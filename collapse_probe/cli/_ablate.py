@@ -1,0 +1,221 @@
+"""``collapse-probe ablate``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import InputError
+from ..journal import Run
+from ..respred import Recipe
+from ._options import encoding_options, resolve_device
+
+if TYPE_CHECKING:
+    from ..respred._ablation import Cell, Files, Material
+    from ..respred._plans import Intervention
+
+EPILOG = """\b
+Examples:
+  collapse-probe ablate runs/respred --plan causes --seeds 3
+  collapse-probe ablate runs/respred --plan founding --seeds 3
+  collapse-probe ablate runs/respred --vary lambda_residual=0,1e-4 --vary tanh=off --vary projection=frozen
+  collapse-probe ablate runs/respred --vary alpha=0.1,0.3 --vary lambda_residual=0,1e-4 --grid --workers 4
+  collapse-probe ablate runs/respred --plan causes --engine ray --ray-address 10.0.0.1:6379
+
+An unchanged control is always among the cells. Finished cells are kept: the same command again runs what is
+missing, and with more seeds or fields only what is new.
+
+Exit codes: 0 fine, 2 wrong use, 130 interrupted.
+"""
+
+
+@click.command("ablate", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--vary",
+    multiple=True,
+    metavar="FIELD=VALUE,VALUE",
+    help="Change one field of the run's recipe, one cell a value. May be repeated.",
+)
+@click.option("--grid", is_flag=True, help="Run every combination of the --vary values, not one field at a time.")
+@click.option("--plan", metavar="founding|causes", help="Founding document's options A to E, or what separates causes.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Seeds, from the run's own on."
+)
+@click.option(
+    "--with-text",
+    is_flag=True,
+    help="On a CPU too, run interventions that train encoder layers from text: hours.",
+)
+@click.option("--workers", type=click.IntRange(1, 4096), help="Processes.  [default: one a core, one with a GPU]")
+@click.option("--engine", type=click.Choice(["processes", "ray"]), default="processes", show_default=True)
+@click.option("--ray-address", metavar="ADDRESS", help="Existing Ray cluster: host:port, ray://host:port or auto.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("ablations"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the ablations.",
+)
+@click.option("--name", help="Name of the ablation and its report.  [default: the run's name with the plan's]")
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path),
+    default=Path("reports"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the reports.",
+)
+@encoding_options
+def command(run: Path, **options: Any) -> int:
+    """Run RUN's configuration again with fields changed, and say what each change does, with intervals."""
+    from ..respred._ablation import finished, make_cells, write_record
+    from ._display import say
+
+    loaded = Run.load(run)
+    recipe = Recipe.from_dict(loaded.config["recipe"])
+    device = resolve_device(options["device"])
+    interventions = _interventions(options, recipe, device)
+    seeds = [int(loaded.config["seed"]) + offset for offset in range(options["seeds"])]
+    cells = make_cells(interventions, recipe, seeds=seeds)
+    folder = options["out"] / (options["name"] or f"{loaded.name}-{options['plan'] or 'ablation'}")
+    _check_folder(folder, loaded)
+    if options["ray_address"] is not None and options["engine"] != "ray":
+        raise InputError("--ray-address needs --engine ray")
+    workers = options["workers"] or _default_workers(device)
+    base = {**loaded.config, "device": device}
+    material = _material(loaded, recipe, base, options, device=device, workers=workers)
+    missing = [cell for cell in cells if not finished(folder, cell, base)]
+    say(f"{len(cells)} cells: {len(interventions)} configurations x {len(seeds)} seeds, {len(missing)} still to run")
+    results = _results(missing, material, options, workers=workers)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_record(
+        folder,
+        name=folder.name,
+        run=_identity(loaded),
+        plan=options["plan"] or "",
+        interventions=interventions,
+        seeds=seeds,
+    )
+    _keep_all(folder, results, base, count=len(missing))
+    return _report(folder, options["reports"])
+
+
+def _interventions(options: dict[str, Any], recipe: Recipe, device: str) -> list[Intervention]:
+    from ..respred._plans import CONTROL, Intervention, plan, vary
+    from ._display import say
+
+    if not recipe.trains:
+        raise InputError(f"recipe {recipe.name} trains nothing: there is nothing to ablate")
+    if not options["plan"] and not options["vary"]:
+        raise InputError("nothing to change: give --plan causes, --plan founding or --vary FIELD=VALUE")
+    found = [Intervention(CONTROL, {})]
+    if options["plan"]:
+        found += plan(options["plan"], recipe)
+    found += vary(options["vary"], recipe, grid=options["grid"])
+    kept = []
+    for one in found:
+        from_text = one.apply(recipe).trains_from_text and not recipe.trains_from_text
+        if from_text and device == "cpu" and not options["with_text"] and options["plan"]:
+            say(f"left out: {one.name} ({one.tests}); it takes hours on a CPU, --with-text runs it")
+        else:
+            kept.append(one)
+    return kept
+
+
+def _material(
+    loaded: Run, recipe: Recipe, base: dict[str, Any], options: dict[str, Any], *, device: str, workers: int
+) -> Material:
+    import torch
+
+    from ..respred._ablation import Material
+    from . import _prepare
+    from ._runfile import recorded_inputs
+
+    recorded = loaded.config["options"]
+    inputs = recorded_inputs(loaded, recipe, device=device, cache=options["cache"])
+    features = [*options["features"], *(Path(folder) for folder in recorded["features"] if Path(folder).is_dir())]
+    store = _prepare.encode(inputs, features=features, cache=options["cache"])
+    sides = _prepare.pair_sides(inputs, store)
+    return Material(
+        base=base,
+        pairs=sides[0],
+        validation=sides[1] if len(sides) > 1 else None,
+        share=recorded["validation_share"],
+        evaluations=_prepare.evaluation_sets(inputs, store),
+        device=device,
+        threads=max(1, torch.get_num_threads() // workers),
+        encoder=(recorded["encoder"], options["cache"]),
+    )
+
+
+def _results(
+    cells: Sequence[Cell], material: Material, options: dict[str, Any], *, workers: int
+) -> Iterator[tuple[Cell, Files]]:
+    from ..respred._engines import run_in_processes, run_in_ray
+
+    if not cells:
+        return iter(())
+    if options["engine"] == "ray":
+        return run_in_ray(cells, material, workers=workers, address=options["ray_address"])
+    return run_in_processes(cells, material, workers=min(workers, len(cells)))
+
+
+def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[str, Any], *, count: int) -> None:
+    from ..respred._ablation import keep
+    from ._display import counting, say
+
+    done = 0
+    try:
+        with counting("cells") as update:
+            update(done, count)
+            for cell, files in results:
+                keep(folder, cell, files, base)
+                done += 1
+                update(done, count)
+    except KeyboardInterrupt:
+        say(f"interrupted: {done} of {count} cells are done and kept; the same command runs the others")
+        raise
+
+
+def _report(folder: Path, reports: Path) -> int:
+    from ..diagnosis import Ablation
+    from ..reporting import write_ablation_report
+    from ._display import say
+
+    ablation = Ablation.load(folder)
+    report, lines = write_ablation_report(ablation, reports / folder.name)
+    for text in lines:
+        say(text)
+    say(f"cells   {folder}")
+    say(f"report  {report}")
+    return 0
+
+
+def _check_folder(folder: Path, loaded: Run) -> None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    try:
+        content = json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
+        owner = content.get("run")
+    except (OSError, ValueError, AttributeError):
+        raise InputError(f"{folder}: holds something that is no ablation; give another --name or --out") from None
+    if owner != _identity(loaded):
+        raise InputError(f"{folder}: is the ablation of another run ({owner}); give another --name or --out")
+
+
+def _identity(loaded: Run) -> str:
+    starts = loaded.records("start")
+    return f"{loaded.name} {starts[0]['time'] if starts else ''}".strip()
+
+
+def _default_workers(device: str) -> int:
+    if device == "cuda":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,92 @@
+"""``collapse-probe preflight``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..diagnosis import Finding, Status
+from ..respred import Recipe
+from ._options import encoding_options, pair_options, recipe_from, recipe_options, resolve_device
+
+EPILOG = """\b
+Examples:
+  collapse-probe preflight
+  collapse-probe preflight --recipe respred --pairs pairs.jsonl
+  collapse-probe preflight --recipe option_a --alpha 0.3 --pairs pairs.jsonl --encoder path/to/encoder
+
+Without --pairs or --encoder the embedded ones are used. Exit codes: 0 no red line, 1 a red line, 2 wrong use.
+"""
+
+COLOURS = {
+    Status.COLLAPSED: "red",
+    Status.WARNING: "amber",
+    Status.HEALTHY: "green",
+    Status.NOT_APPLICABLE: "n/a",
+    Status.NOT_MEASURED: "not measured",
+}
+
+
+@click.command("preflight", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@pair_options
+@encoding_options
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the weights.")
+@recipe_options
+def command(**options: Any) -> int:
+    """Judge a recipe on its data before any training step: seconds, once the pairs are encoded."""
+    from ..respred import preflight
+    from . import _prepare
+    from ._display import say
+
+    fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
+    recipe = recipe_from(options["recipe_name"], {f: options[f] for f in fields})
+    inputs = _prepare.open_inputs(
+        recipe,
+        pairs=options["pairs"],
+        validation_pairs=options["validation_pairs"],
+        encoder=options["encoder"],
+        device=resolve_device(options["device"]),
+        cache=options["cache"],
+        collections=False,
+    )
+    store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
+    data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
+    if data is None:
+        say(f"recipe {recipe.name} trains nothing: there is nothing to judge")
+        return 0
+    found = preflight(recipe, data, seed=options["seed"])
+    for finding in found:
+        say(line(finding))
+        if finding.status in (Status.COLLAPSED, Status.WARNING):
+            say(f"             {finding.why}. {finding.remedy}.")
+    counts = [sum(f.status is status for f in found) for status in (Status.COLLAPSED, Status.WARNING)]
+    say(f"preflight of {recipe.name}: {counts[0]} red, {counts[1]} amber, of {len(found)} audits")
+    return 1 if counts[0] else 0
+
+
+def red(found: Sequence[Finding]) -> list[Finding]:
+    """Return the findings that ``train --strict`` refuses to start on."""
+    return [finding for finding in found if finding.status is Status.COLLAPSED]
+
+
+def say_red(found: Sequence[Finding]) -> None:
+    """Print the red lines."""
+    from ._display import say
+
+    lines: dict[str, list[Finding]] = {}
+    for finding in red(found):
+        lines.setdefault(finding.code, []).append(finding)
+    for findings in lines.values():
+        if len(findings) == 1:
+            say(f"preflight {line(findings[0])}")
+        else:
+            subjects = ", ".join(f"{finding.subject} {finding.value:.3g}" for finding in findings)
+            say(f"preflight red    {findings[0].code} {findings[0].why}: {subjects} ({findings[0].expected})")
+
+
+def line(finding: Finding) -> str:
+    """Return one finding as a line."""
+    value = "" if finding.value is None else f" {finding.value:.4g}"
+    return f"{COLOURS[finding.status]:<6} {finding.code} {finding.title}:{value} (expected {finding.expected})"

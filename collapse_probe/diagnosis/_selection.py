@@ -1,0 +1,245 @@
+"""Which checkpoint a rule chooses, and what choosing by the validation loss costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from scipy import stats
+
+from ..journal import Run
+from . import _scores
+from ._finding import Finding, Status
+from ._statistics import PairedDifference
+
+FEWEST_CHECKPOINTS = 5
+"""Below this a rank correlation cannot be significant: with 3 its best two-sided p is 1/3."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The checkpoint that a rule keeps.
+
+    Attributes:
+        path: ``raw`` for the raw encoder, or the recipe's scoring path.
+        epoch: 0 for the raw encoder and for step 0.
+        rule: ``ndcg@10``, ``validation_loss`` or ``last``.
+        why: The values that decided, in words.
+    """
+
+    path: str
+    epoch: int
+    rule: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What choosing a checkpoint by its validation loss gives.
+
+    Attributes:
+        chosen: Epoch of the smallest validation loss.
+        best: Epoch of the highest nDCG@10.
+        regret: nDCG@10 at ``best`` minus that at ``chosen``, in [0, 1].
+        change: The paired difference from best to chosen; None where the queries' scores are missing.
+        n: Checkpoints that have both, step 0 among them.
+    """
+
+    chosen: int
+    best: int
+    regret: float
+    change: PairedDifference | None
+    n: int
+
+    @property
+    def misleads(self) -> bool:
+        """Whether the chosen checkpoint is worse than the best by more than noise over queries."""
+        return self.change is not None and self.change.high < 0
+
+
+def selection(run: Run, collection: str) -> Selection | None:
+    """Return what selecting by validation loss would do, or None for fewer than two checkpoints.
+
+    Args:
+        run: The run.
+        collection: Label of the collection, on the recipe's evaluated path.
+    """
+    path = _scores.evaluated_path(run)
+    pairs = _losses_and_scores(run, collection)
+    losses = {epoch: loss for epoch, (loss, _) in pairs.items()}
+    scores = {epoch: score for epoch, (_, score) in pairs.items()}
+    if len(scores) < 2:
+        return None
+    chosen = min(scores, key=lambda epoch: losses[epoch])
+    best = max(scores, key=lambda epoch: scores[epoch])
+    change = _scores.difference(run, collection, (path, best), (path, chosen))
+    return Selection(chosen, best, scores[best] - scores[chosen], change, len(scores))
+
+
+def _losses_and_scores(run: Run, collection: str) -> dict[int, tuple[float, float]]:
+    """Return validation loss and nDCG@10 on the evaluated path of every epoch that has both."""
+    path = _scores.evaluated_path(run)
+    readings = run.readings("validation/total").drop_duplicates("epoch", keep="last")
+    losses = {int(e): float(v) for e, v in zip(readings["epoch"], readings["value"], strict=True)}
+    records = _scores.evaluation_records(run)
+    return {
+        epoch: (losses[epoch], float(records[(collection, path, epoch)]["metrics"][_scores.HEADLINE]))
+        for epoch in sorted(losses)
+        if math.isfinite(losses[epoch]) and (collection, path, epoch) in records
+    }
+
+
+def choose_checkpoint(run: Run) -> Choice:
+    """Return the checkpoint that the run's own rule keeps.
+
+    ``auto`` chooses by nDCG@10 on the development split, with the raw encoder and step 0 among the candidates, and
+    takes the last epoch where there is no such split. The validation loss decides only where it is asked for.
+    """
+    recipe = run.config.get("recipe") or {}
+    rule = str(recipe.get("select", "auto"))
+    path = _scores.evaluated_path(run)
+    if rule == "validation_loss":
+        return _by_loss(run, path)
+    records = _scores.evaluation_records(run, role="development")
+    if rule != "last" and records:
+        return _by_development(records, path)
+    last = max((epoch for _, p, epoch in _scores.evaluation_records(run) if p == path), default=None)
+    if last is None:
+        readings = run.readings("validation/total")
+        last = int(readings["epoch"].max()) if len(readings) else 0
+    return Choice(path, last, "last", "the last epoch" if records else "the last epoch: no development split was given")
+
+
+def _by_development(records: dict, path: str) -> Choice:
+    values = {
+        (p, epoch): float(record["metrics"][_scores.HEADLINE])
+        for (_, p, epoch), record in records.items()
+        if p in ("raw", path)
+    }
+    chosen = max(values, key=lambda key: values[key])
+    label = "the raw encoder" if chosen[0] == "raw" else "step 0" if chosen[1] == 0 else f"epoch {chosen[1]}"
+    collection = next(iter(records))[0]
+    split = next(iter(records.values()))["split"]
+    why = (
+        f"{label} has the highest nDCG@10 on {collection} ({split}), {values[chosen]:.4f}, of {len(values)} "
+        "candidates with the raw encoder and step 0 among them"
+    )
+    return Choice(chosen[0], chosen[1], "ndcg@10", why)
+
+
+def _by_loss(run: Run, path: str) -> Choice:
+    readings = run.readings("validation/total").drop_duplicates("epoch", keep="last")
+    best = readings.loc[readings["value"].idxmin()]
+    why = f"epoch {int(best['epoch'])} has the lowest validation loss, {float(best['value']):.3g}; asked for"
+    return Choice(path, int(best["epoch"]), "validation_loss", why)
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """How the validation loss orders checkpoints against how nDCG@10 does.
+
+    Attributes:
+        spearman: In [-1, 1]; healthy is negative: a lower loss with a higher nDCG.
+        kendall: Kendall's tau-b, in [-1, 1].
+        p_value: Two-sided, by all permutations up to 8 checkpoints; NaN below :data:`FEWEST_CHECKPOINTS`.
+        n: Checkpoints, step 0 among them.
+    """
+
+    spearman: float
+    kendall: float
+    p_value: float
+    n: int
+
+
+def loss_against_retrieval(run: Run, collection: str) -> RankCorrelation | None:
+    """Return the rank correlation of validation loss and nDCG@10; None for fewer than three checkpoints."""
+    pairs = _losses_and_scores(run, collection)
+    if len(pairs) < 3:
+        return None
+    losses, scores = (np.array(column) for column in zip(*pairs.values(), strict=True))
+    if len(set(losses)) == 1 or len(set(scores)) == 1:
+        return None
+    rho = float(stats.spearmanr(losses, scores).statistic)
+    tau = float(stats.kendalltau(losses, scores).statistic)
+    return RankCorrelation(rho, tau, _permutation_p(losses, scores, rho), len(pairs))
+
+
+def _permutation_p(losses: np.ndarray, scores: np.ndarray, rho: float) -> float:
+    n = len(losses)
+    if n < FEWEST_CHECKPOINTS:
+        return math.nan
+    if n > 8:
+        return float(stats.spearmanr(losses, scores).pvalue)
+    ranks, other = stats.rankdata(losses), stats.rankdata(scores)
+    found = np.array([np.corrcoef(ranks, other[list(order)])[0, 1] for order in permutations(range(n))])
+    return float(np.mean(np.abs(found) >= abs(rho) - 1e-12))
+
+
+def validation_against_retrieval(run: Run) -> list[Finding]:
+    """CP203: whether selecting by validation loss would keep a checkpoint that retrieves worse."""
+    findings = []
+    for collection, _, _ in _scores.last_trained(run):
+        found = selection(run, collection)
+        status, expected = Status.NOT_MEASURED, "0"
+        if found is not None:
+            status = Status.WARNING if found.misleads else Status.HEALTHY
+            expected = f"0: it picks epoch {found.chosen}, the best is epoch {found.best}, of {found.n} checkpoints"
+            if found.regret > 0 and not found.misleads:
+                expected += "; the difference is not resolved at this number of queries"
+        findings.append(
+            Finding(
+                code="CP203",
+                title=f"{collection}: nDCG@10 lost by selecting on validation loss",
+                status=status,
+                value=None if found is None else found.regret,
+                expected=expected,
+                evidence=("validation/total", f"{collection}/{_scores.HEADLINE}"),
+                why="the checkpoint of the smallest validation loss retrieves worse than another one",
+                remedy="Select by nDCG on a development split, with step 0 and the raw encoder as candidates",
+                source="selection regret, paired over queries; n counts checkpoints",
+                n=None if found is None else found.n,
+                subject=collection,
+            )
+        )
+    return findings
+
+
+def loss_rank_correlation(run: Run) -> list[Finding]:
+    """CP205: whether a lower validation loss goes with better retrieval, over checkpoints."""
+    findings = []
+    for collection, _, _ in _scores.last_trained(run):
+        found = loss_against_retrieval(run, collection)
+        findings.append(
+            Finding(
+                code="CP205",
+                title=f"{collection}: rank correlation of validation loss with nDCG@10",
+                status=_correlation_status(found),
+                value=None if found is None else found.spearman,
+                expected="below 0" + _correlation_in_words(found),
+                evidence=("validation/total", f"{collection}/{_scores.HEADLINE}"),
+                why="above 0, the checkpoints that the loss calls better are those that retrieve worse",
+                remedy="Select by nDCG on a development split (--dev), with step 0 and the raw encoder as candidates",
+                source="Spearman over checkpoints, all permutations; n counts checkpoints, step 0 among them",
+                n=None if found is None else found.n,
+                subject=collection,
+            )
+        )
+    return findings
+
+
+def _correlation_status(found: RankCorrelation | None) -> Status:
+    if found is None:
+        return Status.NOT_MEASURED
+    if math.isnan(found.p_value):
+        return Status.NOT_APPLICABLE
+    return Status.WARNING if found.spearman > 0 and found.p_value <= 0.05 else Status.HEALTHY
+
+
+def _correlation_in_words(found: RankCorrelation | None) -> str:
+    if found is None:
+        return ""
+    if math.isnan(found.p_value):
+        return f"; {found.n} checkpoints are too few for a test, {FEWEST_CHECKPOINTS} are needed"
+    return f"; Kendall tau {found.kendall:+.2f}, p = {found.p_value:.3f}"

@@ -1,0 +1,68 @@
+"""The two figures of an ablation. Each takes data and axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from ..diagnosis import Effect
+from ._style import LINES, MARKERS, colour
+
+PER_PANEL = 5
+"""Interventions that a panel of learning curves holds beside the control: more cannot be told apart."""
+
+
+def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: str) -> None:
+    """Draw every intervention's difference from the control with its interval, the first on top.
+
+    Args:
+        axes: Where.
+        effects: Those with a difference.
+        fall: The control's fall since step 0, of at least 0, drawn as the line of full restoration; None where it
+            did not fall.
+        title: Above the panel.
+    """
+    axes.axvline(0, color="0.35", linewidth=1.0, label="the control")
+    if fall is not None:
+        axes.axvline(fall, color="0.35", linewidth=1.0, linestyle=":", label="the control at its step 0")
+    for row, effect in enumerate(effects):
+        difference = effect.against_control
+        assert difference is not None
+        resolved = difference.low > 0 or difference.high < 0
+        axes.plot([difference.low, difference.high], [row, row], color=colour(0), linewidth=1.8)
+        face = colour(0) if resolved else "white"
+        axes.plot([difference.mean], [row], marker="o", color=colour(0), markerfacecolor=face, linestyle="none")
+    axes.set_yticks(range(len(effects)), [effect.intervention for effect in effects])
+    axes.set_ylim(len(effects) - 0.5, -0.5)
+    axes.set_xlabel("nDCG@10 minus the control's, 95 % over queries and seeds (open: holds 0)")
+    axes.set_title(title, loc="left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2 - 0.4 / len(effects)), ncols=2)
+
+
+def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str], *, raw: float | None) -> None:
+    """Draw nDCG@10 by epoch, the mean over seeds with every seed as a thin line, the control first.
+
+    Args:
+        axes: Where.
+        table: Rows of one collection and metric on the evaluated path: intervention, seed, epoch, value.
+        interventions: Which of them.
+        raw: The raw encoder's score; None where it was not scored.
+    """
+    if raw is not None and math.isfinite(raw):
+        axes.axhline(raw, color="0.35", linestyle=":", label="raw encoder")
+    for index, name in enumerate(interventions):
+        part = table[table["intervention"] == name]
+        shade = "0.2" if index == 0 else colour(index - 1)
+        for _, one in part.groupby("seed"):
+            axes.plot(one["epoch"], one["value"], color=shade, linewidth=0.6, alpha=0.5)
+        mean = part.groupby("epoch")["value"].mean()
+        style = {"marker": MARKERS[index % len(MARKERS)], "linestyle": LINES[index % len(LINES)], "color": shade}
+        axes.plot(mean.index, mean.to_numpy(), label=name, linewidth=2.4 if index == 0 else 1.6, **style)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch (0: before training)")
+    axes.set_ylabel("nDCG@10")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))

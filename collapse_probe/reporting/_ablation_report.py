@@ -1,0 +1,292 @@
+"""The report of an ablation: what each change of the configuration does, and what that says about the cause."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..diagnosis import (
+    HEADLINE,
+    Ablation,
+    Effect,
+    LogRatio,
+    ModuleShare,
+    SeededDifference,
+    Verdict,
+    effects,
+    module_shares,
+)
+from ._ablation_figures import PER_PANEL, forest, learning_curves
+from ._place import write_folder
+from ._render import render_template
+from ._style import saved
+from ._text import Table, code, md, number, score, signed
+
+REPORT = "ablation.md"
+
+_CAUSE = {
+    Verdict.RESTORES: "confirmed",
+    Verdict.IN_PART: "contributes",
+    Verdict.BETTER: "contributes",
+    Verdict.NO_EFFECT: "refuted",
+    Verdict.WORSE: "not supported: taking it away is worse",
+    Verdict.UNRESOLVED: "not resolved at this n",
+}
+DELTA_COLLAPSED = 0.1
+"""Share of the untrained |delta| below which delta is said to have collapsed (own cut)."""
+
+
+def write_ablation_report(ablation: Ablation, folder: Path) -> tuple[Path, list[str]]:
+    """Write ``ablation.md``, its figures and the tidy table (``cells.parquet``, ``cells.csv``) into a folder.
+
+    Args:
+        ablation: The ablation.
+        folder: Where the report goes; see :func:`write_folder` for what of a user's is kept.
+
+    Returns:
+        The path of the Markdown file, and the report's first lines as plain text.
+    """
+    found = {collection: effects(ablation, collection) for collection in ablation.collections}
+    shares = {collection: module_shares(ablation, collection) for collection in ablation.collections}
+    lines = [line for name in found for line in in_short(ablation, name, found[name], shares[name])]
+    place = write_folder(
+        folder,
+        f"ablation {ablation.name} {ablation.config['run']}",
+        lambda built: _build(ablation, found, shares, lines, built),
+    )
+    return place / REPORT, [line.replace("**", "").replace("\\", "") for line in lines]
+
+
+def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], shares: Sequence[ModuleShare]) -> list[str]:
+    """Return what an ablation shows on one collection, as Markdown sentences with their numbers."""
+    control = next((effect for effect in found if effect.intervention == "control"), None)
+    if control is None:
+        return [f"On {md(collection)}, the control has not finished: nothing can be compared."]
+    lines = [
+        f"On {md(collection)}, the control's nDCG@10 changes by {interval(control.since_start)} between step 0 and its "
+        f"last epoch (n = {sample(control.since_start)})."
+    ]
+    if shares:
+        parts = ", ".join(f"{md(one.module)} {_percent(one.fraction)}" for one in shares)
+        lines.append(
+            f"Putting modules back to step 0 divides that change, on the evaluated path: {parts} "
+            f"(n = {sample(shares[0].share)})."
+        )
+    for effect in found:
+        if effect.against_control is not None and effect.verdict is not None:
+            lines.append(_sentence(effect))
+    return lines
+
+
+def interval(difference: SeededDifference | None) -> str:
+    """Return a difference with its 95 % interval over queries and seeds."""
+    if difference is None:
+        return "-"
+    return f"{signed(difference.mean)} [{signed(difference.low)}, {signed(difference.high)}]"
+
+
+def sample(difference: SeededDifference) -> str:
+    """Return what a difference was taken over."""
+    return f"{difference.n_queries:,} queries x {difference.n_seeds} seed{'s' if difference.n_seeds > 1 else ''}"
+
+
+def _sentence(effect: Effect) -> str:
+    restored = "" if math.isnan(effect.restored) else f", {_percent(effect.restored)} of the fall"
+    text = (
+        f"**{md(effect.intervention)}: {effect.verdict.value if effect.verdict else ''}.** "
+        f"{interval(effect.against_control)} against the control{restored}; since its own step 0 nDCG@10 changes by "
+        f"{interval(effect.since_start)}."
+    )
+    if not math.isnan(effect.delta_kept):
+        collapsed = "collapses all the same" if effect.delta_kept < DELTA_COLLAPSED else "does not collapse"
+        text += f" Delta {collapsed}: its mean size ends at {number(effect.delta_kept, digits=3)} of step 0's."
+    return text
+
+
+def _build(
+    ablation: Ablation,
+    found: dict[str, list[Effect]],
+    shares: dict[str, list[ModuleShare]],
+    lines: Sequence[str],
+    folder: Path,
+) -> None:
+    (folder / "figures").mkdir()
+    sections = []
+    for number_, (collection, of_collection) in enumerate(found.items()):
+        figures = _draw(ablation, collection, of_collection, folder / "figures", number_)
+        sections.append(
+            {
+                "name": collection,
+                "effects": _effects_table(ablation, of_collection),
+                "measures": _measures_table(of_collection),
+                "shares": _shares_table(shares[collection]),
+                "causes": _causes_table(ablation, of_collection),
+                "figures": figures,
+            }
+        )
+    context = {"ablation": ablation, "lines": lines, "sections": sections, "header": _header(ablation)}
+    (folder / REPORT).write_text(render_template("ablation.md.j2", context), encoding="utf-8")
+    ablation.table.to_parquet(folder / "cells.parquet", index=False)
+    text = io.StringIO()
+    ablation.table.to_csv(text, index=False)
+    (folder / "cells.csv").write_text(text.getvalue(), encoding="utf-8")
+    (folder / "effects.json").write_text(json.dumps(_as_json(found), indent=1) + "\n", encoding="utf-8")
+
+
+def _header(ablation: Ablation) -> list[tuple[str, str]]:
+    run = ablation.cells[0].run if ablation.cells else None
+    encoder = (run.config.get("encoder") or {}) if run else {}
+    pairs = (run.config.get("pairs") or {}) if run else {}
+    expected = len(ablation.config["interventions"]) * len(ablation.config["seeds"])
+    return [
+        ("Run", code(ablation.config["run"])),
+        ("Plan", md(ablation.config["plan"] or "fields given one by one")),
+        ("Encoder", md(encoder.get("name", "unknown"))),
+        ("Trained on", f"{pairs.get('train', 0):,} pairs from {code(Path(str(pairs.get('source', ''))).name)}"),
+        ("Seeds", ", ".join(str(seed) for seed in ablation.config["seeds"])),
+        ("Cells", f"{len(ablation.cells)} of {expected} finished"),
+    ]
+
+
+def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
+    rows = [
+        [
+            md(effect.intervention),
+            _changes(ablation.changes(effect.intervention)),
+            score(effect.score),
+            interval(effect.since_start),
+            interval(effect.against_control),
+            "-" if math.isnan(effect.restored) else _percent(effect.restored),
+            f"**{effect.verdict.value}**" if effect.verdict else "-",
+            sample(effect.since_start),
+        ]
+        for effect in found
+    ]
+    headers = [
+        "configuration",
+        "changes",
+        "nDCG@10",
+        "since step 0 [95 %]",
+        "vs control [95 %]",
+        "of the fall",
+        "verdict",
+        "n",
+    ]
+    return Table(headers, rows, words=["changes", "verdict"])
+
+
+def _measures_table(found: Sequence[Effect]) -> Table:
+    rows = [
+        [
+            md(effect.intervention),
+            "-" if math.isnan(effect.delta_kept) else number(effect.delta_kept, digits=3),
+            *(_factor(effect.ratios[measure]) for measure in ("correction", "scale", "rank")),
+        ]
+        for effect in found
+        if effect.intervention != "control" or not math.isnan(effect.delta_kept)
+    ]
+    headers = ["configuration", "delta, end / step 0", "correction", "scale", "rank"]
+    return Table(headers, rows)
+
+
+def _shares_table(shares: Sequence[ModuleShare]) -> Table:
+    rows = [
+        [md(one.module), interval(one.alone), interval(one.share), _percent(one.fraction), sample(one.share)]
+        for one in shares
+    ]
+    return Table(["module", "trained alone [95 %]", "share, all orders [95 %]", "of the change", "n"], rows)
+
+
+def _causes_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
+    if ablation.config["plan"] != "causes":
+        return Table((), ())
+    rows = [
+        [
+            md(ablation.tests(e.intervention)),
+            md(e.intervention),
+            interval(e.against_control),
+            f"**{_CAUSE[e.verdict]}**",
+        ]
+        for e in found
+        if e.verdict is not None and ablation.tests(e.intervention)
+    ]
+    return Table(["claim", "intervention", "effect [95 %]", "verdict"], rows, words=["intervention", "verdict"])
+
+
+def _draw(
+    ablation: Ablation, collection: str, found: Sequence[Effect], folder: Path, number_: int
+) -> list[dict[str, str]]:
+    compared = [effect for effect in found if effect.against_control is not None]
+    control = next((effect for effect in found if effect.intervention == "control"), None)
+    if not compared or control is None:
+        return []
+    fall = -control.since_start.mean if control.since_start.high < 0 else None
+    suffix = "" if number_ == 0 else f"-{number_ + 1}"
+    n = sample(control.since_start)
+    with saved(folder / f"forest{suffix}.png", height=1.4 + 0.32 * len(compared)) as axes:
+        forest(axes[0], compared, fall=fall, title=f"{collection}: n = {n}")
+    table = ablation.table
+    scored = table[(table["collection"] == collection) & (table["measure"] == HEADLINE)]
+    raw = scored[scored["path"] == "raw"]["value"]
+    curves = scored[scored["evaluated_path"]]
+    names = [effect.intervention for effect in compared]
+    panels = [names[i : i + PER_PANEL] for i in range(0, len(names), PER_PANEL)]
+    with saved(folder / f"learning_curves{suffix}.png", rows=len(panels), height=3.6) as axes:
+        for axis, panel in zip(axes, panels, strict=True):
+            learning_curves(axis, curves, ["control", *panel], raw=float(raw.iloc[0]) if len(raw) else None)
+            axis.set_title(f"{collection}: n = {n}", loc="left")
+    return [
+        {
+            "file": f"forest{suffix}.png",
+            "caption": "Each intervention's nDCG@10 minus the control's, with 95 % intervals over queries and seeds.",
+        },
+        {
+            "file": f"learning_curves{suffix}.png",
+            "caption": "nDCG@10 by epoch on each configuration's evaluated path: the mean over seeds, each seed thin.",
+        },
+    ]
+
+
+def _changes(changes: dict[str, Any]) -> str:
+    return ", ".join(f"{md(name)} = {md(json.dumps(value))}" for name, value in changes.items()) or "none"
+
+
+def _factor(ratio: LogRatio | None) -> str:
+    if ratio is None:
+        return "-"
+    if math.isnan(ratio.low):
+        return f"x {number(10**ratio.mean, digits=3)}"
+    low, high = (number(10**value, digits=3) for value in (ratio.low, ratio.high))
+    return f"x {number(10**ratio.mean, digits=3)} [{low}, {high}]"
+
+
+def _percent(fraction: float) -> str:
+    return "-" if math.isnan(fraction) else f"{100 * fraction + 0.0:.1f} %".replace("-0.0 %", "0.0 %")
+
+
+def _as_json(found: dict[str, list[Effect]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "collection": collection,
+            "intervention": effect.intervention,
+            "ndcg@10": effect.score,
+            "since_start": _json_difference(effect.since_start),
+            "against_control": _json_difference(effect.against_control),
+            "restored": None if math.isnan(effect.restored) else effect.restored,
+            "verdict": None if effect.verdict is None else effect.verdict.value,
+            "delta_kept": None if math.isnan(effect.delta_kept) else effect.delta_kept,
+        }
+        for collection, of_collection in found.items()
+        for effect in of_collection
+    ]
+
+
+def _json_difference(difference: SeededDifference | None) -> dict[str, float] | None:
+    if difference is None:
+        return None
+    keys = ("mean", "low", "high", "n_seeds", "n_queries")
+    return {key: getattr(difference, key) for key in keys}

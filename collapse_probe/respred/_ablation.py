@@ -1,0 +1,203 @@
+"""The cells of an ablation: a configuration and a seed each, run anywhere, kept whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..journal import atomic_write_text, write_run_json
+from ..recording import load_watched
+from ._evaluation import EvaluationSet
+from ._plans import Intervention
+from ._recipe import Recipe, head_modules
+from ._vectors import Side, training_split
+
+RECORD = "ablation.json"
+CELLS = "cells"
+CELL_RECORD = "cell.json"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of an ablation.
+
+    Attributes:
+        intervention: What is changed.
+        recipe: The run's recipe with the change.
+        seed: Seed of weights, batches and the held-out pairs.
+    """
+
+    intervention: Intervention
+    recipe: Recipe
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The cell's folder."""
+        kept = "".join(c if c.isalnum() or c in "._=" else "-" for c in self.intervention.name)
+        return f"{kept}-{_digest(self.recipe.as_dict())[:8]}-seed-{self.seed}"
+
+    def fingerprint(self, base: Mapping[str, Any]) -> str:
+        """Return what the cell's result depends on: its recipe and seed, and the data, encoder and device."""
+        inputs = {
+            key: base.get(key) for key in ("encoder", "pairs", "collections", "development", "precision", "device")
+        }
+        share = (base.get("options") or {}).get("validation_share")
+        return _digest({"recipe": self.recipe.as_dict(), "seed": self.seed, "inputs": inputs, "share": share})
+
+
+@dataclass(frozen=True)
+class Material:
+    """What every cell reads, sent to a worker once.
+
+    Attributes:
+        base: ``run.json`` of the run that is ablated.
+        pairs: All training pairs.
+        validation: Held-out pairs of their own, or None.
+        share: Share of the pairs to hold out where there are none of their own.
+        evaluations: Collections with their vectors.
+        device: ``cpu`` or ``cuda``.
+        threads: Threads of each worker.
+        encoder: Name or folder of the encoder and the cache it is looked up in, for recipes that train layers of it.
+    """
+
+    base: Mapping[str, Any]
+    pairs: Side
+    validation: Side | None
+    share: float
+    evaluations: Sequence[EvaluationSet]
+    device: str
+    threads: int
+    encoder: tuple[str | None, Path]
+
+
+Files = dict[str, bytes]
+"""A finished cell: path within its folder to content."""
+
+
+def make_cells(interventions: Sequence[Intervention], recipe: Recipe, *, seeds: Sequence[int]) -> list[Cell]:
+    """Return every intervention with every seed; seed by seed, so that partial results are balanced."""
+    return [Cell(one, one.apply(recipe), seed) for seed in seeds for one in interventions]
+
+
+def run_cell(cell: Cell, material: Material) -> Files:
+    """Train and score one cell, and return its run folder's files but for checkpoints.
+
+    Raises:
+        InputError: a recipe that the data cannot train.
+    """
+    import torch
+
+    from ._training import train
+
+    torch.set_num_threads(material.threads)
+    probes = load_watched((), watch_delta=True)
+    data = training_split(material.pairs, material.validation, share=material.share, seed=cell.seed)
+    with tempfile.TemporaryDirectory(prefix="collapse-probe-cell-") as temporary:
+        folder = Path(temporary)
+        inherited = ("encoder", "pairs", "collections", "development", "precision", "versions", "git", "embedded")
+        write_run_json(
+            folder,
+            {
+                "name": cell.name,
+                "recipe": cell.recipe.as_dict(),
+                **{key: material.base.get(key) for key in inherited},
+                "modules": head_modules(cell.recipe),
+                "seed": cell.seed,
+                "device": material.device,
+                "watch": [probe.name for probe in probes],
+                "probes": {probe.name: probe.as_dict() for probe in probes},
+                "preflight": [],
+                "options": {"intervention": cell.intervention.name, "changes": cell.intervention.changes},
+            },
+        )
+        train(
+            cell.recipe,
+            folder=folder,
+            data=data,
+            evaluations=material.evaluations,
+            probes=probes,
+            seed=cell.seed,
+            device=material.device,
+            precision=str(material.base.get("precision", "fp32")),
+            listener=_Silent(),
+            encoder=_encoder(material) if cell.recipe.trains_from_text else None,
+            checkpoints=False,
+        )
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.relative_to(folder).parts[0] != "checkpoints"
+        }
+
+
+def finished(folder: Path, cell: Cell, base: Mapping[str, Any]) -> bool:
+    """Return whether a cell's result is there, and is that of the same configuration and data."""
+    try:
+        record = json.loads((folder / CELLS / cell.name / CELL_RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("fingerprint") == cell.fingerprint(base)
+
+
+def keep(folder: Path, cell: Cell, files: Files, base: Mapping[str, Any]) -> None:
+    """Write a finished cell beside its place and rename it: a half one is never seen."""
+    place = folder / CELLS / cell.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    record = {
+        "intervention": cell.intervention.name,
+        "changes": cell.intervention.changes,
+        "seed": cell.seed,
+        "fingerprint": cell.fingerprint(base),
+    }
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".cell-") as temporary:
+        built = Path(temporary) / cell.name
+        for name, content in {**files, CELL_RECORD: (json.dumps(record, indent=1) + "\n").encode()}.items():
+            (built / name).parent.mkdir(parents=True, exist_ok=True)
+            (built / name).write_bytes(content)
+        if place.exists():
+            # The result of other data or another configuration; `open_ablation` has refused a user's own folder.
+            os.replace(place, Path(temporary) / "stale")
+        os.replace(built, place)
+
+
+def write_record(
+    folder: Path, *, name: str, run: str, plan: str, interventions: Sequence[Intervention], seeds: Sequence[int]
+) -> None:
+    """Write what an ablation consists of, for whoever reads its results."""
+    content = {
+        "schema": 1,
+        "name": name,
+        "run": run,
+        "plan": plan,
+        "seeds": list(seeds),
+        "interventions": [{"name": i.name, "changes": i.changes, "tests": i.tests} for i in interventions],
+    }
+    atomic_write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
+
+
+def _encoder(material: Material):
+    from ..retrieval import open_encoder
+
+    name, cache = material.encoder
+    return open_encoder(name, device=material.device, cache=cache)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class _Silent:
+    """A listener that keeps nothing."""
+
+    def step(self, *, step: int, steps: int, epoch: int) -> None:
+        """Ignore."""
+
+    def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[Any]) -> None:
+        """Ignore."""

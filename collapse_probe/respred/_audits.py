@@ -1,0 +1,111 @@
+"""What the losses of a recipe say of embeddings that nobody wants; measured on one head, without a training step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ._batch import Batch
+from .losses import WeightedTerms
+
+RANKS = (1, 8)
+
+
+@dataclass(frozen=True)
+class TermValues:
+    """The terms of a loss on the same batches.
+
+    Attributes:
+        raw: Name to the mean over batches of the unweighted term.
+        total: The weighted sum.
+    """
+
+    raw: dict[str, float]
+    total: float
+
+
+@torch.no_grad()
+def term_values(loss: WeightedTerms, batches: list[Batch]) -> TermValues:
+    """Return the terms' means over batches."""
+    raw = {name: math.fsum(float(term(batch)) for batch in batches) / len(batches) for name, term in loss.terms.items()}
+    total = math.fsum(loss.weights[name] * value for name, value in raw.items() if loss.weights[name])
+    return TermValues(raw, total)
+
+
+def scaling_exponents(loss: WeightedTerms, batches: list[Batch]) -> dict[str, tuple[float, float]]:
+    """Return d log L / d log c of every term where all embeddings and delta are multiplied by c.
+
+    Returns:
+        Name to the exponents below (c from 1/2 to 1) and above (from 1 to 2); NaN where the term is not positive.
+        A homogeneous term of degree 2 has (2, 2): it falls when everything shrinks. An anchored one is negative
+        below its scale.
+    """
+    scaled = {c: term_values(loss, [_scaled(batch, c) for batch in batches]).raw for c in (0.5, 1.0, 2.0)}
+    return {
+        name: (_exponent(scaled[0.5][name], scaled[1.0][name]), _exponent(scaled[1.0][name], scaled[2.0][name]))
+        for name in loss.terms
+    }
+
+
+def duplication_ratios(loss: WeightedTerms, batches: list[Batch]) -> dict[str, float]:
+    """Return L(every vector beside itself) / L: 2 for a sum over dimensions, 1 for a mean over them."""
+    once = term_values(loss, batches).raw
+    twice = term_values(loss, [_changed(batch, lambda z: torch.cat([z, z], dim=1)) for batch in batches]).raw
+    return {name: twice[name] / value if value else math.nan for name, value in once.items()}
+
+
+def degenerate_values(loss: WeightedTerms, batches: list[Batch]) -> dict[str, TermValues]:
+    """Return the loss of solutions that are of no use, by name, each with the batches' own scale where it has one.
+
+    Args:
+        loss: The losses.
+        batches: Embeddings of the head that is audited.
+    """
+    solutions = dict(_degenerate(batches))
+    return {name: term_values(loss, changed) for name, changed in solutions.items()}
+
+
+def _degenerate(batches: list[Batch]) -> Iterator[tuple[str, list[Batch]]]:
+    size = math.sqrt(sum(float(b.document.square().sum()) for b in batches) / sum(len(b.document) for b in batches))
+    dimension = batches[0].document.shape[1]
+    direction = torch.randn(dimension, generator=torch.Generator().manual_seed(0)).to(batches[0].document.device)
+    constant = size * direction / direction.norm()
+    ones = torch.full_like(constant, size / math.sqrt(dimension))
+    yield "zero", [_embeddings(b, lambda z: torch.zeros_like(z)) for b in batches]
+    yield "constant", [_embeddings(b, lambda z: constant.expand_as(z)) for b in batches]
+    yield "constant along all-ones", [_embeddings(b, lambda z: ones.expand_as(z)) for b in batches]
+    for rank in RANKS:
+        yield f"rank {rank}", [_embeddings(b, _low_rank(b, rank)) for b in batches]
+    yield "shuffled pairs", [replace(b, document=b.document.roll(1, dims=0)) for b in batches]
+    if batches[0].delta is not None:
+        yield "delta = 0", [replace(b, predicted=b.query, delta=torch.zeros_like(b.query)) for b in batches]
+
+
+def _embeddings(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """Change queries and documents, and let the predictor be the identity: what a degenerate projection would give."""
+    query = change(batch.query)
+    delta = None if batch.delta is None else torch.zeros_like(query)
+    return Batch(query=query, document=change(batch.document), predicted=query, delta=delta)
+
+
+def _low_rank(batch: Batch, rank: int) -> Callable[[Tensor], Tensor]:
+    both = torch.cat([batch.query, batch.document])
+    directions = torch.linalg.svd(both, full_matrices=False).Vh[:rank]
+    return lambda z: z @ directions.T @ directions
+
+
+def _scaled(batch: Batch, factor: float) -> Batch:
+    return _changed(batch, lambda z: factor * z)
+
+
+def _changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    delta = None if batch.delta is None else change(batch.delta)
+    return Batch(change(batch.query), change(batch.document), change(batch.predicted), delta)
+
+
+def _exponent(below: float, above: float) -> float:
+    return math.log2(above / below) if below > 0 and above > 0 else math.nan

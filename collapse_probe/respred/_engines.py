@@ -1,0 +1,127 @@
+"""Where the cells of an ablation run: a process pool on this machine, or Ray."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+
+from ..errors import InputError
+from ._ablation import Cell, Files, Material, run_cell
+
+_REACH_SECONDS = 5.0
+_material: Material | None = None
+
+
+def run_in_processes(cells: Sequence[Cell], material: Material, *, workers: int) -> Iterator[tuple[Cell, Files]]:
+    """Yield every cell as it finishes, from a pool of processes; closing the iterator stops the processes.
+
+    Args:
+        cells: What to run.
+        material: What they read, sent to each process once.
+        workers: Processes.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(material,))
+    done = False
+    try:
+        futures = {pool.submit(_run, cell): cell for cell in cells}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+        done = True
+    finally:
+        pool.shutdown(wait=done, cancel_futures=True)
+        if not done:
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+
+def run_in_ray(
+    cells: Sequence[Cell], material: Material, *, workers: int, address: str | None
+) -> Iterator[tuple[Cell, Files]]:
+    """Connect to Ray, and return an iterator that yields every cell as it finishes.
+
+    The cluster's machines need this package; results come back through Ray, so they need no shared folder.
+
+    Args:
+        cells: What to run.
+        material: What they read, put into Ray's object store once.
+        workers: CPUs of a local Ray; a cluster has its own.
+        address: Of an existing cluster (``host:port``, ``ray://host:port`` or ``auto``); None starts a local Ray.
+
+    Raises:
+        InputError: Ray is not installed, or the address cannot be reached.
+    """
+    ray = _ray()
+    _connect(ray, workers=workers, address=address)
+    return _ray_results(ray, cells, material)
+
+
+def _ray_results(ray, cells: Sequence[Cell], material: Material) -> Iterator[tuple[Cell, Files]]:
+    try:
+        shared = ray.put(material)
+        resources = {"num_gpus": 1} if material.device == "cuda" else {"num_cpus": material.threads}
+        remote = ray.remote(**resources, max_retries=1)(run_cell)
+        waiting = {remote.remote(cell, shared): cell for cell in cells}
+        while waiting:
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            for reference in ready:
+                yield waiting.pop(reference), ray.get(reference)
+    finally:
+        ray.shutdown()
+
+
+def _ray():
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise InputError('--engine ray needs Ray: pip install "collapse-probe[ray]"') from None
+    return ray
+
+
+def _connect(ray, *, workers: int, address: str | None) -> None:
+    settings = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        ray.init(num_cpus=workers, include_dashboard=False, **settings)
+        return
+    _reach(address)
+    try:
+        ray.init(address=address, **settings)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"--ray-address {address}: Ray cannot connect ({reason})") from None
+
+
+def _reach(address: str) -> None:
+    """Try the address before Ray does, which would wait for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise InputError(f"--ray-address {address}: host:port, ray://host:port or auto is needed")
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            f"--ray-address {address}: nothing answers there ({reason}); start a cluster or leave it out"
+        ) from None
+
+
+def _begin(material: Material) -> None:
+    """Keep the material in a worker, and leave interruptions to the process that started it."""
+    global _material
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    _material = material
+
+
+def _run(cell: Cell) -> Files:
+    assert _material is not None
+    return run_cell(cell, _material)

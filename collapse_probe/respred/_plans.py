@@ -1,0 +1,118 @@
+"""Which configurations an ablation compares: the control, and interventions that change some of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from ..errors import InputError, unknown_name
+from ._recipe import Recipe, parse_change
+from ._recipes import RECIPES
+
+CONTROL = "control"
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A change of a run's configuration.
+
+    Attributes:
+        name: Its name in tables and figures.
+        changes: Recipe field to value; empty for the control.
+        tests: What it decides, in words; empty where it was asked for field by field.
+    """
+
+    name: str
+    changes: dict[str, Any]
+    tests: str = ""
+
+    def apply(self, recipe: Recipe) -> Recipe:
+        """Return the recipe with the changes.
+
+        Raises:
+            InputError: a combination that has no meaning.
+        """
+        return replace(recipe, **self.changes)
+
+
+_CAUSES = (
+    Intervention("penalty off", {"lambda_residual": 0.0}, "the residual penalty causes the fall"),
+    Intervention("penalty detached", {"detach_delta": True}, "the penalty causes it through the projection"),
+    Intervention("projection frozen", {"freeze_projection": True}, "training the projection causes it"),
+    Intervention("scale anchored", {"normalise": True}, "the shrinking of all embeddings causes it"),
+    Intervention("predictor off", {"predictor": "none", "scoring_path": "no_predictor"}, "the predictor causes it"),
+)
+_FOUNDING = (
+    "option_a",
+    "option_b",
+    "option_b_adaptive",
+    "option_c1",
+    "option_c2",
+    "option_c3",
+    "option_d",
+    "option_e",
+    "alpha_02",
+    "alpha_03",
+)
+PLANS = ("founding", "causes")
+
+
+def plan(name: str, recipe: Recipe) -> list[Intervention]:
+    """Return the interventions of a plan that change something in a recipe.
+
+    Args:
+        name: ``founding`` (the founding document's options) or ``causes`` (what separates the known causes).
+        recipe: The recipe of the run that is ablated.
+
+    Raises:
+        InputError: no such plan.
+    """
+    if name == "causes":
+        found = [one for one in _CAUSES if _means_something(one, recipe)]
+    elif name == "founding":
+        found = [Intervention(key, RECIPES[key].changes, RECIPES[key].summary) for key in _FOUNDING]
+    else:
+        raise unknown_name("plan", name, PLANS)
+    return [one for one in found if one.apply(recipe) != recipe]
+
+
+def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[Intervention]:
+    """Return the interventions of ``field=value,value`` specifications.
+
+    Args:
+        specifications: One for each field.
+        recipe: The recipe of the run that is ablated.
+        grid: Every combination of the fields' values; one field at a time otherwise.
+
+    Raises:
+        InputError: a specification without ``=``, an unknown field, or a value of the wrong type or range.
+    """
+    axes = [_axis(specification) for specification in specifications]
+    chosen = product(*axes) if grid and len(axes) > 1 else ((change,) for axis in axes for change in axis)
+    found = []
+    for combination in chosen:
+        name = ", ".join(label for label, _ in combination)
+        changes = {field: value for _, part in combination for field, value in part.items()}
+        one = Intervention(name, changes)
+        if one.apply(recipe) == recipe:
+            raise InputError(f"--vary {name}: the run has this value already, and the control is always run")
+        found.append(one)
+    return found
+
+
+def _axis(specification: str) -> list[tuple[str, dict[str, Any]]]:
+    name, equals, values = specification.partition("=")
+    if not equals or not values.strip():
+        raise InputError(f"--vary {specification}: write FIELD=VALUE,VALUE, as in --vary lambda_residual=0,1e-4")
+    return [(f"{name.strip()}={value.strip()}", parse_change(name, value.strip())) for value in values.split(",")]
+
+
+def _means_something(one: Intervention, recipe: Recipe) -> bool:
+    try:
+        one.apply(recipe)
+    except InputError:
+        return False
+    needs = {"penalty off": recipe.lambda_residual > 0, "penalty detached": recipe.lambda_residual > 0}
+    return needs.get(one.name, True) and (recipe.predictor == "residual" or "penalty" not in one.name)
