@@ -15,6 +15,7 @@ COMMANDS = {
     "preflight": ("_preflight", "Judge a recipe on its data before any training step."),
     "ablate": ("_ablate", "Run a run again with fields changed, and say what each change does."),
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
+    "compare": ("_compare", "Print the performance table of several runs, with intervals."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
     "list": ("_list", "List recipes, probes or measures."),
 }
@@ -24,6 +25,9 @@ EXAMPLES = """\b
 Examples:
   collapse-probe train --watch-delta
   collapse-probe train --watch-delta --pairs pairs.jsonl --beir path/to/scifact --beir nfcorpus
+  collapse-probe preflight --recipe respred --pairs pairs.jsonl
+  collapse-probe ablate runs/respred --plan causes --seeds 3
+  collapse-probe compare runs/baseline runs/respred
   collapse-probe evaluate runs/respred --beir path/to/nfcorpus
   collapse-probe report runs/respred
   collapse-probe list recipes

@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..journal import Run, write_run_json
 from ..recording import Probe
 from ..respred import Recipe, TrainingData, head_modules
+from ..retrieval import Collection, seen_queries
 from ._prepare import Inputs, open_inputs
 
 _PACKAGES = ("collapse-probe", "torch", "sentence-transformers", "transformers", "numpy", "pytrec-eval-terrier")
@@ -35,6 +36,10 @@ def describe_run(recipe: Recipe, inputs: Inputs, *, device: str) -> list[str]:
         size = f"{len(collection.queries):,} queries, {len(collection.documents):,} documents"
         lines.append(f"scores  {collection.name} {collection.split}: {size}{origin('collection')}")
         lines += [f"        note: {note}" for note in collection.notes]
+        seen = _seen(collection, inputs)
+        if seen:
+            count = f"{len(seen):,} of its {len(collection.queries):,} queries"
+            lines.append(f"        note: {count} have a relevant document that is trained on; read the others apart")
     if inputs.development is not None:
         found = inputs.development
         lines.append(f"chooses by {found.name} {found.split}: {len(found.queries):,} queries")
@@ -75,6 +80,7 @@ def write_configuration(
                     "n_documents": len(collection.documents),
                     "fingerprint": collection.fingerprint,
                     "notes": list(collection.notes),
+                    "seen_queries": _seen(collection, inputs),
                 }
                 for collection in inputs.collections
             ],
@@ -129,6 +135,10 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
         if collection.fingerprint != before["fingerprint"]:
             raise InputError(f"{collection.name}: the collection has changed since this run began; start a new run")
     return inputs
+
+
+def _seen(collection: Collection, inputs: Inputs) -> list[str]:
+    return seen_queries(collection, inputs.pairs.documents) if inputs.pairs is not None else []
 
 
 def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any] | None:

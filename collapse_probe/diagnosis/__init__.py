@@ -8,9 +8,11 @@ from ._attribution import (
     counterfactual_differences,
     counterfactual_records,
 )
+from ._comparison import Compared, Row, compare
 from ._detectors import ALL_DETECTORS, findings
 from ._effects import Effect, LogRatio, ModuleShare, Verdict, effects, module_shares, verdict
 from ._finding import Finding, Status, worst_status
+from ._overlap import Overlap, overlaps
 from ._retrieval import fall_onset
 from ._scores import (
     HEADLINE,
@@ -22,7 +24,7 @@ from ._scores import (
     last_trained,
 )
 from ._selection import Choice, RankCorrelation, Selection, choose_checkpoint, loss_against_retrieval, selection
-from ._statistics import PairedDifference, SeededDifference, over_seeds, paired_difference
+from ._statistics import PairedDifference, SeededDifference, holm, over_seeds, paired_difference, randomisation_p
 
 __all__ = [
     "ALL_DETECTORS",
@@ -31,13 +33,16 @@ __all__ = [
     "Attribution",
     "CellRun",
     "Choice",
+    "Compared",
     "Effect",
     "Finding",
     "LogRatio",
     "ModuleEffect",
     "ModuleShare",
+    "Overlap",
     "PairedDifference",
     "RankCorrelation",
+    "Row",
     "SeededDifference",
     "Selection",
     "Status",
@@ -45,6 +50,7 @@ __all__ = [
     "attribution",
     "choose_checkpoint",
     "collections",
+    "compare",
     "counterfactual_differences",
     "counterfactual_records",
     "difference",
@@ -54,11 +60,14 @@ __all__ = [
     "evaluation_records",
     "fall_onset",
     "findings",
+    "holm",
     "last_trained",
     "loss_against_retrieval",
     "module_shares",
     "over_seeds",
+    "overlaps",
     "paired_difference",
+    "randomisation_p",
     "selection",
     "verdict",
     "worst_status",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from ..journal import Run
 from ._finding import Finding, Status
+from ._overlap import trained_documents
 from ._ranges import range_findings
 from ._retrieval import predictor_share, retrieval_change, tied_scores
 from ._selection import loss_rank_correlation, validation_against_retrieval
@@ -70,6 +71,7 @@ ALL_DETECTORS: tuple[Detector, ...] = (
     predictor_share,
     validation_against_retrieval,
     loss_rank_correlation,
+    trained_documents,
     tied_scores,
 )
 """Every detector, in the order in which findings are listed."""

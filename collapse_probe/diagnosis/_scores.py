@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ..journal import JournalError, Run
@@ -56,6 +56,7 @@ def difference(
     *,
     metric: str = HEADLINE,
     role: str = "test",
+    queries: Collection[str] | None = None,
 ) -> PairedDifference | None:
     """Return the paired difference of two evaluations, or None where either or its queries are missing.
 
@@ -66,6 +67,7 @@ def difference(
         after: (path, epoch).
         metric: Which metric.
         role: As in :func:`evaluation_records`.
+        queries: Only these; all of them where None.
     """
     records = evaluation_records(run, role=role)
     pair = [records.get((collection, *where)) for where in (before, after)]
@@ -76,7 +78,11 @@ def difference(
     except JournalError:
         return None
     values = dict(zip(second["query_ids"], second[metric], strict=True))
-    shared = [(a, values[q]) for q, a in zip(first["query_ids"], first[metric], strict=True) if q in values]
+    shared = [
+        (a, values[q])
+        for q, a in zip(first["query_ids"], first[metric], strict=True)
+        if q in values and (queries is None or q in queries)
+    ]
     if not shared:
         return None
     return paired_difference([a for a, _ in shared], [b for _, b in shared])

@@ -45,18 +45,7 @@ class PairedDifference:
     @cached_property
     def randomisation_p(self) -> float:
         """Two-sided p of the sign-flip randomisation test, (1 + extreme draws) / (1 + draws): never 0."""
-        differences = self.differences[self.differences != 0]
-        if not len(differences):
-            return 1.0
-        generator = np.random.default_rng(_SEED)
-        observed = abs(differences.sum())
-        # Sums of the same values in another order differ by rounding: an equal one has to count as extreme.
-        slack = 1e-12 * np.abs(differences).sum()
-        extreme = 0
-        for size in _blocks(len(differences)):
-            signs = generator.integers(0, 2, size=(size, len(differences)), dtype=np.int8) * 2 - 1
-            extreme += int(np.sum(np.abs(signs @ differences) >= observed - slack))
-        return (1 + extreme) / (1 + DRAWS)
+        return randomisation_p([self.differences])
 
     @cached_property
     def bootstrap(self) -> tuple[float, float]:
@@ -180,6 +169,30 @@ def macro_average(differences: Sequence[Sequence[float]]) -> SeededDifference:
         differences: Per-query differences, one sequence for each data set.
     """
     return over_seeds(*(np.asarray(one, dtype=float)[None, :] for one in differences))
+
+
+def randomisation_p(differences: Sequence[Sequence[float]]) -> float:
+    """Return the two-sided p of the sign-flip randomisation test of the mean over data sets of the mean difference.
+
+    Every query's difference keeps or changes its sign at random. p = (1 + draws at least as extreme) / (1 + draws),
+    so it is never 0; 1 where all differences are 0.
+
+    Args:
+        differences: Per-query differences, one sequence for each data set.
+    """
+    weighted = np.concatenate([np.asarray(one, dtype=float) / len(one) for one in differences])
+    weighted = weighted[weighted != 0]
+    if not len(weighted):
+        return 1.0
+    generator = np.random.default_rng(_SEED)
+    observed = abs(weighted.sum())
+    # Sums of the same values in another order differ by rounding: an equal one has to count as extreme.
+    slack = 1e-12 * np.abs(weighted).sum()
+    extreme = 0
+    for size in _blocks(len(weighted)):
+        signs = generator.integers(0, 2, size=(size, len(weighted)), dtype=np.int8) * 2.0 - 1.0
+        extreme += int(np.sum(np.abs(signs @ weighted) >= observed - slack))
+    return (1 + extreme) / (1 + DRAWS)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -20,6 +20,7 @@ from ..diagnosis import (
     fall_onset,
     last_trained,
     loss_against_retrieval,
+    overlaps,
     selection,
 )
 from ..journal import Run
@@ -37,6 +38,7 @@ def in_short(run: Run, findings: Sequence[Finding]) -> list[str]:
         *_retrieval(run),
         *_predictor(run, findings),
         *_grafts(run),
+        *_overlap(run),
         *_residual(run),
         *_scale(run),
         *_selection(run),
@@ -150,6 +152,19 @@ def _grafts(run: Run) -> list[str]:
         lines.append(
             f"On {md(collection)}, putting trained modules back to step 0 divides the change of nDCG@10 since then, "
             f"{interval(found.total)}, on the evaluated path: **{parts}** (n = {found.total.n:,} queries)."
+        )
+    return lines
+
+
+def _overlap(run: Run) -> list[str]:
+    """Return the change against the raw encoder apart by whether a relevant document was trained on."""
+    lines = []
+    for one in overlaps(run):
+        count = one.seen.n + (one.others.n if one.others else 0)
+        rest = "" if one.others is None else f"; on the other {one.others.n:,} by {interval(one.others)}"
+        lines.append(
+            f"{one.seen.n:,} of the {count:,} queries of {md(one.collection)} have a relevant document that was "
+            f"trained on. There, nDCG@10 differs from the raw encoder's by {interval(one.seen)}{rest}."
         )
     return lines
 

@@ -1,6 +1,6 @@
 """Texts, vectors and scores: pairs, BEIR collections, encoders, the feature store, exact search, metrics."""
 
-from ._collections import Collection, judged_pairs, read_beir
+from ._collections import Collection, judged_pairs, read_beir, seen_queries
 from ._download import BEIR_MD5, open_collection
 from ._embedded import EmbeddedText, build_embedded
 from ._encoder import EMBEDDED_SHA256, Encoder, EncoderIdentity, open_encoder
@@ -31,5 +31,6 @@ __all__ = [
     "read_beir",
     "read_pairs",
     "score_hits",
+    "seen_queries",
     "tied_share",
 ]

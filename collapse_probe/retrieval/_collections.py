@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,21 @@ def judged_pairs(collection: Collection, *, source: str) -> Pairs:
         raise InputError(f"{source}: no judgement of split {collection.split} is above 0, so there are no pairs")
     queries, documents = zip(*rows, strict=True)
     return Pairs(queries, documents, source, fingerprint([*queries, *documents]))
+
+
+def seen_queries(collection: Collection, documents: Iterable[str]) -> list[str]:
+    """Return the queries that have a relevant document among given texts, as those that were trained on.
+
+    Args:
+        collection: What is scored.
+        documents: Document texts of the training pairs.
+    """
+    trained = set(documents)
+    return [
+        query
+        for query, judgements in collection.qrels.items()
+        if any(value > 0 and collection.documents[document] in trained for document, value in judgements.items())
+    ]
 
 
 def _part(folder: Path, name: str) -> Path:
