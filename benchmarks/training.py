@@ -21,7 +21,7 @@ from _common import SHARED, THREADS, table
 from collapse_probe.recording import load_watched
 from collapse_probe.respred import EvaluationSet, TrainingData, get_recipe, make_evaluation_set, train
 from collapse_probe.respred._trainer import make_optimiser, make_trainer
-from collapse_probe.respred._training import split_pairs
+from collapse_probe.respred._vectors import split_pairs
 from collapse_probe.respred.losses import build_loss
 from collapse_probe.respred.modules import build_head
 from collapse_probe.retrieval import EMBEDDED_SHA256, EncoderIdentity, FeatureStore, read_beir, read_pairs
@@ -86,8 +86,7 @@ def trainer_alone(data: TrainingData) -> None:
             recipe,
             model,
             build_loss(recipe, model),
-            query=data.query,
-            document=data.document,
+            data=data,
             seed=0,
             precision="fp32",
             device="cpu",

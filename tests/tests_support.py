@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from collapse_probe.journal import write_run_json
 from collapse_probe.recording import load_watched
 from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, head_modules, preflight, train
+from collapse_probe.respred._batch import Batch
+from collapse_probe.respred._isotropy import SIGReg
 from collapse_probe.retrieval import Collection
 
 
@@ -93,3 +96,34 @@ def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), 
         "listener": Silent(),
     }
     return train(recipe, **{**arguments, **changes})
+
+
+def as_batch(z: torch.Tensor) -> Batch:
+    """Return rows as a batch: the first half queries, the second documents."""
+    half = len(z) // 2
+    return Batch(query=z[:half], document=z[half:], predicted=z[:half], delta=None)
+
+
+def sigreg_case() -> tuple[torch.nn.Linear, torch.Tensor]:
+    """Return a small model and its rows, the same in every process."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        model = torch.nn.Linear(6, 6).double()
+    return model, torch.randn(24, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+
+
+def sigreg_in_one_of_two(rank: int, port: int, folder: str) -> None:
+    """Save the gradient and loss that one of two processes has, each with every second row."""
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+    try:
+        model, rows = sigreg_case()
+        parallel = torch.nn.parallel.DistributedDataParallel(model)
+        loss = SIGReg(convention="paper", slices=16)(as_batch(parallel(rows[rank::2])))
+        loss.backward()
+        if rank == 0:
+            assert model.weight.grad is not None
+            found = torch.cat([model.weight.grad.flatten(), loss.detach()[None]])
+            np.save(Path(folder) / "found.npy", found.numpy())
+    finally:
+        torch.distributed.destroy_process_group()

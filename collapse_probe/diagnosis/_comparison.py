@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, unknown_name
 from ..journal import Run
 from . import _scores
-from ._statistics import SeededDifference, holm, macro_average, randomisation_p
+from ._statistics import SeededDifference, holm, macro_average, randomisation_p, smallest_resolvable
 
 BASELINE = "Baseline (raw encoder)"
+
+_Collection = tuple[str, str]
+_Records = Mapping[tuple[_Collection, str, int], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,18 @@ class Row:
 
     Attributes:
         label: Which run, at which epoch.
+        path: The scoring path: ``raw``, ``no_predictor`` or ``predictor``.
+        epoch: The epoch; 0 for the raw encoder and step 0.
         by_collection: Collection to its mean score.
         average: Mean over the collections.
         against_baseline: Difference from the raw encoder; None for the raw encoder itself.
-        against_reference: Difference from the reference run; None for that run and the raw encoder.
+        against_reference: Difference from the reference run; None for that run and the raw encoder, and where the
+            reference run is the raw encoder itself, which would be the same comparison twice.
     """
 
     label: str
+    path: str
+    epoch: int
     by_collection: dict[str, float]
     average: float
     against_baseline: Compared | None
@@ -58,9 +67,21 @@ class Row:
 
 @dataclass(frozen=True)
 class _Scored:
-    label: str
-    baseline: str
-    by_collection: dict[str, np.ndarray]
+    """One model's scores of every query; ``encoder`` is what its baseline's label is made of."""
+
+    run: str
+    path: str
+    epoch: int
+    encoder: tuple[str, str, str]
+    sizes: dict[_Collection, int]
+    values: dict[_Collection, dict[str, float]]
+
+    @property
+    def label(self) -> str:
+        if self.path == "raw":
+            return f"{self.run}, raw encoder"
+        moment = "step 0" if self.epoch == 0 else f"epoch {self.epoch}"
+        return f"{self.run}, {moment}" + (", with predictor" if self.path == "predictor" else "")
 
 
 def compare(
@@ -68,8 +89,8 @@ def compare(
 ) -> list[Row]:
     """Return the raw encoder and every run at its last evaluated epoch, on the collections that all share.
 
-    Runs with another encoder or similarity have a raw encoder of their own. Each run is scored on its own evaluated
-    path.
+    Runs whose raw encoders differ (weights, similarity, or scores) have a raw encoder each. Each run is scored on
+    its own evaluated path.
 
     Args:
         runs: At least two.
@@ -80,50 +101,58 @@ def compare(
     Raises:
         InputError: fewer than two runs, no shared collection, runs on different queries, an unknown metric or run.
     """
-    if len(runs) < 2:
-        raise InputError(f"compare needs at least two runs, got {len(runs)}: give two or more run folders")
     labels = _labels(runs)
-    shared = _shared_collections(runs, labels, metric)
     reference_run = labels[0] if against is None else _named(against, labels)
-    baselines: dict[str, _Scored] = {}
-    rows: list[_Scored] = []
-    last_of: dict[str, _Scored] = {}
-    for run, label in zip(runs, labels, strict=True):
-        key = _baseline_label(run, runs)
-        raw = _scored(run, BASELINE if key == "" else f"{BASELINE}, {key}", key, shared, "raw", 0, metric)
-        if raw is not None:
-            baselines.setdefault(key, raw)
-        for path, epoch in _points(run, shared, every_epoch=every_epoch):
-            name = label if path == "raw" else f"{label}, {'step 0' if epoch == 0 else f'epoch {epoch}'}"
-            found = _scored(run, name, key, shared, path, epoch, metric)
-            if found is not None:
-                rows.append(found)
-                last_of[label] = found
-    return _adjusted(_rows(baselines, rows, last_of.get(reference_run)))
+    records = {label: _by_split(run) for label, run in zip(labels, runs, strict=True)}
+    shared = _shared_collections(records)
+    _check_metric(metric, records.values(), shared)
+    baselines: list[_Scored] = []
+    table: list[tuple[_Scored, _Scored | None]] = []
+    for label, run in zip(labels, runs, strict=True):
+        points = _points(run, label, records[label], shared, every_epoch=every_epoch)
+        raw, *scored = (_scored(run, label, records[label], shared, at, metric) for at in (("raw", 0), *points))
+        baseline = None if raw is None else _known(raw, baselines)
+        table += [(one, baseline) for one in scored if one is not None]
+    _check_same_queries([*baselines, *(one for one, _ in table)])
+    reference = next(one for one, _ in reversed(table) if one.run == reference_run)
+    return _adjusted(_rows(baselines, table, reference))
 
 
-def _rows(baselines: dict[str, _Scored], rows: Sequence[_Scored], reference: _Scored | None) -> list[Row]:
-    table = [_row(one, None, None) for one in baselines.values()]
-    return table + [_row(one, baselines.get(one.baseline), None if one is reference else reference) for one in rows]
+def _rows(
+    baselines: Sequence[_Scored], table: Sequence[tuple[_Scored, _Scored | None]], reference: _Scored
+) -> list[Row]:
+    names = dict(zip(map(id, baselines), _baseline_labels(baselines), strict=True))
+    rows = [_row(one, names[id(one)], None, None) for one in baselines]
+    for one, baseline in table:
+        vs_baseline = None
+        if baseline is not None and one.path != "raw":
+            vs_baseline = _compared(one, baseline, names[id(baseline)])
+        repeated = reference.path == "raw" and baseline is not None and _same(baseline, reference)
+        vs_reference = None if one is reference or repeated else _compared(one, reference, reference.label)
+        rows.append(_row(one, one.label, vs_baseline, vs_reference))
+    return rows
 
 
-def _row(one: _Scored, baseline: _Scored | None, reference: _Scored | None) -> Row:
-    means = {name: float(values.mean()) for name, values in one.by_collection.items()}
+def _row(one: _Scored, label: str, vs_baseline: Compared | None, vs_reference: Compared | None) -> Row:
+    names = [name for name, _ in one.values]
+    means = {
+        name if names.count(name) == 1 else f"{name} ({split})": math.fsum(values.values()) / len(values)
+        for (name, split), values in one.values.items()
+    }
     average = math.fsum(means.values()) / len(means)
-    return Row(one.label, means, average, _compared(one, baseline), _compared(one, reference))
+    return Row(label, one.path, one.epoch, means, average, vs_baseline, vs_reference)
 
 
-def _compared(one: _Scored, reference: _Scored | None) -> Compared | None:
-    if reference is None:
-        return None
-    differences = [one.by_collection[name] - values for name, values in reference.by_collection.items()]
-    start = math.fsum(float(values.mean()) for values in reference.by_collection.values()) / len(differences)
+def _compared(one: _Scored, reference: _Scored, label: str) -> Compared:
+    differences = [
+        np.array([one.values[name][query] - value for query, value in values.items()])
+        for name, values in reference.values.items()
+    ]
+    start = math.fsum(math.fsum(v.values()) / len(v) for v in reference.values.values()) / len(differences)
     found = macro_average(differences)
-    spread = math.sqrt(sum(float(d.var(ddof=1)) / len(d) for d in differences if len(d) > 1)) / len(differences)
     p_value = randomisation_p(differences)
     relative = found.mean / start if start else math.nan
-    # 2.80 standard errors: the 97.5 % and 80 % points of the normal distribution.
-    return Compared(reference.label, found, relative, p_value, p_value, (1.959964 + 0.841621) * spread)
+    return Compared(label, found, relative, p_value, p_value, smallest_resolvable(differences))
 
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:
@@ -140,6 +169,13 @@ def _adjusted(rows: Sequence[Row]) -> list[Row]:
 
 
 def _labels(runs: Sequence[Run]) -> list[str]:
+    """Return every run's name, or its folder where two have the same name."""
+    if len(runs) < 2:
+        raise InputError(f"compare needs at least two runs, got {len(runs)}: give two or more run folders")
+    folders = [run.folder.resolve() for run in runs]
+    for run, folder in zip(runs, folders, strict=True):
+        if folders.count(folder) > 1:
+            raise InputError(f"{run.folder}: given twice; compare needs different runs")
     names = [run.name for run in runs]
     return [name if names.count(name) == 1 else str(run.folder) for name, run in zip(names, runs, strict=True)]
 
@@ -150,69 +186,117 @@ def _named(name: str, labels: Sequence[str]) -> str:
     return name
 
 
-def _baseline_label(run: Run, runs: Sequence[Run]) -> str:
-    """Return what tells this run's raw encoder from others'; empty where all runs share one."""
-    keys = {_encoder(one) for one in runs}
-    if len(keys) == 1:
-        return ""
-    name, _, similarity = _encoder(run)
-    return f"{name}, {similarity}"
+def _by_split(run: Run) -> _Records:
+    return {
+        ((record["collection"], record["split"]), path, epoch): record
+        for (_, path, epoch), record in _scores.evaluation_records(run).items()
+    }
 
 
-def _encoder(run: Run) -> tuple[str, str, str]:
-    encoder = run.config.get("encoder") or {}
-    similarity = (run.config.get("recipe") or {}).get("similarity", "")
-    return str(encoder.get("name")), str(encoder.get("weights_sha256")), str(similarity)
-
-
-def _shared_collections(runs: Sequence[Run], labels: Sequence[str], metric: str) -> list[str]:
-    every = [_scores.collections(run) for run in runs]
-    shared = [name for name in every[0] if all(name in names for names in every)]
+def _shared_collections(records: Mapping[str, _Records]) -> list[_Collection]:
+    every = {label: list(dict.fromkeys(name for name, _, _ in found)) for label, found in records.items()}
+    shared = [name for name in next(iter(every.values())) if all(name in names for names in every.values())]
     if not shared:
-        held = "; ".join(f"{label}: {', '.join(names) or 'none'}" for label, names in zip(labels, every, strict=True))
+        held = "; ".join(
+            f"{label}: {', '.join(f'{name} {split}' for name, split in names) or 'none'}"
+            for label, names in every.items()
+        )
         raise InputError(
             f"no collection is scored in all runs ({held}): `collapse-probe evaluate RUN --beir ...` adds one"
         )
-    for name in shared:
-        queries = [_queries(run, name) for run in runs]
-        for label, found in zip(labels, queries, strict=True):
-            if found != queries[0]:
-                raise InputError(
-                    f"{name}: {labels[0]} and {label} were scored on different queries ({len(queries[0])} and "
-                    f"{len(found)}, {len(queries[0] & found)} shared): score both on the same split"
-                )
-    known = {m for run in runs for record in _scores.evaluation_records(run).values() for m in record["metrics"]}
-    if metric not in known:
-        raise unknown_name("metric", metric, known)
     return shared
 
 
-def _queries(run: Run, collection: str) -> set[str]:
-    records = _scores.evaluation_records(run)
-    record = next(record for (name, _, _), record in records.items() if name == collection)
-    return set(run.per_query(record["per_query"])["query_ids"])
+def _check_metric(metric: str, records: Sequence[_Records] | Any, shared: Sequence[_Collection]) -> None:
+    held = [set(one["metrics"]) for found in records for (name, _, _), one in found.items() if name in shared]
+    known = set.intersection(*held)
+    if metric not in known:
+        raise unknown_name("metric", metric, known)
 
 
-def _points(run: Run, shared: Sequence[str], *, every_epoch: bool) -> list[tuple[str, int]]:
+def _check_same_queries(every: Sequence[_Scored]) -> None:
+    first = every[0]
+    for one in every[1:]:
+        for (name, split), values in one.values.items():
+            expected = first.values[(name, split)]
+            remedy = "score both on the same folder: `collapse-probe evaluate RUN --beir ...`"
+            if values.keys() != expected.keys():
+                raise InputError(
+                    f"{name} ({split}): {first.run} and {one.run} are two runs on different queries ({len(expected)} "
+                    f"and {len(values)}, {len(expected.keys() & values.keys())} shared); {remedy}"
+                )
+            sizes = first.sizes[(name, split)], one.sizes[(name, split)]
+            if sizes[0] != sizes[1]:
+                raise InputError(
+                    f"{name} ({split}): {first.run} and {one.run} searched different corpora ({sizes[0]} and "
+                    f"{sizes[1]} documents); {remedy}"
+                )
+
+
+def _points(
+    run: Run, label: str, records: _Records, shared: Sequence[_Collection], *, every_epoch: bool
+) -> list[tuple[str, int]]:
     """Return the (path, epoch) of a run that are shown: those that all shared collections have."""
-    path = _scores.evaluated_path(run)
-    common = set.intersection(*(set(_scores.epochs(run, name, path)) for name in shared))
-    epochs = sorted(common)
-    if not epochs:
+    if not any(path != "raw" for _, path, _ in records) and not run.config.get("pairs"):
         return [("raw", 0)]
+    path = _scores.evaluated_path(run)
+    scored = [{epoch for name, p, epoch in records if (name, p) == (one, path)} for one in shared]
+    epochs = sorted(set.intersection(*scored))
+    if not epochs:
+        raise InputError(
+            f"{label}: no epoch is scored on all of {', '.join(f'{name} {split}' for name, split in shared)}: "
+            f"`collapse-probe evaluate {run.folder} --beir ...` scores them"
+        )
     return [(path, epoch) for epoch in (epochs if every_epoch else epochs[-1:])]
 
 
 def _scored(
-    run: Run, label: str, baseline: str, shared: Sequence[str], path: str, epoch: int, metric: str
+    run: Run, label: str, records: _Records, shared: Sequence[_Collection], at: tuple[str, int], metric: str
 ) -> _Scored | None:
-    records = _scores.evaluation_records(run)
-    found = {}
-    for name in shared:
-        record = records.get((name, path, epoch))
-        if record is None:
-            return None
+    found = {name: records[(name, *at)] for name in shared if (name, *at) in records}
+    if len(found) < len(shared):
+        return None
+    encoder = run.config.get("encoder") or {}
+    identity = (str(encoder.get("name")), str(encoder.get("weights_sha256")), str(found[shared[0]].get("similarity")))
+    values = {}
+    for name, record in found.items():
         content = run.per_query(record["per_query"])
-        values = dict(zip(content["query_ids"], content[metric], strict=True))
-        found[name] = np.array([values[query] for query in sorted(values)])
-    return _Scored(label, baseline, found)
+        values[name] = dict(zip(content["query_ids"], content[metric], strict=True))
+    sizes = {name: int(record["n_documents"]) for name, record in found.items()}
+    return _Scored(label, *at, identity, sizes, values)
+
+
+def _known(raw: _Scored, baselines: list[_Scored]) -> _Scored:
+    """Return the raw encoder among those found that this one is, after adding it where it is none of them."""
+    for one in baselines:
+        if _same(one, raw):
+            return one
+    baselines.append(raw)
+    return raw
+
+
+def _same(one: _Scored, other: _Scored) -> bool:
+    """Return whether two raw encoders are one: its weights, similarity and scores, to 1e-6.
+
+    Where their queries differ they count as one: that is an error of its own.
+    """
+    if one.encoder != other.encoder:
+        return False
+    return all(
+        abs(values.get(query, value) - value) <= 1e-6
+        for name, values in one.values.items()
+        for query, value in other.values[name].items()
+    )
+
+
+def _baseline_labels(baselines: Sequence[_Scored]) -> list[str]:
+    """Return the shortest labels that tell the raw encoders apart."""
+    labels = [BASELINE] * len(baselines)
+    for parts in range(2, 5):
+        if len(set(labels)) == len(labels):
+            break
+        labels = []
+        for one in baselines:
+            name, weights, similarity = one.encoder
+            labels.append(", ".join((BASELINE, *(name, similarity, f"weights {weights[:8]}", one.run)[:parts])))
+    return labels

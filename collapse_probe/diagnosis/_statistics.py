@@ -14,6 +14,7 @@ DRAWS = 10_000
 """Draws of every randomisation test and bootstrap."""
 
 _SEED = 20_251_118
+_ROUNDING = 1e-12
 _BLOCK = 2**22
 
 
@@ -69,11 +70,15 @@ class PairedDifference:
     @property
     def smallest_resolvable(self) -> float:
         """The true difference that as many queries, as varied as these, would resolve in 80 % of cases at 5 %."""
-        return float((stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * self._spread / math.sqrt(self.n))
+        return smallest_resolvable([self.differences])
 
     @property
     def _spread(self) -> float:
-        return float(self.differences.std(ddof=1)) if self.n > 1 else math.nan
+        """Return the standard deviation of the differences; 0 where they are equal but for rounding."""
+        if self.n < 2:
+            return math.nan
+        spread = float(self.differences.std(ddof=1))
+        return 0.0 if spread <= _ROUNDING * np.abs(self.differences).max() else spread
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,7 @@ def randomisation_p(differences: Sequence[Sequence[float]]) -> float:
     """Return the two-sided p of the sign-flip randomisation test of the mean over data sets of the mean difference.
 
     Every query's difference keeps or changes its sign at random. p = (1 + draws at least as extreme) / (1 + draws),
-    so it is never 0; 1 where all differences are 0.
+    so it is never 0; 1 where all differences are 0, NaN where one is NaN.
 
     Args:
         differences: Per-query differences, one sequence for each data set.
@@ -184,15 +189,35 @@ def randomisation_p(differences: Sequence[Sequence[float]]) -> float:
     weighted = weighted[weighted != 0]
     if not len(weighted):
         return 1.0
+    if np.isnan(weighted).any():
+        return math.nan
     generator = np.random.default_rng(_SEED)
     observed = abs(weighted.sum())
     # Sums of the same values in another order differ by rounding: an equal one has to count as extreme.
-    slack = 1e-12 * np.abs(weighted).sum()
+    slack = _ROUNDING * np.abs(weighted).sum()
     extreme = 0
     for size in _blocks(len(weighted)):
         signs = generator.integers(0, 2, size=(size, len(weighted)), dtype=np.int8) * 2.0 - 1.0
         extreme += int(np.sum(np.abs(signs @ weighted) >= observed - slack))
     return (1 + extreme) / (1 + DRAWS)
+
+
+def smallest_resolvable(differences: Sequence[Sequence[float]]) -> float:
+    """Return the true mean over data sets that these queries would resolve in 80 % of cases, at 5 % two-sided.
+
+    It is (z(0.975) + z(0.8)) standard errors, 2.80 of them.
+
+    Args:
+        differences: Per-query differences, one sequence for each data set.
+
+    Returns:
+        The difference; NaN where a data set has fewer than two queries.
+    """
+    arrays = [np.asarray(one, dtype=float) for one in differences]
+    if min(map(len, arrays)) < 2:
+        return math.nan
+    error = math.sqrt(sum(float(one.var(ddof=1)) / len(one) for one in arrays)) / len(arrays)
+    return float(stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * error
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -229,8 +229,22 @@ def _over_processes(sums: Tensor, rows: int) -> tuple[Tensor, Tensor | int]:
         return sums, rows
     if torch.distributed.get_world_size() == 1:
         return sums, rows
-    from torch.distributed.nn.functional import all_reduce
-
     count = torch.tensor(rows, device=sums.device)
     torch.distributed.all_reduce(count)
-    return all_reduce(sums), count
+    return _SummedOverProcesses.apply(sums), count
+
+
+class _SummedOverProcesses(torch.autograd.Function):
+    """A sum over processes whose gradient is summed over processes, too."""
+
+    @staticmethod
+    def forward(context, values: Tensor) -> Tensor:
+        total = values.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        torch.distributed.all_reduce(total)
+        return total

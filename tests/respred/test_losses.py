@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from collapse_probe.respred import Recipe, get_recipe
+from collapse_probe.respred import RECIPES, Recipe, get_recipe
 from collapse_probe.respred._isotropy import Isotropy
-from collapse_probe.respred.losses import Batch, Predictive, Residual, WeightedTerms, build_loss, make_batch
+from collapse_probe.respred.losses import (
+    Batch,
+    Contrastive,
+    Predictive,
+    Residual,
+    WeightedTerms,
+    build_loss,
+    make_batch,
+)
 
 
 def batch(rows: int = 12, dimension: int = 5, seed: int = 0, delta: bool = True) -> Batch:
@@ -109,3 +117,108 @@ def test_losses_are_computed_in_float32_whatever_the_model_made():
     half = torch.ones(2, 3, dtype=torch.bfloat16)
     made = make_batch({"sentence_embedding": half, "delta": half}, {"sentence_embedding": half})
     assert {made.query.dtype, made.document.dtype, made.predicted.dtype, made.delta.dtype} == {torch.float32}
+
+
+def random_batch(n: int = 12, d: int = 5, seed: int = 0) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    q, d_, delta = (torch.randn(n, d, generator=generator, dtype=torch.float64) for _ in range(3))
+    return Batch(query=q, document=d_, predicted=q + 0.1 * delta, delta=delta)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("penalty", ["l2", "l1", "orthogonal"])
+def test_penalties_are_the_slow_ones(penalty, reduction):
+    b = random_batch()
+    total = 0.0
+    for q, delta in zip(b.query.tolist(), b.delta.tolist(), strict=True):
+        if penalty == "l2":
+            value = sum(v * v for v in delta)
+        elif penalty == "l1":
+            value = sum(abs(v) for v in delta)
+        else:
+            value = sum(x * y for x, y in zip(q, delta, strict=True)) ** 2
+        total += value / (len(delta) if reduction == "mean" else 1)
+    found = Residual(reduction=reduction, penalty=penalty)(b)
+    assert found.item() == pytest.approx(total / len(b.query), rel=1e-12)
+
+
+def test_an_orthogonal_delta_is_free():
+    b = random_batch()
+    unit = torch.nn.functional.normalize(b.query, dim=1)
+    across = b.delta - (b.delta * unit).sum(dim=1, keepdim=True) * unit
+    free = Batch(b.query, b.document, b.predicted, across)
+    assert Residual(reduction="sum", penalty="orthogonal")(free).item() == pytest.approx(0.0, abs=1e-24)
+
+
+def test_the_adaptive_weight_is_off_below_the_margin_and_carries_no_gradient():
+    """0.01 * relu(mean ||delta|| - 0.1) as a weight of ||delta||^2."""
+    b = random_batch()
+    size = b.delta.norm(dim=1).mean().item()
+    assert Residual(reduction="sum", margin=size + 1e-9)(b).item() == 0.0
+    delta = b.delta.clone().requires_grad_()
+    loss = Residual(reduction="sum", margin=size - 0.3)(Batch(b.query, b.document, b.predicted, delta))
+    assert loss.item() == pytest.approx(0.3 * b.delta.square().sum(dim=1).mean().item())
+    loss.backward()
+    torch.testing.assert_close(delta.grad, 0.3 * 2 * b.delta / len(b.delta))
+
+
+def test_infonce_is_the_slow_one():
+    b = random_batch()
+    total = 0.0
+    for i, p in enumerate(b.predicted):
+        logits = [float(torch.nn.functional.cosine_similarity(p, d, dim=0)) / 0.05 for d in b.document]
+        top = max(logits)
+        total += top + math.log(sum(math.exp(x - top) for x in logits)) - logits[i]
+    assert Contrastive(temperature=0.05)(b).item() == pytest.approx(total / len(b.query), rel=1e-10)
+
+
+def test_infonce_of_what_tells_nothing_is_log_n():
+    z = torch.ones(8, 3, dtype=torch.float64)
+    assert Contrastive(temperature=0.05)(Batch(z, z, z, None)).item() == pytest.approx(math.log(8))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_finite_losses_and_gradients(name):
+    """Each recipe's own losses on the embeddings of its own head, on real shapes."""
+    recipe = get_recipe(name)
+    if not recipe.trains:
+        pytest.skip("trains nothing")
+    from sentence_transformers import SentenceTransformer
+    from tests_support import toy_data
+
+    from collapse_probe.respred.modules import build_head
+
+    head = build_head(recipe, 16, seed=0)
+    loss = build_loss(recipe, SentenceTransformer(modules=[head], device="cpu"))
+    data = toy_data()
+    features = [
+        {"sentence_embedding": data.query[:64], "task": "query"},
+        {"sentence_embedding": data.document[:64], "task": "document"},
+    ]
+    terms = loss(features)
+    torch.stack(list(terms.values())).sum().backward()
+    gradients = [p.grad for p in head.parameters() if p.requires_grad]
+    assert all(torch.isfinite(g).all() for g in gradients if g is not None)
+    assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+
+
+def test_a_detached_delta_leaves_the_projection_alone():
+    """The leak of the founding form: with it the penalty's gradient reaches the projection, detached it does not."""
+    from sentence_transformers import SentenceTransformer
+    from tests_support import toy_data
+
+    from collapse_probe.respred.modules import build_head, head_parts
+
+    data = toy_data()
+    sizes = {}
+    for name in ("respred", "detached"):
+        head = build_head(get_recipe(name), 16, seed=0)
+        loss = build_loss(get_recipe(name), SentenceTransformer(modules=[head], device="cpu"))
+        features = [
+            {"sentence_embedding": side[:64], "task": task}
+            for side, task in ((data.query, "query"), (data.document, "document"))
+        ]
+        loss(features)["residual"].backward()
+        gradients = [p.grad for p in head_parts(head).query_projection.parameters() if p.grad is not None]
+        sizes[name] = sum(float(g.norm()) for g in gradients)
+    assert sizes["detached"] == 0 < sizes["respred"]

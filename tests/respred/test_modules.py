@@ -127,3 +127,38 @@ def test_a_foreign_router_is_refused():
     head.sub_modules["query"] = torch.nn.Sequential(DirectPredictor(8))
     with pytest.raises(InputError, match="has no collapse-probe head"):
         head_parts(head)
+
+
+def test_asymmetric_projections_begin_alike_and_are_trained_apart():
+    recipe = get_recipe("option_e")
+    parts = head_parts(build_head(recipe, 8, seed=0))
+    assert parts.query_projection is not parts.document_projection
+    for a, b in zip(parts.query_projection.parameters(), parts.document_projection.parameters(), strict=True):
+        assert torch.equal(a, b) and a is not b
+    shared = head_parts(build_head(Recipe(), 8, seed=0)).query_projection
+    assert torch.equal(shared.net[0].weight, parts.query_projection.net[0].weight)
+    assert list(parts.named()) == ["query_projection", "document_projection"]
+
+
+def test_an_asymmetric_model_survives_saving(tmp_path):
+    model = SentenceTransformer(modules=[build_head(get_recipe("option_e"), 8, seed=3)], device="cpu")
+    with torch.no_grad():
+        head_parts(model[0]).document_projection.net[0].weight.add_(1.0)
+    model.save(str(tmp_path / "model"), create_model_card=False)
+    loaded = head_parts(SentenceTransformer(str(tmp_path / "model"), device="cpu", trust_remote_code=True)[0])
+    for name, module in head_parts(model[0]).named().items():
+        for key, value in module.state_dict().items():
+            assert torch.equal(value, loaded.named()[name].state_dict()[key])
+
+
+def test_normalised_embeddings_have_unit_length():
+    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    found = Projection(8, normalise=True).eval()({"sentence_embedding": z})["sentence_embedding"]
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
+
+
+def test_a_linear_delta_is_linear():
+    predictor = ResidualPredictor(8, kind="linear", tanh=False).eval()
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+    zero = predictor.delta(torch.zeros(1, 8))
+    torch.testing.assert_close(predictor.delta(2 * z) - zero, 2 * (predictor.delta(z) - zero))

@@ -7,7 +7,8 @@ import dataclasses
 import pytest
 
 from collapse_probe.errors import InputError
-from collapse_probe.respred import RECIPES, Recipe, get_recipe, recipe_fields
+from collapse_probe.respred import RECIPES, Recipe, get_recipe, head_modules, recipe_fields
+from collapse_probe.respred._recipe import parse_change
 
 
 def test_respred_has_the_founding_hyper_parameters():
@@ -70,3 +71,76 @@ def test_an_unknown_recipe_and_an_unknown_field_name_the_nearest():
         get_recipe("resped")
     with pytest.raises(InputError, match=r"unknown recipe field 'lambda_residul': did you mean 'lambda_residual'\?"):
         Recipe.from_dict({"lambda_residul": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("option_a", {"lambda_residual": 0.0, "tanh": False}),
+        ("option_b", {"lambda_residual": 1e-4}),
+        ("option_b_adaptive", {"residual_margin": 0.1}),
+        ("option_c1", {"residual_penalty": "orthogonal"}),
+        ("option_c2", {"residual_penalty": "l1"}),
+        ("option_c3", {"lambda_residual": 0.0}),
+        ("option_d", {"unfreeze_layers": 2}),
+        ("option_e", {"asymmetric": True, "predictor": "none", "lambda_residual": 0.0}),
+        ("alpha_02", {"alpha": 0.2}),
+        ("alpha_03", {"alpha": 0.3}),
+        ("mean_reduction", {"residual_reduction": "mean"}),
+        ("detached", {"detach_delta": True}),
+    ],
+)
+def test_every_option_changes_what_the_founding_document_says(name, changes):
+    assert RECIPES[name].changes == changes
+    assert RECIPES[name].summary and RECIPES[name].origin
+
+
+def test_every_isotropy_term_has_a_recipe():
+    from collapse_probe.respred import recipe_choices
+    from collapse_probe.respred._isotropy import ISOTROPY
+
+    assert set(recipe_choices()["isotropy"]) == set(ISOTROPY)
+    assert {entry.recipe.isotropy for entry in RECIPES.values()} == set(ISOTROPY)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "changes"),
+    [
+        ("lambda_residual", "1e-4", {"lambda_residual": 1e-4}),
+        ("lambda-residual", "0", {"lambda_residual": 0.0}),
+        ("tanh", "off", {"tanh": False}),
+        ("tanh", "On", {"tanh": True}),
+        ("projection", "frozen", {"freeze_projection": True}),
+        ("projection", "linear", {"projection": "linear"}),
+        ("epochs", "5", {"epochs": 5}),
+    ],
+)
+def test_a_field_is_read_from_text(name, text, changes):
+    assert parse_change(name, text) == changes
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("lambda_residul", "0", "unknown recipe field 'lambda_residul': did you mean 'lambda_residual'?"),
+        ("lambda_residual", "zero", "lambda_residual=zero: a number is needed"),
+        ("epochs", "1.5", "epochs=1.5: a whole number is needed"),
+        ("tanh", "maybe", "tanh=maybe: on or off is needed"),
+        ("projection", "frozn", "unknown projection 'frozn': did you mean 'frozen'?"),
+    ],
+)
+def test_a_field_that_cannot_be_read_says_what_is_needed(name, text, message):
+    with pytest.raises(InputError) as error:
+        parse_change(name, text)
+    assert message in str(error.value)
+
+
+def test_modules_say_what_is_trained_and_scored():
+    assert head_modules(get_recipe("respred")) == {
+        "projection": {"trained": True, "on_evaluated_path": True},
+        "predictor": {"trained": True, "on_evaluated_path": False},
+    }
+    assert list(head_modules(get_recipe("option_e"))) == ["query_projection", "document_projection"]
+    assert list(head_modules(get_recipe("option_d"))) == ["encoder", "projection", "predictor"]
+    assert head_modules(get_recipe("contrastive"))["predictor"]["on_evaluated_path"]
+    assert head_modules(get_recipe("baseline")) == {}
