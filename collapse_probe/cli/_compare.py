@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import InputError
-from ..journal import Run
 
 if TYPE_CHECKING:
     from ..diagnosis import Compared, Row
@@ -30,7 +29,7 @@ Exit codes: 0 fine, 2 wrong use.
 
 
 @click.command("compare", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, metavar="RUN RUN...", type=click.Path(path_type=Path))
 @click.option("--against", metavar="NAME", help="Run that the others are compared with.  [default: the first]")
 @click.option("--metric", default="ndcg@10", show_default=True, help="Metric of the table.")
 @click.option(
@@ -38,40 +37,50 @@ Exit codes: 0 fine, 2 wrong use.
 )
 @click.option("--csv", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write the table here, too.")
 def command(runs: tuple[Path, ...], against: str | None, metric: str, epochs: str, file: Path | None) -> int:
-    """Print the founding document's performance table for RUNS, with intervals and adjusted p values."""
+    """Print the founding document's performance table for runs, with intervals and adjusted p values."""
     from ..diagnosis import compare
+    from ..journal import Run
     from ._display import say
 
-    if file is not None and file.exists():
-        raise InputError(f"--csv {file}: is there already; give another name")
+    _check_free(file)
     rows = compare([Run.load(run) for run in runs], metric=metric, every_epoch=epochs == "all", against=against)
-    cells = [_cells(row) for row in rows]
-    for line in _aligned([_headers(rows, metric), *cells]):
+    for line in [*_aligned(_table(rows, metric)), *_notes(rows)]:
         say(line)
-    for note in _notes(rows):
-        say(note)
     if file is not None:
-        _write(file, [_headers(rows, metric), *cells])
+        _write(file, rows, metric)
         say(f"table   {file}")
     return 0
 
 
-def _headers(rows: Sequence[Row], metric: str) -> list[str]:
+def _check_free(file: Path | None) -> None:
+    if file is None:
+        return
+    if file.exists():
+        raise InputError(f"--csv {file}: is there already; give another name")
+    if not file.parent.is_dir():
+        raise InputError(f"--csv {file}: no such folder {file.parent}; make it, or give another name")
+
+
+def _table(rows: Sequence[Row], metric: str) -> list[list[str]]:
     collections = list(rows[0].by_collection)
     several = collections if len(collections) > 1 else []
     head = ["model", f"average {metric}" if several else f"{collections[0]} {metric}", *several]
-    return [*head, "vs baseline", "95 % interval", "p, Holm", "vs reference", "95 % interval", "p, Holm"]
+    table = [head, *([row.label, f"{row.average:.4f}"] for row in rows)]
+    for line, row in zip(table[1:], rows, strict=True):
+        line += [f"{row.by_collection[name]:.4f}" for name in several]
+    for name, compared in _references(rows):
+        head += [f"vs {name}", "difference [95 % interval]", "p (Holm)"]
+        for line, one in zip(table[1:], compared, strict=True):
+            line += _difference(one)
+    return table
 
 
-def _cells(row: Row) -> list[str]:
-    several = [f"{value:.4f}" for value in row.by_collection.values()] if len(row.by_collection) > 1 else []
-    return [
-        row.label,
-        f"{row.average:.4f}",
-        *several,
-        *_difference(row.against_baseline),
-        *_difference(row.against_reference),
-    ]
+def _references(rows: Sequence[Row]) -> list[tuple[str, list[Compared | None]]]:
+    """Return the references that any row is compared with, and the comparison of every row."""
+    pairs = [("baseline", [row.against_baseline for row in rows])]
+    against = [row.against_reference for row in rows]
+    pairs += [(name, against) for name in {one.reference for one in against if one is not None}]
+    return [(name, compared) for name, compared in pairs if any(compared)]
 
 
 def _difference(one: Compared | None) -> list[str]:
@@ -83,14 +92,24 @@ def _difference(one: Compared | None) -> list[str]:
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
-    reference = next((row.against_reference.reference for row in rows if row.against_reference), None)
-    notes = [] if reference is None else [f"reference: {reference}"]
+    notes = []
     for row in rows:
         for one in (row.against_baseline, row.against_reference):
-            if one is not None and not one.difference.resolved:
-                n = f"n = {one.difference.n_queries:,} queries (would resolve {one.smallest:.3f})"
-                notes.append(f"{row.label} vs {one.reference}: not resolved at {n}")
+            if one is not None and (said := _said(one)):
+                notes.append(f"{row.label} vs {one.reference}: {said}")
     return notes
+
+
+def _said(one: Compared) -> str:
+    """Return what keeps a difference from being a finding; empty where nothing does."""
+    n = f"n = {one.difference.n_queries:,}"
+    if one.smallest == 0 and one.difference.mean == 0:
+        return f"the same on every query, {n}"
+    if not one.difference.resolved:
+        return f"not resolved at {n}" + ("" if math.isnan(one.smallest) else f" (would resolve {one.smallest:.3f})")
+    if one.adjusted_p >= 0.05:
+        return f"resolved by itself at {n}, but not among all comparisons of this table"
+    return ""
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
@@ -104,12 +123,30 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _write(file: Path, table: Sequence[Sequence[str]]) -> None:
+def _write(file: Path, rows: Sequence[Row], metric: str) -> None:
     from ..journal import atomic_write_text
 
+    collections = list(rows[0].by_collection)
+    fields = ["reference", "difference", "low", "high", "relative", "p", "p_holm", "would_resolve", "n_queries"]
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(table)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["model", "path", "epoch", "metric", "average", *collections]
+        + [f"{kind}_{field}" for kind in ("vs_baseline", "vs_run") for field in fields]
+    )
+    for row in rows:
+        scores = [row.average, *(row.by_collection[name] for name in collections)]
+        compared = [*_numbers(row.against_baseline, fields), *_numbers(row.against_reference, fields)]
+        writer.writerow([row.label, row.path, row.epoch, metric, *scores, *compared])
     try:
         atomic_write_text(file, text.getvalue())
     except OSError as error:
         raise InputError(f"--csv {file}: cannot be written ({error.strerror})") from None
+
+
+def _numbers(one: Compared | None, fields: Sequence[str]) -> list[object]:
+    if one is None:
+        return [""] * len(fields)
+    found = one.difference
+    values = [found.mean, found.low, found.high, one.relative, one.p_value, one.adjusted_p, one.smallest]
+    return [one.reference, *values, found.n_queries]

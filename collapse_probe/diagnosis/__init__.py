@@ -24,7 +24,16 @@ from ._scores import (
     last_trained,
 )
 from ._selection import Choice, RankCorrelation, Selection, choose_checkpoint, loss_against_retrieval, selection
-from ._statistics import PairedDifference, SeededDifference, holm, over_seeds, paired_difference, randomisation_p
+from ._statistics import (
+    PairedDifference,
+    SeededDifference,
+    holm,
+    macro_average,
+    over_seeds,
+    paired_difference,
+    randomisation_p,
+    smallest_resolvable,
+)
 
 __all__ = [
     "ALL_DETECTORS",
@@ -63,12 +72,14 @@ __all__ = [
     "holm",
     "last_trained",
     "loss_against_retrieval",
+    "macro_average",
     "module_shares",
     "over_seeds",
     "overlaps",
     "paired_difference",
     "randomisation_p",
     "selection",
+    "smallest_resolvable",
     "verdict",
     "worst_status",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -127,7 +127,7 @@ def _rows(
         vs_baseline = None
         if baseline is not None and one.path != "raw":
             vs_baseline = _compared(one, baseline, names[id(baseline)])
-        repeated = reference.path == "raw" and baseline is not None and _same(baseline, reference)
+        repeated = reference.path == "raw" and baseline is not None and _alike(baseline, reference)
         vs_reference = None if one is reference or repeated else _compared(one, reference, reference.label)
         rows.append(_row(one, one.label, vs_baseline, vs_reference))
     return rows
@@ -145,7 +145,7 @@ def _row(one: _Scored, label: str, vs_baseline: Compared | None, vs_reference: C
 
 def _compared(one: _Scored, reference: _Scored, label: str) -> Compared:
     differences = [
-        np.array([one.values[name][query] - value for query, value in values.items()])
+        np.array([one.values[name][query] - values[query] for query in sorted(values)])
         for name, values in reference.values.items()
     ]
     start = math.fsum(math.fsum(v.values()) / len(v) for v in reference.values.values()) / len(differences)
@@ -207,7 +207,7 @@ def _shared_collections(records: Mapping[str, _Records]) -> list[_Collection]:
     return shared
 
 
-def _check_metric(metric: str, records: Sequence[_Records] | Any, shared: Sequence[_Collection]) -> None:
+def _check_metric(metric: str, records: Iterable[_Records], shared: Sequence[_Collection]) -> None:
     held = [set(one["metrics"]) for found in records for (name, _, _), one in found.items() if name in shared]
     known = set.intersection(*held)
     if metric not in known:
@@ -276,12 +276,15 @@ def _known(raw: _Scored, baselines: list[_Scored]) -> _Scored:
 
 
 def _same(one: _Scored, other: _Scored) -> bool:
-    """Return whether two raw encoders are one: its weights, similarity and scores, to 1e-6.
+    """Return whether two raw encoders are one: its name, weights, similarity and scores."""
+    return one.encoder == other.encoder and _alike(one, other)
 
-    Where their queries differ they count as one: that is an error of its own.
+
+def _alike(one: _Scored, other: _Scored) -> bool:
+    """Return whether the scores of every query agree, to 1e-6; queries that only one has are an error of its own.
+
+    Euclidean and cosine rank unit vectors alike, so raw encoders of two similarities often are.
     """
-    if one.encoder != other.encoder:
-        return False
     return all(
         abs(values.get(query, value) - value) <= 1e-6
         for name, values in one.values.items()

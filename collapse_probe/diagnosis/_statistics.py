@@ -36,7 +36,7 @@ class PairedDifference:
     high: float
     p_value: float
     n: int
-    differences: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    differences: np.ndarray = field(repr=False, compare=False)
 
     @property
     def resolved(self) -> bool:
@@ -167,7 +167,7 @@ def over_seeds(*data_sets: np.ndarray) -> SeededDifference:
     return SeededDifference(mean, float(low), float(high), spread, seeds, queries)
 
 
-def macro_average(differences: Sequence[Sequence[float]]) -> SeededDifference:
+def macro_average(differences: Sequence[Sequence[float] | np.ndarray]) -> SeededDifference:
     """Return the mean over data sets of the mean difference, queries resampled within each data set.
 
     Args:
@@ -176,7 +176,7 @@ def macro_average(differences: Sequence[Sequence[float]]) -> SeededDifference:
     return over_seeds(*(np.asarray(one, dtype=float)[None, :] for one in differences))
 
 
-def randomisation_p(differences: Sequence[Sequence[float]]) -> float:
+def randomisation_p(differences: Sequence[Sequence[float] | np.ndarray]) -> float:
     """Return the two-sided p of the sign-flip randomisation test of the mean over data sets of the mean difference.
 
     Every query's difference keeps or changes its sign at random. p = (1 + draws at least as extreme) / (1 + draws),
@@ -202,7 +202,7 @@ def randomisation_p(differences: Sequence[Sequence[float]]) -> float:
     return (1 + extreme) / (1 + DRAWS)
 
 
-def smallest_resolvable(differences: Sequence[Sequence[float]]) -> float:
+def smallest_resolvable(differences: Sequence[Sequence[float] | np.ndarray]) -> float:
     """Return the true mean over data sets that these queries would resolve in 80 % of cases, at 5 % two-sided.
 
     It is (z(0.975) + z(0.8)) standard errors, 2.80 of them.

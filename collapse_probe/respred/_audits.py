@@ -37,17 +37,25 @@ def term_values(loss: WeightedTerms, batches: list[Batch]) -> TermValues:
 
 
 def scaling_exponents(loss: WeightedTerms, batches: list[Batch]) -> dict[str, tuple[float, float]]:
-    """Return d log L / d log c of every term where all embeddings and delta are multiplied by c.
+    """Return d log L / d log c of every term and of ``total`` where embeddings are multiplied by c.
+
+    Terms have delta multiplied, too; the total is that of the embeddings alone, with no delta.
 
     Returns:
         Name to the exponents below (c from 1/2 to 1) and above (from 1 to 2); NaN where the term is not positive.
         A homogeneous term of degree 2 has (2, 2): it falls when everything shrinks. An anchored one is negative
-        below its scale.
+        below its scale. A term far from its scale may have an exponent near 0 and a strong gradient all the same:
+        only the total says which way it goes.
     """
-    scaled = {c: term_values(loss, [_scaled(batch, c) for batch in batches]).raw for c in (0.5, 1.0, 2.0)}
+    values = {}
+    for c in (0.5, 1.0, 2.0):
+        raw = term_values(loss, [_scaled(batch, c) for batch in batches]).raw
+        # Without delta, whose size is no matter of the embeddings' scale.
+        plain = term_values(loss, [_embeddings(batch, lambda z, c=c: c * z) for batch in batches])
+        values[c] = {**raw, "total": plain.total}
     return {
-        name: (_exponent(scaled[0.5][name], scaled[1.0][name]), _exponent(scaled[1.0][name], scaled[2.0][name]))
-        for name in loss.terms
+        name: (_exponent(values[0.5][name], values[1.0][name]), _exponent(values[1.0][name], values[2.0][name]))
+        for name in values[1.0]
     }
 
 

@@ -149,24 +149,25 @@ def _explained(recipe: Recipe, everything: Batch) -> Finding:
 
 def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Finding:
     exponents = _audits.scaling_exponents(loss, batches)
+    total, _ = exponents.pop("total")
     active = {name: pair for name, pair in exponents.items() if loss.weights[name] > 0}
     words = ", ".join(f"{name} {below:+.2f} / {above:+.2f}" for name, (below, above) in active.items())
     base = {
         "code": "CP303",
-        "title": "scale anchor: a term that resists shrinking",
-        "expected": f"an exponent below 0 when shrinking from step 0; d log L / d log c: {words}",
-        "why": "every term falls when all embeddings shrink, so shrinking them is the first thing that is learnt",
-        "remedy": "Use an anchored isotropy term (--isotropy vicreg or sigreg), or freeze the projection",
+        "title": "scale anchor: d log L / d log c of the weighted total when all embeddings shrink",
+        "expected": f"at most 0 at the step-0 scale; each term, below / above it: {words}",
+        "why": "the loss falls when all embeddings shrink, so shrinking them is the first thing that is learnt",
+        "remedy": "Anchor the scale (--isotropy vicreg, --isotropy sigreg or --normalise), or freeze the projection",
         "source": "each term at half and at double scale of the step-0 embeddings",
         "n": sum(len(batch.query) for batch in batches),
     }
     if not _embeddings_move(recipe):
-        return Finding(status=Status.NOT_APPLICABLE, **{**base, "expected": _WITHOUT_ROOM})
-    strongest = max((below for below, _ in active.values() if not math.isnan(below)), default=0.0)
-    anchored = any(below < -0.05 for below, _ in active.values())
-    blind = all(abs(below) <= 0.05 and abs(above) <= 0.05 for below, above in active.values())
-    status = Status.HEALTHY if anchored or blind else Status.COLLAPSED
-    return Finding(status=status, value=strongest, **base)  # type: ignore[arg-type]
+        return Finding(status=Status.NOT_APPLICABLE, **{**base, "expected": _WITHOUT_ROOM})  # type: ignore[arg-type]
+    # Cosines do not depend on scale, but for rounding.
+    status = Status.COLLAPSED if total > 1e-4 else Status.HEALTHY
+    if recipe.normalise:
+        status, base["expected"] = Status.HEALTHY, "the projection gives unit length, whatever the loss prefers"
+    return Finding(status=status, value=total, **base)  # type: ignore[arg-type]
 
 
 def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[Finding]:

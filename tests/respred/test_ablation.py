@@ -1,0 +1,264 @@
+"""Ablations: which cells there are, that they are run once, anywhere, and kept whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tests_support import toy_data, toy_evaluation, toy_run
+
+from collapse_probe.diagnosis import Ablation, Verdict, effects, module_shares
+from collapse_probe.errors import InputError
+from collapse_probe.journal import Run
+from collapse_probe.reporting import write_ablation_report
+from collapse_probe.respred import Recipe, get_recipe
+from collapse_probe.respred._ablation import Material, finished, keep, make_cells, run_cell, write_record
+from collapse_probe.respred._engines import run_in_processes, run_in_ray
+from collapse_probe.respred._plans import CONTROL, Intervention, plan, vary
+
+RECIPE = Recipe(batch_size=32, epochs=2, learning_rate=1e-2)
+
+
+def material(base: dict, threads: int = 1) -> Material:
+    data = toy_data()
+    texts = ["x"] * len(data.query)
+    out = ["y"] * len(data.validation_query)
+    return Material(
+        base=base,
+        pairs=(data.query, data.document, texts, texts),
+        validation=(data.validation_query, data.validation_document, out, out),
+        share=0.1,
+        evaluations=[toy_evaluation()],
+        device="cpu",
+        threads=threads,
+        encoder=(None, Path(".")),
+    )
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("runs") / "base"
+    toy_run(folder, RECIPE)
+    return Run.load(folder)
+
+
+@pytest.fixture(scope="module")
+def ablation(tmp_path_factory, base) -> Path:
+    """A finished ablation over two seeds, run in a pool of processes."""
+    folder = tmp_path_factory.mktemp("ablations") / "toy"
+    folder.mkdir()
+    interventions = [Intervention(CONTROL, {}), *plan("causes", RECIPE)]
+    cells = make_cells(interventions, RECIPE, seeds=[0, 1])
+    write_record(folder, name="toy", run="base", plan="causes", interventions=interventions, seeds=[0, 1])
+    for cell, files in run_in_processes(cells, material(base.config), workers=2):
+        keep(folder, cell, files, base.config)
+    return folder
+
+
+def test_the_causes_plan_has_what_separates_the_causes():
+    names = [one.name for one in plan("causes", get_recipe("respred"))]
+    assert names == ["penalty off", "penalty detached", "projection frozen", "scale anchored", "predictor off"]
+
+
+def test_the_founding_plan_has_every_option():
+    names = [one.name for one in plan("founding", get_recipe("respred"))]
+    assert names[:3] == ["option_a", "option_b", "option_b_adaptive"]
+    assert {"option_c1", "option_c2", "option_c3", "option_d", "option_e", "alpha_02", "alpha_03"} <= set(names)
+
+
+def test_a_plan_leaves_out_what_changes_nothing():
+    recipe = get_recipe("option_e")
+    assert [one.name for one in plan("causes", recipe)] == ["projection frozen", "scale anchored"]
+    assert "option_e" not in [one.name for one in plan("founding", recipe)]
+
+
+def test_fields_vary_one_at_a_time_or_as_a_grid():
+    given = ["lambda_residual=0,1e-4", "tanh=off"]
+    assert [one.name for one in vary(given, RECIPE, grid=False)] == [
+        "lambda_residual=0",
+        "lambda_residual=1e-4",
+        "tanh=off",
+    ]
+    assert [one.changes for one in vary(given, RECIPE, grid=True)] == [
+        {"lambda_residual": 0.0, "tanh": False},
+        {"lambda_residual": 1e-4, "tanh": False},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("tanh", "write FIELD=VALUE,VALUE"),
+        ("tanh=", "write FIELD=VALUE,VALUE"),
+        ("tnh=off", "unknown recipe field 'tnh': did you mean 'tanh'?"),
+        ("tanh=on", "the run has this value already"),
+        ("alpha=x", "alpha=x: a number is needed"),
+        ("batch_size=1", "--batch-size is 1"),
+    ],
+)
+def test_a_bad_specification_says_what_is_needed(given, message):
+    with pytest.raises(InputError) as error:
+        vary([given], RECIPE, grid=False)
+    assert message in str(error.value)
+
+
+def test_an_unknown_plan_is_named():
+    with pytest.raises(InputError, match="unknown plan 'cause': did you mean 'causes'"):
+        plan("cause", RECIPE)
+
+
+def test_the_control_is_the_run_itself(ablation, base):
+    """Same configuration, data and seed: the same scores and losses, bit for bit."""
+    control = Ablation.load(ablation).runs(CONTROL)[0]
+    for name in ("loss/total", "delta_eval/mean_abs", "document/std_mean"):
+        assert control.readings(name)["value"].tolist() == base.readings(name)["value"].tolist()
+    assert control.evaluations()["value"].tolist() == base.evaluations()["value"].tolist()
+
+
+def test_freezing_the_projection_keeps_the_score_while_delta_shrinks(ablation):
+    found = {effect.intervention: effect for effect in effects(Ablation.load(ablation), "toy")}
+    frozen = found["projection frozen"]
+    assert (frozen.since_start.mean, frozen.since_start.low, frozen.since_start.high) == (0, 0, 0)
+    assert frozen.delta_kept < 0.5
+    assert found[CONTROL].against_control is None
+    assert found["predictor off"].ratios["correction"] is None
+    assert found["penalty off"].ratios["scale"].n_seeds == 2
+
+
+def test_the_shares_of_the_modules_add_up(ablation):
+    shares = module_shares(Ablation.load(ablation), "toy")
+    assert [one.module for one in shares] == ["predictor", "projection", "interaction"]
+    assert shares[1].fraction == pytest.approx(1.0)
+    assert shares[0].fraction == 0.0
+    with_predictor = module_shares(Ablation.load(ablation), "toy", "predictor")
+    control = next(e for e in effects(Ablation.load(ablation), "toy") if e.intervention == CONTROL)
+    assert sum(one.fraction for one in with_predictor[:2]) == pytest.approx(1.0)
+    assert shares[1].share.mean == pytest.approx(control.since_start.mean)
+
+
+def test_the_table_is_tidy(ablation):
+    table = Ablation.load(ablation).table
+    assert not table.duplicated(["intervention", "seed", "collection", "path", "epoch", "measure"]).any()
+    assert set(table["intervention"]) == {entry["name"] for entry in Ablation.load(ablation).config["interventions"]}
+    assert set(table["seed"]) == {0, 1}
+    assert {"ndcg@10", "correction", "scale", "rank"} <= set(table["measure"])
+    assert table["value"].notna().all()
+
+
+def test_finished_cells_are_known_and_those_of_other_data_are_not(ablation, base):
+    cells = make_cells([Intervention(CONTROL, {}), *plan("causes", RECIPE)], RECIPE, seeds=[0, 1])
+    assert all(finished(ablation, cell, base.config) for cell in cells)
+    changed = {**base.config, "pairs": {**base.config["pairs"], "fingerprint": "other"}}
+    assert not any(finished(ablation, cell, changed) for cell in cells)
+    more = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[2])
+    assert not finished(ablation, more[0], base.config)
+
+
+def test_a_cell_is_there_whole_or_not_at_all(tmp_path, base):
+    (cell,) = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
+    files = run_cell(cell, material(base.config))
+    assert {"run.json", "journal.jsonl"} <= set(files)
+    assert not any(name.startswith("checkpoints") for name in files)
+    keep(tmp_path, cell, files, base.config)
+    keep(tmp_path, cell, files, base.config)
+    assert [path.name for path in (tmp_path / "cells").iterdir()] == [cell.name]
+    (tmp_path / "cells" / cell.name / "cell.json").write_text("{")
+    assert not finished(tmp_path, cell, base.config)
+
+
+def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
+    report, lines = write_ablation_report(Ablation.load(ablation), tmp_path / "report")
+    text = report.read_text()
+    assert "### Which module holds the change" in text
+    assert "training the projection causes it" in text
+    for name in ("forest.png", "learning_curves.png"):
+        assert f"(figures/{name})" in text
+        assert (report.parent / "figures" / name).stat().st_size > 5_000
+    assert (report.parent / "cells.parquet").is_file()
+    import pandas as pd
+
+    csv, parquet = (pd.read_csv(report.parent / "cells.csv"), pd.read_parquet(report.parent / "cells.parquet"))
+    assert len(csv) == len(parquet) == len(Ablation.load(ablation).table)
+    content = json.loads((report.parent / "effects.json").read_text())
+    assert {entry["intervention"] for entry in content} == {"control", *(one.name for one in plan("causes", RECIPE))}
+    assert any("projection frozen" in line for line in lines)
+    assert not any("**" in line for line in lines)
+
+
+def test_an_unfinished_ablation_can_be_read(ablation, tmp_path):
+    import shutil
+
+    shutil.copytree(ablation, tmp_path / "part")
+    for path in (tmp_path / "part" / "cells").iterdir():
+        if not path.name.startswith("projection-frozen"):
+            shutil.rmtree(path)
+    part = Ablation.load(tmp_path / "part")
+    assert part.interventions == ["projection frozen"]
+    (effect,) = effects(part, "toy")
+    assert effect.against_control is None and effect.verdict is None
+    report, lines = write_ablation_report(part, tmp_path / "report")
+    assert "the control has not finished" in lines[0]
+    assert report.is_file()
+
+
+def test_what_is_no_ablation_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no ablation\.json"):
+        Ablation.load(tmp_path)
+    (tmp_path / "ablation.json").write_text('{"schema": 7}')
+    with pytest.raises(InputError, match="schema is not 1; upgrade"):
+        Ablation.load(tmp_path)
+
+
+def test_ray_gives_what_processes_give(base, ablation):
+    pytest.importorskip("ray")
+    cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[1])
+    ((cell, files),) = run_in_ray(cells, material(base.config), workers=1, address=None)
+    lines = [json.loads(line) for line in files["journal.jsonl"].decode().splitlines()]
+    mine = [line["value"] for line in lines if line["kind"] == "reading" and line["name"] == "loss/total"]
+    other = Ablation.load(ablation).runs(CONTROL)[1].readings("loss/total")["value"].tolist()
+    assert mine == other and cell == cells[0]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "--ray-address 127.0.0.1:1: nothing answers"),
+        ("nowhere", "--ray-address nowhere: host:port, ray://host:port or auto is needed"),
+    ],
+)
+def test_an_unreachable_ray_is_one_line(base, address, message):
+    pytest.importorskip("ray")
+    with pytest.raises(InputError) as error:
+        run_in_ray([], material(base.config), workers=1, address=address)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_threads_of_this_process_are_left_alone(base):
+    before = torch.get_num_threads()
+    cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
+    list(run_in_processes(cells, material(base.config), workers=1))
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("low", "mean", "high", "fall", "expected"),
+    [
+        (0.05, 0.10, 0.15, 0.10, Verdict.RESTORES),
+        (0.01, 0.03, 0.05, 0.10, Verdict.IN_PART),
+        (-0.005, 0.0, 0.005, 0.10, Verdict.NO_EFFECT),
+        (-0.02, 0.02, 0.06, 0.10, Verdict.UNRESOLVED),
+        (-0.15, -0.1, -0.05, 0.10, Verdict.WORSE),
+        (0.01, 0.03, 0.05, None, Verdict.BETTER),
+        (-0.004, 0.0, 0.004, None, Verdict.NO_EFFECT),
+    ],
+)
+def test_verdicts(low, mean, high, fall, expected):
+    from collapse_probe.diagnosis import SeededDifference, verdict
+
+    def difference(low: float, mean: float, high: float) -> SeededDifference:
+        return SeededDifference(mean, low, high, 0.0, 3, 300)
+
+    control = None if fall is None else difference(-fall - 0.03, -fall, -fall + 0.03)
+    assert verdict(difference(low, mean, high), control) is expected
