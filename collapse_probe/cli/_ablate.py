@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   collapse-probe ablate runs/respred --plan causes --seeds 3
-  collapse-probe ablate runs/respred --plan founding --seeds 3
+  collapse-probe ablate runs/respred --plan causes --plan founding --seeds 3 --workers 2
   collapse-probe ablate runs/respred --vary lambda_residual=0,1e-4 --vary tanh=off --vary projection=frozen
   collapse-probe ablate runs/respred --vary alpha=0.1,0.3 --vary lambda_residual=0,1e-4 --grid --workers 4
   collapse-probe ablate runs/respred --plan causes --engine ray --ray-address 10.0.0.1:6379
@@ -43,7 +43,13 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted.
     help="Change one field of the run's recipe, one cell a value. May be repeated.",
 )
 @click.option("--grid", is_flag=True, help="Run every combination of the --vary values, not one field at a time.")
-@click.option("--plan", metavar="founding|causes", help="Founding document's options A to E, or what separates causes.")
+@click.option(
+    "--plan",
+    "plans",
+    multiple=True,
+    metavar="founding|causes",
+    help="Founding document's options A to E, or what separates causes. May be repeated.",
+)
 @click.option(
     "--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="Seeds, from the run's own on."
 )
@@ -84,7 +90,7 @@ def command(run: Path, **options: Any) -> int:
     interventions = _interventions(options, recipe, device)
     seeds = [int(loaded.config["seed"]) + offset for offset in range(options["seeds"])]
     cells = make_cells(interventions, recipe, seeds=seeds)
-    folder = options["out"] / (options["name"] or f"{loaded.name}-{options['plan'] or 'ablation'}")
+    folder = options["out"] / (options["name"] or "-".join([loaded.name, *(options["plans"] or ["ablation"])]))
     _check_folder(folder, loaded)
     if options["ray_address"] is not None and options["engine"] != "ray":
         raise InputError("--ray-address needs --engine ray")
@@ -99,7 +105,7 @@ def command(run: Path, **options: Any) -> int:
         folder,
         name=folder.name,
         run=_identity(loaded),
-        plan=options["plan"] or "",
+        plan=", ".join(options["plans"]),
         interventions=interventions,
         seeds=seeds,
     )
@@ -113,17 +119,18 @@ def _interventions(options: dict[str, Any], recipe: Recipe, device: str) -> list
 
     if not recipe.trains:
         raise InputError(f"recipe {recipe.name} trains nothing: there is nothing to ablate")
-    if not options["plan"] and not options["vary"]:
+    if not options["plans"] and not options["vary"]:
         raise InputError("nothing to change: give --plan causes, --plan founding or --vary FIELD=VALUE")
     found = [Intervention(CONTROL, {})]
-    if options["plan"]:
-        found += plan(options["plan"], recipe)
+    for name in dict.fromkeys(options["plans"]):
+        found += plan(name, recipe)
+    planned = len(found)
     found += vary(options["vary"], recipe, grid=options["grid"])
     kept = []
-    for one in found:
+    for number, one in enumerate(found):
         from_text = one.apply(recipe).trains_from_text and not recipe.trains_from_text
-        if from_text and device == "cpu" and not options["with_text"] and options["plan"]:
-            say(f"left out: {one.name} ({one.tests}); it takes hours on a CPU, --with-text runs it")
+        if from_text and device == "cpu" and not options["with_text"] and number < planned:
+            say(f"left out: {one.name}, which trains encoder layers from text: hours on a CPU; --with-text runs it")
         else:
             kept.append(one)
     return kept

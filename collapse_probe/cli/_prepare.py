@@ -98,6 +98,17 @@ def open_inputs(
     return Inputs(opened, read, validation, scored, development, embedded)
 
 
+def check_layers(inputs: Inputs, recipe: Recipe) -> None:
+    """Check that the encoder has the layers that a recipe trains, before anything is encoded or written.
+
+    Raises:
+        InputError: it has fewer, or none that can be found.
+    """
+    from ..respred._encoder_layers import top_layers
+
+    top_layers(inputs.encoder.model, recipe.unfreeze_layers)
+
+
 def encode(inputs: Inputs, *, features: Sequence[Path], cache: Path) -> FeatureStore:
     """Return a store that holds every text of the inputs, encoding what is missing."""
     store = open_store(inputs.encoder, features=features, cache=cache)

@@ -158,7 +158,7 @@ def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any]
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     keep = ("pairs", "validation_pairs", "validation_share", "beir", "split", "dev", "dev_split", "encoder")
-    plain = {key: options[key] for key in (*keep, "features", "seed", "precision")}
+    plain = {key: options[key] for key in (*keep, "features", "seed", "precision", "counterfactuals")}
     for key in ("pairs", "validation_pairs"):
         plain[key] = None if plain[key] is None else str(Path(plain[key]).resolve())
     plain["beir"] = [_absolute_if_folder(name) for name in plain["beir"]]

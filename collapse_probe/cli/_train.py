@@ -57,6 +57,12 @@ demonstration: it reports what collapsed and still exits 0, unless its loss was 
     show_default=True,
     help="Autocast precision of the training steps; scores are always computed in fp32.",
 )
+@click.option(
+    "--counterfactuals/--no-counterfactuals",
+    default=True,
+    show_default=True,
+    help="Score other deltas, and modules put back to step 0, at every evaluation.",
+)
 @click.option("--strict", is_flag=True, help="Refuse to start where preflight has a red line: exit 1.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of the run.")
 @click.option("--name", help="Name of the run; a number is added where it exists.  [default: the recipe's]")
@@ -109,6 +115,8 @@ def _start(options: dict[str, Any]) -> int:
     )
     for line in describe_run(recipe, inputs, device=device) if is_main_process() else ():
         say(line)
+    if recipe.trains_from_text:
+        _prepare.check_layers(inputs, recipe)
     store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
     data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
     found = preflight(recipe, data, seed=options["seed"]) if data is not None else []
@@ -136,6 +144,7 @@ def _resume(options: dict[str, Any]) -> int:
     recipe = Recipe.from_dict(run.config["recipe"])
     probes = [_recorded_probe(name, declared) for name, declared in run.config["probes"].items()]
     options = {**options, **{key: recorded[key] for key in ("seed", "precision", "validation_share")}}
+    options["counterfactuals"] = recorded.get("counterfactuals", True)
     options["device"] = run.config["device"] if options["device"] == "auto" else options["device"]
     device = resolve_device(options["device"])
     inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
@@ -176,6 +185,7 @@ def _train_and_report(
             precision=options["precision"],
             listener=display,
             encoder=inputs.encoder if recipe.trains_from_text else None,
+            counterfactuals=options["counterfactuals"],
             resume=resume,
         )
     if not is_main_process():

@@ -149,7 +149,18 @@ def _header(ablation: Ablation) -> list[tuple[str, str]]:
         ("Trained on", f"{pairs.get('train', 0):,} pairs from {code(Path(str(pairs.get('source', ''))).name)}"),
         ("Seeds", ", ".join(str(seed) for seed in ablation.config["seeds"])),
         ("Cells", f"{len(ablation.cells)} of {expected} finished"),
+        *_incomplete(ablation),
     ]
+
+
+def _incomplete(ablation: Ablation) -> list[tuple[str, str]]:
+    """Return the cells whose training did not come to its end: they are in no difference."""
+    bad = [
+        f"{md(cell.intervention)}, seed {cell.seed} ({md(cell.run.status)})"
+        for cell in ablation.cells
+        if cell.run.status != "completed"
+    ]
+    return [("Not compared", "; ".join(bad))] if bad else []
 
 
 def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
@@ -202,8 +213,6 @@ def _shares_table(shares: Sequence[ModuleShare]) -> Table:
 
 
 def _causes_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
-    if ablation.config["plan"] != "causes":
-        return Table((), ())
     rows = [
         [
             md(ablation.tests(e.intervention)),

@@ -208,7 +208,7 @@ class RunCallback(TrainerCallback):
                     **where,
                 )
             record_counterfactuals(self._journal, self._folder, data, found, step=step, epoch=epoch)
-        return EpochScores(data.label if data.role == "development" else data.collection.name, by_path)
+        return EpochScores(data.shown, by_path)
 
     def _stop_if_bad(self, control: Any) -> None:
         bad = self._recorder.first_bad_step()

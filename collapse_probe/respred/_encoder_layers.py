@@ -22,15 +22,24 @@ def unfreeze_top(model: SentenceTransformer, count: int) -> list[nn.Module]:
     Raises:
         InputError: no stack of layers is found, or it has fewer.
     """
-    layers = transformer_layers(model)
-    if not 1 <= count <= len(layers):
-        raise InputError(f"--unfreeze-layers {count}: this encoder has {len(layers)} layers; give 1 to {len(layers)}")
+    trained = top_layers(model, count)
     model.requires_grad_(False)
-    trained = list(layers)[-count:]
     for layer in trained:
         layer.requires_grad_(True)
     inside = {module for layer in trained for module in layer.modules()}
     return [module for module in model.modules() if module not in inside and not inside & set(module.modules())]
+
+
+def top_layers(model: SentenceTransformer, count: int) -> list[nn.Module]:
+    """Return an encoder's top transformer layers, the lowest of them first.
+
+    Raises:
+        InputError: no stack of layers is found, or it has fewer.
+    """
+    layers = transformer_layers(model)
+    if not 1 <= count <= len(layers):
+        raise InputError(f"--unfreeze-layers {count}: this encoder has {len(layers)} layers; give 1 to {len(layers)}")
+    return list(layers)[-count:]
 
 
 def transformer_layers(model: SentenceTransformer) -> nn.ModuleList:

@@ -43,6 +43,11 @@ class EvaluationSet:
         """The collection's name and split, as it stands in file names."""
         return f"{self.collection.name}-{self.collection.split}"
 
+    @property
+    def shown(self) -> str:
+        """The name that a user is shown: with its split where it is the development split."""
+        return self.label if self.role == "development" else self.collection.name
+
 
 def make_evaluation_set(
     collection: Collection, store: FeatureStore, *, role: Literal["test", "development"] = "test"

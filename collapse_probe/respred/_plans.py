@@ -21,7 +21,7 @@ class Intervention:
     Attributes:
         name: Its name in tables and figures.
         changes: Recipe field to value; empty for the control.
-        tests: What it decides, in words; empty where it was asked for field by field.
+        tests: The claim about a cause that it decides, in words; empty where there is none.
     """
 
     name: str
@@ -72,7 +72,7 @@ def plan(name: str, recipe: Recipe) -> list[Intervention]:
     if name == "causes":
         found = [one for one in _CAUSES if _means_something(one, recipe)]
     elif name == "founding":
-        found = [Intervention(key, RECIPES[key].changes, RECIPES[key].summary) for key in _FOUNDING]
+        found = [Intervention(key, RECIPES[key].changes) for key in _FOUNDING]
     else:
         raise unknown_name("plan", name, PLANS)
     return [one for one in found if one.apply(recipe) != recipe]

@@ -157,7 +157,7 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
         "title": "scale anchor: d log L / d log c of the weighted total when all embeddings shrink",
         "expected": f"at most 0 at the step-0 scale; each term, below / above it: {words}",
         "why": "the loss falls when all embeddings shrink, so shrinking them is the first thing that is learnt",
-        "remedy": "Anchor the scale (--isotropy vicreg, --isotropy sigreg or --normalise), or freeze the projection",
+        "remedy": "Anchor the scale (--isotropy vicreg or --normalise), or freeze the projection",
         "source": "each term at half and at double scale of the step-0 embeddings",
         "n": sum(len(batch.query) for batch in batches),
     }

