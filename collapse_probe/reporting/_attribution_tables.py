@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from ..diagnosis import (
     Attribution,
@@ -10,11 +11,15 @@ from ..diagnosis import (
     attribution,
     collections,
     counterfactual_differences,
+    holm,
     last_trained,
 )
 from ..journal import Run
 from ._score_tables import PATH_LABELS
 from ._text import Table, interval, md, score
+
+ACTUAL = "alpha x 1"
+"""The name of the model as it is among the changed ones."""
 
 
 def grafts(run: Run) -> list[tuple[str, Table]]:
@@ -35,12 +40,19 @@ def deltas(run: Run) -> list[tuple[str, Table]]:
     for collection, _, epoch in last_trained(run):
         found = counterfactual_differences(run, collection, epoch)
         if found:
-            rows = [
-                [md(name), score(value), *_compared(change, name), f"{change.n:,}"] for name, value, change in found
-            ]
-            headers = ["delta", "nDCG@10 with predictor", "vs as it is [95 %]", "p, sign flips", "n queries"]
-            tables.append((f"{md(collection)}, epoch {epoch}", Table(headers, rows)))
+            tables.append((f"{md(collection)}, epoch {epoch}", _delta_table(found)))
     return tables
+
+
+def _delta_table(found: Sequence[tuple[str, float, PairedDifference]]) -> Table:
+    others = {name: change for name, _, change in found if name != ACTUAL}
+    p_values = holm([change.randomisation_p for change in others.values()])
+    adjusted = dict(zip(others, p_values, strict=True))
+    rows = [
+        [md(name), score(value), *_compared(change, adjusted.get(name)), f"{change.n:,}"]
+        for name, value, change in found
+    ]
+    return Table(["delta", "nDCG@10 with predictor", "vs as it is [95 %]", "p (Holm)", "n queries"], rows)
 
 
 def share(found: Attribution, module: str) -> str:
@@ -68,7 +80,5 @@ def _graft_table(found: Attribution) -> Table:
     return Table(headers, rows)
 
 
-def _compared(change: PairedDifference, name: str) -> tuple[str, str]:
-    if name == "alpha x 1":
-        return "-", "-"
-    return interval(change), f"{change.randomisation_p:.4f}"
+def _compared(change: PairedDifference, p_value: float | None) -> tuple[str, str]:
+    return ("-", "-") if p_value is None else (interval(change), f"{p_value:.4f}")
