@@ -176,7 +176,7 @@ def _results(
 
 def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[str, Any], *, count: int) -> None:
     from ..respred._ablation import keep
-    from ._display import counting, say
+    from ._display import console, counting, say
 
     done = 0
     try:
@@ -186,6 +186,8 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[st
                 keep(folder, cell, files, base)
                 done += 1
                 update(done, count)
+                if not console.is_terminal:
+                    say(f"{done} of {count}: {cell.intervention.name}, seed {cell.seed}")
     except KeyboardInterrupt:
         say(f"interrupted: {done} of {count} cells are done and kept; the same command runs the others")
         raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..journal import Run
 from . import _scores
 from ._ablation import READINGS, Ablation
 from ._attribution import attribution
-from ._statistics import SeededDifference, over_seeds
+from ._statistics import SeededDifference, holm, over_seeds, randomisation_p
 
 RESTORED = 0.9
 """Share of the control's fall from which an effect restores it; a smaller one restores it in part (own cut)."""
@@ -63,6 +63,8 @@ class Effect:
         score: nDCG@10 on its own evaluated path, mean over seeds and queries.
         since_start: Its change since its own step 0.
         against_control: Its difference from the control.
+        adjusted_p: Sign-flip randomisation over queries of the differences averaged over seeds, after Holm's method
+            over the interventions; None for the control.
         restored: The difference as a share of the control's fall; NaN where the control did not fall.
         verdict: What that amounts to.
         delta_kept: Mean |delta| after the last epoch over that at step 0, mean over seeds; NaN without a residual
@@ -75,6 +77,7 @@ class Effect:
     score: float
     since_start: SeededDifference
     against_control: SeededDifference | None
+    adjusted_p: float | None
     restored: float
     verdict: Verdict | None
     delta_kept: float
@@ -118,7 +121,9 @@ def effects(ablation: Ablation, collection: str) -> list[Effect]:
         scores = {seed: values for seed, run in runs.items() if (values := _finals(run, collection)) is not None}
         if scores:
             found.append(_effect(name, collection, runs, scores, ablation.runs("control"), control, fall))
-    return found
+    compared = [effect for effect in found if effect.adjusted_p is not None]
+    p_values = dict(zip(map(id, compared), holm([e.adjusted_p for e in compared]), strict=True))  # type: ignore[misc]
+    return [replace(effect, adjusted_p=p_values.get(id(effect))) for effect in found]
 
 
 def module_shares(ablation: Ablation, collection: str, path: str | None = None) -> list[ModuleShare]:
@@ -168,9 +173,10 @@ def _effect(
     fall: SeededDifference | None,
 ) -> Effect:
     shared = [seed for seed in scores if seed in control]
-    against = None
+    against = p_value = None
     if shared and name != "control":
-        against = over_seeds(np.stack([scores[seed][1] - control[seed][1] for seed in shared]))
+        differences = np.stack([scores[seed][1] - control[seed][1] for seed in shared])
+        against, p_value = over_seeds(differences), randomisation_p([differences.mean(axis=0)])
     fell = fall is not None and fall.high < 0
     restored = against.mean / -fall.mean if against is not None and fall is not None and fell else math.nan
     return Effect(
@@ -179,6 +185,7 @@ def _effect(
         score=float(np.mean([last.mean() for _, last in scores.values()])),
         since_start=over_seeds(np.stack([last - start for start, last in scores.values()])),
         against_control=against,
+        adjusted_p=p_value,
         restored=restored,
         verdict=None if against is None else verdict(against, fall if fell else None),
         delta_kept=_delta_kept(runs),

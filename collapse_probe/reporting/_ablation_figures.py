@@ -40,7 +40,7 @@ def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: 
     axes.set_ylim(len(effects) - 0.5, -0.5)
     axes.set_xlabel("nDCG@10 minus the control's, 95 % over queries and seeds (open: holds 0)")
     axes.set_title(title, loc="left")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2 - 0.4 / len(effects)), ncols=2)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / (0.7 + 0.32 * len(effects))), ncols=2)
 
 
 def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str], *, raw: float | None) -> None:

@@ -102,9 +102,14 @@ def _sentence(effect: Effect) -> str:
         f"{interval(effect.since_start)}."
     )
     if not math.isnan(effect.delta_kept):
-        collapsed = "collapses all the same" if effect.delta_kept < DELTA_COLLAPSED else "does not collapse"
-        text += f" Delta {collapsed}: its mean size ends at {number(effect.delta_kept, digits=3)} of step 0's."
+        kept = f"{number(effect.delta_kept, digits=3)} of step 0's"
+        text += f" Delta collapses all the same, to {kept}." if collapsed(effect) else f" Delta ends at {kept}."
     return text
+
+
+def collapsed(effect: Effect) -> bool:
+    """Return whether delta's mean size ended below a tenth of step 0's."""
+    return effect.delta_kept < DELTA_COLLAPSED
 
 
 def _build(
@@ -171,6 +176,7 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
             score(effect.score),
             interval(effect.since_start),
             interval(effect.against_control),
+            "-" if effect.adjusted_p is None else f"{effect.adjusted_p:.4f}",
             "-" if math.isnan(effect.restored) else _percent(effect.restored),
             f"**{effect.verdict.value}**" if effect.verdict else "-",
             sample(effect.since_start),
@@ -183,6 +189,7 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
         "nDCG@10",
         "since step 0 [95 %]",
         "vs control [95 %]",
+        "p (Holm)",
         "of the fall",
         "verdict",
         "n",
@@ -285,6 +292,7 @@ def _as_json(found: dict[str, list[Effect]]) -> list[dict[str, Any]]:
             "ndcg@10": effect.score,
             "since_start": _json_difference(effect.since_start),
             "against_control": _json_difference(effect.against_control),
+            "adjusted_p": effect.adjusted_p,
             "restored": None if math.isnan(effect.restored) else effect.restored,
             "verdict": None if effect.verdict is None else effect.verdict.value,
             "delta_kept": None if math.isnan(effect.delta_kept) else effect.delta_kept,

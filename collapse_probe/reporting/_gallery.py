@@ -17,6 +17,9 @@ from ._style import epoch_colours, saved
 from ._tables import LOSS_TERMS
 from ._text import md
 
+MOST_EPOCHS = 7
+"""Epochs that a figure with one panel or line each shows."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -46,7 +49,7 @@ def draw_all(run: Run, folder: Path) -> dict[str, Figure]:
 
 
 def _residual_histograms(run: Run, path: Path) -> str | None:
-    records = _latest_by_epoch(run.histograms("delta/abs"))
+    records = _thinned(_latest_by_epoch(run.histograms("delta/abs")))
     if not records:
         return None
     shades = epoch_colours(len(records))
@@ -138,7 +141,7 @@ def _spectrum(run: Run, path: Path) -> str | None:
         return None
     with saved(path, columns=2, height=3.8) as axes:
         for axis, tap, title in zip(axes, ("query", "document"), ("queries", "documents"), strict=True):
-            records = _latest_by_epoch(run.spectra(f"{tap}/singular_values"))
+            records = _thinned(_latest_by_epoch(run.spectra(f"{tap}/singular_values")))
             raw = next(iter(run.spectra(f"raw_{tap}/singular_values")), None)
             n, dimension = (int(records[0]["n"]), int(records[0]["dimension"])) if records else (0, 0)
             _figures.spectra(axis, records, raw=raw, title=f"{title}: n = {n:,}, D = {dimension}")
@@ -152,7 +155,7 @@ def _distances(run: Run, path: Path) -> str | None:
     kind, xlabel = "distance", "Euclidean distance (embedding units)"
     if run.config.get("recipe", {}).get("similarity") == "cosine":
         kind, xlabel = "cosine", "cosine"
-    own = _latest_by_epoch(run.histograms(f"pairs/{kind}"))
+    own = _thinned(_latest_by_epoch(run.histograms(f"pairs/{kind}")))
     other = {int(record["epoch"]): record for record in run.histograms(f"pairs/{kind}_random")}
     if not own:
         return None
@@ -254,6 +257,14 @@ def _query_counts(run: Run) -> str:
 def _latest_by_epoch(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     latest = {int(record["epoch"]): record for record in records}
     return [latest[epoch] for epoch in sorted(latest)]
+
+
+def _thinned(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first and the last of some epochs and a few evenly between: more cannot be told apart."""
+    if len(records) <= MOST_EPOCHS:
+        return records
+    last = len(records) - 1
+    return [records[round(i * last / (MOST_EPOCHS - 1))] for i in range(MOST_EPOCHS)]
 
 
 def _common_edges(records: list[dict[str, Any]]) -> tuple[float, float]:
