@@ -46,7 +46,7 @@ def inputs(tmp_path_factory) -> Path:
     (beir / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
     queries = [{"_id": f"q{i}", "text": f"what about {text(i, 4)}"} for i in range(30)]
     (beir / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
-    (beir / "qrels" / "test.tsv").write_text("".join(f"q{i}\td{i}\t1\n" for i in range(20)))
+    (beir / "qrels" / "test.tsv").write_text("".join(f"q{i}\td{i}\t1\n" for i in range(30)))
     (beir / "qrels" / "train.tsv").write_text("".join(f"q{i}\td{i}\t1\n" for i in range(20, 30)))
     return folder
 
