@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -112,18 +111,20 @@ def sigreg_case() -> tuple[torch.nn.Linear, torch.Tensor]:
     return model, torch.randn(24, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
-def sigreg_in_one_of_two(rank: int, port: int, folder: str) -> None:
-    """Save the gradient and loss that one of two processes has, each with every second row."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=2)
+def sigreg_in_one_of_two(rank: int, folder: str) -> None:
+    """Save the gradient and loss of one of two processes, each with every second row, gradients averaged as by DDP."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     try:
         model, rows = sigreg_case()
-        parallel = torch.nn.parallel.DistributedDataParallel(model)
-        loss = SIGReg(convention="paper", slices=16)(as_batch(parallel(rows[rank::2])))
+        loss = SIGReg(convention="paper", slices=16)(as_batch(model(rows[rank::2])))
         loss.backward()
+        assert model.weight.grad is not None
+        gradient = model.weight.grad.clone()
+        torch.distributed.all_reduce(gradient)
         if rank == 0:
-            assert model.weight.grad is not None
-            found = torch.cat([model.weight.grad.flatten(), loss.detach()[None]])
+            found = torch.cat([gradient.flatten() / 2, loss.detach()[None]])
             np.save(Path(folder) / "found.npy", found.numpy())
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()

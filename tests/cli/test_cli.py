@@ -125,7 +125,10 @@ WRONG = [
     (["train", "--pairs", "PAIRS", "--beir", "nowhere"], "nowhere: no such folder, and no BEIR name"),
     (["train", "--pairs", "PAIRS", "--beir", "."], "no corpus.jsonl in it"),
     (["train", "--pairs", "PAIRS", "--beir", "BEIR", "--beir", "BEIR"], "two collections are named 'beir'"),
-    (["train", "--pairs", "PAIRS", "--beir", "BEIR", "--split", "dev"], "splits here are test, train: give --split test"),
+    (
+        ["train", "--pairs", "PAIRS", "--beir", "BEIR", "--split", "dev"],
+        "splits here are test, train",
+    ),
     (["train", "--recipe", "resprd"], "unknown recipe 'resprd': did you mean 'respred'?"),
     (["train", "--watch", "residul"], "unknown probe 'residul': did you mean 'residual'?"),
     (["train", "--watch", "mine"], "probes/mine.toml: unknown reading 'delta/alfa': did you mean 'delta/alpha'?"),

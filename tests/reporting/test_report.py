@@ -419,3 +419,12 @@ def test_a_spectrum_is_over_the_root_of_n(axes):
     record = {"values": np.array([4.0, 2.0, 0.0]), "n": 4, "epoch": 0}
     _figures.spectra(axes, [record], raw=None, title="t")
     assert axes.get_lines()[0].get_ydata().tolist() == [2.0, 1.0]
+
+
+def test_a_long_run_draws_a_few_of_its_epochs():
+    from collapse_probe.reporting._gallery import MOST_EPOCHS, _thinned
+
+    records = [{"epoch": epoch} for epoch in range(21)]
+    kept = [record["epoch"] for record in _thinned(records)]
+    assert len(kept) == MOST_EPOCHS and kept[0] == 0 and kept[-1] == 20 and kept == sorted(set(kept))
+    assert _thinned(records[:4]) == records[:4]

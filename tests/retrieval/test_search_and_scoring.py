@@ -14,6 +14,7 @@ from collapse_probe.retrieval import (
     EncoderIdentity,
     FeatureStore,
     _search,
+    evaluate_variants,
     evaluate_vectors,
     exact_search,
     read_beir,
@@ -215,3 +216,20 @@ def test_ndcg_equals_beirs_own_search_and_evaluation(scifact, similarity):
     )
     # BEIR rounds its average to five decimals.
     assert round(ours.mean["ndcg@10"], 5) == pytest.approx(ndcg["NDCG@10"], abs=1e-6)
+
+
+def test_versions_of_the_queries_score_as_they_do_alone():
+    rng = np.random.default_rng(0)
+    documents = rng.normal(size=(150, 8)).astype(np.float32)
+    versions = {name: rng.normal(size=(12, 8)).astype(np.float32) for name in ("a", "b", "c")}
+    where = {
+        "query_ids": [f"q{i}" for i in range(12)],
+        "document_ids": [f"d{i}" for i in range(150)],
+        "qrels": {f"q{i}": {f"d{7 * i}": 1, f"d{i + 1}": 2} for i in range(12)},
+        "similarity": "euclidean",
+    }
+    together = evaluate_variants(versions, documents, **where)
+    for name, queries in versions.items():
+        alone = evaluate_vectors(queries, documents, **where)
+        assert together[name].per_query == alone.per_query
+        assert together[name].tied_share == alone.tied_share
