@@ -120,8 +120,9 @@ def _interval_in_words(change: PairedDifference | None) -> str:
         return ""
     if math.isnan(change.high):
         return f"; no interval from n = {change.n} queries"
-    resolved = "" if change.resolved else ", not resolved at this n"
-    return f"; 95 % interval {change.low:+.4f} to {change.high:+.4f}{resolved}"
+    resolved = "" if change.resolved else f", not resolved at this n (would resolve {change.smallest_resolvable:.3f})"
+    p_values = f"p = {change.p_value:.2g} (t test), {change.randomisation_p:.2g} (sign flips)"
+    return f"; 95 % interval {change.low:+.4f} to {change.high:+.4f}{resolved}; {p_values}"
 
 
 def _agreement(run: Run, collection: str, epoch: int) -> Finding:

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
 from ..errors import InputError
@@ -33,6 +34,9 @@ def run_in_processes(cells: Sequence[Cell], material: Material, *, workers: int)
         for future in as_completed(futures):
             yield futures[future], future.result()
         done = True
+    except BrokenProcessPool:
+        fix = "the same command runs the others; give fewer --workers where memory ran out"
+        raise InputError(f"a worker process died; the cells that were done are kept: {fix}") from None
     finally:
         pool.shutdown(wait=done, cancel_futures=True)
         if not done:
@@ -70,7 +74,12 @@ def _ray_results(ray, cells: Sequence[Cell], material: Material) -> Iterator[tup
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
             for reference in ready:
-                yield waiting.pop(reference), ray.get(reference)
+                try:
+                    files = ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    # Ray's own error repeats the remote traceback; what was raised there says it in one line.
+                    raise (error.cause if isinstance(error.cause, InputError) else error) from None
+                yield waiting.pop(reference), files
     finally:
         ray.shutdown()
 

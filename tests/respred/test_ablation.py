@@ -262,3 +262,23 @@ def test_verdicts(low, mean, high, fall, expected):
 
     control = None if fall is None else difference(-fall - 0.03, -fall, -fall + 0.03)
     assert verdict(difference(low, mean, high), control) is expected
+
+
+def test_a_worker_that_dies_is_one_line(base):
+    """A worker killed in its first cell: no hang, no traceback, and what to do."""
+    import multiprocessing
+    import threading
+    import time
+
+    def kill() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            for process in multiprocessing.active_children():
+                process.kill()
+                return
+            time.sleep(0.05)
+
+    threading.Thread(target=kill, daemon=True).start()
+    cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0, 1])
+    with pytest.raises(InputError, match="a worker process died; the cells that were done are kept"):
+        list(run_in_processes(cells, material(base.config), workers=1))
