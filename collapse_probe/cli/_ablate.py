@@ -13,7 +13,7 @@ import click
 from ..errors import InputError
 from ..journal import Run
 from ..respred import Recipe
-from ._options import encoding_options, resolve_device
+from ._options import encoding_options, plain_name, resolve_device
 
 if TYPE_CHECKING:
     from ..respred._ablation import Cell, Files, Material
@@ -87,16 +87,18 @@ def command(run: Path, **options: Any) -> int:
     loaded = Run.load(run)
     recipe = Recipe.from_dict(loaded.config["recipe"])
     device = resolve_device(options["device"])
-    interventions = _interventions(options, recipe, device)
+    interventions = _interventions(options, loaded, recipe, device)
     seeds = [int(loaded.config["seed"]) + offset for offset in range(options["seeds"])]
     cells = make_cells(interventions, recipe, seeds=seeds)
-    folder = options["out"] / (options["name"] or "-".join([loaded.name, *(options["plans"] or ["ablation"])]))
+    folder = options["out"] / plain_name(
+        options["name"] or "-".join([loaded.name, *(options["plans"] or ["ablation"])])
+    )
     _check_folder(folder, loaded)
     if options["ray_address"] is not None and options["engine"] != "ray":
         raise InputError("--ray-address needs --engine ray")
     workers = options["workers"] or _default_workers(device)
     base = {**loaded.config, "device": device}
-    material = _material(loaded, recipe, base, options, device=device, workers=workers)
+    material = _material(loaded, recipe, [cell.recipe for cell in cells], base, options, device=device, workers=workers)
     missing = [cell for cell in cells if not finished(folder, cell, base)]
     say(f"{len(cells)} cells: {len(interventions)} configurations x {len(seeds)} seeds, {len(missing)} still to run")
     results = _results(missing, material, options, workers=workers)
@@ -108,12 +110,13 @@ def command(run: Path, **options: Any) -> int:
         plan=", ".join(options["plans"]),
         interventions=interventions,
         seeds=seeds,
+        cells=[cell.name for cell in cells],
     )
     _keep_all(folder, results, base, count=len(missing))
     return _report(folder, options["reports"])
 
 
-def _interventions(options: dict[str, Any], recipe: Recipe, device: str) -> list[Intervention]:
+def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device: str) -> list[Intervention]:
     from ..respred._plans import CONTROL, Intervention, plan, vary
     from ._display import say
 
@@ -127,6 +130,8 @@ def _interventions(options: dict[str, Any], recipe: Recipe, device: str) -> list
     planned = len(found)
     found += vary(options["vary"], recipe, grid=options["grid"])
     kept = []
+    if not loaded.config.get("development") and any(one.apply(recipe).early_stop != "none" for one in found):
+        raise InputError("early_stop needs a development split: ablate a run that was trained with --dev")
     for number, one in enumerate(found):
         from_text = one.apply(recipe).trains_from_text and not recipe.trains_from_text
         if from_text and device == "cpu" and not options["with_text"] and number < planned:
@@ -137,7 +142,14 @@ def _interventions(options: dict[str, Any], recipe: Recipe, device: str) -> list
 
 
 def _material(
-    loaded: Run, recipe: Recipe, base: dict[str, Any], options: dict[str, Any], *, device: str, workers: int
+    loaded: Run,
+    recipe: Recipe,
+    recipes: Sequence[Recipe],
+    base: dict[str, Any],
+    options: dict[str, Any],
+    *,
+    device: str,
+    workers: int,
 ) -> Material:
     import torch
 
@@ -147,6 +159,8 @@ def _material(
 
     recorded = loaded.config["options"]
     inputs = recorded_inputs(loaded, recipe, device=device, cache=options["cache"])
+    for one in {one.unfreeze_layers: one for one in recipes if one.trains_from_text}.values():
+        _prepare.check_layers(inputs, one)
     features = [*options["features"], *(Path(folder) for folder in recorded["features"] if Path(folder).is_dir())]
     store = _prepare.encode(inputs, features=features, cache=options["cache"])
     sides = _prepare.pair_sides(inputs, store)
@@ -208,11 +222,15 @@ def _report(folder: Path, reports: Path) -> int:
 
 
 def _check_folder(folder: Path, loaded: Run) -> None:
-    if not folder.exists() or not any(folder.iterdir()):
+    if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
         return
     try:
         content = json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
         owner = content.get("run")
+        if content.get("schema") != 1:
+            raise InputError(f"{folder / 'ablation.json'}: schema is not 1; upgrade collapse-probe to go on with it")
+    except InputError:
+        raise
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{folder}: holds something that is no ablation; give another --name or --out") from None
     if owner != _identity(loaded):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,17 @@ def _decorated(function: Callable[..., Any], *decorators: Decorator) -> Callable
 def is_main_process() -> bool:
     """Return whether this process writes the run: the only one, or the first of those that torchrun started."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def plain_name(name: str) -> str:
+    """Return a name that a folder can have.
+
+    Raises:
+        InputError: it has a slash in it, or is none.
+    """
+    if not name or name in (".", "..") or any(c in name for c in "/\\\0\n"):
+        raise InputError(f"--name {json.dumps(name)}: a plain folder name without slashes is needed")
+    return name
 
 
 def resolve_device(device: str) -> str:

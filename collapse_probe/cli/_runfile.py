@@ -131,6 +131,11 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
     recorded = run.config["pairs"]
     if inputs.pairs is not None and recorded and inputs.pairs.fingerprint != recorded["fingerprint"]:
         raise InputError(f"{inputs.pairs.source}: the pairs have changed since this run began; start a new run")
+    if inputs.validation is not None and inputs.validation.fingerprint != recorded.get("validation_fingerprint"):
+        raise InputError(f"{inputs.validation.source}: the held-out pairs have changed; start a new run")
+    split = run.config.get("development")
+    if inputs.development is not None and split and inputs.development.fingerprint != split["fingerprint"]:
+        raise InputError(f"{inputs.development.name}: the development split has changed; start a new run")
     for collection, before in zip(inputs.collections, run.config["collections"], strict=True):
         if collection.fingerprint != before["fingerprint"]:
             raise InputError(f"{collection.name}: the collection has changed since this run began; start a new run")

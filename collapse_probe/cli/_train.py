@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from shutil import rmtree
+from shutil import copy2, rmtree
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from ._options import (
     check_precision,
     is_main_process,
     pair_options,
+    plain_name,
     recipe_from,
     recipe_options,
     resolve_device,
@@ -100,7 +100,7 @@ def _start(options: dict[str, Any]) -> int:
     device = resolve_device(options["device"])
     check_precision(options["precision"], device)
     probes = load_watched(options["watch"], watch_delta=options["watch_delta"])
-    name = _run_name(options["name"] or recipe.name)
+    name = plain_name(options["name"] or recipe.name)
     inputs = _prepare.open_inputs(
         recipe,
         pairs=options["pairs"],
@@ -120,11 +120,12 @@ def _start(options: dict[str, Any]) -> int:
     store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
     data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
     found = preflight(recipe, data, seed=options["seed"]) if data is not None else []
-    if is_main_process() and red(found):
+    if is_main_process():
         say_red(found)
-        if options["strict"]:
+    if options["strict"] and red(found):
+        if is_main_process():
             say("nothing was trained (--strict); `collapse-probe preflight` shows every audit")
-            return 1
+        return 1
     folder = fresh_folder(options["runs"], name) if is_main_process() else Path(mkdtemp(prefix="collapse-probe-"))
     write_configuration(folder, recipe, inputs, data=data, probes=probes, found=found, options=options, device=device)
     return _train_and_report(recipe, inputs, folder, store=store, data=data, probes=probes, options=options)
@@ -150,9 +151,11 @@ def _resume(options: dict[str, Any]) -> int:
     inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
     store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
     data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
-    say(f"resuming {run.folder}")
+    if is_main_process():
+        say(f"resuming {run.folder}")
+    folder = run.folder if is_main_process() else _private_copy(run.folder)
     return _train_and_report(
-        recipe, inputs, run.folder, store=store, data=data, probes=probes, options=options, resume=True
+        recipe, inputs, folder, store=store, data=data, probes=probes, options=options, resume=True
     )
 
 
@@ -207,6 +210,16 @@ def _train_and_report(
     return 0 if healthy else 1
 
 
+def _private_copy(folder: Path) -> Path:
+    """Return a folder of its own from which a process that does not write the run can resume it."""
+    private = Path(mkdtemp(prefix="collapse-probe-"))
+    for name in ("run.json", "journal.jsonl"):
+        copy2(folder / name, private / name)
+    if (folder / "checkpoints").is_dir():
+        (private / "checkpoints").symlink_to((folder / "checkpoints").resolve(), target_is_directory=True)
+    return private
+
+
 def _save_model(folder: Path, recipe: Recipe, inputs: Inputs) -> None:
     from ..diagnosis import choose_checkpoint
     from ..respred._selection import save_chosen
@@ -235,9 +248,3 @@ def _recorded_probe(name: str, declared: dict[str, Any]) -> Probe:
         expected=tuple(declared["expected"]),
         source="run.json",
     )
-
-
-def _run_name(name: str) -> str:
-    if not name or name in (".", "..") or any(c in name for c in "/\\\0\n"):
-        raise InputError(f"--name {json.dumps(name)}: a plain folder name without slashes is needed")
-    return name

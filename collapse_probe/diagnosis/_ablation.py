@@ -92,7 +92,7 @@ class Ablation:
         cells = []
         for path in sorted((folder / "cells").glob("*/cell.json")):
             record = json.loads(path.read_text(encoding="utf-8"))
-            if record["intervention"] in known and record["seed"] in config["seeds"]:
+            if path.parent.name in config["cells"]:
                 cells.append(CellRun(record["intervention"], int(record["seed"]), Run.load(path.parent)))
         return cls(folder, config=config, cells=sorted(cells, key=lambda c: (known.index(c.intervention), c.seed)))
 

@@ -18,6 +18,12 @@ from ._statistics import SeededDifference, holm, over_seeds, randomisation_p
 RESTORED = 0.9
 """Share of the control's fall from which an effect restores it; a smaller one restores it in part (own cut)."""
 
+RESTORED_AT_LEAST = 0.5
+"""Share of the control's fall that the interval's lower end has to reach for that (own cut)."""
+
+SIGNIFICANT = 0.05
+"""Adjusted p above which a difference is not resolved, whatever its own interval says."""
+
 NEGLIGIBLE = 0.1
 """Share of the control's fall within which the whole interval has to lie for "no effect" (own cut)."""
 
@@ -123,7 +129,15 @@ def effects(ablation: Ablation, collection: str) -> list[Effect]:
             found.append(_effect(name, collection, runs, scores, ablation.runs("control"), control, fall))
     compared = [effect for effect in found if effect.adjusted_p is not None]
     p_values = dict(zip(map(id, compared), holm([e.adjusted_p for e in compared]), strict=True))  # type: ignore[misc]
-    return [replace(effect, adjusted_p=p_values.get(id(effect))) for effect in found]
+    return [_judged(effect, p_values.get(id(effect))) for effect in found]
+
+
+def _judged(effect: Effect, adjusted_p: float | None) -> Effect:
+    """Return an effect with its adjusted p, and not resolved where that says so."""
+    verdict = effect.verdict
+    if adjusted_p is not None and not adjusted_p <= SIGNIFICANT and verdict is not Verdict.NO_EFFECT:
+        verdict = Verdict.UNRESOLVED
+    return replace(effect, adjusted_p=adjusted_p, verdict=verdict)
 
 
 def module_shares(ablation: Ablation, collection: str, path: str | None = None) -> list[ModuleShare]:
@@ -136,6 +150,8 @@ def module_shares(ablation: Ablation, collection: str, path: str | None = None) 
     """
     found = []
     for run in ablation.runs("control").values():
+        if run.status != "completed":
+            continue
         one = attribution(run, collection, path or _scores.evaluated_path(run))
         if one is not None:
             found.append(one)
@@ -208,11 +224,12 @@ def verdict(difference: SeededDifference, fall: SeededDifference | None) -> Verd
         return Verdict.NO_EFFECT
     if difference.high < 0:
         return Verdict.WORSE
-    if difference.low <= 0:
+    if not difference.low > 0:
         return Verdict.UNRESOLVED
     if fall is None:
         return Verdict.BETTER
-    return Verdict.RESTORES if difference.mean >= RESTORED * -fall.mean else Verdict.IN_PART
+    enough = difference.mean >= RESTORED * -fall.mean and difference.low >= RESTORED_AT_LEAST * -fall.mean
+    return Verdict.RESTORES if enough else Verdict.IN_PART
 
 
 def _delta_kept(runs: dict[int, Run]) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from scipy import stats
+
 from ..journal import Run
 from . import _scores
 from ._finding import Finding, Status
@@ -49,7 +51,7 @@ def trained_documents(run: Run) -> list[Finding]:
     """CP206: whether what was gained is gained on documents that were not trained on, too."""
     findings = []
     for one in overlaps(run):
-        only_seen = one.seen.low > 0 and (one.others is None or not one.others.low > 0)
+        only_seen = one.seen.low > 0 and (one.others is None or (not one.others.low > 0 and _apart(one)))
         findings.append(
             Finding(
                 code="CP206",
@@ -68,6 +70,14 @@ def trained_documents(run: Run) -> list[Finding]:
             )
         )
     return findings
+
+
+def _apart(one: Overlap) -> bool:
+    """Return whether the two groups' gains differ by more than noise (Welch's t-test, 5 %)."""
+    assert one.others is not None
+    if min(one.seen.n, one.others.n) < 2:
+        return False
+    return bool(stats.ttest_ind(one.seen.differences, one.others.differences, equal_var=False).pvalue < 0.05)
 
 
 def _in_words(change: PairedDifference | None) -> str:

@@ -71,10 +71,10 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
         f"last epoch (n = {sample(control.since_start)})."
     ]
     if shares:
-        parts = ", ".join(f"{md(one.module)} {_percent(one.fraction)}" for one in shares)
+        parts = ", ".join(f"{md(one.module)} {_percent(one.fraction)}" for one in shares if one.module != "interaction")
         lines.append(
-            f"Putting modules back to step 0 divides that change, on the evaluated path: {parts} "
-            f"(n = {sample(shares[0].share)})."
+            "Shares of that change on the evaluated path, over all orders of putting modules back to step 0: "
+            f"{parts} (n = {sample(shares[0].share)})."
         )
     for effect in found:
         if effect.against_control is not None and effect.verdict is not None:
@@ -131,6 +131,7 @@ def _build(
                 "shares": _shares_table(shares[collection]),
                 "causes": _causes_table(ablation, of_collection),
                 "figures": figures,
+                "claims": any(ablation.tests(name) for name in ablation.interventions),
             }
         )
     context = {"ablation": ablation, "lines": lines, "sections": sections, "header": _header(ablation)}
@@ -212,14 +213,17 @@ def _measures_table(found: Sequence[Effect]) -> Table:
 
 
 def _shares_table(shares: Sequence[ModuleShare]) -> Table:
-    rows = [
-        [md(one.module), interval(one.alone), interval(one.share), _percent(one.fraction), sample(one.share)]
-        for one in shares
-    ]
+    rows = []
+    for one in shares:
+        divided = ["-", "-"] if one.module == "interaction" else [interval(one.share), _percent(one.fraction)]
+        rows.append([md(one.module), interval(one.alone), *divided, sample(one.share)])
     return Table(["module", "trained alone [95 %]", "share, all orders [95 %]", "of the change", "n"], rows)
 
 
 def _causes_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
+    control = next((effect for effect in found if effect.intervention == "control"), None)
+    if control is None or not control.since_start.high < 0:
+        return Table((), ())
     rows = [
         [
             md(ablation.tests(e.intervention)),

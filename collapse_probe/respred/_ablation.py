@@ -168,7 +168,14 @@ def keep(folder: Path, cell: Cell, files: Files, base: Mapping[str, Any]) -> Non
 
 
 def write_record(
-    folder: Path, *, name: str, run: str, plan: str, interventions: Sequence[Intervention], seeds: Sequence[int]
+    folder: Path,
+    *,
+    name: str,
+    run: str,
+    plan: str,
+    interventions: Sequence[Intervention],
+    seeds: Sequence[int],
+    cells: Sequence[str],
 ) -> None:
     """Write what an ablation consists of, for whoever reads its results."""
     content = {
@@ -177,6 +184,7 @@ def write_record(
         "run": run,
         "plan": plan,
         "seeds": list(seeds),
+        "cells": list(cells),
         "interventions": [{"name": i.name, "changes": i.changes, "tests": i.tests} for i in interventions],
     }
     atomic_write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")

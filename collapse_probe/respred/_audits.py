@@ -37,26 +37,30 @@ def term_values(loss: WeightedTerms, batches: list[Batch]) -> TermValues:
 
 
 def scaling_exponents(loss: WeightedTerms, batches: list[Batch]) -> dict[str, tuple[float, float]]:
-    """Return d log L / d log c of every term and of ``total`` where embeddings are multiplied by c.
-
-    Terms have delta multiplied, too; the total is that of the embeddings alone, with no delta.
+    """Return d log L / d log c of every term where embeddings and delta are multiplied by c.
 
     Returns:
         Name to the exponents below (c from 1/2 to 1) and above (from 1 to 2); NaN where the term is not positive.
         A homogeneous term of degree 2 has (2, 2): it falls when everything shrinks. An anchored one is negative
         below its scale. A term far from its scale may have an exponent near 0 and a strong gradient all the same:
-        only the total says which way it goes.
+        :func:`gain_of_shrinking` says which way the whole loss goes.
     """
-    values = {}
-    for c in (0.5, 1.0, 2.0):
-        raw = term_values(loss, [_scaled(batch, c) for batch in batches]).raw
-        # Without delta, whose size is no matter of the embeddings' scale.
-        plain = term_values(loss, [_embeddings(batch, lambda z, c=c: c * z) for batch in batches])
-        values[c] = {**raw, "total": plain.total}
+    values = {c: term_values(loss, [_scaled(batch, c) for batch in batches]).raw for c in (0.5, 1.0, 2.0)}
     return {
         name: (_exponent(values[0.5][name], values[1.0][name]), _exponent(values[1.0][name], values[2.0][name]))
-        for name in values[1.0]
+        for name in loss.terms
     }
+
+
+def gain_of_shrinking(loss: WeightedTerms, batches: list[Batch]) -> float:
+    """Return (L(z) - L(z / 2)) / |L(z)| of the weighted total, of the embeddings alone, without a delta.
+
+    Above 0 the loss falls when everything shrinks. A difference, not an exponent: a total may be negative.
+    """
+    now, half = (
+        term_values(loss, [_embeddings(batch, lambda z, c=c: c * z) for batch in batches]).total for c in (1.0, 0.5)
+    )
+    return (now - half) / abs(now) if now else 0.0
 
 
 def duplication_ratios(loss: WeightedTerms, batches: list[Batch]) -> dict[str, float]:

@@ -61,14 +61,16 @@ def run_in_ray(
         InputError: Ray is not installed, or the address cannot be reached.
     """
     ray = _ray()
-    _connect(ray, workers=workers, address=address)
-    return _ray_results(ray, cells, material)
+    # A cluster's machines are not known here: one CPU a cell fits any of them.
+    threads = 1 if address is not None else material.threads
+    _connect(ray, cpus=workers * threads, address=address)
+    return _ray_results(ray, cells, material, threads=threads)
 
 
-def _ray_results(ray, cells: Sequence[Cell], material: Material) -> Iterator[tuple[Cell, Files]]:
+def _ray_results(ray, cells: Sequence[Cell], material: Material, *, threads: int) -> Iterator[tuple[Cell, Files]]:
     try:
         shared = ray.put(material)
-        resources = {"num_gpus": 1} if material.device == "cuda" else {"num_cpus": material.threads}
+        resources = {"num_gpus": 1} if material.device == "cuda" else {"num_cpus": threads}
         remote = ray.remote(**resources, max_retries=1)(run_cell)
         waiting = {remote.remote(cell, shared): cell for cell in cells}
         while waiting:
@@ -79,6 +81,9 @@ def _ray_results(ray, cells: Sequence[Cell], material: Material) -> Iterator[tup
                 except ray.exceptions.RayTaskError as error:
                     # Ray's own error repeats the remote traceback; what was raised there says it in one line.
                     raise (error.cause if isinstance(error.cause, InputError) else error) from None
+                except ray.exceptions.RayError as error:
+                    reason = type(error).__name__
+                    raise InputError(f"a Ray worker was lost ({reason}); the cells that were done are kept") from None
                 yield waiting.pop(reference), files
     finally:
         ray.shutdown()
@@ -93,10 +98,11 @@ def _ray():
     return ray
 
 
-def _connect(ray, *, workers: int, address: str | None) -> None:
+def _connect(ray, *, cpus: int, address: str | None) -> None:
     settings = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        ray.init(num_cpus=workers, include_dashboard=False, **settings)
+        # "local", since without an address Ray joins a cluster that it finds on this machine.
+        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **settings)
         return
     _reach(address)
     try:

@@ -70,12 +70,18 @@ def plan(name: str, recipe: Recipe) -> list[Intervention]:
         InputError: no such plan.
     """
     if name == "causes":
-        found = [one for one in _CAUSES if _means_something(one, recipe)]
+        found = list(_CAUSES)
     elif name == "founding":
-        found = [Intervention(key, RECIPES[key].changes) for key in _FOUNDING]
+        found = [Intervention(key, _option(key)) for key in _FOUNDING]
     else:
         raise unknown_name("plan", name, PLANS)
-    return [one for one in found if one.apply(recipe) != recipe]
+    return [one for one in found if _means_something(one, recipe)]
+
+
+def _option(name: str) -> dict[str, Any]:
+    """Return the fields of a named recipe; without a predictor there is one path left to score."""
+    changes = RECIPES[name].changes
+    return {**changes, "scoring_path": "no_predictor"} if changes.get("predictor") == "none" else changes
 
 
 def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[Intervention]:
@@ -96,8 +102,15 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
         name = ", ".join(label for label, _ in combination)
         changes = {field: value for _, part in combination for field, value in part.items()}
         one = Intervention(name, changes)
-        if one.apply(recipe) == recipe:
+        changed = one.apply(recipe)
+        if changed == recipe:
+            if grid and len(axes) > 1:
+                continue  # this combination is the control
             raise InputError(f"--vary {name}: the run has this value already, and the control is always run")
+        if not changed.trains:
+            raise InputError(f"--vary {name}: nothing would be trained")
+        if not set(changed.changed_from(recipe)) - {"select", "patience"}:
+            raise InputError(f"--vary {name}: it changes no training, only which checkpoint is kept")
         found.append(one)
     return found
 
@@ -111,8 +124,10 @@ def _axis(specification: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _means_something(one: Intervention, recipe: Recipe) -> bool:
     try:
-        one.apply(recipe)
+        changed = one.apply(recipe)
     except InputError:
+        return False
+    if changed == recipe or not changed.trains:
         return False
     needs = {"penalty off": recipe.lambda_residual > 0, "penalty detached": recipe.lambda_residual > 0}
     return needs.get(one.name, True) and (recipe.predictor == "residual" or "penalty" not in one.name)

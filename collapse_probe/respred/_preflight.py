@@ -149,13 +149,13 @@ def _explained(recipe: Recipe, everything: Batch) -> Finding:
 
 def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Finding:
     exponents = _audits.scaling_exponents(loss, batches)
-    total, _ = exponents.pop("total")
+    gain = _audits.gain_of_shrinking(loss, batches)
     active = {name: pair for name, pair in exponents.items() if loss.weights[name] > 0}
     words = ", ".join(f"{name} {below:+.2f} / {above:+.2f}" for name, (below, above) in active.items())
     base = {
         "code": "CP303",
-        "title": "scale anchor: d log L / d log c of the weighted total when all embeddings shrink",
-        "expected": f"at most 0 at the step-0 scale; each term, below / above it: {words}",
+        "title": "scale anchor: share of the weighted loss that is gained by halving all embeddings",
+        "expected": f"at most 0 at the step-0 scale; d log L / d log c of each term, below / above it: {words}",
         "why": "the loss falls when all embeddings shrink, so shrinking them is the first thing that is learnt",
         "remedy": "Anchor the scale (--isotropy vicreg or --normalise), or freeze the projection",
         "source": "each term at half and at double scale of the step-0 embeddings",
@@ -164,10 +164,10 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
     if not _embeddings_move(recipe):
         return Finding(status=Status.NOT_APPLICABLE, **{**base, "expected": _WITHOUT_ROOM})  # type: ignore[arg-type]
     # Cosines do not depend on scale, but for rounding.
-    status = Status.COLLAPSED if total > 1e-4 else Status.HEALTHY
+    status = Status.COLLAPSED if not gain <= 1e-5 else Status.HEALTHY
     if recipe.normalise:
         status, base["expected"] = Status.HEALTHY, "the projection gives unit length, whatever the loss prefers"
-    return Finding(status=status, value=total, **base)  # type: ignore[arg-type]
+    return Finding(status=status, value=gain, **base)  # type: ignore[arg-type]
 
 
 def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[Finding]:
@@ -214,7 +214,7 @@ def _expected(loss: float, *, without_delta: bool) -> str:
 def _floors(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[Finding]:
     n, dimension = 2 * len(batches[0].query), batches[0].query.shape[1]
     floor = noise_floor(recipe.isotropy, n=n, dimension=dimension)
-    if recipe.lambda_isotropy == 0 or floor is None:
+    if recipe.lambda_isotropy == 0 or floor is None or floor < 0:
         return []
     value = _audits.term_values(loss, batches).raw["isotropy"]
     below = value < 0.5 * floor

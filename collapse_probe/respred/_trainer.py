@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -204,7 +205,7 @@ def make_trainer(
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=recipe.epochs,
-        max_steps=recipe.max_steps or -1,
+        max_steps=_most_steps(recipe, len(data.query)),
         per_device_train_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
@@ -240,6 +241,13 @@ def make_trainer(
     )
     trainer.frozen = frozen
     return trainer
+
+
+def _most_steps(recipe: Recipe, pairs: int) -> int:
+    """Return the steps to stop after, -1 for all epochs: the library would go on beyond the epochs for more."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    steps = recipe.epochs * -(-pairs // (recipe.batch_size * processes))
+    return recipe.max_steps if 0 < recipe.max_steps < steps else -1
 
 
 def make_optimiser(recipe: Recipe, loss: WeightedTerms) -> Optimizer:

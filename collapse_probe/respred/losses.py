@@ -49,10 +49,14 @@ class Residual(nn.Module):
         reduction: ``sum`` (the founding form) or ``mean`` over dimensions; of ``orthogonal``, division by D.
         margin: Above 0, the penalty is multiplied by relu(mean ||delta|| - margin), as a weight: no gradient
             goes through it.
+        detach_query: Keep the orthogonal penalty's gradient from q, as the input of delta is kept from it.
     """
 
-    def __init__(self, *, reduction: Reduction, penalty: Penalty = "l2", margin: float = 0.0) -> None:
+    def __init__(
+        self, *, reduction: Reduction, penalty: Penalty = "l2", margin: float = 0.0, detach_query: bool = False
+    ) -> None:
         super().__init__()
+        self.detach_query = detach_query
         self.reduction = reduction
         self.penalty = penalty
         self.margin = margin
@@ -65,7 +69,8 @@ class Residual(nn.Module):
         """
         if batch.delta is None:
             raise ValueError("the residual term needs delta: give it a batch of a residual predictor")
-        per_query = self._per_query(batch.delta, batch.query)
+        query = batch.query.detach() if self.detach_query else batch.query
+        per_query = self._per_query(batch.delta, query)
         if self.reduction == "mean":
             per_query = per_query / batch.delta.shape[1]
         if self.margin > 0:
@@ -140,8 +145,9 @@ class WeightedTerms(nn.Module):
         return self.weighted(make_batch(self.model(dict(queries)), self.model(dict(documents))))
 
     def weighted(self, batch: Batch) -> dict[str, Tensor]:
-        """Return ``weight * term(batch)`` of every term that contributes, by name."""
-        return {name: self.weights[name] * term(batch) for name, term in self.terms.items()}
+        """Return ``weight * term(batch)`` by name, in the batch's float32 whatever the autocast around it."""
+        with torch.autocast(batch.query.device.type, enabled=False):
+            return {name: self.weights[name] * term(batch) for name, term in self.terms.items()}
 
 
 def build_loss(recipe: Recipe, model: nn.Module) -> WeightedTerms:
@@ -153,7 +159,10 @@ def build_loss(recipe: Recipe, model: nn.Module) -> WeightedTerms:
     weights = {"isotropy": recipe.lambda_isotropy, "predictive": recipe.lambda_predictive}
     if recipe.predictor == "residual":
         terms["residual"] = Residual(
-            reduction=recipe.residual_reduction, penalty=recipe.residual_penalty, margin=recipe.residual_margin
+            reduction=recipe.residual_reduction,
+            penalty=recipe.residual_penalty,
+            margin=recipe.residual_margin,
+            detach_query=recipe.detach_delta,
         )
         weights["residual"] = recipe.lambda_residual
     if recipe.lambda_contrastive > 0:

@@ -222,3 +222,25 @@ def test_a_detached_delta_leaves_the_projection_alone():
         gradients = [p.grad for p in head_parts(head).query_projection.parameters() if p.grad is not None]
         sizes[name] = sum(float(g.norm()) for g in gradients)
     assert sizes["detached"] == 0 < sizes["respred"]
+
+
+def test_a_detached_orthogonal_penalty_leaves_q_alone():
+    b = random_batch()
+    query = b.query.clone().requires_grad_()
+    delta = b.delta.clone().requires_grad_()
+    Residual(reduction="sum", penalty="orthogonal", detach_query=True)(
+        Batch(query, b.document, query, delta)
+    ).backward()
+    assert query.grad is None and delta.grad is not None
+
+
+def test_terms_are_computed_in_float32_under_autocast():
+    """In bfloat16 the cosines near 1 of a collapsing encoder are rounded away."""
+    recipe = get_recipe("uniformity")
+    loss = build_loss(recipe, torch.nn.Identity())
+    b = random_batch()
+    near = Batch(*(1.0 + 0.01 * z.float() for z in (b.query, b.document, b.predicted)), delta=b.delta.float())
+    plain = loss.weighted(near)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast = loss.weighted(near)
+    assert all(torch.equal(plain[name], cast[name]) for name in plain)

@@ -126,3 +126,12 @@ def test_duplication_tells_a_sum_from_a_mean():
         )
         assert result["residual"] == pytest.approx(ratio)
         assert result["predictive"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["uniformity", "koleo"])
+def test_a_term_without_scale_anchors_nothing_whatever_its_sign(name):
+    """Uniformity is negative: an exponent of the total would be no number, which has to be no pass."""
+    recipe = replace(get_recipe(name), batch_size=32)
+    finding = found(recipe)[("CP303", "")]
+    assert finding.status is Status.COLLAPSED and finding.value > 0
+    assert ("CP305", "isotropy") not in found(recipe)

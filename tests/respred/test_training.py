@@ -240,3 +240,10 @@ def test_the_founding_case_on_real_text(shared, tmp_path):
         assert scores["no_predictor", epoch] == pytest.approx(expected, abs=0.05)
         assert abs(scores["predictor", epoch] - scores["no_predictor", epoch]) < 0.01
     assert scores["no_predictor", 3] < scores["no_predictor", 0] - 0.05
+
+
+@pytest.mark.parametrize(("most", "steps"), [(3, 3), (1000, 10), (0, 10)])
+def test_max_steps_shortens_and_never_lengthens(tmp_path, most, steps):
+    """Two epochs of five batches: the library by itself would go on beyond them."""
+    recipe = Recipe(batch_size=32, epochs=2, max_steps=most)
+    assert toy_run(tmp_path / "run", recipe, counterfactuals=False).step == steps
