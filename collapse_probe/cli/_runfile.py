@@ -58,6 +58,8 @@ def write_configuration(
     device: str,
 ) -> None:
     """Write ``run.json`` into a new run folder; ``found`` is what preflight said."""
+    import torch
+
     identity = inputs.encoder.identity
     write_run_json(
         folder,
@@ -95,6 +97,7 @@ def write_configuration(
             "modules": head_modules(recipe),
             "seed": options["seed"],
             "device": device,
+            "threads": torch.get_num_threads(),
             "precision": options["precision"],
             "embedded": list(inputs.embedded),
             "watch": [probe.name for probe in probes],

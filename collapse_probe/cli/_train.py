@@ -132,6 +132,8 @@ def _start(options: dict[str, Any]) -> int:
 
 
 def _resume(options: dict[str, Any]) -> int:
+    import torch
+
     from . import _prepare
     from ._display import say
     from ._runfile import recorded_inputs
@@ -148,6 +150,9 @@ def _resume(options: dict[str, Any]) -> int:
     options["counterfactuals"] = recorded.get("counterfactuals", True)
     options["device"] = run.config["device"] if options["device"] == "auto" else options["device"]
     device = resolve_device(options["device"])
+    if run.config.get("threads"):
+        # A sum is rounded in another order by another number of threads: the same bits need the same number.
+        torch.set_num_threads(run.config["threads"])
     inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
     store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
     data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])

@@ -139,6 +139,8 @@ def _reproduce(run: Run) -> list[tuple[str, str]]:
     ]
     rows += [(md(c["name"]), code(c["fingerprint"])) for c in config.get("collections", []) if c.get("fingerprint")]
     rows.append(("Seed", str(config.get("seed", "unknown"))))
+    if config.get("threads"):
+        rows.append(("CPU threads", str(config["threads"])))
     rows.append(("Versions", ", ".join(f"{md(k)} {md(v)}" for k, v in (config.get("versions") or {}).items())))
     if git:
         rows.append(("Commit", code(git["commit"]) + (" with changes" if git["dirty"] else "")))

@@ -111,6 +111,7 @@ def run_cell(cell: Cell, material: Material) -> Files:
                 "modules": head_modules(cell.recipe),
                 "seed": cell.seed,
                 "device": material.device,
+                "threads": material.threads,
                 "watch": [probe.name for probe in probes],
                 "probes": {probe.name: probe.as_dict() for probe in probes},
                 "preflight": [],

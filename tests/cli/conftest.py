@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from collapse_probe.cli import main
 
@@ -64,7 +65,9 @@ def run(inputs, tmp_path, monkeypatch, capsys):
             main()
         return (int(caught.value.code or 0), *capsys.readouterr())
 
-    return invoke
+    threads = torch.get_num_threads()
+    yield invoke
+    torch.set_num_threads(threads)  # a resumed run has taken its own number
 
 
 @pytest.fixture
