@@ -111,13 +111,13 @@ def sigreg_case() -> tuple[torch.nn.Linear, torch.Tensor]:
     return model, torch.randn(24, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
 
 
-def sigreg_in_one_of_two(rank: int, folder: str) -> None:
-    """Save the gradient and loss of one of two processes, each with every second row, gradients averaged as by DDP."""
+def sigreg_in_one_of_two(rank: int, folder: str, first: int) -> None:
+    """Save the gradient and loss of one of two processes, gradients averaged as by DDP; ``first`` rows go to rank 0."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     try:
         model, rows = sigreg_case()
-        loss = SIGReg(convention="paper", slices=16)(as_batch(model(rows[rank::2])))
+        loss = SIGReg(convention="paper", slices=16)(as_batch(model(rows[:first] if rank == 0 else rows[first:])))
         loss.backward()
         assert model.weight.grad is not None
         gradient = model.weight.grad.clone()

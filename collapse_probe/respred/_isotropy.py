@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
-from typing import Literal
+from functools import partial, wraps
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,17 @@ from ._batch import Batch
 _KNOTS = 17
 _VICREG_EPSILON = 1e-4
 _KOLEO_EPSILON = 1e-8
+
+
+def _full_precision(forward: Callable[[Any, Batch], Tensor]) -> Callable[[Any, Batch], Tensor]:
+    """Return a forward that no autocast around it rounds: a bfloat16 Gram matrix hides near neighbours."""
+
+    @wraps(forward)
+    def outside_autocast(self: Any, batch: Batch) -> Tensor:
+        with torch.autocast(batch.query.device.type, enabled=False):
+            return forward(self, batch)
+
+    return outside_autocast
 
 
 class Isotropy(nn.Module):
@@ -43,9 +54,10 @@ class SIGReg(nn.Module):
     function of a projection and that of N(0, 1). Two conventions go under the name: ``lejepa``, the authors'
     repository (t from 0 to 3, an even integrand counted twice, 1,024 directions), and ``paper``, Algorithm 1 (t from
     -5 to 5, 256 directions). Their values differ; both are of the form N integral |phi - exp(-t^2/2)|^2 exp(-t^2/2).
+    phi keeps its phase, cosines and sines apart: its modulus alone would hide a shift of the mean.
 
     It sees scale, mean and rank. At N(0, I) its expectation does not depend on N (:func:`noise_floor`, 1.06 for the
-    whole line); at total collapse it is 0.409 N. Its gradient vanishes there, d/dsigma = -3.24 sigma N as sigma
+    whole line); with all rows at zero it is 0.409 N. Its gradient vanishes there, d/dsigma = -3.24 sigma N as sigma
     goes to 0: it does not lift embeddings that have collapsed to a point.
 
     Under torch.distributed the sums of cosines and sines and the number of rows are added over processes before
@@ -68,6 +80,7 @@ class SIGReg(nn.Module):
         self.seed = seed
         self.step = 0
 
+    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
         """Return the statistic, a scalar of at least 0."""
         z = _both(batch)
@@ -93,7 +106,7 @@ class VICReg(nn.Module):
     queries and documents together; the public code takes both for each branch and halves the variance term alone.
     v anchors the scale at 1; its hinge has the derivative -sigma / sqrt(sigma^2 + 1e-4), so it too is weak far
     below sigma = 0.01. c alone is homogeneous of degree 4 and satisfied by shrinking. At N(0, I) c is about
-    (D - 1) / (n - 1), not 0.
+    (D - 1) / (n - 1), not 0, and 25 v about 25 / sqrt(4 pi (n - 1)): half of the sampled deviations fall below 1.
 
     Args:
         variance_weight: Of v.
@@ -105,6 +118,7 @@ class VICReg(nn.Module):
         self.variance_weight = variance_weight
         self.covariance_weight = covariance_weight
 
+    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
         """Return the weighted terms, a scalar of at least 0."""
         covariance = torch.cov(_both(batch).T)
@@ -118,11 +132,12 @@ class KoLeo(nn.Module):
     """The Kozachenko-Leonenko spread term, -mean log of the distance to the nearest neighbour (Sablayrolles 2018).
 
     On unit vectors, so blind to scale. log is of the distance + 1e-8, as in DINOv2's code: two equal rows give
-    a large value and, by the epsilon inside their distance, a finite gradient.
+    a large value. Their gradient is finite but 0, by the epsilon inside the distance: it does not part duplicates.
     """
 
+    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
-        """Return the term; about 18.4 at total collapse, negative where neighbours are more than 1 apart."""
+        """Return the term; about 17.7 at total collapse, negative where neighbours are more than 1 apart."""
         x = nn.functional.normalize(_both(batch), dim=1)
         with torch.no_grad():
             products = x @ x.T
@@ -135,7 +150,7 @@ class KoLeo(nn.Module):
 class Uniformity(nn.Module):
     """log of the mean over pairs of exp(-t ||x - y||^2) on unit vectors (Wang & Isola 2020); blind to scale.
 
-    0 at total collapse, about -2 t + 2 t^2 / D for uniform ones.
+    0 at total collapse, to zero as well; about -2 t + 2 t^2 / D for uniform ones.
 
     Args:
         t: Sharpness of the kernel.
@@ -145,11 +160,14 @@ class Uniformity(nn.Module):
         super().__init__()
         self.t = t
 
+    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
         """Return the term, a scalar in [-4 t, 0]."""
         x = nn.functional.normalize(_both(batch), dim=1)
         rows, columns = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-        squared = (2 - 2 * (x @ x.T)[rows, columns]).clamp(min=0)
+        products = x @ x.T
+        norms = products.diagonal()  # not 2 - 2 x.y: rows of zeros stay zeros, and would be told as far apart
+        squared = (norms[rows] + norms[columns] - 2 * products[rows, columns]).clamp(min=0)
         return torch.logsumexp(-self.t * squared, dim=0) - math.log(len(rows))
 
 
@@ -167,8 +185,9 @@ ISOTROPY: dict[str, Callable[[], nn.Module]] = {
 def noise_floor(name: str, *, n: int, dimension: int) -> float | None:
     """Return what a term is worth for n draws of N(0, I): its expectation, or close to it; None where unknown.
 
-    Exact for SIGReg on its own grid. The covariance penalty's and VICReg's are leading order in 1 / n (VICReg's
-    hinge on sampled variances adds a little), uniformity's in 1 / D.
+    Exact for SIGReg on its own grid. The covariance penalty's is leading order in 1 / n, uniformity's in 1 / D.
+    VICReg's is its covariance term's, exact and a lower bound: left out is the hinge on sampled variances, about
+    25 / sqrt(4 pi (n - 1)), 0.63 at n = 128, which is most of the whole where D is well below 25 sqrt(n / 4 pi).
 
     Args:
         name: A key of :data:`ISOTROPY`.
@@ -191,7 +210,7 @@ def noise_floor(name: str, *, n: int, dimension: int) -> float | None:
 
 
 def collapse_value(name: str, *, n: int) -> float:
-    """Return a term's value where all rows are zero, or one point for the terms on unit vectors.
+    """Return a term's value where all rows are zero; all but SIGReg have the same at any other single point.
 
     Args:
         name: A key of :data:`ISOTROPY`.
@@ -211,7 +230,8 @@ def collapse_value(name: str, *, n: int) -> float:
 
 
 def _both(batch: Batch) -> Tensor:
-    return torch.cat([batch.query, batch.document])
+    both = torch.cat([batch.query, batch.document])
+    return both.to(torch.promote_types(both.dtype, torch.float32))
 
 
 def _grid(convention: str) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,7 @@ def test_sigreg_is_the_slow_one(convention, low, high, sides):
 
 
 def test_sigreg_is_the_integral_over_the_line():
-    """Algorithm 1's grid against adaptive quadrature; its step of 0.625 is coarse for projections beyond 2."""
+    """Algorithm 1's grid against adaptive quadrature; its step of 0.625 errs where projections are near 10 apart."""
     term = SIGReg(convention="paper", slices=1)
     z = gaussian(n=60)
     x = (z @ term._directions(D).double())[:, 0].numpy()
@@ -54,13 +54,13 @@ def test_sigreg_is_the_integral_over_the_line():
         return abs(gap) ** 2 * math.exp(-(t**2) / 2)
 
     expected = len(x) * integrate.quad(integrand, -12, 12, limit=200)[0]
-    assert float(term(as_batch(z))) == pytest.approx(expected, rel=0.05)
+    assert float(term(as_batch(z))) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_two_conventions_have_their_own_grid_and_slices():
     assert SIGReg(convention="lejepa").slices == 1024
     assert SIGReg(convention="paper").slices == 256
-    # exp(-t^2) is cut at 3 by one and at 5 by the other: close at the floor, apart in the coarse grid's error.
+    # One cuts the integral at 3, which leaves out sqrt(2 pi) * 2 * 0.00135 = 0.007, the other at 5.
     assert noise_floor("sigreg_paper", n=10, dimension=2) == pytest.approx(
         math.sqrt(2 * math.pi) * (1 - 1 / math.sqrt(3)), rel=1e-3
     )
@@ -69,7 +69,7 @@ def test_the_two_conventions_have_their_own_grid_and_slices():
 
 @pytest.mark.parametrize("name", ["sigreg", "sigreg_paper"])
 def test_sigreg_at_normal_embeddings_has_its_floor_whatever_n(name):
-    """The expectation is exact; over 20 draws and many slices the mean is within 10 %."""
+    """The expectation is exact; one draw has a deviation of 0.09 to 0.12, the mean of 20 one of 0.027: 4 of those."""
     for n in (32, 128):
         found = [float(ISOTROPY[name]()(as_batch(gaussian(n=n, d=64, seed=s)))) for s in range(20)]
         assert np.mean(found) == pytest.approx(noise_floor(name, n=n, dimension=64), rel=0.1)
@@ -77,10 +77,9 @@ def test_sigreg_at_normal_embeddings_has_its_floor_whatever_n(name):
 
 @pytest.mark.parametrize("name", ISOTROPY)
 def test_total_collapse_has_its_closed_form(name):
-    z = torch.zeros(N, D, dtype=torch.float64)
-    if name in ("koleo", "uniformity"):
-        z[:, 0] = 1.0
-    assert float(ISOTROPY[name]()(as_batch(z))) == pytest.approx(collapse_value(name, n=N), abs=1e-6)
+    for point in (0.0,) if name.startswith("sigreg") else (0.0, 1.0):
+        z = torch.full((N, D), point, dtype=torch.float64)
+        assert float(ISOTROPY[name]()(as_batch(z))) == pytest.approx(collapse_value(name, n=N), abs=1e-6)
 
 
 def test_the_shrinking_force_on_sigreg_vanishes_at_collapse():
@@ -106,6 +105,8 @@ def test_directions_depend_on_the_step_alone():
     assert torch.equal(term._directions(3), other._directions(3))
     term.step = 1
     assert not torch.equal(term._directions(3), other._directions(3))
+    first, second = (float(sigreg(as_batch(gaussian(d=3)))) for sigreg in (term, other))
+    assert first != second
     assert torch.equal(torch.get_rng_state(), state)
     torch.testing.assert_close(term._directions(3).norm(dim=0), torch.ones(4))
 
@@ -121,11 +122,19 @@ def test_vicreg_is_the_slow_one():
 
 @pytest.mark.parametrize("name", ["covariance", "vicreg", "uniformity"])
 def test_normal_embeddings_have_about_the_floor(name):
-    """Leading order: within 5 % for the covariance penalty and uniformity, 15 % for VICReg's sampled hinge."""
+    """One draw's deviation is 2 % at most (VICReg's c), the mean of five 0.9 %: 5 % is beyond five of those."""
     n, d = 128, 256
     term = VICReg(variance_weight=0.0) if name == "vicreg" else ISOTROPY[name]()
     found = np.mean([float(term(as_batch(gaussian(n=n, d=d, seed=s)))) for s in range(5)])
-    assert found == pytest.approx(noise_floor(name, n=n, dimension=d), rel=0.15 if name == "vicreg" else 0.05)
+    assert found == pytest.approx(noise_floor(name, n=n, dimension=d), rel=0.05)
+
+
+@pytest.mark.parametrize(("n", "d"), [(128, 16), (128, 256)])
+def test_the_floor_of_vicreg_leaves_out_the_sampled_hinge(n, d):
+    """E relu(1 - s) is 1 / sqrt(4 pi (n - 1)) to leading order; one draw deviates by 0.05 at D = 256, 0.2 at 16."""
+    found = np.mean([float(VICReg()(as_batch(gaussian(n=n, d=d, seed=s)))) for s in range(40)])
+    whole = noise_floor("vicreg", n=n, dimension=d) + 25 / math.sqrt(4 * math.pi * (n - 1))
+    assert found == pytest.approx(whole, abs=0.1)
 
 
 def test_koleo_is_the_slow_one():
@@ -166,7 +175,7 @@ def test_rows_have_no_order(name):
     assert float(term(as_batch(z[order]))) == pytest.approx(float(term(as_batch(z))), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in ISOTROPY if name != "covariance"])
+@pytest.mark.parametrize("name", ISOTROPY)
 @pytest.mark.parametrize("point", [0.0, 1.0])
 def test_gradients_are_finite_at_collapse(name, point):
     z = torch.full((N, D), point, requires_grad=True)
@@ -175,14 +184,36 @@ def test_gradients_are_finite_at_collapse(name, point):
 
 
 @pytest.mark.parametrize("name", ISOTROPY)
+def test_gradients_are_finite_at_duplicates(name):
+    z = gaussian().float()
+    z[[3, 30]] = z[11].clone()
+    z.requires_grad_()
+    ISOTROPY[name]()(as_batch(z)).backward()
+    assert torch.isfinite(z.grad).all()
+
+
+@pytest.mark.parametrize("name", [name for name in ISOTROPY if name != "covariance"])
+def test_autocast_and_half_inputs_do_not_round_the_terms(name):
+    """Near total collapse, where a bfloat16 Gram matrix would call different rows equal."""
+    z = 1 + 0.01 * gaussian().float()
+    term = ISOTROPY[name]()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = term(as_batch(z))
+    assert torch.equal(found, term(as_batch(z)))
+    half = z.bfloat16()
+    assert torch.equal(term(as_batch(half)), term(as_batch(half.float())))
+
+
+@pytest.mark.parametrize("name", ISOTROPY)
 def test_terms_come_in_the_inputs_precision(name):
     for dtype in (torch.float32, torch.float64):
         assert ISOTROPY[name]()(as_batch(gaussian().to(dtype))).dtype == dtype
 
 
-def test_two_processes_have_the_gradient_of_one(tmp_path):
-    """What a plain all_reduce gets wrong: gradients come out too small by the number of processes."""
-    processes = torch.multiprocessing.spawn(sigreg_in_one_of_two, args=(str(tmp_path),), nprocs=2, join=False)
+@pytest.mark.parametrize("first", [12, 16])
+def test_two_processes_have_the_gradient_of_one(tmp_path, first):
+    """A plain all_reduce makes gradients too small by the number of processes; a mean of means weighs few rows more."""
+    processes = torch.multiprocessing.spawn(sigreg_in_one_of_two, args=(str(tmp_path), first), nprocs=2, join=False)
     try:
         deadline = time.monotonic() + 60
         while not processes.join(timeout=5) and time.monotonic() < deadline:
