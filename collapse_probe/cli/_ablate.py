@@ -117,7 +117,7 @@ def command(run: Path, **options: Any) -> int:
 
 
 def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device: str) -> list[Intervention]:
-    from ..respred._plans import CONTROL, Intervention, plan, vary
+    from ..respred._plans import CONTROL, Intervention, distinct, plan, vary
     from ._display import say
 
     if not recipe.trains:
@@ -138,7 +138,7 @@ def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device:
             say(f"left out: {one.name}, which trains encoder layers from text: hours on a CPU; --with-text runs it")
         else:
             kept.append(one)
-    return kept
+    return distinct(kept, recipe)
 
 
 def _material(

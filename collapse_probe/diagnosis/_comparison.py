@@ -74,6 +74,7 @@ class _Scored:
     epoch: int
     encoder: tuple[str, str, str]
     sizes: dict[_Collection, int]
+    fingerprints: dict[_Collection, str]
     values: dict[_Collection, dict[str, float]]
 
     @property
@@ -231,6 +232,11 @@ def _check_same_queries(every: Sequence[_Scored]) -> None:
                     f"{name} ({split}): {first.run} and {one.run} searched different corpora ({sizes[0]} and "
                     f"{sizes[1]} documents); {remedy}"
                 )
+            if len({one.fingerprints[(name, split)], first.fingerprints[(name, split)]} - {""}) > 1:
+                raise InputError(
+                    f"{name} ({split}): {first.run} and {one.run} were scored on other texts or judgements (the same "
+                    f"ids, another fingerprint); {remedy}"
+                )
 
 
 def _points(
@@ -263,7 +269,14 @@ def _scored(
         content = run.per_query(record["per_query"])
         values[name] = dict(zip(content["query_ids"], content[metric], strict=True))
     sizes = {name: int(record["n_documents"]) for name, record in found.items()}
-    return _Scored(label, *at, identity, sizes, values)
+    fingerprints = {name: _fingerprint(run, name, record) for name, record in found.items()}
+    return _Scored(label, *at, identity, sizes, fingerprints, values)
+
+
+def _fingerprint(run: Run, collection: _Collection, record: Mapping[str, Any]) -> str:
+    """Return the record's own, or what ``run.json`` says of that collection, or nothing where neither is known."""
+    known = {(c.get("name"), c.get("split")): c.get("fingerprint") for c in run.config.get("collections") or []}
+    return str(record.get("fingerprint") or known.get(collection) or "")
 
 
 def _known(raw: _Scored, baselines: list[_Scored]) -> _Scored:

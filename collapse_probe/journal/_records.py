@@ -11,7 +11,8 @@ these, by kind:
 ``spectrum``    ``name``, ``step``, ``epoch``, ``values`` (singular values, descending), ``n``, ``dimension``, ``dtype``
 ``evaluation``  ``collection``, ``split``, ``step``, ``epoch``, ``path`` (``raw``, ``no_predictor``,
                 ``predictor``), ``similarity``, ``metrics``, ``n_queries``, ``n_documents``, ``tied_share``,
-                ``per_query`` (file, relative to the run folder)
+                ``per_query`` (file, relative to the run folder), ``role`` (``test``, ``development``),
+                ``fingerprint`` (SHA-256 of the collection's texts and judgements)
 ``counterfactual``  as ``evaluation``, with ``family`` (``delta``, ``graft``), ``name``, ``trained`` (of a graft:
                 the modules with their trained weights) and ``key`` (its values in ``per_query``)
 ``coverage``    ``tap``, ``step``, ``epoch``, ``calls``, ``dtype``, ``finite_share``, ``n``

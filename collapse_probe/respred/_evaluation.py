@@ -174,6 +174,7 @@ def record_evaluation(
         "metrics": scores.mean,
         "n_queries": scores.n_queries,
         "n_documents": scores.n_documents,
+        "fingerprint": data.collection.fingerprint,
         "tied_share": scores.tied_share,
         "per_query": file.as_posix(),
     }

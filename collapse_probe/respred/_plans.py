@@ -115,6 +115,28 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
     return found
 
 
+def distinct(found: Sequence[Intervention], recipe: Recipe) -> list[Intervention]:
+    """Return the interventions, those that come to one configuration as one: it is trained and tested once.
+
+    ``penalty off`` of one plan and ``option_c3`` of another become ``penalty off = option_c3``.
+
+    Args:
+        found: The interventions, the control first.
+        recipe: The recipe of the run that is ablated.
+    """
+    alike: dict[Recipe, list[Intervention]] = {}
+    for one in found:
+        alike.setdefault(one.apply(recipe), []).append(one)
+    return [
+        Intervention(
+            " = ".join(dict.fromkeys(one.name for one in group)),
+            group[0].changes,
+            next((one.tests for one in group if one.tests), ""),
+        )
+        for group in alike.values()
+    ]
+
+
 def _axis(specification: str) -> list[tuple[str, dict[str, Any]]]:
     name, equals, values = specification.partition("=")
     if not equals or not values.strip():

@@ -238,6 +238,19 @@ def test_different_corpora_are_refused(tmp_path):
     assert "a and b searched different corpora (100 and 50 documents)" in refused(runs)
 
 
+def test_other_texts_under_the_same_ids_are_refused(tmp_path):
+    """By the record where it says so, by the run's configuration where it does not; unknown is no difference."""
+    runs = [trained(tmp_path / name, 0.1) for name in "ab"]
+    for run in runs:
+        run.config["collections"] = [{"name": "toy", "split": "test", "fingerprint": "1"}]
+    assert compare(runs)
+    for record in runs[1].records("evaluation"):
+        record["fingerprint"] = "2"
+    assert "a and b were scored on other texts or judgements" in refused(runs)
+    runs[0].config["collections"] = []
+    assert compare(runs)
+
+
 def test_a_run_that_trained_but_was_not_scored_is_not_shown_as_the_raw_encoder(tmp_path):
     torn = made_run(tmp_path / "torn", {("toy", "raw", 0): scores(0.0)})
     assert refused([trained(tmp_path / "a", 0.1), torn]).startswith("torn: no epoch is scored on all of toy test: ")

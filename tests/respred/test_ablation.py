@@ -16,7 +16,7 @@ from collapse_probe.reporting import write_ablation_report
 from collapse_probe.respred import Recipe, get_recipe
 from collapse_probe.respred._ablation import Material, finished, keep, make_cells, run_cell, write_record
 from collapse_probe.respred._engines import run_in_processes, run_in_ray
-from collapse_probe.respred._plans import CONTROL, Intervention, plan, vary
+from collapse_probe.respred._plans import CONTROL, Intervention, distinct, plan, vary
 
 RECIPE = Recipe(batch_size=32, epochs=2, learning_rate=1e-2)
 
@@ -80,6 +80,24 @@ def test_a_plan_leaves_out_what_changes_nothing():
     recipe = get_recipe("option_e")
     assert [one.name for one in plan("causes", recipe)] == ["scale anchored"]
     assert "option_e" not in [one.name for one in plan("founding", recipe)]
+
+
+def test_one_configuration_is_one_intervention():
+    recipe = get_recipe("respred")
+    found = [
+        Intervention(CONTROL, {}),
+        *plan("founding", recipe),
+        *plan("causes", recipe),
+        *vary(["lambda_residual=0", "lambda_residual=0.0", "alpha=0.2"], recipe, grid=False),
+    ]
+    kept = distinct(found, recipe)
+    names = [one.name for one in kept]
+    assert names[0] == CONTROL
+    assert "option_c3 = penalty off = lambda_residual=0 = lambda_residual=0.0" in names
+    assert "alpha_02 = alpha=0.2" in names
+    assert len({one.apply(recipe) for one in kept}) == len(kept) == len(found) - 4
+    merged = next(one for one in kept if "penalty off" in one.name)
+    assert merged.tests == "the residual penalty causes the fall" and merged.changes == {"lambda_residual": 0.0}
 
 
 def test_fields_vary_one_at_a_time_or_as_a_grid():
