@@ -39,7 +39,13 @@ def residual_histogram(axes: Axes, record: Mapping[str, Any], *, shade: Any) -> 
 def lines_over_steps(
     axes: Axes, series: Mapping[str, pd.DataFrame], *, ends: list[int], ylabel: str, log: bool = True
 ) -> None:
-    """Draw readings over training steps; on a log axis what is not positive is left out."""
+    """Draw readings over training steps: on a log axis where all are positive or 0, which is left out.
+
+    Where one is negative (uniformity, say), the axis is a symmetric log, linear around 0.
+    """
+    every = np.concatenate([frame["value"].to_numpy(dtype=float) for frame in series.values()])
+    signed = log and bool(np.any(every[np.isfinite(every)] < 0))
+    log = log and not signed
     for index, (label, frame) in enumerate(series.items()):
         values = frame["value"].to_numpy(dtype=float)
         keep = np.isfinite(values) & (values > 0 if log else np.ones(len(values), dtype=bool))
@@ -58,11 +64,14 @@ def lines_over_steps(
         # Head room, so that the legend covers no line.
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.25)
+    if signed:
+        magnitudes = np.abs(every[np.isfinite(every) & (every != 0)])
+        axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(magnitudes.min())))
     mark_epochs(axes, ends)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("optimiser steps (dotted: end of an epoch)")
-    axes.set_ylabel(ylabel)
-    axes.legend(loc="upper right", ncols=2)
+    axes.set_ylabel(f"{ylabel} (symmetric log)" if signed else ylabel)
+    axes.legend(loc="best" if signed else "upper right", ncols=2)
 
 
 def values_by_epoch(
@@ -73,7 +82,7 @@ def values_by_epoch(
     ylabel: str,
     log: bool = False,
 ) -> None:
-    """Draw one value for each epoch, and the raw encoder's as horizontal lines."""
+    """Draw one value for each epoch, and the raw encoder's as horizontal lines; log only where all are positive."""
     for index, (label, points) in enumerate(series.items()):
         finite = [(epoch, value) for epoch, value in points if math.isfinite(value)]
         axes.plot(
@@ -86,7 +95,7 @@ def values_by_epoch(
         )
     for index, (label, value) in enumerate(references.items()):
         axes.axhline(value, label=label, color=colour(index), linewidth=1.0, linestyle=(0, (1, 3)))
-    if log:
+    if log and all(value > 0 for points in series.values() for _, value in points if math.isfinite(value)):
         axes.set_yscale("log")
     _epoch_ticks(axes, [epoch for points in series.values() for epoch, _ in points])
     axes.set_ylabel(ylabel)

@@ -104,7 +104,7 @@ def _loss_terms(run: Run, path: Path) -> str | None:
         _figures.lines_over_steps(axes[0], raw, ends=ends, ylabel="raw term")
         axes[0].set_title(f"Each point: one batch, n = {_typical_n(raw)} pairs", loc="left")
         _figures.lines_over_steps(axes[1], weighted, ends=ends, ylabel="weighted term")
-    return "Loss terms over steps, raw above and weighted below (log); a term that is exactly 0 is not drawn."
+    return "Loss terms over steps, raw above and weighted below; a log axis has no place for a term that is 0."
 
 
 def _scale_and_rank(run: Run, path: Path) -> str | None:
@@ -182,12 +182,14 @@ def _validation_vs_ndcg(run: Run, path: Path) -> str | None:
         _figures.values_by_epoch(
             axes[0], {"validation loss": losses}, references={}, ylabel="validation loss", log=True
         )
+        logarithmic = axes[0].get_yscale() == "log"
         _figures.values_by_epoch(axes[1], scored, references={}, ylabel="nDCG@10")
         n = int(run.readings("validation/total")["n"].iloc[0])
         axes[0].set_title(f"n = {n:,} held-out pairs", loc="left")
         axes[1].set_title(_query_counts(run), loc="left")
     path_label = PATH_LABELS[evaluated_path(run)]
-    return f"Validation loss (log) above retrieval, {path_label}: a lower loss is not a better model."
+    axis_note = " (log)" if logarithmic else ""
+    return f"Validation loss{axis_note} above retrieval, {path_label}: a lower loss is not a better model."
 
 
 def _retrieval(run: Run, path: Path) -> str | None:

@@ -379,6 +379,25 @@ def test_a_series_without_a_point_to_draw_is_named_as_such_and_one_point_is_seen
     assert axes.get_lines()[1].get_marker() not in (None, "None")
 
 
+def test_negative_terms_are_drawn_on_a_symmetric_log_axis(axes):
+    frames = {
+        "isotropy": pd.DataFrame({"step": [0, 1], "value": [-3.2, -3.4]}),
+        "residual": pd.DataFrame({"step": [0, 1], "value": [1e-3, 0.0]}),
+    }
+    _figures.lines_over_steps(axes, frames, ends=[], ylabel="term")
+    assert [line.get_ydata().tolist() for line in axes.get_lines()] == [[-3.2, -3.4], [1e-3, 0.0]]
+    assert (axes.get_ylabel(), axes.get_yscale()) == ("term (symmetric log)", "symlog")
+    assert axes.transData.transform((0, 1e-3))[1] - axes.transData.transform((0, 0))[1] > 5
+
+
+def test_a_negative_loss_by_epoch_is_seen(axes):
+    loss = {"validation loss": [(0, -3.1), (1, -3.3)]}
+    _figures.values_by_epoch(axes, loss, references={}, ylabel="loss", log=True)
+    assert axes.get_yscale() == "linear"
+    low, high = axes.get_ylim()
+    assert low < -3.3 and high > -3.1
+
+
 def test_the_histogram_draws_shares_of_everything_counted(axes):
     record = {
         "edges": np.array([1e-3, 1e-2, 1e-1]),
