@@ -82,10 +82,14 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted.
 def command(run: Path, **options: Any) -> int:
     """Run RUN's configuration again with fields changed, and say what each change does, with intervals."""
     from ..respred._ablation import finished, make_cells, write_record
+    from ..respred._engines import check_ray
     from ._display import say
+    from ._runfile import recorded_recipe
 
     loaded = Run.load(run)
-    recipe = Recipe.from_dict(loaded.config["recipe"])
+    recipe = recorded_recipe(loaded)
+    if loaded.status == "failed":
+        raise InputError(f"{run}: this run failed, and so would its control: ablate one that trains")
     device = resolve_device(options["device"])
     interventions = _interventions(options, loaded, recipe, device)
     seeds = [int(loaded.config["seed"]) + offset for offset in range(options["seeds"])]
@@ -96,9 +100,12 @@ def command(run: Path, **options: Any) -> int:
     _check_folder(folder, loaded)
     if options["ray_address"] is not None and options["engine"] != "ray":
         raise InputError("--ray-address needs --engine ray")
+    if options["engine"] == "ray":
+        check_ray(options["ray_address"])
     workers = options["workers"] or _default_workers(device)
     base = {**loaded.config, "device": device}
     material = _material(loaded, recipe, [cell.recipe for cell in cells], base, options, device=device, workers=workers)
+    base = material.base
     missing = [cell for cell in cells if not finished(folder, cell, base)]
     say(f"{len(cells)} cells: {len(interventions)} configurations x {len(seeds)} seeds, {len(missing)} still to run")
     results = _results(missing, material, options, workers=workers)
@@ -154,18 +161,19 @@ def _material(
     import torch
 
     from ..respred._ablation import Material
+    from ..respred._vectors import vectors_digest
     from . import _prepare
-    from ._runfile import recorded_inputs
+    from ._runfile import recorded_features, recorded_inputs
 
     recorded = loaded.config["options"]
     inputs = recorded_inputs(loaded, recipe, device=device, cache=options["cache"])
     for one in {one.unfreeze_layers: one for one in recipes if one.trains_from_text}.values():
         _prepare.check_layers(inputs, one)
-    features = [*options["features"], *(Path(folder) for folder in recorded["features"] if Path(folder).is_dir())]
+    features = recorded_features(loaded, options["features"])
     store = _prepare.encode(inputs, features=features, cache=options["cache"])
     sides = _prepare.pair_sides(inputs, store)
     return Material(
-        base=base,
+        base={**base, "vectors": vectors_digest(*(vectors for side in sides for vectors in side[:2]))},
         pairs=sides[0],
         validation=sides[1] if len(sides) > 1 else None,
         share=recorded["validation_share"],
@@ -200,7 +208,10 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[st
                 keep(folder, cell, files, base)
                 done += 1
                 update(done, count)
-                if not console.is_terminal:
+                why = _failure(files)
+                if why:
+                    say(f"failed: {cell.intervention.name}, seed {cell.seed}: {why}")
+                elif not console.is_terminal:
                     say(f"{done} of {count}: {cell.intervention.name}, seed {cell.seed}")
     except KeyboardInterrupt:
         say(f"interrupted: {done} of {count} cells are done and kept; the same command runs the others")
@@ -218,7 +229,17 @@ def _report(folder: Path, reports: Path) -> int:
         say(text)
     say(f"cells   {folder}")
     say(f"report  {report}")
+    if not ablation.completed("control"):
+        say("no run of the control came to its end: nothing can be compared")
+        return 1
     return 0
+
+
+def _failure(files: Files) -> str:
+    """Return why a cell's training did not come to its end; empty where it did."""
+    *_, last = files["journal.jsonl"].decode().splitlines()
+    end = json.loads(last)
+    return "" if end.get("status") == "completed" else str(end.get("message") or end.get("status"))
 
 
 def _check_folder(folder: Path, loaded: Run) -> None:

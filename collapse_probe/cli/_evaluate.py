@@ -30,11 +30,12 @@ def command(run: Path, **options: Any) -> int:
     from ..retrieval import open_collection, open_encoder
     from . import _prepare
     from ._display import say
+    from ._runfile import recorded_features, recorded_recipe
 
     loaded = Run.load(run)
     if not options["beir"]:
         raise InputError("nothing to score: give --beir PATH|NAME, as in --beir path/to/scifact")
-    recipe = Recipe.from_dict(loaded.config["recipe"])
+    recipe = recorded_recipe(loaded)
     device = resolve_device(options["device"])
     recorded = loaded.config["options"]
     encoder = open_encoder(recorded["encoder"], device=device, cache=options["cache"])
@@ -43,7 +44,7 @@ def command(run: Path, **options: Any) -> int:
     collections = [
         open_collection(name, split=options["split"], cache=options["cache"] / "beir") for name in options["beir"]
     ]
-    features = [*options["features"], *(Path(f) for f in recorded["features"] if Path(f).is_dir())]
+    features = recorded_features(loaded, options["features"])
     store = _prepare.open_store(encoder, features=features, cache=options["cache"])
     for collection in collections:
         texts = [*collection.queries.values(), *collection.documents.values()]

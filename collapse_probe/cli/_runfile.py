@@ -15,7 +15,7 @@ from ..diagnosis import Finding
 from ..errors import InputError
 from ..journal import Run, write_run_json
 from ..recording import Probe
-from ..respred import Recipe, TrainingData, head_modules
+from ..respred import Recipe, TrainingData, get_recipe, head_modules
 from ..retrieval import Collection, seen_queries
 from ._prepare import Inputs, open_inputs
 
@@ -30,6 +30,8 @@ def describe_run(recipe: Recipe, inputs: Inputs, *, device: str) -> list[str]:
 
     identity = inputs.encoder.identity
     lines = [f"recipe  {recipe.name} on {device}", f"encoder {identity.name}{origin('encoder')}"]
+    for field in sorted(set(recipe.changed_from(get_recipe(recipe.name))) & set(recipe.idle)):
+        lines.append(f"        note: --{field.replace('_', '-')} plays no role here: it needs {recipe.idle[field]}")
     if inputs.pairs is not None:
         lines.append(f"pairs   {len(inputs.pairs):,} from {inputs.pairs.source}{origin('pairs')}")
     for collection in inputs.collections:
@@ -145,6 +147,40 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
     return inputs
 
 
+def recorded_recipe(run: Run) -> Recipe:
+    """Return the recipe that a run was started with.
+
+    Raises:
+        InputError: ``run.json`` has none, or not one that this version can read.
+    """
+    recorded = run.config.get("recipe")
+    if not isinstance(recorded, dict) or not isinstance(run.config.get("options"), dict):
+        raise InputError(f"{run.folder / 'run.json'}: no recipe and options in it; start a new run")
+    try:
+        return Recipe.from_dict(recorded)
+    except InputError as error:
+        raise InputError(f"{run.folder / 'run.json'}: {error}") from None
+
+
+def recorded_features(run: Run, given: Sequence[Path]) -> list[Path]:
+    """Return the feature stores named now, and those that the run was started with, where they still are."""
+    return [*given, *(Path(folder) for folder in run.config["options"]["features"] if Path(folder).is_dir())]
+
+
+def check_vectors(run: Run, data: TrainingData | None) -> None:
+    """Refuse to go on with vectors in other bits than those that a run began with.
+
+    Raises:
+        InputError: they differ.
+    """
+    recorded = (run.config.get("pairs") or {}).get("vectors")
+    if data is not None and recorded is not None and data.digest != recorded:
+        raise InputError(
+            f"{run.folder}: the vectors of its pairs differ from those it began with (encoded elsewhere, or by another "
+            "number of threads); give the same --features and --cache, or start a new run"
+        )
+
+
 def _seen(collection: Collection, inputs: Inputs) -> list[str]:
     return seen_queries(collection, inputs.pairs.documents) if inputs.pairs is not None else []
 
@@ -155,6 +191,7 @@ def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any]
     described = {
         "source": inputs.pairs.source,
         "fingerprint": inputs.pairs.fingerprint,
+        "vectors": data.digest,
         "train": len(data.query),
         "validation": len(data.validation_query),
     }
@@ -166,12 +203,13 @@ def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any]
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     keep = ("pairs", "validation_pairs", "validation_share", "beir", "split", "dev", "dev_split", "encoder")
-    plain = {key: options[key] for key in (*keep, "features", "seed", "precision", "counterfactuals")}
+    plain = {key: options[key] for key in (*keep, "features", "seed", "precision", "counterfactuals", "reports")}
     for key in ("pairs", "validation_pairs"):
         plain[key] = None if plain[key] is None else str(Path(plain[key]).resolve())
     plain["beir"] = [_absolute_if_folder(name) for name in plain["beir"]]
     for key in ("dev", "encoder"):
         plain[key] = None if plain[key] is None else _absolute_if_folder(plain[key])
+    plain["reports"] = str(plain["reports"])
     plain["features"] = [str(Path(folder).resolve()) for folder in plain["features"]]
     return plain
 

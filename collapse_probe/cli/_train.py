@@ -43,6 +43,9 @@ demonstration: it reports what collapsed and still exits 0, unless its loss was 
 """
 
 
+_WITH_RESUME = ("resume", "features", "device", "cache", "reports")
+
+
 @click.command("train", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--watch-delta", is_flag=True, help="Watch the residual predictor, the embeddings and the pairs.")
 @click.option("--watch", multiple=True, metavar="PROBE|all", help="Watch a probe of ./probes or a shipped one.")
@@ -78,7 +81,8 @@ demonstration: it reports what collapsed and still exits 0, unless its loss was 
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with a run that was interrupted, from its last checkpoint; its own configuration is used.",
+    help="Go on with a run that was interrupted, from its last checkpoint; its own configuration is used, and only "
+    "--features, --device, --cache and --reports are taken beside it.",
 )
 @recipe_options
 def command(**options: Any) -> int:
@@ -136,32 +140,56 @@ def _resume(options: dict[str, Any]) -> int:
 
     from . import _prepare
     from ._display import say
-    from ._runfile import recorded_inputs
+    from ._runfile import check_vectors, recorded_features, recorded_inputs, recorded_recipe
 
+    _only_flags_of_resume()
     run = Run.load(options["resume"])
     if run.status == "completed":
         raise InputError(f"{run.folder}: this run is completed; `collapse-probe report {run.folder}` reads it again")
     if run.status == "failed":
         raise InputError(f"{run.folder}: this run failed and would again; start a new one with other settings")
     recorded = run.config["options"]
-    recipe = Recipe.from_dict(run.config["recipe"])
+    recipe = recorded_recipe(run)
     probes = [_recorded_probe(name, declared) for name, declared in run.config["probes"].items()]
     options = {**options, **{key: recorded[key] for key in ("seed", "precision", "validation_share")}}
     options["counterfactuals"] = recorded.get("counterfactuals", True)
+    if not _given("reports"):
+        options["reports"] = Path(recorded.get("reports", options["reports"]))
     options["device"] = run.config["device"] if options["device"] == "auto" else options["device"]
     device = resolve_device(options["device"])
     if run.config.get("threads"):
         # A sum is rounded in another order by another number of threads: the same bits need the same number.
         torch.set_num_threads(run.config["threads"])
     inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
-    store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
+    features = recorded_features(run, options["features"])
+    store = _prepare.encode(inputs, features=features, cache=options["cache"])
     data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
+    if not recipe.trains_from_text:
+        check_vectors(run, data)
     if is_main_process():
         say(f"resuming {run.folder}")
     folder = run.folder if is_main_process() else _private_copy(run.folder)
     return _train_and_report(
         recipe, inputs, folder, store=store, data=data, probes=probes, options=options, resume=True
     )
+
+
+def _only_flags_of_resume() -> None:
+    """Refuse flags that a resumed run would not obey.
+
+    Raises:
+        InputError: one is given.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if parameter.name not in _WITH_RESUME and _given(str(parameter.name)):
+            raise InputError(
+                f"--resume goes on with the run's own configuration: leave {parameter.opts[0]} out, or start a new run"
+            )
+
+
+def _given(name: str) -> bool:
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def _train_and_report(

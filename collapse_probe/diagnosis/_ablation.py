@@ -118,6 +118,10 @@ class Ablation:
         """Return the finished runs of an intervention by seed."""
         return {cell.seed: cell.run for cell in self.cells if cell.intervention == intervention}
 
+    def completed(self, intervention: str) -> dict[int, Run]:
+        """Return those of its runs whose training came to its end, by seed."""
+        return {seed: run for seed, run in self.runs(intervention).items() if run.status == "completed"}
+
     @property
     def collections(self) -> list[str]:
         """Labels of the scored collections."""

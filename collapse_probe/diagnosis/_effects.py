@@ -149,9 +149,7 @@ def module_shares(ablation: Ablation, collection: str, path: str | None = None) 
         path: Scoring path; the control's evaluated one where None.
     """
     found = []
-    for run in ablation.runs("control").values():
-        if run.status != "completed":
-            continue
+    for run in ablation.completed("control").values():
         one = attribution(run, collection, path or _scores.evaluated_path(run))
         if one is not None:
             found.append(one)

@@ -65,7 +65,7 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
     """Return what an ablation shows on one collection, as Markdown sentences with their numbers."""
     control = next((effect for effect in found if effect.intervention == "control"), None)
     if control is None:
-        return [f"On {md(collection)}, the control has not finished: nothing can be compared."]
+        return [f"On {md(collection)}, no run of the control came to its end: nothing can be compared."]
     lines = [
         f"On {md(collection)}, the control's nDCG@10 changes by {interval(control.since_start)} between step 0 and its "
         f"last epoch (n = {sample(control.since_start)})."
@@ -79,7 +79,12 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
     for effect in found:
         if effect.against_control is not None and effect.verdict is not None:
             lines.append(_sentence(effect))
+    lines += [f"**{md(name)}: failed.** No run of it came to its end." for name in _failed(ablation)]
     return lines
+
+
+def _failed(ablation: Ablation) -> list[str]:
+    return [name for name in ablation.interventions if name != "control" and not ablation.completed(name)]
 
 
 def interval(difference: SeededDifference | None) -> str:
@@ -154,7 +159,7 @@ def _header(ablation: Ablation) -> list[tuple[str, str]]:
         ("Encoder", md(encoder.get("name", "unknown"))),
         ("Trained on", f"{pairs.get('train', 0):,} pairs from {code(Path(str(pairs.get('source', ''))).name)}"),
         ("Seeds", ", ".join(str(seed) for seed in ablation.config["seeds"])),
-        ("Cells", f"{len(ablation.cells)} of {expected} finished"),
+        ("Cells", f"{sum(c.run.status == 'completed' for c in ablation.cells)} of {expected} completed"),
         *_incomplete(ablation),
     ]
 
@@ -184,6 +189,8 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
         ]
         for effect in found
     ]
+    for name in _failed(ablation):
+        rows.append([md(name), _changes(ablation.changes(name)), *["-"] * 5, "**failed**", "-"])
     headers = [
         "configuration",
         "changes",

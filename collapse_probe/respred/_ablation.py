@@ -45,9 +45,8 @@ class Cell:
 
     def fingerprint(self, base: Mapping[str, Any]) -> str:
         """Return what the cell's result depends on: its recipe and seed, and the data, encoder and device."""
-        inputs = {
-            key: base.get(key) for key in ("encoder", "pairs", "collections", "development", "precision", "device")
-        }
+        depends_on = ("encoder", "pairs", "vectors", "collections", "development", "precision", "device")
+        inputs = {key: base.get(key) for key in depends_on}
         share = (base.get("options") or {}).get("validation_share")
         return _digest({"recipe": self.recipe.as_dict(), "seed": self.seed, "inputs": inputs, "share": share})
 
@@ -57,7 +56,7 @@ class Material:
     """What every cell reads, sent to a worker once.
 
     Attributes:
-        base: ``run.json`` of the run that is ablated.
+        base: ``run.json`` of the run that is ablated, and ``vectors``, the digest of the pairs' vectors.
         pairs: All training pairs.
         validation: Held-out pairs of their own, or None.
         share: Share of the pairs to hold out where there are none of their own.

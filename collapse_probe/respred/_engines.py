@@ -67,6 +67,17 @@ def run_in_ray(
     return _ray_results(ray, cells, material, threads=threads)
 
 
+def check_ray(address: str | None) -> None:
+    """Look for Ray and for its cluster before anything costly is done.
+
+    Raises:
+        InputError: Ray is not installed, or nothing answers at the address.
+    """
+    _ray()
+    if address is not None:
+        _reach(address)
+
+
 def _ray_results(ray, cells: Sequence[Cell], material: Material, *, threads: int) -> Iterator[tuple[Cell, Files]]:
     try:
         shared = ray.put(material)

@@ -96,6 +96,8 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
         InputError: a specification without ``=``, an unknown field, or a value of the wrong type or range.
     """
     axes = [_axis(specification) for specification in specifications]
+    if grid:
+        _check_axes(axes)
     chosen = product(*axes) if grid and len(axes) > 1 else ((change,) for axis in axes for change in axis)
     found = []
     for combination in chosen:
@@ -109,8 +111,12 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
             raise InputError(f"--vary {name}: the run has this value already, and the control is always run")
         if not changed.trains:
             raise InputError(f"--vary {name}: nothing would be trained")
-        if not set(changed.changed_from(recipe)) - {"select", "patience"}:
+        differing = set(changed.changed_from(recipe))
+        if not differing - {"select", "patience"}:
             raise InputError(f"--vary {name}: it changes no training, only which checkpoint is kept")
+        for field in sorted(differing):
+            if field in recipe.idle and field in changed.idle:
+                raise InputError(f"--vary {name}: {field} plays no role in this run: it needs {changed.idle[field]}")
         found.append(one)
     return found
 
@@ -135,6 +141,15 @@ def distinct(found: Sequence[Intervention], recipe: Recipe) -> list[Intervention
         )
         for group in alike.values()
     ]
+
+
+def _check_axes(axes: Sequence[list[tuple[str, dict[str, Any]]]]) -> None:
+    seen: set[str] = set()
+    for axis in axes:
+        varied = {field for _, change in axis for field in change}
+        if varied & seen:
+            raise InputError(f"--grid: {sorted(varied & seen)[0]} is varied twice: give all its values in one --vary")
+        seen |= varied
 
 
 def _axis(specification: str) -> list[tuple[str, dict[str, Any]]]:

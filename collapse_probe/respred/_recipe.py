@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -121,6 +122,11 @@ class Recipe:
         """Whether encoder layers are trained, so that stored vectors are not enough."""
         return self.unfreeze_layers > 0
 
+    @property
+    def _has_mlp(self) -> bool:
+        by_predictor = self.predictor == "direct" or (self.predictor == "residual" and self.delta == "mlp")
+        return self.projection == "mlp" or by_predictor
+
     def changed_from(self, other: Recipe) -> dict[str, Any]:
         """Return this recipe's values of the fields, name aside, in which it differs from another."""
         mine, theirs = self.as_dict(), other.as_dict()
@@ -135,13 +141,23 @@ class Recipe:
         """Return the recipe that :meth:`as_dict` came from.
 
         Raises:
-            InputError: a field that this version does not know.
+            InputError: a field that this version does not know, or a value of another type.
         """
         known = {f.name for f in fields(cls)}
-        for name in values:
+        for name, value in values.items():
             if name not in known:
                 raise unknown_name("recipe field", name, known)
+            kinds = _TYPES.get(_HINTS[name], (str,))
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise InputError(
+                    f"recipe field {name} is {value!r}: {' or '.join(k.__name__ for k in kinds)} is needed"
+                )
         return cls(**values)
+
+    @property
+    def idle(self) -> dict[str, str]:
+        """Fields that change no training and no score in this configuration, and what they would need."""
+        return {name: needs for names, active, needs in _ROLES if not active(self) for name in names}
 
 
 _NON_NEGATIVE = (
@@ -159,6 +175,22 @@ _NON_NEGATIVE = (
 )
 _HINTS = get_type_hints(Recipe)
 _CHOICES = {name: get_args(hint) for name, hint in _HINTS.items() if get_args(hint)}
+
+
+_TYPES: dict[Any, tuple[type, ...]] = {bool: (bool,), int: (int,), float: (int, float)}
+_RESIDUAL = ("alpha", "alpha_learnable", "delta", "tanh", "lambda_residual")
+_PENALTY = ("residual_penalty", "residual_reduction", "residual_margin")
+_ROLES: tuple[tuple[tuple[str, ...], Callable[[Recipe], bool], str], ...] = (
+    (_RESIDUAL, lambda r: r.predictor == "residual", "predictor residual"),
+    (_PENALTY, lambda r: r.predictor == "residual" and r.lambda_residual > 0, "a residual term (lambda_residual)"),
+    (("detach_delta",), lambda r: r.predictor != "none", "a predictor"),
+    (("isotropy",), lambda r: r.lambda_isotropy > 0, "lambda_isotropy above 0"),
+    (("temperature",), lambda r: r.lambda_contrastive > 0, "lambda_contrastive above 0"),
+    (("stop_gradient",), lambda r: r.lambda_predictive > 0, "lambda_predictive above 0"),
+    (("expansion", "dropout"), lambda r: r._has_mlp, "an MLP"),
+    (("encoder_learning_rate",), lambda r: r.unfreeze_layers > 0, "unfreeze_layers above 0"),
+    (("patience",), lambda r: r.early_stop != "none", "early_stop"),
+)
 
 
 def recipe_choices() -> dict[str, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -49,6 +50,19 @@ class TrainingData:
     def dimension(self) -> int:
         """D."""
         return self.query.shape[1]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all vectors: the same texts encoded elsewhere differ in their last bits."""
+        return vectors_digest(self.query, self.document, self.validation_query, self.validation_document)
+
+
+def vectors_digest(*vectors: Tensor) -> str:
+    """Return the SHA-256 of tensors' bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    for tensor in vectors:
+        digest.update(tensor.contiguous().numpy())
+    return digest.hexdigest()
 
 
 def split_pairs(count: int, *, share: float, seed: int) -> tuple[Tensor, Tensor]:

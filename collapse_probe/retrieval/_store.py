@@ -41,7 +41,7 @@ class FeatureStore:
     Args:
         folder: Where texts are added.
         identity: The encoder's.
-        extra: Read-only parts, looked up after the folder's own.
+        extra: Read-only parts, looked up before the folder's own: what a user names is what is used.
     """
 
     def __init__(self, folder: Path, identity: EncoderIdentity, extra: Sequence[_Part]) -> None:
@@ -131,9 +131,9 @@ class FeatureStore:
     @cached_property
     def _parts(self) -> list[_Part]:
         if not os.access(self._folder, os.W_OK):
-            return [*_own_parts(self._folder, self._identity), *self._extra]
+            return [*self._extra, *_own_parts(self._folder, self._identity)]
         with self._exchanging():
-            return [*_own_parts(self._folder, self._identity), *self._extra]
+            return [*self._extra, *_own_parts(self._folder, self._identity)]
 
     @cached_property
     def _index(self) -> dict[bytes, tuple[int, int]]:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -136,6 +137,40 @@ def test_wrong_use_of_ablate_is_one_line_and_nothing_written(run, trained, argum
     assert code == 2
     assert message in err and err.count("\n") == 1
     assert not Path("ablations").exists()
+
+
+def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run, trained):
+    arguments = ["ablate", trained, "--vary", "learning_rate=1e30", "--vary", "tanh=off", "--workers", 2]
+    code, out, err = run(*arguments)
+    assert code == 0, err
+    assert "failed: learning_rate=1e30, seed 0: the total loss is not finite at step" in out
+    report = Path("reports/respred-ablation/ablation.md").read_text()
+    assert "| Cells | 2 of 3 completed |" in report and "| **failed** |" in report
+    config = json.loads((trained / "run.json").read_text())
+    config["recipe"]["learning_rate"] = 1e30
+    (trained / "run.json").write_text(json.dumps(config))
+    code, out, _ = run("ablate", trained, "--vary", "tanh=off", "--workers", 2, "--name", "hopeless")
+    assert code == 1 and "no run of the control came to its end: nothing can be compared" in out
+    with (trained / "journal.jsonl").open("a") as journal:
+        end = json.loads((trained / "journal.jsonl").read_text().splitlines()[-1])
+        journal.write(json.dumps({**end, "status": "failed"}) + "\n")
+    code, _, err = run("ablate", trained, "--vary", "tanh=off")
+    assert code == 2 and "this run failed, and so would its control" in err
+
+
+@pytest.mark.parametrize("recipe", [None, {"alpha": "x"}, {"epochs": 2.5}, {"tanh": 1}, {"alpha": True}, {"beta": 1}])
+def test_a_damaged_configuration_is_one_line(run, trained, recipe):
+    config = json.loads((trained / "run.json").read_text())
+    config["recipe"] = None if recipe is None else {**config["recipe"], **recipe}
+    (trained / "run.json").write_text(json.dumps(config))
+    code, _, err = run("ablate", trained, "--plan", "causes")
+    assert code == 2 and "run.json: " in err and err.count("\n") == 1
+
+
+def test_a_flag_that_plays_no_role_is_named(run, given):
+    code, out, _ = run("train", *given, *SMALL, "--temperature", 0.2, "--max-steps", 1)
+    assert code in (0, 1)
+    assert "note: --temperature plays no role here: it needs lambda_contrastive above 0" in out
 
 
 def test_an_unreachable_cluster_is_one_line_and_nothing_written(run, trained):
@@ -264,6 +299,36 @@ def test_a_run_from_text_killed_in_an_epoch_ends_with_the_same_bits(run, few, in
         first, second = (load_file(end / file) for end in ends)
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], second[name]) for name in first), file
+
+
+def test_a_resumed_run_reads_the_vectors_and_writes_the_report_of_its_start(run, given, inputs, tmp_path, monkeypatch):
+    run("preflight", *given[:2], "--batch-size", 32)
+    run("train", *given, *SMALL, "--recipe", "baseline", "--reports", "first", "--name", "first")
+    store = tmp_path / "store"
+    shutil.copytree(next((inputs / "cache" / "features").iterdir()), store)
+    arguments = [*given, *SMALL[2:], "--epochs", 2, "--features", store, "--cache", tmp_path / "cold"]
+
+    def interrupted(self, args, state, control, **more):
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("collapse_probe.respred._callback.RunCallback.on_step_begin", interrupted)
+        code, out, _ = run("train", *arguments, "--reports", "mine")
+    assert code == 130 and "encoding" not in out
+    shutil.rmtree("mine")
+    for flag in (["--alpha", 0.3], ["--seed", 0], ["--watch-delta"]):
+        code, _, err = run("train", "--resume", "runs/respred", *flag)
+        assert code == 2 and f"leave {flag[0]} out" in err
+    vectors = np.load(store / "vectors.npy")
+    np.save(store / "vectors.npy", vectors * np.float32(1 + 1e-6))
+    code, _, err = run("train", "--resume", "runs/respred", "--cache", tmp_path / "colder")
+    assert code == 2 and "the vectors of its pairs differ from those it began with" in err
+    np.save(store / "vectors.npy", vectors)
+    code, out, err = run("train", "--resume", "runs/respred", "--cache", tmp_path / "colder")
+    assert code in (0, 1), err
+    assert "encoding" not in out
+    assert Path("mine/respred/failure_analysis.md").is_file() and not Path("reports").exists()
 
 
 def test_more_layers_than_there_are_is_one_line(run, few):

@@ -122,12 +122,20 @@ def test_fields_vary_one_at_a_time_or_as_a_grid():
         ("tanh=on", "the run has this value already"),
         ("alpha=x", "alpha=x: a number is needed"),
         ("batch_size=1", "--batch-size is 1"),
+        ("temperature=0.1", "temperature plays no role in this run: it needs lambda_contrastive above 0"),
+        ("encoder_learning_rate=1e-3", "encoder_learning_rate plays no role in this run: it needs unfreeze_layers"),
     ],
 )
 def test_a_bad_specification_says_what_is_needed(given, message):
     with pytest.raises(InputError) as error:
         vary([given], RECIPE, grid=False)
     assert message in str(error.value)
+
+
+def test_a_field_is_varied_once_in_a_grid():
+    for given in (["alpha=0.1,0.2", "alpha=0.3"], ["projection=frozen", "freeze_projection=on"]):
+        with pytest.raises(InputError, match=r"--grid: (alpha|freeze_projection) is varied twice"):
+            vary([*given, "lambda_residual=0"], RECIPE, grid=True)
 
 
 def test_an_unknown_plan_is_named():
@@ -225,7 +233,7 @@ def test_an_unfinished_ablation_can_be_read(ablation, tmp_path):
     (effect,) = effects(part, "toy")
     assert effect.against_control is None and effect.verdict is None
     report, lines = write_ablation_report(part, tmp_path / "report")
-    assert "the control has not finished" in lines[0]
+    assert "no run of the control came to its end" in lines[0]
     assert report.is_file()
 
 

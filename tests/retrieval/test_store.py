@@ -138,6 +138,14 @@ def test_a_foreign_store_is_read_and_never_written(tmp_path):
     assert {path: path.read_bytes() for path in other.iterdir()} == before
 
 
+def test_what_is_named_goes_before_what_is_cached(tmp_path):
+    other, own = tmp_path / "other", tmp_path / "own"
+    FeatureStore.open(own, IDENTITY).add(["a"], encode)
+    FeatureStore.open(other, IDENTITY).add(["a"], lambda texts: 2 * encode(texts))
+    store = FeatureStore.open(own, IDENTITY, extra=[other])
+    np.testing.assert_array_equal(store.vectors(["a"]), 2 * encode(["a"]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
