@@ -11,18 +11,22 @@ from ._display import say
 
 
 def report_and_verdict(run: Run, reports: Path) -> bool:
-    """Write a run's report, print what was found, and return whether nothing collapsed."""
+    """Write a run's report, print what was found, and return whether nothing collapsed or is damaged."""
     found = findings(run)
     report = write_report(run, reports / run.name)
     for finding in found:
         if finding.status in (Status.COLLAPSED, Status.WARNING):
             say(_line(finding))
     collapsed = [finding for finding in found if finding.status is Status.COLLAPSED]
+    for line in run.damaged:
+        say(f"damaged {line}")
     say(f"run     {run.folder}")
     say(f"report  {report}")
     count = sum(finding.status is Status.WARNING for finding in found)
-    say(f"verdict {len(collapsed)} collapsed, {count} warnings, of {len(found)} findings")
-    return not collapsed
+    missing = sum(finding.status is Status.NOT_MEASURED for finding in found)
+    unmeasured = f", {missing} not measured" if missing else ""
+    say(f"verdict {len(collapsed)} collapsed, {count} warnings{unmeasured}, of {len(found)} findings")
+    return not collapsed and not run.damaged
 
 
 def _line(finding: Finding) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import permutations
 
 import numpy as np
 from scipy import stats
@@ -143,7 +142,7 @@ class RankCorrelation:
     Attributes:
         spearman: In [-1, 1]; healthy is negative: a lower loss with a higher nDCG.
         kendall: Kendall's tau-b, in [-1, 1].
-        p_value: Two-sided, by all permutations up to 8 checkpoints; NaN below :data:`FEWEST_CHECKPOINTS`.
+        p_value: Two-sided, by permutations: all of them up to 8 checkpoints; NaN below :data:`FEWEST_CHECKPOINTS`.
         n: Checkpoints, step 0 among them.
     """
 
@@ -163,18 +162,28 @@ def loss_against_retrieval(run: Run, collection: str) -> RankCorrelation | None:
         return None
     rho = float(stats.spearmanr(losses, scores).statistic)
     tau = float(stats.kendalltau(losses, scores).statistic)
-    return RankCorrelation(rho, tau, _permutation_p(losses, scores, rho), len(pairs))
+    return RankCorrelation(rho, tau, _permutation_p(losses, scores), len(pairs))
 
 
-def _permutation_p(losses: np.ndarray, scores: np.ndarray, rho: float) -> float:
-    n = len(losses)
-    if n < FEWEST_CHECKPOINTS:
+def _permutation_p(losses: np.ndarray, scores: np.ndarray) -> float:
+    """Return the two-sided p of Spearman's rho: over all orders of up to 8 checkpoints, or over 50,000 seeded ones."""
+    if len(losses) < FEWEST_CHECKPOINTS:
         return math.nan
-    if n > 8:
-        return float(stats.spearmanr(losses, scores).pvalue)
-    ranks, other = stats.rankdata(losses), stats.rankdata(scores)
-    found = np.array([np.corrcoef(ranks, other[list(order)])[0, 1] for order in permutations(range(n))])
-    return float(np.mean(np.abs(found) >= abs(rho) - 1e-12))
+    other = stats.zscore(stats.rankdata(scores))
+
+    def size(ranks: np.ndarray, axis: int = -1) -> np.ndarray:
+        return np.abs(np.mean(stats.zscore(ranks, axis=axis) * other, axis=axis))
+
+    found = stats.permutation_test(
+        (stats.rankdata(losses),),
+        size,
+        permutation_type="pairings",
+        alternative="greater",
+        n_resamples=50_000,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
 
 
 def validation_against_retrieval(run: Run) -> list[Finding]:
@@ -221,7 +230,8 @@ def loss_rank_correlation(run: Run) -> list[Finding]:
                 evidence=("validation/total", f"{collection}/{_scores.HEADLINE}"),
                 why="above 0, the checkpoints that the loss calls better are those that retrieve worse",
                 remedy="Select by nDCG on a development split (--dev), with step 0 and the raw encoder as candidates",
-                source="Spearman over checkpoints, all permutations; n counts checkpoints, step 0 among them",
+                source="Spearman, all permutations up to n = 8, else 50,000; n counts checkpoints, step 0 among them; "
+                "successive ones resemble each other, so p is smaller than it should be",
                 n=None if found is None else found.n,
                 subject=collection,
             )

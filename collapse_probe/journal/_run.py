@@ -136,13 +136,29 @@ class Run:
             ``query_ids``, a list, and one list of floats for each metric, in the same order.
 
         Raises:
-            JournalError: the file is missing or unreadable.
+            JournalError: the file is missing, unreadable, or has a metric without a score for every query.
         """
         path = self.folder / file
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise JournalError(f"{path}: per-query scores cannot be read ({error})") from None
+        if not isinstance(content, dict) or not all(isinstance(values, list) for values in content.values()):
+            raise JournalError(f"{path}: per-query scores cannot be read (lists by name are needed)")
+        if "query_ids" not in content or len({len(values) for values in content.values()}) != 1:
+            raise JournalError(f"{path}: per-query scores cannot be read (one score for each of its queries is needed)")
+        return content
+
+    @property
+    def damaged(self) -> list[str]:
+        """What is wrong with files that its evaluation records name, a line each; nothing is measured from those."""
+        found = []
+        for file in dict.fromkeys(str(record["per_query"]) for record in self.records("evaluation")):
+            try:
+                self.per_query(file)
+            except JournalError as error:
+                found.append(str(error))
+        return found
 
 
 def _read_config(path: Path) -> dict[str, Any]:

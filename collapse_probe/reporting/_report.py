@@ -107,6 +107,7 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
         ),
         ("Trained on", trained),
         ("Scored on", "; ".join(scored) or "nothing"),
+        *_chosen_by(run),
         ("Modules", _prose.modules(run)),
         (
             "Device, precision",
@@ -120,6 +121,13 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
         rows.append(("Embedded defaults", ", ".join(md(part) for part in embedded)))
     rows += [("Note", note) for note in notes]
     return rows
+
+
+def _chosen_by(run: Run) -> list[tuple[str, str]]:
+    split = run.config.get("development")
+    if not split:
+        return []
+    return [("Checkpoints chosen on", f"{md(split['name'])} {md(split['split'])} ({split['n_queries']:,} queries)")]
 
 
 def _embedding_tables(run: Run) -> list[tuple[str, Table]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ._batch import Batch
 from .losses import WeightedTerms
@@ -70,14 +70,20 @@ def duplication_ratios(loss: WeightedTerms, batches: list[Batch]) -> dict[str, f
     return {name: twice[name] / value if value else math.nan for name, value in once.items()}
 
 
-def degenerate_values(loss: WeightedTerms, batches: list[Batch]) -> dict[str, TermValues]:
+def degenerate_values(loss: WeightedTerms, batches: list[Batch], *, unit_length: bool = False) -> dict[str, TermValues]:
     """Return the loss of solutions that are of no use, by name, each with the batches' own scale where it has one.
 
     Args:
         loss: The losses.
         batches: Embeddings of the head that is audited.
+        unit_length: The head gives embeddings unit length, and so has every solution; there is no zero then.
     """
     solutions = dict(_degenerate(batches))
+    if unit_length:
+        del solutions["zero"]
+        for rank in RANKS:
+            of_rank = solutions[f"rank {rank}"]
+            solutions[f"rank {rank}"] = [_embeddings(b, lambda z: nn.functional.normalize(z, dim=1)) for b in of_rank]
     return {name: term_values(loss, changed) for name, changed in solutions.items()}
 
 

@@ -23,6 +23,9 @@ SHRINK_RED, SHRINK_AMBER = 0.05, 0.5
 EXPLAINED_AMBER = 0.05
 """Explained share of d - q below which a correction has little to gain (own choice)."""
 
+MARGIN = 0.001
+"""Share of the loss at step 0 by which a solution has to be lower to be called better (own choice)."""
+
 BATCHES = 8
 """Batches that the audits of the loss are averaged over."""
 
@@ -171,7 +174,7 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
 
 
 def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[Finding]:
-    values = _audits.degenerate_values(loss, batches)
+    values = _audits.degenerate_values(loss, batches, unit_length=recipe.normalise)
     start = _audits.term_values(loss, batches).total
     # An untrained delta costs more than none, so that any solution without one would seem better than the model.
     fair = min(start, values["delta = 0"].total) if "delta = 0" in values else start
@@ -180,7 +183,8 @@ def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> li
         of_delta = name == "delta = 0"
         now = start if name in ("delta = 0", "shuffled pairs") else fair
         reachable = of_delta or name == "shuffled pairs" or _embeddings_move(recipe)
-        better = found.total <= now
+        # A loss that is the same for shuffled pairs does not see the pairs; others are better by a margin.
+        better = found.total <= now - (0.0 if name == "shuffled pairs" else MARGIN * abs(now))
         status = Status.HEALTHY
         if not reachable:
             status = Status.NOT_APPLICABLE
@@ -198,8 +202,12 @@ def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> li
                     if of_delta
                     else "the loss prefers a solution that retrieves nothing to the model that training begins with"
                 ),
-                remedy="Add a term that this solution does not satisfy, or raise its weight",
-                source="the recipe's own loss, the solution at the step-0 scale",
+                remedy=(
+                    "Start delta nearer to 0 (a smaller --alpha), or lower --lambda-residual"
+                    if of_delta
+                    else "Add a term that this solution does not satisfy, or raise its weight"
+                ),
+                source=f"the recipe's own loss, the solution at the step-0 scale; own cut: lower by {MARGIN:.1%}",
                 n=sum(len(batch.query) for batch in batches),
                 subject=name,
             )
@@ -208,7 +216,7 @@ def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> li
 
 
 def _expected(loss: float, *, without_delta: bool) -> str:
-    return f"above the loss at step 0{' without its untrained delta' if without_delta else ''}, {loss:.3g}"
+    return f"not below the loss at step 0{' without its untrained delta' if without_delta else ''}, {loss:.4g}"
 
 
 def _floors(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[Finding]:
@@ -224,11 +232,11 @@ def _floors(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[F
             title=f"noise floor: {recipe.isotropy} at step 0",
             status=Status.WARNING if below else Status.HEALTHY,
             value=value,
-            expected=f"near or above {floor:.3g}, its value for N(0, I) at n = {n}, D = {dimension}",
+            expected=f"near or above {floor:.3g}, its value for N(0, I) at {n} embeddings a batch, D = {dimension}",
             why="a value below that of standard normal embeddings tells of a tiny scale, not of isotropy",
             remedy="Read the embeddings' standard deviation beside the term; normalise before it, or anchor the scale",
             source="closed form at N(0, I); the cut is half of it",
-            n=n,
+            n=sum(len(batch.query) for batch in batches),
             subject="isotropy",
         )
     ]

@@ -158,6 +158,16 @@ def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run,
     assert code == 2 and "this run failed, and so would its control" in err
 
 
+def test_a_run_without_its_scores_is_not_called_healthy(run, given):
+    code, out, _ = run("train", *given, "--epochs", 2, "--batch-size", 32, "--freeze-projection")
+    assert code == 0 and "damaged" not in out
+    next(Path("runs/respred/evaluations").glob("*epoch-2-no_predictor.json")).unlink()
+    code, out, _ = run("report", "runs/respred")
+    assert code == 1
+    assert "damaged" in out and "epoch-2-no_predictor.json: per-query scores cannot be read" in out
+    assert "not measured, of" in out.splitlines()[-1]
+
+
 @pytest.mark.parametrize("recipe", [None, {"alpha": "x"}, {"epochs": 2.5}, {"tanh": 1}, {"alpha": True}, {"beta": 1}])
 def test_a_damaged_configuration_is_one_line(run, trained, recipe):
     config = json.loads((trained / "run.json").read_text())

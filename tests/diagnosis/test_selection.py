@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
+from scipy import stats
 from tests_support import toy_evaluation, toy_run
 
 from collapse_probe.diagnosis import choose_checkpoint, findings, loss_against_retrieval
@@ -116,16 +118,22 @@ def test_three_checkpoints_are_too_few_and_said_to_be(tmp_path):
     assert "3 checkpoints are too few" in finding.expected
 
 
-def test_the_permutation_p_is_scipys():
-    from scipy import stats
-
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_permutation_p_counts_every_order(tied):
     rng = np.random.default_rng(0)
     losses, scores = rng.random(6), rng.random(6)
-    rho = stats.spearmanr(losses, scores).statistic
-    expected = stats.permutation_test(
-        (losses,),
-        lambda x: stats.spearmanr(x, scores).statistic,
-        permutation_type="pairings",
-        n_resamples=np.inf,
-    ).pvalue
-    assert _permutation_p(losses, scores, float(rho)) == pytest.approx(expected)
+    if tied:
+        scores[[1, 2]] = scores[4]
+    rho = abs(stats.spearmanr(losses, scores).statistic)
+    every = [abs(stats.spearmanr(losses, order).statistic) for order in permutations(scores)]
+    assert _permutation_p(losses, scores) == pytest.approx(np.mean(np.array(every) >= rho - 1e-9))
+
+
+def test_the_permutation_p_of_many_checkpoints_is_drawn_and_near_the_t_test():
+    rng = np.random.default_rng(1)
+    losses = rng.random(40)
+    scores = losses + 2 * rng.random(40)
+    found = _permutation_p(losses, scores)
+    assert found == _permutation_p(losses, scores)
+    assert found == pytest.approx(stats.spearmanr(losses, scores).pvalue, rel=0.15)
+    assert _permutation_p(losses, losses) > 0

@@ -130,3 +130,16 @@ def test_a_killed_writer_leaves_its_lines(tmp_path):
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "journal.jsonl")], check=False)
     assert len(Run.load(tmp_path).readings("a/b")) == 50
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[1]", '{"ndcg@10": [0.5]}', '{"query_ids": ["a"], "ndcg@10": [0.5, 0.1]}', '{"query_ids": "ab"}']
+)
+def test_damaged_scores_are_named_and_raise_nothing_else(tmp_path, content):
+    (tmp_path / "good.json").write_text('{"query_ids": ["a"], "ndcg@10": [0.5]}')
+    (tmp_path / "bad.json").write_text(content)
+    records = [{"kind": "evaluation", "per_query": name} for name in ("good.json", "bad.json", "gone.json")]
+    run = Run(tmp_path, config={}, records=records, torn=0)
+    assert [line.partition(": ")[0] for line in run.damaged] == [str(tmp_path / n) for n in ("bad.json", "gone.json")]
+    with pytest.raises(JournalError, match="per-query scores cannot be read"):
+        run.per_query("bad.json")

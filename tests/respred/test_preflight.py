@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 from tests_support import toy_data
+from torch.nn.functional import normalize
 
 from collapse_probe.diagnosis import Finding, Status
 from collapse_probe.measures import penalty_ratio, ridge_correction
 from collapse_probe.respred import RECIPES, Recipe, get_recipe, preflight
-from collapse_probe.respred._audits import duplication_ratios, scaling_exponents
+from collapse_probe.respred._audits import degenerate_values, duplication_ratios, scaling_exponents
 from collapse_probe.respred._batch import Batch
 from collapse_probe.respred._preflight import _forecast
-from collapse_probe.respred.losses import build_loss
+from collapse_probe.respred.losses import WeightedTerms, build_loss
 
 SMALL = Recipe(batch_size=32, lambda_residual=0.05)
 
@@ -27,6 +28,19 @@ def batches(seed: int = 0, d: int = 8) -> list[Batch]:
     generator = torch.Generator().manual_seed(seed)
     q, e, delta = (torch.randn(32, d, generator=generator, dtype=torch.float64) for _ in range(3))
     return [Batch(q, e, q + 0.1 * delta, delta)]
+
+
+class Norms(torch.nn.Module):
+    """A term that keeps the norms of what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms: list[torch.Tensor] = []
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return a constant."""
+        self.norms.append(torch.cat([batch.query, batch.document]).norm(dim=1))
+        return torch.ones(())
 
 
 def test_the_founding_recipe_is_red_before_its_first_step():
@@ -62,6 +76,18 @@ def test_each_remedy_takes_its_red_line_away():
     assert found(replace(SMALL, normalise=True))[("CP303", "")].status is Status.HEALTHY
     for blind in ("koleo", "uniformity"):
         assert found(replace(SMALL, isotropy=blind, lambda_isotropy=0.0))[("CP303", "")].status is Status.COLLAPSED
+
+
+def test_no_solution_shrinks_where_embeddings_have_unit_length():
+    """A recipe that cannot give zero is not red for it; what lies on the sphere is compared there."""
+    result = found(replace(SMALL, normalise=True, isotropy="sigreg"))
+    assert ("CP304", "zero") not in result
+    seen = Norms()
+    unit = [replace(b, query=normalize(b.query), document=normalize(b.document)) for b in batches()]
+    solutions = degenerate_values(WeightedTerms(torch.nn.Identity(), {"x": seen}, {"x": 1.0}), unit, unit_length=True)
+    assert len(seen.norms) == len(solutions) == 6
+    for norms in seen.norms:
+        torch.testing.assert_close(norms, torch.ones_like(norms))
 
 
 def test_what_has_no_delta_has_no_forecast():
