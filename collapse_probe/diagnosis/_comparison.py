@@ -70,6 +70,7 @@ class _Scored:
     """One model's scores of every query; ``encoder`` is what its baseline's label is made of."""
 
     run: str
+    status: str
     path: str
     epoch: int
     encoder: tuple[str, str, str]
@@ -82,7 +83,8 @@ class _Scored:
         if self.path == "raw":
             return f"{self.run}, raw encoder"
         moment = "step 0" if self.epoch == 0 else f"epoch {self.epoch}"
-        return f"{self.run}, {moment}" + (", with predictor" if self.path == "predictor" else "")
+        ended = f" ({self.status})" if self.status in ("failed", "interrupted") else ""
+        return f"{self.run}{ended}, {moment}" + (", with predictor" if self.path == "predictor" else "")
 
 
 def compare(
@@ -270,7 +272,7 @@ def _scored(
         values[name] = dict(zip(content["query_ids"], content[metric], strict=True))
     sizes = {name: int(record["n_documents"]) for name, record in found.items()}
     fingerprints = {name: _fingerprint(run, name, record) for name, record in found.items()}
-    return _Scored(label, *at, identity, sizes, fingerprints, values)
+    return _Scored(label, run.status, *at, identity, sizes, fingerprints, values)
 
 
 def _fingerprint(run: Run, collection: _Collection, record: Mapping[str, Any]) -> str:

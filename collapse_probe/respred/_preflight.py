@@ -11,7 +11,7 @@ from ..diagnosis import Finding, Status
 from ..measures import explained_residual, penalty_ratio, ridge_correction, shrinkage
 from . import _audits
 from ._batch import Batch, make_batch
-from ._isotropy import noise_floor
+from ._isotropy import collapse_value, noise_floor
 from ._recipe import Recipe, head_modules
 from ._vectors import PROBE_SET_SIZE, TrainingData
 from .losses import WeightedTerms, build_loss
@@ -25,6 +25,9 @@ EXPLAINED_AMBER = 0.05
 
 MARGIN = 0.001
 """Share of the loss at step 0 by which a solution has to be lower to be called better (own choice)."""
+
+BELOW_FLOOR, NEAR_COLLAPSE = 0.5, 0.9
+"""Shares of an isotropy term's value at N(0, I) and at total collapse, below and above which it is amber (own)."""
 
 BATCHES = 8
 """Batches that the audits of the loss are averaged over."""
@@ -225,17 +228,26 @@ def _floors(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[F
     if recipe.lambda_isotropy == 0 or floor is None or floor < 0:
         return []
     value = _audits.term_values(loss, batches).raw["isotropy"]
-    below = value < 0.5 * floor
+    collapsed = collapse_value(recipe.isotropy, n=n)
+    below, near = value < BELOW_FLOOR * floor, collapsed > floor and value > NEAR_COLLAPSE * collapsed
+    why = "a value below that of standard normal embeddings tells of a tiny scale, not of isotropy"
+    remedy = "Read the embeddings' standard deviation beside the term; normalise before it, or anchor the scale"
+    if near:
+        remedy = "Watch the standard deviation of a dimension, which the term asks to be 1, from the first step on"
+        why = "the term reads the embeddings as one point: their scale or spread is far from what it asks for"
+    words = f"near {floor:.3g}, its value for N(0, I) at {n} embeddings a batch, D = {dimension}"
+    if collapsed > floor:
+        words += f", and away from {collapsed:.4g}, that of total collapse"
     return [
         Finding(
             code="CP305",
             title=f"noise floor: {recipe.isotropy} at step 0",
-            status=Status.WARNING if below else Status.HEALTHY,
+            status=Status.WARNING if below or near else Status.HEALTHY,
             value=value,
-            expected=f"near or above {floor:.3g}, its value for N(0, I) at {n} embeddings a batch, D = {dimension}",
-            why="a value below that of standard normal embeddings tells of a tiny scale, not of isotropy",
-            remedy="Read the embeddings' standard deviation beside the term; normalise before it, or anchor the scale",
-            source="closed form at N(0, I); the cut is half of it",
+            expected=words,
+            why=why,
+            remedy=remedy,
+            source=f"closed forms; own cuts: {BELOW_FLOOR:g} of the first, {NEAR_COLLAPSE:g} of the second",
             n=sum(len(batch.query) for batch in batches),
             subject="isotropy",
         )

@@ -251,6 +251,12 @@ def test_other_texts_under_the_same_ids_are_refused(tmp_path):
     assert compare(runs)
 
 
+def test_a_run_that_failed_is_marked(tmp_path):
+    runs = [trained(tmp_path / name, 0.1) for name in "ab"]
+    runs[1]._records.append({"kind": "end", "status": "failed"})
+    assert [row.label for row in compare(runs)][1:] == ["a, epoch 2", "b (failed), epoch 2"]
+
+
 def test_a_run_that_trained_but_was_not_scored_is_not_shown_as_the_raw_encoder(tmp_path):
     torn = made_run(tmp_path / "torn", {("toy", "raw", 0): scores(0.0)})
     assert refused([trained(tmp_path / "a", 0.1), torn]).startswith("torn: no epoch is scored on all of toy test: ")

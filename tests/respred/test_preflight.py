@@ -14,6 +14,7 @@ from collapse_probe.measures import penalty_ratio, ridge_correction
 from collapse_probe.respred import RECIPES, Recipe, get_recipe, preflight
 from collapse_probe.respred._audits import degenerate_values, duplication_ratios, scaling_exponents
 from collapse_probe.respred._batch import Batch
+from collapse_probe.respred._isotropy import collapse_value
 from collapse_probe.respred._preflight import _forecast
 from collapse_probe.respred.losses import WeightedTerms, build_loss
 
@@ -88,6 +89,12 @@ def test_no_solution_shrinks_where_embeddings_have_unit_length():
     assert len(seen.norms) == len(solutions) == 6
     for norms in seen.norms:
         torch.testing.assert_close(norms, torch.ones_like(norms))
+
+
+def test_an_anchored_term_far_from_its_scale_reads_as_collapsed():
+    finding = found(replace(SMALL, isotropy="sigreg"))[("CP305", "isotropy")]
+    assert finding.status is Status.WARNING and "as one point" in finding.why
+    assert finding.value > 0.9 * collapse_value("sigreg", n=64)
 
 
 def test_what_has_no_delta_has_no_forecast():
