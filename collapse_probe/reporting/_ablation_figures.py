@@ -20,10 +20,19 @@ PER_PANEL = 5
 _RESOLVED = (Verdict.RESTORES, Verdict.IN_PART, Verdict.BETTER, Verdict.WORSE)
 
 
-def shorten_label(name: str) -> str:
-    """Return a name on at most two lines of 30 characters; the tables have it whole."""
-    lines = textwrap.wrap(name, 30, break_on_hyphens=False)
-    return "\n".join(lines if len(lines) < 3 else [lines[0], f"{lines[1][:28]} …"])
+def forest_height(effects: Sequence[Effect]) -> float:
+    """Return the inches that :func:`forest` needs for its rows, labels and legend."""
+    return 1.55 + _row_height(effects) * len(effects)
+
+
+def _row_height(effects: Sequence[Effect]) -> float:
+    lines = max(_wrapped(effect.intervention).count("\n") + 1 for effect in effects)
+    return 0.32 if lines == 1 else 0.1 + 0.16 * lines
+
+
+def _wrapped(name: str) -> str:
+    """Return a name in lines of at most 36 characters; nothing is cut, since cells of a grid differ at their ends."""
+    return "\n".join(textwrap.wrap(name, 36, break_on_hyphens=False))
 
 
 def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: str) -> None:
@@ -45,12 +54,12 @@ def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: 
         axes.plot([difference.low, difference.high], [row, row], color=colour(0), linewidth=1.8)
         face = colour(0) if effect.verdict in _RESOLVED else "white"
         axes.plot([difference.mean], [row], marker="o", color=colour(0), markerfacecolor=face, linestyle="none")
-    names = [shorten_label(effect.intervention) for effect in effects]
+    names = [_wrapped(effect.intervention) for effect in effects]
     axes.set_yticks(range(len(effects)), names, fontsize="small" if any("\n" in name for name in names) else None)
     axes.set_ylim(len(effects) - 0.5, -0.5)
     axes.set_xlabel("nDCG@10 minus the control's, 95 % over queries and seeds\n(filled: the verdict is resolved)")
     axes.set_title(title, loc="left")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.7 + 0.32 * len(effects))), ncols=2)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.7 + _row_height(effects) * len(effects))), ncols=2)
 
 
 def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str], *, raw: float | None) -> None:
@@ -71,7 +80,7 @@ def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str
             axes.plot(one["epoch"], one["value"], color=shade, linewidth=0.6, alpha=0.5)
         mean = part.groupby("epoch")["value"].mean()
         style = {"marker": MARKERS[index % len(MARKERS)], "linestyle": LINES[index % len(LINES)], "color": shade}
-        axes.plot(mean.index, mean.to_numpy(), label=shorten_label(name), linewidth=2.4 if index == 0 else 1.6, **style)
+        axes.plot(mean.index, mean.to_numpy(), label=_wrapped(name), linewidth=2.4 if index == 0 else 1.6, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch (0: before training)")
     axes.set_ylabel("nDCG@10")

@@ -20,7 +20,7 @@ from ..diagnosis import (
     effects,
     module_shares,
 )
-from ._ablation_figures import PER_PANEL, forest, learning_curves
+from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
 from ._place import write_folder
 from ._render import render_template
 from ._style import saved
@@ -254,7 +254,7 @@ def _draw(
     fall = -control.since_start.mean if control.since_start.high < 0 else None
     suffix = "" if number_ == 0 else f"-{number_ + 1}"
     n = sample(control.since_start)
-    with saved(folder / f"forest{suffix}.png", height=1.55 + 0.32 * len(compared)) as axes:
+    with saved(folder / f"forest{suffix}.png", height=forest_height(compared)) as axes:
         forest(axes[0], compared, fall=fall, title=f"{collection}: n = {n}")
     table = ablation.table
     scored = table[(table["collection"] == collection) & (table["measure"] == HEADLINE)]
