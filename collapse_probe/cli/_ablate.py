@@ -124,7 +124,8 @@ def command(run: Path, **options: Any) -> int:
 
 
 def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device: str) -> list[Intervention]:
-    from ..respred._plans import CONTROL, Intervention, distinct, plan, vary
+    from ..diagnosis import CONTROL
+    from ..respred._plans import Intervention, distinct, plan, vary
     from ._display import say
 
     if not recipe.trains:
@@ -145,6 +146,8 @@ def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device:
             say(f"left out: {one.name}, which trains encoder layers from text: hours on a CPU; --with-text runs it")
         else:
             kept.append(one)
+    if len(kept) == 1:
+        raise InputError(f"--plan {' --plan '.join(options['plans'])}: nothing in it changes this run; give --vary")
     return distinct(kept, recipe)
 
 
@@ -205,12 +208,12 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[st
         with counting("cells") as update:
             update(done, count)
             for cell, files in results:
-                keep(folder, cell, files, base)
+                kept = Run.load(keep(folder, cell, files, base))
                 done += 1
                 update(done, count)
-                why = _failure(files)
-                if why:
-                    say(f"failed: {cell.intervention.name}, seed {cell.seed}: {why}")
+                if kept.status != "completed":
+                    why = kept.records("end")[-1]["message"]
+                    say(f"{kept.status}: {cell.intervention.name}, seed {cell.seed}: {why}")
                 elif not console.is_terminal:
                     say(f"{done} of {count}: {cell.intervention.name}, seed {cell.seed}")
     except KeyboardInterrupt:
@@ -219,7 +222,7 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[st
 
 
 def _report(folder: Path, reports: Path) -> int:
-    from ..diagnosis import Ablation
+    from ..diagnosis import CONTROL, Ablation
     from ..reporting import write_ablation_report
     from ._display import say
 
@@ -229,17 +232,10 @@ def _report(folder: Path, reports: Path) -> int:
         say(text)
     say(f"cells   {folder}")
     say(f"report  {report}")
-    if not ablation.completed("control"):
+    if not ablation.completed(CONTROL):
         say("no run of the control came to its end: nothing can be compared")
         return 1
     return 0
-
-
-def _failure(files: Files) -> str:
-    """Return why a cell's training did not come to its end; empty where it did."""
-    *_, last = files["journal.jsonl"].decode().splitlines()
-    end = json.loads(last)
-    return "" if end.get("status") == "completed" else str(end.get("message") or end.get("status"))
 
 
 def _check_folder(folder: Path, loaded: Run) -> None:

@@ -1,6 +1,6 @@
 """Detectors from a run to findings. Needs neither torch nor the data."""
 
-from ._ablation import Ablation, CellRun
+from ._ablation import CONTROL, Ablation, CellRun
 from ._attribution import (
     Attribution,
     ModuleEffect,
@@ -37,6 +37,7 @@ from ._statistics import (
 
 __all__ = [
     "ALL_DETECTORS",
+    "CONTROL",
     "HEADLINE",
     "Ablation",
     "Attribution",

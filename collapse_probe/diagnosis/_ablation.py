@@ -15,6 +15,9 @@ from ..errors import InputError
 from ..journal import Run
 from . import _scores
 
+CONTROL = "control"
+"""Name of the run's own configuration among the interventions."""
+
 READINGS = {
     "correction": "delta_eval/correction_over_residual",
     "mean_abs_delta": "delta_eval/mean_abs",
@@ -46,7 +49,7 @@ class CellRun:
     """A finished cell.
 
     Attributes:
-        intervention: Its name; ``control`` for the run's own configuration.
+        intervention: Its name; :data:`CONTROL` for the run's own configuration.
         seed: Its seed.
         run: Its run folder.
     """

@@ -11,7 +11,7 @@ from scipy import stats
 
 from ..journal import Run
 from . import _scores
-from ._ablation import READINGS, Ablation
+from ._ablation import CONTROL, READINGS, Ablation
 from ._attribution import attribution
 from ._statistics import SeededDifference, holm, over_seeds, randomisation_p
 
@@ -116,7 +116,7 @@ def effects(ablation: Ablation, collection: str) -> list[Effect]:
         ablation: The ablation.
         collection: Label of the collection.
     """
-    control = {seed: _finals(run, collection) for seed, run in ablation.runs("control").items()}
+    control = {seed: _finals(run, collection) for seed, run in ablation.runs(CONTROL).items()}
     control = {seed: found for seed, found in control.items() if found is not None}
     fall = None
     if control:
@@ -126,7 +126,7 @@ def effects(ablation: Ablation, collection: str) -> list[Effect]:
         runs = ablation.runs(name)
         scores = {seed: values for seed, run in runs.items() if (values := _finals(run, collection)) is not None}
         if scores:
-            found.append(_effect(name, collection, runs, scores, ablation.runs("control"), control, fall))
+            found.append(_effect(name, collection, runs, scores, ablation.runs(CONTROL), control, fall))
     compared = [effect for effect in found if effect.adjusted_p is not None]
     p_values = dict(zip(map(id, compared), holm([e.adjusted_p for e in compared]), strict=True))  # type: ignore[misc]
     return [_judged(effect, p_values.get(id(effect))) for effect in found]
@@ -149,7 +149,7 @@ def module_shares(ablation: Ablation, collection: str, path: str | None = None) 
         path: Scoring path; the control's evaluated one where None.
     """
     found = []
-    for run in ablation.completed("control").values():
+    for run in ablation.completed(CONTROL).values():
         one = attribution(run, collection, path or _scores.evaluated_path(run))
         if one is not None:
             found.append(one)
@@ -188,7 +188,7 @@ def _effect(
 ) -> Effect:
     shared = [seed for seed in scores if seed in control]
     against = p_value = None
-    if shared and name != "control":
+    if shared and name != CONTROL:
         differences = np.stack([scores[seed][1] - control[seed][1] for seed in shared])
         against, p_value = over_seeds(differences), randomisation_p([differences.mean(axis=0)])
     fell = fall is not None and fall.high < 0
@@ -204,7 +204,7 @@ def _effect(
         verdict=None if against is None else verdict(against, fall if fell else None),
         delta_kept=_delta_kept(runs),
         ratios={
-            measure: None if name == "control" else _log_ratio(measure, runs, control_runs)
+            measure: None if name == CONTROL else _log_ratio(measure, runs, control_runs)
             for measure in ("correction", "scale", "rank")
         },
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnosis import (
+    CONTROL,
     HEADLINE,
     Ablation,
     Effect,
@@ -63,7 +64,7 @@ def write_ablation_report(ablation: Ablation, folder: Path) -> tuple[Path, list[
 
 def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], shares: Sequence[ModuleShare]) -> list[str]:
     """Return what an ablation shows on one collection, as Markdown sentences with their numbers."""
-    control = next((effect for effect in found if effect.intervention == "control"), None)
+    control = _control(found)
     if control is None:
         return [f"On {md(collection)}, no run of the control came to its end: nothing can be compared."]
     lines = [
@@ -83,8 +84,12 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
     return lines
 
 
+def _control(found: Sequence[Effect]) -> Effect | None:
+    return next((effect for effect in found if effect.intervention == CONTROL), None)
+
+
 def _failed(ablation: Ablation) -> list[str]:
-    return [name for name in ablation.interventions if name != "control" and not ablation.completed(name)]
+    return [name for name in ablation.interventions if name != CONTROL and not ablation.completed(name)]
 
 
 def interval(difference: SeededDifference | None) -> str:
@@ -213,7 +218,7 @@ def _measures_table(found: Sequence[Effect]) -> Table:
             *(_factor(effect.ratios[measure]) for measure in ("correction", "scale", "rank")),
         ]
         for effect in found
-        if effect.intervention != "control" or not math.isnan(effect.delta_kept)
+        if effect.intervention != CONTROL or not math.isnan(effect.delta_kept)
     ]
     headers = ["configuration", "delta, end / step 0", "correction", "scale", "rank"]
     return Table(headers, rows)
@@ -228,7 +233,7 @@ def _shares_table(shares: Sequence[ModuleShare]) -> Table:
 
 
 def _causes_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
-    control = next((effect for effect in found if effect.intervention == "control"), None)
+    control = _control(found)
     if control is None or not control.since_start.high < 0:
         return Table((), ())
     rows = [
@@ -248,7 +253,7 @@ def _draw(
     ablation: Ablation, collection: str, found: Sequence[Effect], folder: Path, number_: int
 ) -> list[dict[str, str]]:
     compared = [effect for effect in found if effect.against_control is not None]
-    control = next((effect for effect in found if effect.intervention == "control"), None)
+    control = _control(found)
     if not compared or control is None:
         return []
     fall = -control.since_start.mean if control.since_start.high < 0 else None
@@ -264,7 +269,7 @@ def _draw(
     panels = [names[i : i + PER_PANEL] for i in range(0, len(names), PER_PANEL)]
     with saved(folder / f"learning_curves{suffix}.png", rows=len(panels), height=3.6) as axes:
         for axis, panel in zip(axes, panels, strict=True):
-            learning_curves(axis, curves, ["control", *panel], raw=float(raw.iloc[0]) if len(raw) else None)
+            learning_curves(axis, curves, [CONTROL, *panel], raw=float(raw.iloc[0]) if len(raw) else None)
             axis.set_title(f"{collection}: n = {n}", loc="left")
     return [
         {

@@ -146,8 +146,8 @@ def finished(folder: Path, cell: Cell, base: Mapping[str, Any]) -> bool:
     return isinstance(record, dict) and record.get("fingerprint") == cell.fingerprint(base)
 
 
-def keep(folder: Path, cell: Cell, files: Files, base: Mapping[str, Any]) -> None:
-    """Write a finished cell beside its place and rename it: a half one is never seen."""
+def keep(folder: Path, cell: Cell, files: Files, base: Mapping[str, Any]) -> Path:
+    """Write a finished cell beside its place and rename it: a half one is never seen. Return its run folder."""
     place = folder / CELLS / cell.name
     place.parent.mkdir(parents=True, exist_ok=True)
     record = {
@@ -165,6 +165,7 @@ def keep(folder: Path, cell: Cell, files: Files, base: Mapping[str, Any]) -> Non
             # The result of other data or another configuration; `open_ablation` has refused a user's own folder.
             os.replace(place, Path(temporary) / "stale")
         os.replace(built, place)
+    return place
 
 
 def write_record(

@@ -11,8 +11,6 @@ from ..errors import InputError, unknown_name
 from ._recipe import Recipe, parse_change
 from ._recipes import RECIPES
 
-CONTROL = "control"
-
 
 @dataclass(frozen=True)
 class Intervention:
@@ -111,12 +109,12 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
             raise InputError(f"--vary {name}: the run has this value already, and the control is always run")
         if not changed.trains:
             raise InputError(f"--vary {name}: nothing would be trained")
-        differing = set(changed.changed_from(recipe))
-        if not differing - {"select", "patience"}:
+        idle = _idle_changes(changed, recipe)
+        if not changed.changed_from(recipe).keys() - {"select"} - ({"patience"} & idle.keys()):
             raise InputError(f"--vary {name}: it changes no training, only which checkpoint is kept")
-        for field in sorted(differing):
-            if field in recipe.idle and field in changed.idle:
-                raise InputError(f"--vary {name}: {field} plays no role in this run: it needs {changed.idle[field]}")
+        if idle:
+            field, needs = next(iter(idle.items()))
+            raise InputError(f"--vary {name}: {field} plays no role in this run: it needs {needs}")
         found.append(one)
     return found
 
@@ -159,12 +157,17 @@ def _axis(specification: str) -> list[tuple[str, dict[str, Any]]]:
     return [(f"{name.strip()}={value.strip()}", parse_change(name, value.strip())) for value in values.split(",")]
 
 
+def _idle_changes(changed: Recipe, recipe: Recipe) -> dict[str, str]:
+    """Return the changed fields that play no role, neither before nor after, and what they would need."""
+    differing = changed.changed_from(recipe)
+    return {field: needs for field, needs in changed.idle.items() if field in differing and field in recipe.idle}
+
+
 def _means_something(one: Intervention, recipe: Recipe) -> bool:
     try:
         changed = one.apply(recipe)
     except InputError:
         return False
-    if changed == recipe or not changed.trains:
+    if not changed.changed_from(recipe).keys() - _idle_changes(changed, recipe).keys() or not changed.trains:
         return False
-    needs = {"penalty off": recipe.lambda_residual > 0, "penalty detached": recipe.lambda_residual > 0}
-    return needs.get(one.name, True) and (recipe.predictor == "residual" or "penalty" not in one.name)
+    return one.name != "penalty detached" or "residual_penalty" not in recipe.idle

@@ -183,6 +183,13 @@ def test_a_flag_that_plays_no_role_is_named(run, given):
     assert "note: --temperature plays no role here: it needs lambda_contrastive above 0" in out
 
 
+def test_a_plan_that_changes_nothing_is_one_line(run, given):
+    run("train", *given, *SMALL, "--recipe", "contrastive", "--name", "base")
+    code, _, err = run("ablate", "runs/base", "--plan", "causes")
+    assert code == 2 and "--plan causes: nothing in it changes this run; give --vary" in err
+    assert not Path("ablations").exists()
+
+
 def test_an_unreachable_cluster_is_one_line_and_nothing_written(run, trained):
     pytest.importorskip("ray")
     code, _, err = run("ablate", trained, "--plan", "causes", "--engine", "ray", "--ray-address", "127.0.0.1:1")

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tests_support import toy_data, toy_evaluation, toy_run
 
-from collapse_probe.diagnosis import Ablation, Verdict, effects, module_shares
+from collapse_probe.diagnosis import CONTROL, Ablation, Verdict, effects, module_shares
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Run
 from collapse_probe.reporting import write_ablation_report
 from collapse_probe.respred import Recipe, get_recipe
 from collapse_probe.respred._ablation import Material, finished, keep, make_cells, run_cell, write_record
 from collapse_probe.respred._engines import run_in_processes, run_in_ray
-from collapse_probe.respred._plans import CONTROL, Intervention, distinct, plan, vary
+from collapse_probe.respred._plans import Intervention, distinct, plan, vary
 
 RECIPE = Recipe(batch_size=32, epochs=2, learning_rate=1e-2)
 
@@ -80,6 +81,13 @@ def test_a_plan_leaves_out_what_changes_nothing():
     recipe = get_recipe("option_e")
     assert [one.name for one in plan("causes", recipe)] == ["scale anchored"]
     assert "option_e" not in [one.name for one in plan("founding", recipe)]
+    # Without a predictor, what options A to C and other alphas change plays no role: each would be the control again.
+    assert [one.name for one in plan("founding", recipe)] == ["option_d"]
+
+
+def test_patience_is_a_change_where_training_is_stopped_by_it():
+    stopping = replace(RECIPE, early_stop="ndcg@10")
+    assert [one.changes for one in vary(["patience=3"], stopping, grid=False)] == [{"patience": 3}]
 
 
 def test_one_configuration_is_one_intervention():
