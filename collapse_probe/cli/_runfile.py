@@ -70,32 +70,19 @@ def write_configuration(
             "command": shlex.join(["collapse-probe", *sys.argv[1:]]),
             "recipe": recipe.as_dict(),
             "encoder": {
-                "name": identity.name,
-                "weights_sha256": identity.weights_sha256,
-                "dimension": identity.dimension,
-                "max_seq_length": identity.max_seq_length,
+                field: getattr(identity, field) for field in ("name", "weights_sha256", "dimension", "max_seq_length")
             },
             "pairs": _describe_pairs(inputs, data),
             "collections": [
                 {
-                    "name": collection.name,
-                    "split": collection.split,
-                    "n_queries": len(collection.queries),
+                    **_describe_split(collection),
                     "n_documents": len(collection.documents),
-                    "fingerprint": collection.fingerprint,
                     "notes": list(collection.notes),
                     "seen_queries": _seen(collection, inputs),
                 }
                 for collection in inputs.collections
             ],
-            "development": None
-            if inputs.development is None
-            else {
-                "name": inputs.development.name,
-                "split": inputs.development.split,
-                "n_queries": len(inputs.development.queries),
-                "fingerprint": inputs.development.fingerprint,
-            },
+            "development": None if inputs.development is None else _describe_split(inputs.development),
             "modules": head_modules(recipe),
             "seed": options["seed"],
             "device": device,
@@ -183,6 +170,15 @@ def check_vectors(run: Run, data: TrainingData | None) -> None:
 
 def _seen(collection: Collection, inputs: Inputs) -> list[str]:
     return seen_queries(collection, inputs.pairs.documents) if inputs.pairs is not None else []
+
+
+def _describe_split(collection: Collection) -> dict[str, Any]:
+    return {
+        "name": collection.name,
+        "split": collection.split,
+        "n_queries": len(collection.queries),
+        "fingerprint": collection.fingerprint,
+    }
 
 
 def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any] | None:

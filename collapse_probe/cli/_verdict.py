@@ -18,7 +18,8 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
         if finding.status in (Status.COLLAPSED, Status.WARNING):
             say(_line(finding))
     collapsed = [finding for finding in found if finding.status is Status.COLLAPSED]
-    for line in run.damaged:
+    damaged = run.damaged
+    for line in damaged:
         say(f"damaged {line}")
     say(f"run     {run.folder}")
     say(f"report  {report}")
@@ -26,7 +27,7 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
     missing = sum(finding.status is Status.NOT_MEASURED for finding in found)
     unmeasured = f", {missing} not measured" if missing else ""
     say(f"verdict {len(collapsed)} collapsed, {count} warnings{unmeasured}, of {len(found)} findings")
-    return not collapsed and not run.damaged
+    return not collapsed and not damaged
 
 
 def _line(finding: Finding) -> str:

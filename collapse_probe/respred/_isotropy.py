@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial, wraps
-from typing import Any, Literal
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,6 @@ from ._batch import Batch
 _KNOTS = 17
 _VICREG_EPSILON = 1e-4
 _KOLEO_EPSILON = 1e-8
-
-
-def _full_precision(forward: Callable[[Any, Batch], Tensor]) -> Callable[[Any, Batch], Tensor]:
-    """Return a forward that no autocast around it rounds: a bfloat16 Gram matrix hides near neighbours."""
-
-    @wraps(forward)
-    def outside_autocast(self: Any, batch: Batch) -> Tensor:
-        with torch.autocast(batch.query.device.type, enabled=False):
-            return forward(self, batch)
-
-    return outside_autocast
 
 
 class Isotropy(nn.Module):
@@ -80,7 +69,6 @@ class SIGReg(nn.Module):
         self.seed = seed
         self.step = 0
 
-    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
         """Return the statistic, a scalar of at least 0."""
         z = _both(batch)
@@ -118,7 +106,6 @@ class VICReg(nn.Module):
         self.variance_weight = variance_weight
         self.covariance_weight = covariance_weight
 
-    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
         """Return the weighted terms, a scalar of at least 0."""
         covariance = torch.cov(_both(batch).T)
@@ -135,7 +122,6 @@ class KoLeo(nn.Module):
     a large value. Their gradient is finite but 0, by the epsilon inside the distance: it does not part duplicates.
     """
 
-    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
         """Return the term; about 17.7 at total collapse, negative where neighbours are more than 1 apart."""
         x = nn.functional.normalize(_both(batch), dim=1)
@@ -160,7 +146,6 @@ class Uniformity(nn.Module):
         super().__init__()
         self.t = t
 
-    @_full_precision
     def forward(self, batch: Batch) -> Tensor:
         """Return the term, a scalar in [-4 t, 0]."""
         x = nn.functional.normalize(_both(batch), dim=1)
@@ -230,8 +215,7 @@ def collapse_value(name: str, *, n: int) -> float:
 
 
 def _both(batch: Batch) -> Tensor:
-    both = torch.cat([batch.query, batch.document])
-    return both.to(torch.promote_types(both.dtype, torch.float32))
+    return torch.cat([batch.query, batch.document])
 
 
 def _grid(convention: str) -> tuple[Tensor, Tensor]:

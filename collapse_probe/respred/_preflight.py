@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 from ..diagnosis import Finding, Status
 from ..measures import explained_residual, penalty_ratio, ridge_correction, shrinkage
 from . import _audits
+from ._audits import TermValues
 from ._batch import Batch, make_batch
 from ._isotropy import collapse_value, noise_floor
 from ._recipe import Recipe, head_modules
@@ -58,12 +59,13 @@ def preflight(recipe: Recipe, data: TrainingData, *, seed: int) -> list[Finding]
         ]
     everything = make_batch(*sides)
     batches = _batches(everything, recipe.batch_size)
+    start = _audits.term_values(loss, batches)
     return [
         _shrink_forecast(recipe, everything),
         _explained(recipe, everything),
         _scale_anchor(recipe, loss, batches),
-        *_degenerate(recipe, loss, batches),
-        *_floors(recipe, loss, batches),
+        *_degenerate(recipe, loss, batches, start),
+        *_floors(recipe, batches, start),
         _reductions(recipe, loss, batches),
         _off_path(recipe),
     ]
@@ -176,18 +178,18 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
     return Finding(status=status, value=gain, **base)  # type: ignore[arg-type]
 
 
-def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[Finding]:
+def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch], start: TermValues) -> list[Finding]:
     values = _audits.degenerate_values(loss, batches, unit_length=recipe.normalise)
-    start = _audits.term_values(loss, batches).total
     # An untrained delta costs more than none, so that any solution without one would seem better than the model.
-    fair = min(start, values["delta = 0"].total) if "delta = 0" in values else start
+    fair = min(start.total, values["delta = 0"].total) if "delta = 0" in values else start.total
     findings = []
     for name, found in values.items():
         of_delta = name == "delta = 0"
-        now = start if name in ("delta = 0", "shuffled pairs") else fair
-        reachable = of_delta or name == "shuffled pairs" or _embeddings_move(recipe)
+        of_pairs = name == "shuffled pairs"
+        now = start.total if of_delta or of_pairs else fair
+        reachable = of_delta or of_pairs or _embeddings_move(recipe)
         # A loss that is the same for shuffled pairs does not see the pairs; others are better by a margin.
-        better = found.total <= now - (0.0 if name == "shuffled pairs" else MARGIN * abs(now))
+        better = found.total <= now - (0.0 if of_pairs else MARGIN * abs(now))
         status = Status.HEALTHY
         if not reachable:
             status = Status.NOT_APPLICABLE
@@ -199,7 +201,7 @@ def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> li
                 title=f"degenerate solution: {name}",
                 status=status,
                 value=found.total,
-                expected=_expected(now, without_delta=now is fair and fair < start) if reachable else _WITHOUT_ROOM,
+                expected=_expected(now, without_delta=now < start.total) if reachable else _WITHOUT_ROOM,
                 why=(
                     "the untrained correction costs more than none"
                     if of_delta
@@ -222,12 +224,12 @@ def _expected(loss: float, *, without_delta: bool) -> str:
     return f"not below the loss at step 0{' without its untrained delta' if without_delta else ''}, {loss:.4g}"
 
 
-def _floors(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> list[Finding]:
+def _floors(recipe: Recipe, batches: list[Batch], start: TermValues) -> list[Finding]:
     n, dimension = 2 * len(batches[0].query), batches[0].query.shape[1]
     floor = noise_floor(recipe.isotropy, n=n, dimension=dimension)
     if recipe.lambda_isotropy == 0 or floor is None or floor < 0:
         return []
-    value = _audits.term_values(loss, batches).raw["isotropy"]
+    value = start.raw["isotropy"]
     collapsed = collapse_value(recipe.isotropy, n=n)
     below, near = value < BELOW_FLOOR * floor, collapsed > floor and value > NEAR_COLLAPSE * collapsed
     why = "a value below that of standard normal embeddings tells of a tiny scale, not of isotropy"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
-from transformers.utils import logging as transformers_logging
 
 from ..diagnosis import HEADLINE, Choice, evaluation_records
 from ..journal import Run
@@ -48,9 +47,7 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
         encoder: Its encoder; read from its files again where its layers were trained.
         folder: Where the model goes.
     """
-    transformers_logging.disable_progress_bar()
-    untouched = SentenceTransformer(str(encoder.folder), device="cpu", local_files_only=True)
-    modules = list(untouched.children())
+    modules = list(Encoder(encoder.folder, encoder.identity, device="cpu").model.children())
     if choice.path != "raw" and choice.epoch == 0:
         modules.append(build_head(recipe, encoder.identity.dimension, seed=run.config["seed"]))
     elif choice.path != "raw":

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from scipy import integrate
 from tests_support import as_batch, sigreg_case, sigreg_in_one_of_two
 
+from collapse_probe.respred._batch import make_batch
 from collapse_probe.respred._isotropy import ISOTROPY, KoLeo, SIGReg, Uniformity, VICReg, collapse_value, noise_floor
+from collapse_probe.respred.losses import WeightedTerms
 
 N, D = 40, 6
 
@@ -194,14 +196,16 @@ def test_gradients_are_finite_at_duplicates(name):
 
 @pytest.mark.parametrize("name", [name for name in ISOTROPY if name != "covariance"])
 def test_autocast_and_half_inputs_do_not_round_the_terms(name):
-    """Near total collapse, where a bfloat16 Gram matrix would call different rows equal."""
+    """Near total collapse, where a bfloat16 Gram matrix would call different rows equal; as training computes them."""
     z = 1 + 0.01 * gaussian().float()
     term = ISOTROPY[name]()
+    loss = WeightedTerms(torch.nn.Identity(), {"isotropy": term}, {"isotropy": 1.0})
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = term(as_batch(z))
+        found = loss.weighted(as_batch(z))["isotropy"]
     assert torch.equal(found, term(as_batch(z)))
     half = z.bfloat16()
-    assert torch.equal(term(as_batch(half)), term(as_batch(half.float())))
+    sides = [{"sentence_embedding": side} for side in half.chunk(2)]
+    assert torch.equal(loss.weighted(make_batch(*sides))["isotropy"], term(as_batch(half.float())))
 
 
 @pytest.mark.parametrize("name", ISOTROPY)
