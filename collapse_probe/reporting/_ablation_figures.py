@@ -22,12 +22,8 @@ _RESOLVED = (Verdict.RESTORES, Verdict.IN_PART, Verdict.BETTER, Verdict.WORSE)
 
 def forest_height(effects: Sequence[Effect]) -> float:
     """Return the inches that :func:`forest` needs for its rows, labels and legend."""
-    return 1.55 + _row_height(effects) * len(effects)
-
-
-def _row_height(effects: Sequence[Effect]) -> float:
     lines = max(_wrapped(effect.intervention).count("\n") + 1 for effect in effects)
-    return 0.32 if lines == 1 else 0.1 + 0.16 * lines
+    return 1.55 + (0.32 if lines == 1 else 0.1 + 0.16 * lines) * len(effects)
 
 
 def _wrapped(name: str) -> str:
@@ -59,7 +55,7 @@ def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: 
     axes.set_ylim(len(effects) - 0.5, -0.5)
     axes.set_xlabel("nDCG@10 minus the control's, 95 % over queries and seeds\n(filled: the verdict is resolved)")
     axes.set_title(title, loc="left")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.7 + _row_height(effects) * len(effects))), ncols=2)
+    axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
 def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str], *, raw: float | None) -> None:

@@ -14,6 +14,8 @@ from collapse_probe.diagnosis import CONTROL, Ablation, Verdict, effects, module
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Run
 from collapse_probe.reporting import write_ablation_report
+from collapse_probe.reporting._ablation_figures import forest, forest_height
+from collapse_probe.reporting._style import saved
 from collapse_probe.respred import Recipe, get_recipe
 from collapse_probe.respred._ablation import Material, finished, keep, make_cells, run_cell, write_record
 from collapse_probe.respred._engines import run_in_processes, run_in_ray
@@ -227,6 +229,21 @@ def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
     assert {entry["intervention"] for entry in content} == {"control", *(one.name for one in plan("causes", RECIPE))}
     assert any("projection frozen" in line for line in lines)
     assert not any("**" in line for line in lines)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12])
+@pytest.mark.parametrize("name", ["tanh=off", "alpha=0.1, lambda_residual=0.01, tanh=off, residual_reduction=mean"])
+def test_nothing_of_the_forest_plot_is_cut_off(ablation, tmp_path, rows, name):
+    one = next(e for e in effects(Ablation.load(ablation), "toy") if e.against_control is not None)
+    found = [replace(one, intervention=name)] * rows
+    with saved(tmp_path / "forest.png", height=forest_height(found)) as axes:
+        forest(axes[0], found, fall=0.1, title="toy")
+        figure = axes[0].figure
+        figure.canvas.draw()
+        parts = [axes[0].title, axes[0].xaxis.label, *axes[0].get_yticklabels(), *figure.legends, axes[0].get_legend()]
+        boxes = [part.get_window_extent() for part in parts if part is not None]
+        assert all(box.x0 >= 0 and box.y0 >= 0 for box in boxes)
+        assert all(box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 
 def test_an_unfinished_ablation_can_be_read(ablation, tmp_path):
