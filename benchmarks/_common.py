@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from collapse_probe.retrieval import Features, open_encoder
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 THREADS = 2
 
@@ -20,6 +22,12 @@ def seconds(work: Callable[[], object], *, repeats: int = 7) -> float:
         work()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def stored_vectors(cache: Path) -> Features:
+    """Return the bundled encoder's stored vectors of the shared texts."""
+    encoder = open_encoder(None, cache=cache)
+    return Features(encoder, cache=cache, extra=[SHARED / "features" / "all-MiniLM-L6-v2"])
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -18,12 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _common import SHARED, THREADS, seconds, table
+from _common import SHARED, THREADS, seconds, stored_vectors, table
 
 from collapse_probe.retrieval import (
-    EMBEDDED_SHA256,
-    EncoderIdentity,
-    FeatureStore,
     evaluate_vectors,
     exact_search,
     read_beir,
@@ -40,11 +37,11 @@ def scifact() -> tuple[list[str], list[str], np.ndarray, np.ndarray, dict[str, d
         q, d = (rng.normal(size=(n, DIMENSION)).astype(np.float32) for n in (300, 5183))
         queries, documents = [f"q{i}" for i in range(300)], [f"d{i}" for i in range(5183)]
         return queries, documents, q, d, {query: {f"d{i}": 1} for i, query in enumerate(queries)}
-    identity = EncoderIdentity("MiniLM", EMBEDDED_SHA256, 256, DIMENSION, "mean", True)
     collection = read_beir(SHARED / "data" / "scifact")
     with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStore.open(Path(folder), identity, extra=[SHARED / "features" / "all-MiniLM-L6-v2"])
-        q, d = (store.vectors(list(texts.values())) for texts in (collection.queries, collection.documents))
+        features = stored_vectors(Path(folder))
+        q = features.vectors(list(collection.queries.values()), "query")
+        d = features.vectors(list(collection.documents.values()), "document")
     return list(collection.queries), list(collection.documents), q, d, collection.qrels
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from _common import SHARED, THREADS
+from _common import SHARED, THREADS, stored_vectors
 from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from collapse_probe.measures import penalty_ratio, ridge_correction, shrinkage
 from collapse_probe.respred import FOUNDING, Recipe
 from collapse_probe.respred.losses import Batch, build_loss
 from collapse_probe.respred.modules import ResidualPredictor, build_head, head_parts
-from collapse_probe.retrieval import EMBEDDED_SHA256, EncoderIdentity, FeatureStore, read_pairs
+from collapse_probe.retrieval import read_pairs
 
 WEIGHTS = (1e-5, 1e-4, 1e-2)
 REDUCTIONS = ("sum", "mean")
@@ -64,10 +64,10 @@ def main() -> None:
 def vectors(rows: int) -> tuple[Tensor, Tensor]:
     """Return stored MiniLM vectors of the first MedQuAD pairs, float64."""
     pairs = read_pairs(SHARED / "data" / "medquad_smoke_10k.jsonl")
-    identity = EncoderIdentity("MiniLM", EMBEDDED_SHA256, 256, 384, "mean", True)
     with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStore.open(Path(folder), identity, extra=[SHARED / "features" / "all-MiniLM-L6-v2"])
-        query, document = (store.vectors(side[:rows]) for side in (pairs.queries, pairs.documents))
+        features = stored_vectors(Path(folder))
+        query = features.vectors(pairs.queries[:rows], "query")
+        document = features.vectors(pairs.documents[:rows], "document")
     return torch.from_numpy(query).double(), torch.from_numpy(document).double()
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from _common import SHARED, THREADS, table
+from _common import SHARED, THREADS, stored_vectors, table
 
 from collapse_probe.recording import load_watched
 from collapse_probe.respred import EvaluationSet, TrainingData, get_recipe, make_evaluation_set, train
@@ -24,7 +24,7 @@ from collapse_probe.respred._trainer import make_optimiser, make_trainer
 from collapse_probe.respred._vectors import split_pairs
 from collapse_probe.respred.losses import build_loss
 from collapse_probe.respred.modules import build_head
-from collapse_probe.retrieval import EMBEDDED_SHA256, EncoderIdentity, FeatureStore, read_beir, read_pairs
+from collapse_probe.retrieval import read_beir, read_pairs
 
 PAIRS = SHARED / "data" / "medquad_smoke_10k.jsonl"
 SCIFACT = SHARED / "data" / "scifact"
@@ -44,12 +44,12 @@ class Silent:
 
 def load() -> tuple[TrainingData, EvaluationSet]:
     """Return the founding case's vectors."""
-    identity = EncoderIdentity("MiniLM", EMBEDDED_SHA256, 256, 384, "mean", True)
     with tempfile.TemporaryDirectory() as folder:
-        store = FeatureStore.open(Path(folder), identity, extra=[FEATURES])
+        features = stored_vectors(Path(folder))
         pairs = read_pairs(PAIRS)
-        query, document = (torch.from_numpy(store.vectors(texts)) for texts in (pairs.queries, pairs.documents))
-        evaluation = make_evaluation_set(read_beir(SCIFACT), store)
+        query = torch.from_numpy(features.vectors(pairs.queries, "query"))
+        document = torch.from_numpy(features.vectors(pairs.documents, "document"))
+        evaluation = make_evaluation_set(read_beir(SCIFACT), features)
     kept, out = split_pairs(len(query), share=0.025, seed=0)
     return TrainingData(query[kept], document[kept], query[out], document[out]), evaluation
 

@@ -6,15 +6,36 @@ A leaf of the standard library alone, so every layer may import it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+
+_MARK = "\x1e"
+_SETTING = re.compile(f"{_MARK}([a-z_]+)=([^{_MARK}]*){_MARK}")
 
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message says what arrived, what is needed, what to write.
 
     The message is a single line. Where a file is at fault it begins with the file's name, and its line
-    where there is one: ``pairs.jsonl:17: ...``.
+    where there is one: ``pairs.jsonl:17: ...``. What to give is named by :func:`setting`, so that the command line
+    shows flags and everybody else keyword arguments.
     """
+
+    def __str__(self) -> str:
+        return self.told(lambda name, value: f"{name}={value}")
+
+    def told(self, spell: Callable[[str, str], str]) -> str:
+        """Return the message with each setting spelt by a function of its name and value."""
+        return _SETTING.sub(lambda found: spell(found[1], found[2]), super().__str__())
+
+
+def setting(name: str, value: object) -> str:
+    """Return a setting to be named in an error's message, spelt when the message is shown.
+
+    >>> str(InputError(f"graded scores: give {setting('min_score', 0.5)}"))
+    'graded scores: give min_score=0.5'
+    """
+    return f"{_MARK}{name}={value}{_MARK}"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

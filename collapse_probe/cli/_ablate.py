@@ -172,18 +172,20 @@ def _material(
     inputs = recorded_inputs(loaded, recipe, device=device, cache=options["cache"])
     for one in {one.unfreeze_layers: one for one in recipes if one.trains_from_text}.values():
         _prepare.check_layers(inputs, one)
-    features = recorded_features(loaded, options["features"])
-    store = _prepare.encode(inputs, features=features, cache=options["cache"])
-    sides = _prepare.pair_sides(inputs, store)
+    stores = recorded_features(loaded, options["features"])
+    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=stores)
+    _prepare.encode(inputs, features)
+    sides = _prepare.pair_sides(inputs, features)
     return Material(
         base={**base, "vectors": vectors_digest(*(vectors for side in sides for vectors in side[:2]))},
         pairs=sides[0],
         validation=sides[1] if len(sides) > 1 else None,
         share=recorded["validation_share"],
-        evaluations=_prepare.evaluation_sets(inputs, store),
+        evaluations=_prepare.evaluation_sets(inputs, features),
         device=device,
         threads=max(1, torch.get_num_threads() // workers),
-        encoder=(recorded["encoder"], options["cache"]),
+        encoder=(recorded["encoder"], options["cache"], inputs.encoder.prompts),
+        raw_similarity=loaded.config.get("raw_similarity", recipe.similarity),
     )
 
 

@@ -66,7 +66,11 @@ class TrainingDisplay:
         if not self._shown:
             return
         label = {-1: "raw encoder", 0: "step 0"}.get(epoch, f"epoch {epoch}/{epochs}")
-        parts = [f"{label:<11}", _losses(values), _delta(values), *(_scores(entry) for entry in scores)]
+        shown = [_scores(entry.collection, [entry]) for entry in scores]
+        for group in dict.fromkeys(entry.group for entry in scores if entry.group is not None):
+            members = [entry for entry in scores if entry.group == group]
+            shown.append(_scores(f"{group}, mean of {len(members)},", members))
+        parts = [f"{label:<11}", _losses(values), _delta(values), *shown]
         say("  ".join(part for part in parts if part))
 
 
@@ -84,10 +88,14 @@ def _delta(values: Mapping[str, float]) -> str:
     return f"|delta| {values['delta']:.2e} alpha {values['alpha']:.4f} max |alpha delta| {values['correction']:.2e}"
 
 
-def _scores(entry: EpochScores) -> str:
-    shown = {path: scores.mean["ndcg@10"] for path, scores in entry.by_path.items()}
+def _scores(name: str, entries: Sequence[EpochScores]) -> str:
+    """Return nDCG@10 on every path, averaged over collections as BEIR averages the parts of one."""
+    shown = {
+        path: sum(entry.by_path[path].mean["ndcg@10"] for entry in entries) / len(entries)
+        for path in entries[0].by_path
+    }
     if "predictor" in shown:
         text = f"{shown['no_predictor']:.4f} without, {shown['predictor']:.4f} with predictor"
     else:
         text = f"{next(iter(shown.values())):.4f}"
-    return f"{entry.collection} nDCG@10 {text}"
+    return f"{name} nDCG@10 {text}"

@@ -11,7 +11,7 @@ import click
 from ..errors import InputError
 from ..journal import JournalWriter, Run
 from ..respred import Recipe
-from ._options import resolve_device, shared_options
+from ._options import identical_ids, resolve_device, shared_options
 
 EPILOG = """\b
 Examples:
@@ -27,53 +27,57 @@ The scores are added to the run's journal, so a later report holds them; nothing
 @shared_options
 def command(run: Path, **options: Any) -> int:
     """Score RUN's raw encoder, step 0 and every saved epoch on further collections."""
-    from ..retrieval import open_collection, open_encoder
+    from ..retrieval import open_collections
     from . import _prepare
     from ._display import say
-    from ._runfile import recorded_features, recorded_recipe
+    from ._runfile import check_encoder_unchanged, recorded_features, recorded_options, recorded_recipe
 
     loaded = Run.load(run)
     if not options["beir"]:
         raise InputError("nothing to score: give --beir PATH|NAME, as in --beir path/to/scifact")
     recipe = recorded_recipe(loaded)
-    device = resolve_device(options["device"])
-    recorded = loaded.config["options"]
-    encoder = open_encoder(recorded["encoder"], device=device, cache=options["cache"])
-    if encoder.identity.weights_sha256 != loaded.config["encoder"]["weights_sha256"]:
-        raise InputError(f"{run}: the encoder's weights are not those that the run was made with")
+    rule = identical_ids(options["keep_identical_ids"])
     collections = [
-        open_collection(name, split=options["split"], cache=options["cache"] / "beir") for name in options["beir"]
+        one
+        for name in options["beir"]
+        for one in open_collections(name, split=options["split"], cache=options["cache"] / "beir", identical_ids=rule)
     ]
-    features = recorded_features(loaded, options["features"])
-    store = _prepare.open_store(encoder, features=features, cache=options["cache"])
+    encoder = _prepare.open_named_encoder(recipe, recorded_options(loaded, cache=options["cache"]))
+    device = encoder.device = resolve_device(options["device"])
+    stores = recorded_features(loaded, options["features"])
+    features = _prepare.Features(encoder, cache=options["cache"], extra=stores)
+    check_encoder_unchanged(loaded, encoder)
     for collection in collections:
-        texts = [*collection.queries.values(), *collection.documents.values()]
-        _prepare.encode_missing(store, encoder, texts)
-        _score(loaded, recipe, collection, store, dimension=encoder.identity.dimension, device=device)
+        for note in collection.notes:
+            say(f"scores  {collection.name}: note: {note}")
+        texts = {"query": list(collection.queries.values()), "document": list(collection.documents.values())}
+        _prepare.encode_missing(features, texts)
+        _score(loaded, recipe, collection, features, dimension=encoder.identity.dimension, device=device)
     say(f"added to {run / 'journal.jsonl'}; `collapse-probe report {run}` writes the report with them")
     return 0
 
 
-def _score(loaded: Run, recipe: Recipe, collection: Any, store: Any, *, dimension: int, device: str) -> None:
+def _score(loaded: Run, recipe: Recipe, collection: Any, features: Any, *, dimension: int, device: str) -> None:
     from ..respred import evaluate_head, evaluate_raw, make_evaluation_set
     from ..respred._callback import EpochScores
     from ..respred._evaluation import record_evaluation
     from ..respred._vectors import encoded_again
     from ._display import TrainingDisplay
 
-    data = make_evaluation_set(collection, store)
+    data = make_evaluation_set(collection, features)
     display = TrainingDisplay()
     with JournalWriter(loaded.folder / "journal.jsonl") as journal:
-        raw = evaluate_raw(data, similarity=recipe.similarity, device=device)
+        similarity = loaded.config.get("raw_similarity", recipe.similarity)
+        raw = evaluate_raw(data, similarity=similarity, device=device)
         record_evaluation(journal, loaded.folder, data, raw, path="raw", step=0, epoch=0)
-        shown = [EpochScores(collection.name, {"raw": raw})]
+        shown = [EpochScores(collection.name, {"raw": raw}, collection.group)]
         display.epoch(epoch=-1, epochs=recipe.epochs, values={}, scores=shown)
         for step, epoch, head, encode in saved_heads(loaded, recipe, dimension=dimension):
             now = data if encode is None else encoded_again(data, encode)
             by_path = evaluate_head(head.to(device), now, similarity=recipe.similarity, device=device)
             for path, scores in by_path.items():
                 record_evaluation(journal, loaded.folder, now, scores, path=path, step=step, epoch=epoch)
-            shown = [EpochScores(collection.name, by_path)]
+            shown = [EpochScores(collection.name, by_path, collection.group)]
             display.epoch(epoch=epoch, epochs=recipe.epochs, values={}, scores=shown)
 
 
@@ -85,6 +89,10 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     from sentence_transformers import SentenceTransformer
 
     from ..respred.modules import build_head
+    from ..retrieval import Prompts, encode_with
+
+    options = loaded.config.get("options") or {}
+    prompts = Prompts(options.get("query_prompt"), options.get("document_prompt"))
 
     if not recipe.trains:
         return
@@ -95,7 +103,6 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
             model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
             encode = None
             if recipe.trains_from_text:
-                encode = partial(
-                    SentenceTransformer(modules=list(model.children())[:-1]).encode, show_progress_bar=False
-                )
+                encoder = SentenceTransformer(modules=list(model.children())[:-1], prompts=model.prompts, device="cpu")
+                encode = partial(encode_with, encoder, prompts=prompts)
             yield event["step"], event["epoch"], model[-1], encode

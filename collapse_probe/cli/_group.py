@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib import import_module
 
@@ -66,7 +67,7 @@ def main() -> None:
     try:
         result = group(standalone_mode=False)
     except InputError as error:
-        click.echo(f"collapse-probe: {error}", err=True)
+        click.echo(f"collapse-probe: {error.told(_as_flag)}", err=True)
         sys.exit(2)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -77,6 +78,14 @@ def main() -> None:
         click.echo("collapse-probe: interrupted", err=True)
         sys.exit(130)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _as_flag(name: str, value: str) -> str:
+    """Return a setting as the command line spells it."""
+    if name == "identical_ids":
+        return f"--{value}-identical-ids"
+    flag = "--" + {"columns": "map"}.get(name, name.replace("_", "-"))
+    return f"{flag} {shlex.quote(value)}"
 
 
 def _one_line(error: click.ClickException) -> str:

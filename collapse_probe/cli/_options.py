@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -55,8 +55,22 @@ def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--pairs",
             type=click.Path(path_type=Path),
             metavar="FILE|DIR",
-            help="Training pairs: JSON Lines or TSV, plain or .gz, with query and document (or anchor and positive); "
-            "or a BEIR folder, whose train split is used.",
+            help="Training pairs: JSON Lines, a JSON array, CSV, TSV, Parquet, a saved data set, packed or not; or a "
+            "collection, whose train split is used.",
+        ),
+        click.option(
+            "--map",
+            "columns",
+            multiple=True,
+            metavar="ROLE=COLUMN,...",
+            help="Columns of --pairs where their names do not tell: query=question,document=title+text, and negative "
+            "and score where there are any; columns without names are 1, 2 ...",
+        ),
+        click.option(
+            "--min-score",
+            type=float,
+            metavar="X",
+            help="Rows of --pairs with at least this score are positive; needed where scores are graded.",
         ),
         click.option(
             "--validation-pairs",
@@ -72,6 +86,10 @@ def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Share of --pairs held out for the validation loss, at most 1,000 pairs.",
         ),
         click.option("--encoder", metavar="NAME|DIR", help="Frozen encoder: a sentence-transformers model."),
+        click.option("--query-prompt", metavar="TEXT", help="What stands before every query.  [default: the model's]"),
+        click.option(
+            "--document-prompt", metavar="TEXT", help="What stands before every document.  [default: the model's]"
+        ),
     )
 
 
@@ -111,7 +129,14 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--beir",
             multiple=True,
             metavar="PATH|NAME",
-            help="Collection to score: a BEIR folder, or a BEIR name to download. May be repeated.",
+            help="Collection to score: a folder or zip in BEIR's layout or another, or a BEIR name to download. "
+            "May be repeated.",
+        ),
+        click.option(
+            "--keep-identical-ids/--drop-identical-ids",
+            "keep_identical_ids",
+            default=None,
+            help="Whether a document with its query's own id can be retrieved.  [default: where it is relevant]",
         ),
         click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
         click.option(
@@ -129,6 +154,11 @@ def _decorated(function: Callable[..., Any], *decorators: Decorator) -> Callable
     for decorate in reversed(decorators):
         function = decorate(function)
     return function
+
+
+def identical_ids(keep: bool | None) -> Literal["auto", "keep", "drop"]:
+    """Return the rule for documents with their query's id."""
+    return "auto" if keep is None else "keep" if keep else "drop"
 
 
 def is_main_process() -> bool:

@@ -36,26 +36,26 @@ COLOURS = {
 @recipe_options
 def command(**options: Any) -> int:
     """Judge a recipe on its data before any training step: seconds, once the pairs are encoded."""
-    from ..respred import preflight
     from . import _prepare
     from ._display import say
+    from ._runfile import describe_encoder, describe_inputs
 
     fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
     recipe = recipe_from(options["recipe_name"], {f: options[f] for f in fields})
-    inputs = _prepare.open_inputs(
-        recipe,
-        pairs=options["pairs"],
-        validation_pairs=options["validation_pairs"],
-        encoder=options["encoder"],
-        device=resolve_device(options["device"]),
-        cache=options["cache"],
-        collections=False,
-    )
-    store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
-    data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
+    inputs = _prepare.open_inputs(recipe, options, collections=False)
+    for text in describe_inputs(recipe, inputs):
+        say(text)
+    inputs.encoder.device = resolve_device(options["device"])
+    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=options["features"])
+    for text in describe_encoder(recipe, inputs, None, device=inputs.encoder.device):
+        say(text)
+    _prepare.encode(inputs, features)
+    data = _prepare.training_data(inputs, features, share=options["validation_share"], seed=options["seed"])
     if data is None:
         say(f"recipe {recipe.name} trains nothing: there is nothing to judge")
         return 0
+    from ..respred import preflight
+
     found = preflight(recipe, data, seed=options["seed"])
     for finding in found:
         say(line(finding))

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
-from ..respred import EvaluationSet, Recipe, TrainingData, make_evaluation_set
+from ..respred import Recipe
 from ..retrieval import (
     Collection,
     Encoder,
-    FeatureStore,
+    Features,
+    Overlap,
     Pairs,
+    Prompts,
+    Task,
     build_embedded,
-    judged_pairs,
-    open_collection,
+    find_overlap,
+    open_collections,
     open_encoder,
+    own_similarity,
+    parse_columns,
     read_beir,
     read_pairs,
+    stored_identity,
 )
 from ._display import counting, say
+from ._options import identical_ids, is_main_process
 
 if TYPE_CHECKING:
+    from ..respred import EvaluationSet, TrainingData
     from ..respred._vectors import Side
 
 EMBEDDED_NAME = "embedded-docstrings"
@@ -50,33 +58,35 @@ class Inputs:
     embedded: tuple[str, ...]
 
 
-def open_inputs(
-    recipe: Recipe,
-    *,
-    pairs: Path | None,
-    validation_pairs: Path | None,
-    encoder: str | None,
-    device: str,
-    cache: Path,
-    beir: Sequence[str] = (),
-    split: str = "test",
-    dev: str | None = None,
-    dev_split: str = "train",
-    collections: bool = True,
-) -> Inputs:
-    """Open everything that a run reads, before anything is written.
+def open_inputs(recipe: Recipe, options: dict[str, Any], *, collections: bool = True) -> Inputs:
+    """Open everything that a run reads, before anything is written and before torch is imported.
 
     What is not named is the embedded default, and is said to be so. ``collections`` False leaves out what is scored.
+
+    Args:
+        recipe: What is going to be trained.
+        options: What the user named, by the flags' names; what is missing was not named.
+        collections: Whether anything is scored.
 
     Raises:
         InputError: something named cannot be used.
     """
-    opened = open_encoder(encoder, device=device, cache=cache)
-    read = _read_pairs(pairs) if pairs and recipe.trains else None
-    validation = _read_pairs(validation_pairs) if validation_pairs and recipe.trains else None
-    scored = [open_collection(name, split=split, cache=cache / "beir") for name in beir]
-    development = None if dev is None else open_collection(dev, split=dev_split, cache=cache / "beir")
-    embedded = () if encoder else ("encoder",)
+    pairs, cache, beir = options.get("pairs"), options["cache"], options.get("beir") or ()
+    encoder = open_named_encoder(recipe, options)
+    named = parse_columns(",".join(options["columns"])) if options.get("columns") else None
+    reading = {"columns": named, "min_score": options.get("min_score")}
+    if not pairs and (named or reading["min_score"] is not None):
+        raise InputError("--map and --min-score are about --pairs: give them together")
+    read = read_pairs(pairs, **reading) if pairs and recipe.trains else None
+    held_out = options.get("validation_pairs")
+    validation = _read_held_out(held_out, named, reading["min_score"]) if held_out and recipe.trains else None
+    where: dict[str, Any] = {
+        "cache": cache / "beir",
+        "identical_ids": identical_ids(options.get("keep_identical_ids")),
+    }
+    scored = [one for name in beir for one in open_collections(name, split=options["split"], **where)]
+    development = _open_development(options, **where)
+    embedded = () if options.get("encoder") else ("encoder",)
     if (collections and not beir) or (recipe.trains and not pairs):
         with counting("reading docstrings") as update:
             text = build_embedded(cache / "embedded", progress=update)
@@ -84,18 +94,50 @@ def open_inputs(
             read = read_pairs(text.pairs)
             embedded += ("pairs",)
         if collections and not beir:
-            found = read_beir(text.collection, split="test")
-            scored = [_renamed(found, EMBEDDED_NAME)]
+            scored = [replace(read_beir(text.collection, split="test"), name=EMBEDDED_NAME)]
             embedded += ("collection",)
     if read is not None and len(read) < recipe.batch_size:
+        counted = "1 pair, fewer" if len(read) == 1 else f"{len(read):,} pairs, fewer"
         raise InputError(
-            f"{read.source}: {len(read)} pairs are fewer than one batch of {recipe.batch_size}: "
-            "give more pairs or a smaller --batch-size"
+            f"{read.source}: {counted} than one batch of {recipe.batch_size}: give more pairs or a smaller --batch-size"
         )
     _check_names(scored)
     if collections:
         _check_development(recipe, development, scored, read)
-    return Inputs(opened, read, validation, scored, development, embedded)
+    return Inputs(encoder, read, validation, scored, development, embedded)
+
+
+def open_named_encoder(recipe: Recipe, options: dict[str, Any]) -> Encoder:
+    """Find the encoder with the prompts that the user gave.
+
+    Half-precision weights are cast to float32 where anything is trained, once, when they are loaded.
+
+    Raises:
+        InputError: it is not there and no feature store can stand in for it, or one named is none.
+    """
+    prompts = Prompts(options.get("query_prompt"), options.get("document_prompt"))
+    encoder = open_encoder(
+        options.get("encoder"), cache=options["cache"], prompts=prompts, full_precision=recipe.trains
+    )
+    stores = options.get("features") or ()
+    for folder in stores:
+        stored_identity(folder)
+    if not stores:
+        encoder.check_here()
+    return encoder
+
+
+def with_own_similarity(recipe: Recipe, encoder: Encoder, given: str | None) -> tuple[Recipe, str]:
+    """Return the recipe with what it is scored by, and what the raw encoder is scored by.
+
+    A raw encoder is scored by its own similarity, unless the user gave one. A trained head has the recipe's. Where
+    vectors have unit norm all of them rank alike, and the recipe's serves for both.
+    """
+    identity = encoder.identity
+    if given is not None or (identity.normalised and recipe.trains):
+        return recipe, recipe.similarity
+    own = own_similarity(identity)
+    return (recipe if recipe.trains else replace(recipe, similarity=own)), own  # type: ignore[arg-type]
 
 
 def check_layers(inputs: Inputs, recipe: Recipe) -> None:
@@ -109,72 +151,103 @@ def check_layers(inputs: Inputs, recipe: Recipe) -> None:
     top_layers(inputs.encoder.model, recipe.unfreeze_layers)
 
 
-def encode(inputs: Inputs, *, features: Sequence[Path], cache: Path) -> FeatureStore:
-    """Return a store that holds every text of the inputs, encoding what is missing."""
-    store = open_store(inputs.encoder, features=features, cache=cache)
-    texts: list[str] = []
+def encode(inputs: Inputs, features: Features) -> None:
+    """Encode every text of the inputs that has no vector yet."""
+    texts: dict[Task, list[str]] = {"query": [], "document": []}
     for pairs in (inputs.pairs, inputs.validation):
         if pairs is not None:
-            texts += [*pairs.queries, *pairs.documents]
+            texts["query"] += pairs.queries
+            texts["document"] += pairs.documents
     for collection in (*inputs.collections, *([inputs.development] if inputs.development else ())):
-        texts += [*collection.queries.values(), *collection.documents.values()]
-    encode_missing(store, inputs.encoder, texts)
-    return store
+        texts["query"] += collection.queries.values()
+        texts["document"] += collection.documents.values()
+    encode_missing(features, texts)
 
 
-def open_store(encoder: Encoder, *, features: Sequence[Path], cache: Path) -> FeatureStore:
-    """Open the encoder's feature store in the cache, with the read-only ones beside it."""
-    return FeatureStore.open(cache / "features" / encoder.identity.key, encoder.identity, extra=features)
-
-
-def encode_missing(store: FeatureStore, encoder: Encoder, texts: Sequence[str]) -> None:
-    """Encode the texts that a store lacks, with a bar; an interruption keeps what is done."""
-    missing = store.missing(texts)
-    if not missing:
+def encode_missing(features: Features, texts: dict[Task, list[str]]) -> None:
+    """Verify the stores, then encode the texts that they lack, with a bar; an interruption keeps what is done."""
+    for line in features.verify(texts):
+        if is_main_process():
+            say(f"vectors {line}")
+    missing = features.missing(texts)
+    count = sum(map(len, missing.values()))
+    if not count:
         return
-    say(f"encoding {len(missing):,} texts once with {encoder.identity.name}; they are kept for every later run")
+    if features.encoder.is_here:
+        say(f"encoding {count:,} texts once with {features.encoder.name}; they are kept for every later run")
     try:
         with counting("encoding") as update:
-            store.add(missing, encoder.encode, progress=update)
+            features.add(missing, progress=update)
     except KeyboardInterrupt:
-        left = len(store.missing(missing))
-        say(f"interrupted: {len(missing) - left:,} of {len(missing):,} texts are encoded and kept")
+        left = sum(map(len, features.missing(missing).values()))
+        say(f"interrupted: {count - left:,} of {count:,} texts are encoded and kept")
         raise
 
 
-def training_data(inputs: Inputs, store: FeatureStore, *, share: float, seed: int) -> TrainingData | None:
+def overlaps(inputs: Inputs, features: Features) -> list[Overlap]:
+    """Return what each scored collection has in common with the training pairs; none without pairs."""
+    if inputs.pairs is None:
+        return []
+    return [
+        find_overlap(collection, inputs.pairs, lambda texts: features.vectors(texts, "document"))
+        for collection in inputs.collections
+    ]
+
+
+def training_data(inputs: Inputs, features: Features, *, share: float, seed: int) -> TrainingData | None:
     """Return the vectors and texts of the pairs, split into those trained on and those held out."""
     from ..respred._vectors import training_split
 
-    sides = pair_sides(inputs, store)
+    sides = pair_sides(inputs, features)
     if not sides:
         return None
     return training_split(sides[0], sides[1] if len(sides) > 1 else None, share=share, seed=seed)
 
 
-def pair_sides(inputs: Inputs, store: FeatureStore) -> list[Side]:
+def pair_sides(inputs: Inputs, features: Features) -> list[Side]:
     """Return vectors and texts of the training pairs and, where there are any, of the held-out pairs of their own."""
     import torch
 
     sides: list[Side] = []
     for texts in (inputs.pairs, inputs.validation):
         if texts is not None:
-            query, document = (torch.from_numpy(store.vectors(side)) for side in (texts.queries, texts.documents))
+            query = torch.from_numpy(features.vectors(texts.queries, "query"))
+            document = torch.from_numpy(features.vectors(texts.documents, "document"))
             sides.append((query, document, texts.queries, texts.documents))
     return sides
 
 
-def evaluation_sets(inputs: Inputs, store: FeatureStore) -> list[EvaluationSet]:
+def evaluation_sets(inputs: Inputs, features: Features) -> list[EvaluationSet]:
     """Return the collections with their vectors, the development split last."""
-    sets = [make_evaluation_set(collection, store) for collection in inputs.collections]
+    from ..respred import make_evaluation_set
+
+    sets = [make_evaluation_set(collection, features) for collection in inputs.collections]
     if inputs.development is not None:
-        sets.append(make_evaluation_set(inputs.development, store, role="development"))
+        sets.append(make_evaluation_set(inputs.development, features, role="development"))
     return sets
 
 
-def _read_pairs(path: Path) -> Pairs:
-    """Read a file of pairs, or the relevant pairs of a BEIR folder's train split."""
-    return judged_pairs(read_beir(path, split="train"), source=str(path)) if path.is_dir() else read_pairs(path)
+def _read_held_out(path: Path, columns: dict[str, str] | None, min_score: float | None) -> Pairs:
+    """Read held-out pairs with the columns of the training pairs, where they have these; else by their own names."""
+    if columns is not None:
+        try:
+            return read_pairs(path, columns=columns, min_score=min_score)
+        except InputError as error:
+            try:
+                return read_pairs(path)
+            except InputError:
+                raise error from None
+    return read_pairs(path, min_score=min_score)
+
+
+def _open_development(options: dict[str, Any], **where: Any) -> Collection | None:
+    if options.get("dev") is None:
+        return None
+    found = open_collections(options["dev"], split=options["dev_split"], **where)
+    if len(found) > 1:
+        names = ", ".join(one.name for one in found[:4])
+        raise InputError(f"--dev {options['dev']}: a folder of collections ({names}); give one of them")
+    return found[0]
 
 
 def _check_development(
@@ -194,12 +267,6 @@ def _check_development(
             f"--dev {development.name}: {len(trained)} of its {len(development.queries)} queries are in --pairs: "
             "give a split that is not trained on"
         )
-
-
-def _renamed(collection: Collection, name: str) -> Collection:
-    from dataclasses import replace
-
-    return replace(collection, name=name)
 
 
 def _check_names(collections: Sequence[Collection]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shlex
 import subprocess
@@ -9,43 +10,94 @@ import sys
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..diagnosis import Finding
 from ..errors import InputError
 from ..journal import Run, write_run_json
-from ..recording import Probe
-from ..respred import Recipe, TrainingData, get_recipe, head_modules
-from ..retrieval import Collection, seen_queries
+from ..respred import Recipe, get_recipe, head_modules
+from ..retrieval import TASKS, Collection, Encoder, Overlap, Pairs, is_half
 from ._prepare import Inputs, open_inputs
+
+if TYPE_CHECKING:
+    from ..diagnosis import Finding
+    from ..recording import Probe
+    from ..respred import TrainingData
 
 _PACKAGES = ("collapse-probe", "torch", "sentence-transformers", "transformers", "numpy", "pytrec-eval-terrier")
 
 
-def describe_run(recipe: Recipe, inputs: Inputs, *, device: str) -> list[str]:
-    """Return what a run is about to use, one line each; embedded parts are said to be so."""
-
-    def origin(part: str) -> str:
-        return " (embedded default)" if part in inputs.embedded else ""
-
-    identity = inputs.encoder.identity
-    lines = [f"recipe  {recipe.name} on {device}", f"encoder {identity.name}{origin('encoder')}"]
+def describe_inputs(recipe: Recipe, inputs: Inputs) -> list[str]:
+    """Return what was read, one line each; embedded parts are said to be so."""
+    lines = [f"recipe  {recipe.name}"]
     for field in sorted(set(recipe.changed_from(get_recipe(recipe.name))) & set(recipe.idle)):
         lines.append(f"        note: --{field.replace('_', '-')} plays no role here: it needs {recipe.idle[field]}")
     if inputs.pairs is not None:
-        lines.append(f"pairs   {len(inputs.pairs):,} from {inputs.pairs.source}{origin('pairs')}")
+        lines += _pairs_lines("pairs  ", inputs.pairs, _origin(inputs, "pairs"))
+    if inputs.validation is not None:
+        lines += _pairs_lines("held out", inputs.validation, "")
     for collection in inputs.collections:
         size = f"{len(collection.queries):,} queries, {len(collection.documents):,} documents"
-        lines.append(f"scores  {collection.name} {collection.split}: {size}{origin('collection')}")
+        layout = "" if collection.form in ("", "BEIR folder") else f" ({collection.form})"
+        origin = _origin(inputs, "collection")
+        lines.append(f"scores  {collection.name} {collection.split}: {size}{layout}{origin}")
         lines += [f"        note: {note}" for note in collection.notes]
-        seen = _seen(collection, inputs)
-        if seen:
-            count = f"{len(seen):,} of its {len(collection.queries):,} queries"
-            lines.append(f"        note: {count} have a relevant document that is trained on; read the others apart")
     if inputs.development is not None:
         found = inputs.development
         lines.append(f"chooses by {found.name} {found.split}: {len(found.queries):,} queries")
     return lines
+
+
+def describe_encoder(recipe: Recipe, inputs: Inputs, raw_similarity: str | None, *, device: str) -> list[str]:
+    """Return the encoder and those of its settings that are in force; ``raw_similarity`` None scores nothing."""
+    encoder = inputs.encoder
+    identity = encoder.identity
+    lines = [f"encoder {identity.name}{_origin(inputs, 'encoder')} on {device}, D = {identity.dimension}"]
+    if not identity.verified:
+        lines.append("        note: not on this machine; its stored vectors are used unverified")
+    for task, prompt in zip(TASKS, identity.prompts, strict=True):
+        if prompt or encoder.prompts.of(task) is not None:
+            whose = "the model's own" if encoder.prompts.of(task) is None else "given"
+            lines.append(f"        {task} prompt {json.dumps(prompt, ensure_ascii=False)} ({whose})")
+    if identity.routed:
+        lines.append("        queries and documents take the model's own routes")
+    if identity.truncate_dim is not None:
+        lines.append(f"        vectors cut to {identity.truncate_dim} dimensions, as the model says")
+    if identity.saved_dtype != identity.dtype:
+        lines.append(f"        weights of {identity.saved_dtype}, used in {identity.dtype}")
+    elif is_half(identity):
+        lines.append(f"        weights of {identity.dtype}")
+    if raw_similarity is not None and raw_similarity != recipe.similarity:
+        lines.append(f"        scored by {raw_similarity} (the model's own); what is trained by {recipe.similarity}")
+    elif raw_similarity is not None and identity.similarity != raw_similarity and not identity.normalised:
+        lines.append(f"        scored by {raw_similarity}, where the model's own is {identity.similarity}")
+    elif raw_similarity not in (None, "cosine") and not identity.normalised:
+        lines.append(f"        scored by {raw_similarity}, the model's own")
+    return lines
+
+
+def describe_overlaps(inputs: Inputs, shared: Sequence[Overlap]) -> list[str]:
+    """Return what the training pairs have in common with what is scored, one line for each collection."""
+    lines = []
+    for collection, one in zip(inputs.collections, shared, strict=False):
+        lines.append(f"overlap {collection.name}: {one.said}")
+        if one.queries:
+            count = f"{len(one.queries):,} of the {len(collection.queries):,} queries"
+            lines.append(f"        note: {count} have a relevant document that is trained on; read the others apart")
+    return lines
+
+
+def _pairs_lines(label: str, pairs: Pairs, origin: str) -> list[str]:
+    lines = [f"{label} {len(pairs):,} from {pairs.source}{origin}"]
+    if pairs.form and not origin:
+        lines.append(f"        {pairs.form}")
+    lines += [f"        note: {note}" for note in pairs.notes]
+    if pairs.n_negatives:
+        lines.append(f"        note: {pairs.n_negatives:,} negatives, which no recipe uses")
+    return lines
+
+
+def _origin(inputs: Inputs, part: str) -> str:
+    return " (embedded default)" if part in inputs.embedded else ""
 
 
 def write_configuration(
@@ -56,31 +108,38 @@ def write_configuration(
     data: TrainingData | None,
     probes: Sequence[Probe],
     found: Sequence[Finding],
+    shared: Sequence[Overlap],
+    raw_similarity: str,
     options: dict[str, Any],
     device: str,
 ) -> None:
-    """Write ``run.json`` into a new run folder; ``found`` is what preflight said."""
+    """Write ``run.json`` into a new run folder.
+
+    ``found`` is what preflight said, ``shared`` what each collection has in common with the pairs.
+    """
     import torch
 
-    identity = inputs.encoder.identity
     write_run_json(
         folder,
         {
             "name": folder.name,
             "command": shlex.join(["collapse-probe", *sys.argv[1:]]),
             "recipe": recipe.as_dict(),
-            "encoder": {
-                field: getattr(identity, field) for field in ("name", "weights_sha256", "dimension", "max_seq_length")
-            },
+            "encoder": inputs.encoder.identity.as_dict(),
+            "raw_similarity": raw_similarity,
             "pairs": _describe_pairs(inputs, data),
             "collections": [
                 {
                     **_describe_split(collection),
                     "n_documents": len(collection.documents),
                     "notes": list(collection.notes),
-                    "seen_queries": _seen(collection, inputs),
+                    "form": collection.form,
+                    "group": collection.group,
+                    **_describe_overlap(overlap),
                 }
-                for collection in inputs.collections
+                for collection, overlap in zip(
+                    inputs.collections, shared or [None] * len(inputs.collections), strict=True
+                )
             ],
             "development": None if inputs.development is None else _describe_split(inputs.development),
             "modules": head_modules(recipe),
@@ -105,21 +164,10 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
     Raises:
         InputError: an input is gone, or its content has changed.
     """
-    options = run.config["options"]
-    inputs = open_inputs(
-        recipe,
-        pairs=_path(options["pairs"]),
-        validation_pairs=_path(options["validation_pairs"]),
-        beir=options["beir"],
-        split=options["split"],
-        dev=options.get("dev"),
-        dev_split=options.get("dev_split", "train"),
-        encoder=options["encoder"],
-        device=device,
-        cache=cache,
-    )
-    if inputs.encoder.identity.weights_sha256 != run.config["encoder"]["weights_sha256"]:
-        raise InputError(f"{run.folder}: the encoder's weights have changed since this run began; start a new run")
+    inputs = open_inputs(recipe, recorded_options(run, cache=cache))
+    inputs.encoder.device = device
+    if inputs.encoder.is_here:
+        check_encoder_unchanged(run, inputs.encoder)
     recorded = run.config["pairs"]
     if inputs.pairs is not None and recorded and inputs.pairs.fingerprint != recorded["fingerprint"]:
         raise InputError(f"{inputs.pairs.source}: the pairs have changed since this run began; start a new run")
@@ -132,6 +180,29 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
         if collection.fingerprint != before["fingerprint"]:
             raise InputError(f"{collection.name}: the collection has changed since this run began; start a new run")
     return inputs
+
+
+def recorded_options(run: Run, *, cache: Path) -> dict[str, Any]:
+    """Return the options that a run was started with, as flags give them."""
+    options = run.config["options"]
+    stores = [Path(folder) for folder in options.get("features", ()) if Path(folder).is_dir()]
+    paths = {key: _path(options.get(key)) for key in ("pairs", "validation_pairs")}
+    return {"dev_split": "train", "split": "test", **options, **paths, "features": stores, "cache": cache}
+
+
+def check_encoder_unchanged(run: Run, encoder: Encoder) -> None:
+    """Refuse to go on with another encoder than a run's.
+
+    Raises:
+        InputError: its weights, or any file that decides its vectors, are others; or it is asked in another way.
+    """
+    recorded, identity = run.config["encoder"], encoder.identity
+    # Version 0.1 recorded the weights of plain models alone; those of others it did not tell apart.
+    for key in ("fingerprint", "prompts") if recorded.get("fingerprint") else ("weights_sha256",):
+        now = identity.as_dict()[key]
+        if recorded[key] != now and (key == "prompts" or identity.verified or recorded.get("verified", True)):
+            what = "prompts" if key == "prompts" else "weights or files"
+            raise InputError(f"{run.folder}: the encoder's {what} have changed since this run began; start a new run")
 
 
 def recorded_recipe(run: Run) -> Recipe:
@@ -168,8 +239,11 @@ def check_vectors(run: Run, data: TrainingData | None) -> None:
         )
 
 
-def _seen(collection: Collection, inputs: Inputs) -> list[str]:
-    return seen_queries(collection, inputs.pairs.documents) if inputs.pairs is not None else []
+def _describe_overlap(overlap: Overlap | None) -> dict[str, Any]:
+    if overlap is None:
+        return {"seen_queries": []}
+    trained = {"distinct": overlap.trained, "equal": overlap.equal, "near": overlap.near}
+    return {"seen_queries": list(overlap.queries), "trained_documents": trained}
 
 
 def _describe_split(collection: Collection) -> dict[str, Any]:
@@ -187,6 +261,9 @@ def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any]
     described = {
         "source": inputs.pairs.source,
         "fingerprint": inputs.pairs.fingerprint,
+        "form": inputs.pairs.form,
+        "notes": list(inputs.pairs.notes),
+        "negatives": inputs.pairs.n_negatives,
         "vectors": data.digest,
         "train": len(data.query),
         "validation": len(data.validation_query),
@@ -199,7 +276,9 @@ def _describe_pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any]
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     keep = ("pairs", "validation_pairs", "validation_share", "beir", "split", "dev", "dev_split", "encoder")
+    asked = ("columns", "min_score", "query_prompt", "document_prompt", "keep_identical_ids")
     plain = {key: options[key] for key in (*keep, "features", "seed", "precision", "counterfactuals", "reports")}
+    plain |= {key: list(value) if isinstance(value := options.get(key), tuple) else value for key in asked}
     for key in ("pairs", "validation_pairs"):
         plain[key] = None if plain[key] is None else str(Path(plain[key]).resolve())
     plain["beir"] = [_absolute_if_folder(name) for name in plain["beir"]]
@@ -211,7 +290,7 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _absolute_if_folder(name: str) -> str:
-    return str(Path(name).resolve()) if Path(name).is_dir() else name
+    return str(Path(name).resolve()) if Path(name).exists() else name
 
 
 def _path(text: str | None) -> Path | None:

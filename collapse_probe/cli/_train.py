@@ -93,37 +93,33 @@ def command(**options: Any) -> int:
 
 
 def _start(options: dict[str, Any]) -> int:
-    from ..respred import preflight
     from . import _prepare
     from ._display import say
-    from ._preflight import red, say_red
-    from ._runfile import describe_run, write_configuration
+    from ._runfile import describe_encoder, describe_inputs, describe_overlaps, write_configuration
 
     fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
     recipe = recipe_from(options["recipe_name"], {f: options[f] for f in fields})
-    device = resolve_device(options["device"])
-    check_precision(options["precision"], device)
     probes = load_watched(options["watch"], watch_delta=options["watch_delta"])
     name = plain_name(options["name"] or recipe.name)
-    inputs = _prepare.open_inputs(
-        recipe,
-        pairs=options["pairs"],
-        validation_pairs=options["validation_pairs"],
-        beir=options["beir"],
-        split=options["split"],
-        dev=options["dev"],
-        dev_split=options["dev_split"],
-        encoder=options["encoder"],
-        device=device,
-        cache=options["cache"],
-    )
-    for line in describe_run(recipe, inputs, device=device) if is_main_process() else ():
+    inputs = _prepare.open_inputs(recipe, options)
+    for line in describe_inputs(recipe, inputs) if is_main_process() else ():
         say(line)
+    device = inputs.encoder.device = resolve_device(options["device"])
+    check_precision(options["precision"], device)
     if recipe.trains_from_text:
         _prepare.check_layers(inputs, recipe)
-    store = _prepare.encode(inputs, features=options["features"], cache=options["cache"])
-    data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
-    found = preflight(recipe, data, seed=options["seed"]) if data is not None else []
+    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=options["features"])
+    recipe, raw_similarity = _prepare.with_own_similarity(recipe, inputs.encoder, options["similarity"])
+    for line in describe_encoder(recipe, inputs, raw_similarity, device=device) if is_main_process() else ():
+        say(line)
+    _prepare.encode(inputs, features)
+    data = _prepare.training_data(inputs, features, share=options["validation_share"], seed=options["seed"])
+    shared = _prepare.overlaps(inputs, features)
+    for line in describe_overlaps(inputs, shared) if is_main_process() else ():
+        say(line)
+    from ._preflight import red, say_red
+
+    found = _preflight(recipe, data, seed=options["seed"])
     if is_main_process():
         say_red(found)
     if options["strict"] and red(found):
@@ -131,8 +127,34 @@ def _start(options: dict[str, Any]) -> int:
             say("nothing was trained (--strict); `collapse-probe preflight` shows every audit")
         return 1
     folder = fresh_folder(options["runs"], name) if is_main_process() else Path(mkdtemp(prefix="collapse-probe-"))
-    write_configuration(folder, recipe, inputs, data=data, probes=probes, found=found, options=options, device=device)
-    return _train_and_report(recipe, inputs, folder, store=store, data=data, probes=probes, options=options)
+    write_configuration(
+        folder,
+        recipe,
+        inputs,
+        data=data,
+        probes=probes,
+        found=found,
+        shared=shared,
+        raw_similarity=raw_similarity,
+        options=options,
+        device=device,
+    )
+    return _train_and_report(
+        recipe,
+        inputs,
+        folder,
+        features=features,
+        data=data,
+        probes=probes,
+        options=options,
+        raw_similarity=raw_similarity,
+    )
+
+
+def _preflight(recipe: Recipe, data: Any, *, seed: int) -> list[Any]:
+    from ..respred import preflight
+
+    return preflight(recipe, data, seed=seed) if data is not None else []
 
 
 def _resume(options: dict[str, Any]) -> int:
@@ -161,16 +183,25 @@ def _resume(options: dict[str, Any]) -> int:
         # A sum is rounded in another order by another number of threads: the same bits need the same number.
         torch.set_num_threads(run.config["threads"])
     inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
-    features = recorded_features(run, options["features"])
-    store = _prepare.encode(inputs, features=features, cache=options["cache"])
-    data = _prepare.training_data(inputs, store, share=options["validation_share"], seed=options["seed"])
+    stores = recorded_features(run, options["features"])
+    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=stores)
+    _prepare.encode(inputs, features)
+    data = _prepare.training_data(inputs, features, share=options["validation_share"], seed=options["seed"])
     if not recipe.trains_from_text:
         check_vectors(run, data)
     if is_main_process():
         say(f"resuming {run.folder}")
     folder = run.folder if is_main_process() else _private_copy(run.folder)
     return _train_and_report(
-        recipe, inputs, folder, store=store, data=data, probes=probes, options=options, resume=True
+        recipe,
+        inputs,
+        folder,
+        features=features,
+        data=data,
+        probes=probes,
+        options=options,
+        raw_similarity=run.config.get("raw_similarity", recipe.similarity),
+        resume=True,
     )
 
 
@@ -197,10 +228,11 @@ def _train_and_report(
     inputs: Inputs,
     folder: Path,
     *,
-    store: Any,
+    features: Any,
     data: Any,
     probes: list[Probe],
     options: dict[str, Any],
+    raw_similarity: str,
     resume: bool = False,
 ) -> int:
     from ..respred import train
@@ -214,7 +246,7 @@ def _train_and_report(
             recipe,
             folder=folder,
             data=data,
-            evaluations=_prepare.evaluation_sets(inputs, store),
+            evaluations=_prepare.evaluation_sets(inputs, features),
             probes=probes,
             seed=options["seed"],
             device=device,
@@ -222,6 +254,7 @@ def _train_and_report(
             listener=display,
             encoder=inputs.encoder if recipe.trains_from_text else None,
             counterfactuals=options["counterfactuals"],
+            raw_similarity=raw_similarity,
             resume=resume,
         )
     if not is_main_process():
@@ -260,6 +293,9 @@ def _save_model(folder: Path, recipe: Recipe, inputs: Inputs) -> None:
 
     run = Run.load(folder)
     choice = choose_checkpoint(run)
+    if not inputs.encoder.is_here:
+        say(f"model   not saved: {inputs.encoder.name} is not on this machine; the checkpoints hold the trained head")
+        return
     save_chosen(choice, run, recipe, inputs.encoder, folder / "model")
     say(f"model   {folder / 'model'}: {choice.why}")
 

@@ -8,7 +8,7 @@ from ..journal import Run
 from ._finding import Finding, Status
 from ._overlap import trained_documents
 from ._ranges import range_findings
-from ._retrieval import predictor_share, retrieval_change, tied_scores
+from ._retrieval import exact_scores, predictor_share, retrieval_change, tied_scores, unverified_vectors
 from ._selection import loss_rank_correlation, validation_against_retrieval
 
 
@@ -73,6 +73,8 @@ ALL_DETECTORS: tuple[Detector, ...] = (
     loss_rank_correlation,
     trained_documents,
     tied_scores,
+    exact_scores,
+    unverified_vectors,
 )
 """Every detector, in the order in which findings are listed."""
 

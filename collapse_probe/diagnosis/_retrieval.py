@@ -85,6 +85,61 @@ def tied_scores(run: Run) -> list[Finding]:
     return findings
 
 
+def exact_scores(run: Run) -> list[Finding]:
+    """CP511: whether the raw encoder finds everything or nothing, which says more of the ids than of the encoder."""
+    findings = []
+    for (collection, path, _), record in _scores.evaluation_records(run).items():
+        value = float(record["metrics"].get(_scores.HEADLINE, math.nan))
+        if path != "raw" or value not in (0.0, 1.0):
+            continue
+        nothing = value == 0.0
+        findings.append(
+            Finding(
+                code="CP511",
+                title=f"{collection}: nDCG@10 of the raw encoder is exactly {value:g}",
+                status=Status.COLLAPSED if nothing else Status.WARNING,
+                value=value,
+                expected="between 0 and 1",
+                evidence=(f"{collection}/{_scores.HEADLINE}",),
+                why=(
+                    "an encoder that finds nothing at all is rarer than ids or judgements that do not fit"
+                    if nothing
+                    else "a collection on which everything is found cannot show a gain, and a fall only late"
+                ),
+                remedy=(
+                    "Look at the ids of queries and documents, and at documents with their query's id"
+                    if nothing
+                    else "Score a larger collection, or one with more documents that are not relevant"
+                ),
+                source="own choice",
+                n=int(record["n_queries"]),
+                subject=collection,
+            )
+        )
+    return findings
+
+
+def unverified_vectors(run: Run) -> list[Finding]:
+    """CP512: whether the vectors come from a store that could not be compared with the encoder."""
+    encoder = run.config.get("encoder") or {}
+    if encoder.get("verified") is not False:
+        return []
+    return [
+        Finding(
+            code="CP512",
+            title="stored vectors were used unverified",
+            status=Status.WARNING,
+            value=None,
+            expected="an encoder that gives the stored vectors again",
+            evidence=("run.json/encoder",),
+            why=f"{encoder.get('name')} was not on the machine, so that no text could be encoded again to compare",
+            remedy="Run again where the encoder is; its path or name is enough",
+            source="a few texts of each store are encoded again",
+            subject=str(encoder.get("name")),
+        )
+    ]
+
+
 def _change(run: Run, collection: str, now: tuple[str, int], title: str, reference: tuple[str, int]) -> Finding:
     change = _scores.difference(run, collection, reference, now)
     status = _fall_status(run, collection, reference, change)

@@ -6,13 +6,15 @@ import json
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ..errors import InputError
 from ._records import KINDS, SCHEMA, decode_number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _READING_COLUMNS = ["name", "step", "epoch", "value", "n", "dimension", "dtype"]
 _EVALUATION_COLUMNS = [
@@ -89,6 +91,8 @@ class Run:
 
     @cached_property
     def _all_readings(self) -> pd.DataFrame:
+        import pandas as pd
+
         frame = pd.DataFrame(self.records("reading"), columns=_READING_COLUMNS)
         frame["value"] = [decode_number(value) for value in frame["value"]]
         return frame
@@ -122,6 +126,8 @@ class Run:
 
     def evaluations(self) -> pd.DataFrame:
         """Return one row for each evaluated metric: collection, step, epoch, path, metric, value and so on."""
+        import pandas as pd
+
         rows = [
             {**record, "metric": metric, "value": decode_number(value)}
             for record in self.records("evaluation")

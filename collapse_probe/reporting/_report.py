@@ -64,6 +64,7 @@ def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> 
             (name, _score_tables.sample(run, name), _score_tables.performance(run, name)) for name in collections(run)
         ],
         "average": _score_tables.average(run),
+        "groups": _score_tables.groups(run),
         "residual": _tables.residual_by_epoch(run),
         "residual_use": _tables.residual_use(run),
         "has_residual": recipe.get("predictor") == "residual",
@@ -103,9 +104,10 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
         ("Recipe", f"{md(recipe.get('name', 'unknown'))}, seed {run.config.get('seed', 'unknown')}"),
         (
             "Encoder, top layers trained" if recipe.get("unfreeze_layers") else "Encoder, frozen",
-            f"{md(encoder.get('name', 'unknown'))}, D = {encoder.get('dimension', 'unknown')}",
+            f"{md(encoder.get('name', 'unknown'))}, D = {encoder.get('dimension', 'unknown')}{_settings(encoder)}",
         ),
         ("Trained on", trained),
+        *_read_as(pairs),
         ("Scored on", "; ".join(scored) or "nothing"),
         *_chosen_by(run),
         ("Modules", _prose.modules(run)),
@@ -119,7 +121,41 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
     rows.append(("Findings", _prose.counts(found)))
     if embedded:
         rows.append(("Embedded defaults", ", ".join(md(part) for part in embedded)))
-    rows += [("Note", note) for note in notes]
+    rows += [("Note", note) for note in [*notes, *_shared(run)]]
+    return rows
+
+
+def _settings(encoder: dict[str, Any]) -> str:
+    """Return the settings of an encoder that are not the usual ones."""
+    parts = [f"{task} prompt {code(text)}" for task, text in (encoder.get("prompts") or {}).items() if text]
+    if encoder.get("routed"):
+        parts.append("queries and documents by routes of their own")
+    if encoder.get("truncate_dim"):
+        parts.append(f"cut to {encoder['truncate_dim']} dimensions")
+    if encoder.get("saved_dtype", encoder.get("dtype")) != encoder.get("dtype"):
+        parts.append(f"weights of {md(encoder['saved_dtype'])} used in {md(encoder['dtype'])}")
+    if encoder.get("verified") is False:
+        parts.append("**unverified**: not on the machine, stored vectors taken at their word")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _shared(run: Run) -> list[str]:
+    """Return how many of the pairs' documents are in each corpus."""
+    lines = []
+    for collection in run.config.get("collections", []):
+        found = collection.get("trained_documents")
+        if found:
+            there = f"{found['equal'] + found['near']:,} of the {found['distinct']:,} documents of the pairs"
+            near = f" ({found['near']:,} nearly)" if found["near"] else ""
+            lines.append(f"{md(collection['name'])}: {there} are in its corpus{near}")
+    return lines
+
+
+def _read_as(pairs: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [("Read as", md(pairs["form"]))] if pairs.get("form") else []
+    rows += [("Note", f"pairs: {md(note)}") for note in pairs.get("notes") or ()]
+    if pairs.get("negatives"):
+        rows.append(("Note", f"pairs: {int(pairs['negatives']):,} negatives, which no recipe uses"))
     return rows
 
 

@@ -42,8 +42,26 @@ def performance(run: Run, collection: str) -> Table:
 def average(run: Run) -> Table:
     """Return nDCG@10 averaged over the collections, where there are several, as the founding document does."""
     names = collections(run)
-    if len(names) < 2:
-        return Table((), ())
+    return _average(run, names, _units(run)) if len(_units(run)) > 1 else Table((), ())
+
+
+def groups(run: Run) -> list[tuple[str, Table]]:
+    """Return nDCG@10 averaged over the parts of each collection that comes in parts, as BEIR averages cqadupstack."""
+    found = [(name, members) for name, members in _units(run).items() if len(members) > 1]
+    return [(name, _average(run, members, {member: [member] for member in members})) for name, members in found]
+
+
+def _units(run: Run) -> dict[str, list[str]]:
+    """Return what is averaged over, with its collections: each collection, but the parts of one together."""
+    units: dict[str, list[str]] = {}
+    for (label, _, _), record in evaluation_records(run).items():
+        members = units.setdefault(record.get("group") or label, [])
+        if label not in members:
+            members.append(label)
+    return units
+
+
+def _average(run: Run, names: list[str], units: dict[str, list[str]]) -> Table:
     records = evaluation_records(run)
     rows = []
     base: float | None = None
@@ -51,11 +69,12 @@ def average(run: Run) -> Table:
         found = [records.get((name, path, epoch)) for name in names]
         if any(record is None for record in found):
             continue
-        mean = sum(float(r["metrics"][HEADLINE]) for r in found if r is not None) / len(names)
+        score_of = {n: float(r["metrics"][HEADLINE]) for n, r in zip(names, found, strict=True) if r is not None}
+        mean = sum(sum(score_of[n] for n in unit) / len(unit) for unit in units.values()) / len(units)
         base = mean if path == "raw" else base
         change = percent((mean - base) / base) if base and path != "raw" else "-"
         queries = sum(int(r["n_queries"]) for r in found if r is not None)
-        rows.append([_model(path, epoch), score(mean), change, str(len(names)), str(queries)])
+        rows.append([_model(path, epoch), score(mean), change, str(len(units)), str(queries)])
     return Table(["model", "average nDCG@10", "vs raw", "n collections", "n queries"], rows)
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from ..journal import atomic_write_text, write_run_json
 from ..recording import load_watched
+from ..retrieval import Prompts
 from ._evaluation import EvaluationSet
 from ._plans import Intervention
-from ._recipe import Recipe, head_modules
+from ._recipe import Recipe, Similarity, head_modules
 from ._vectors import Side, training_split
 
 RECORD = "ablation.json"
@@ -63,7 +64,9 @@ class Material:
         evaluations: Collections with their vectors.
         device: ``cpu`` or ``cuda``.
         threads: Threads of each worker.
-        encoder: Name or folder of the encoder and the cache it is looked up in, for recipes that train layers of it.
+        encoder: Name or folder of the encoder, the cache it is looked up in, and prompts in place of its own, for
+            recipes that train layers of it.
+        raw_similarity: What the raw encoder is scored by; the recipe's similarity where None.
     """
 
     base: Mapping[str, Any]
@@ -73,7 +76,8 @@ class Material:
     evaluations: Sequence[EvaluationSet]
     device: str
     threads: int
-    encoder: tuple[str | None, Path]
+    encoder: tuple[str | None, Path, Prompts]
+    raw_similarity: Similarity | None = None
 
 
 Files = dict[str, bytes]
@@ -128,6 +132,7 @@ def run_cell(cell: Cell, material: Material) -> Files:
             precision=str(material.base.get("precision", "fp32")),
             listener=_Silent(),
             encoder=_encoder(material) if cell.recipe.trains_from_text else None,
+            raw_similarity=material.raw_similarity,
             checkpoints=False,
         )
         return {
@@ -194,8 +199,8 @@ def write_record(
 def _encoder(material: Material):
     from ..retrieval import open_encoder
 
-    name, cache = material.encoder
-    return open_encoder(name, device=material.device, cache=cache)
+    name, cache, prompts = material.encoder
+    return open_encoder(name, device=material.device, cache=cache, prompts=prompts, full_precision=True)
 
 
 def _digest(content: Any) -> str:

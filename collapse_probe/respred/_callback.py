@@ -37,10 +37,11 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class EpochScores:
-    """The scores of one collection on every path."""
+    """The scores of one collection on every path, and the group of collections that it is a part of."""
 
     collection: str
     by_path: Mapping[str, Scores]
+    group: str | None = None
 
 
 @dataclass
@@ -208,7 +209,7 @@ class RunCallback(TrainerCallback):
                     **where,
                 )
             record_counterfactuals(self._journal, self._folder, data, found, step=step, epoch=epoch)
-        return EpochScores(data.shown, by_path)
+        return EpochScores(data.shown, by_path, data.collection.group)
 
     def _stop_if_bad(self, control: Any) -> None:
         bad = self._recorder.first_bad_step()

@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 
 from ..errors import InputError
+from ..retrieval import Encoder
+
+
+def encoder_modules(encoder: Encoder) -> list[nn.Module]:
+    """Return an encoder's modules, so that what is put behind them gets its embeddings as it gives them.
+
+    The library cuts embeddings to ``truncate_dim`` after the last module; what follows needs them cut before, by a
+    frozen layer of ones and zeros.
+    """
+    modules = list(encoder.model.children())
+    width = encoder.model.truncate_dim
+    if width is None:
+        return modules
+    whole = next(
+        module.get_embedding_dimension() for module in reversed(modules) if hasattr(module, "get_embedding_dimension")
+    )
+    cut = Dense(whole, width, bias=False, activation_function=nn.Identity())
+    with torch.no_grad():
+        cut.linear.weight.copy_(torch.eye(width, whole))
+    return [*modules, cut.requires_grad_(False)]
 
 
 def unfreeze_top(model: SentenceTransformer, count: int) -> list[nn.Module]:

@@ -13,7 +13,7 @@ from sentence_transformers.base.modules import Module, Router
 from torch import Tensor
 
 from ..journal import JournalWriter, atomic_write_text
-from ..retrieval import Collection, FeatureStore, Scores, evaluate_variants
+from ..retrieval import Collection, Features, Scores, evaluate_variants
 from ._recipe import Similarity
 from .modules import HeadParts, ResidualPredictor, head_parts
 
@@ -50,19 +50,19 @@ class EvaluationSet:
 
 
 def make_evaluation_set(
-    collection: Collection, store: FeatureStore, *, role: Literal["test", "development"] = "test"
+    collection: Collection, features: Features, *, role: Literal["test", "development"] = "test"
 ) -> EvaluationSet:
     """Return a collection with its stored vectors.
 
     Raises:
-        InputError: a text that the store does not hold.
+        InputError: a text that was never encoded.
     """
     return EvaluationSet(
         collection=collection,
         query_ids=list(collection.queries),
         document_ids=list(collection.documents),
-        query=torch.from_numpy(store.vectors(list(collection.queries.values()))),
-        document=torch.from_numpy(store.vectors(list(collection.documents.values()))),
+        query=torch.from_numpy(features.vectors(list(collection.queries.values()), "query")),
+        document=torch.from_numpy(features.vectors(list(collection.documents.values()), "document")),
         role=role,
     )
 
@@ -126,6 +126,7 @@ def score_embedded(
         qrels=data.collection.qrels,
         similarity=similarity,
         device=device,
+        leave_out=data.collection.leave_out,
     )
 
 
@@ -178,6 +179,8 @@ def record_evaluation(
         "tied_share": scores.tied_share,
         "per_query": file.as_posix(),
     }
+    if data.collection.group is not None:
+        record["group"] = data.collection.group
     journal.append("evaluation", record)
 
 

@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 from ..diagnosis import HEADLINE, Choice, evaluation_records
 from ..journal import Run
 from ..retrieval import Encoder
+from ._encoder_layers import encoder_modules
 from ._recipe import Recipe
 from .modules import build_head
 
@@ -47,13 +48,24 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
         encoder: Its encoder; read from its files again where its layers were trained.
         folder: Where the model goes.
     """
-    modules = list(Encoder(encoder.folder, encoder.identity, device="cpu").model.children())
-    if choice.path != "raw" and choice.epoch == 0:
+    fresh = encoder.anew()
+    raw = choice.path == "raw"
+    modules = list(fresh.model.children()) if raw else encoder_modules(fresh)
+    if not raw and choice.epoch == 0:
         modules.append(build_head(recipe, encoder.identity.dimension, seed=run.config["seed"]))
-    elif choice.path != "raw":
+    elif not raw:
         trained = SentenceTransformer(str(checkpoint_of(run, choice.epoch)), device="cpu", trust_remote_code=True)
         modules = list(trained.children()) if recipe.trains_from_text else [*modules, *trained.children()]
-    model = SentenceTransformer(modules=modules, device="cpu", similarity_fn_name=recipe.similarity)
+    query, document = fresh.applied_prompts()
+    model = SentenceTransformer(
+        modules=modules,
+        device="cpu",
+        # Those that were applied, under the names that the library looks up first.
+        prompts={**fresh.model.prompts, "query": query, "document": document},
+        default_prompt_name=fresh.model.default_prompt_name,
+        similarity_fn_name=run.config.get("raw_similarity", recipe.similarity) if raw else recipe.similarity,
+        truncate_dim=fresh.model.truncate_dim if raw else None,
+    )
     model.save(str(folder), create_model_card=False)
     note = {"rule": choice.rule, "epoch": choice.epoch, "path": choice.path, "why": choice.why}
     (folder / "selection.json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")

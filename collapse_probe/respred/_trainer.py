@@ -62,18 +62,21 @@ class TextCollator:
     Args:
         model: What tokenises.
         texts: The training pairs' texts.
+        prompts: What stands before every query and every document.
     """
 
     valid_label_columns: list[str] = []
 
-    def __init__(self, model: SentenceTransformer, texts: PairTexts) -> None:
+    def __init__(self, model: SentenceTransformer, texts: PairTexts, prompts: tuple[str, str]) -> None:
         self._model = model
         self._texts = texts
+        self._prompts = dict(zip(("query", "document"), prompts, strict=True))
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         features: dict[str, Any] = {}
         for task, texts in (("query", self._texts.query), ("document", self._texts.document)):
-            tokens = self._model.preprocess([texts[row["pair"]] for row in rows], task=task)
+            prompt = self._prompts[task] or None
+            tokens = self._model.preprocess([texts[row["pair"]] for row in rows], prompt=prompt, task=task)
             features |= {f"{task}_{name}": value for name, value in tokens.items()}
             features[f"{task}_task"] = task
         return features
@@ -180,6 +183,7 @@ def make_trainer(
     *,
     data: TrainingData,
     frozen: Sequence[torch.nn.Module] = (),
+    prompts: tuple[str, str] = ("", ""),
     seed: int,
     precision: str,
     device: str,
@@ -195,6 +199,7 @@ def make_trainer(
         loss: The weighted terms over that model.
         data: The training pairs.
         frozen: Modules to keep in evaluation mode.
+        prompts: What stands before every query and every document, where texts are trained on.
         seed: Seed of batches and dropout.
         precision: ``fp32``, ``bf16`` or ``fp16``.
         device: ``cpu`` or ``cuda``.
@@ -229,7 +234,7 @@ def make_trainer(
     )
     collator: FeatureCollator | TextCollator = FeatureCollator(data.query, data.document)
     if recipe.trains_from_text and data.texts is not None:
-        collator = TextCollator(model, data.texts)
+        collator = TextCollator(model, data.texts, prompts)
     trainer = FeatureTrainer(
         model=model,
         args=arguments,

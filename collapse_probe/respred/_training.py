@@ -18,9 +18,9 @@ from ..journal import JournalWriter, Run
 from ..recording import Probe, Recorder, Snapshots
 from ..retrieval import Encoder
 from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
-from ._encoder_layers import unfreeze_top
+from ._encoder_layers import encoder_modules, unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
-from ._recipe import Recipe
+from ._recipe import Recipe, Similarity
 from ._selection import development_history
 from ._state import last_checkpoint
 from ._trainer import make_trainer
@@ -62,6 +62,7 @@ def train(
     encoder: Encoder | None = None,
     counterfactuals: bool = True,
     checkpoints: bool = True,
+    raw_similarity: Similarity | None = None,
     resume: bool = False,
 ) -> Outcome:
     """Run a recipe over stored features and write everything into a run folder.
@@ -79,6 +80,7 @@ def train(
         encoder: The encoder, for a recipe that trains layers of it; None for others.
         counterfactuals: Score changed versions of the model at every evaluation.
         checkpoints: Keep the state of every epoch, to resume from and to choose among.
+        raw_similarity: What the raw encoder is scored by; the recipe's similarity where None.
         resume: Go on from the last complete checkpoint in the folder.
 
     Raises:
@@ -90,7 +92,8 @@ def train(
             _journal_resumption(journal, checkpoint)
         if checkpoint is None:
             journal.append("start", {"recipe": recipe.name, "trains": recipe.trains})
-            _evaluate_raw(recipe, folder, evaluations, journal, listener, device=device)
+            similarity = raw_similarity or recipe.similarity
+            _evaluate_raw(recipe, folder, evaluations, journal, listener, similarity=similarity, device=device)
         if not recipe.trains:
             journal.append("end", {"status": "completed", "step": 0, "epoch": 0, "message": ""})
             return Outcome("completed", "", 0, None)
@@ -161,6 +164,7 @@ def _train(
         loss,
         data=data,
         frozen=frozen,
+        prompts=("", "") if encoder is None else encoder.applied_prompts(),
         seed=seed,
         precision=precision,
         device=device,
@@ -203,7 +207,7 @@ def _model(
     if not recipe.trains_from_text or encoder is None or data.texts is None:
         return SentenceTransformer(modules=[head], device=device), StoredVectors(data, evaluations, seed=seed), []
     frozen = unfreeze_top(encoder.model, recipe.unfreeze_layers)
-    model = SentenceTransformer(modules=[*encoder.model.children(), head], device=device)
+    model = SentenceTransformer(modules=[*encoder_modules(encoder), head], device=device)
     return model, LiveVectors(data.texts, evaluations, encode=encoder.encode, seed=seed), frozen
 
 
@@ -214,13 +218,14 @@ def _evaluate_raw(
     journal: JournalWriter,
     listener: Listener,
     *,
+    similarity: Similarity,
     device: str,
 ) -> None:
     results: list[EpochScores] = []
     for data in evaluations:
-        scores = evaluate_raw(data, similarity=recipe.similarity, device=device)
+        scores = evaluate_raw(data, similarity=similarity, device=device)
         record_evaluation(journal, folder, data, scores, path="raw", step=0, epoch=0)
-        results.append(EpochScores(data.shown, {"raw": scores}))
+        results.append(EpochScores(data.shown, {"raw": scores}, data.collection.group))
     empty: Mapping[str, float] = {}
     listener.epoch(epoch=-1, epochs=recipe.epochs, values=empty, scores=results)
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..retrieval import Task
 from ._evaluation import EvaluationSet
 
 PROBE_SET_SIZE = 2048
@@ -19,7 +20,7 @@ PROBE_SET_SIZE = 2048
 LIVE_PROBE_SET_SIZE = 256
 """The same where every evaluation has to encode it again."""
 
-Encode = Callable[[Sequence[str]], np.ndarray]
+Encode = Callable[[Sequence[str], Task], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -166,22 +167,28 @@ class LiveVectors:
     def probe_set(self) -> tuple[Tensor, Tensor]:
         """Return queries and documents of the same training pairs every time."""
         query, document = self._texts.query, self._texts.document
-        return self._vectors([query[i] for i in self._chosen]), self._vectors([document[i] for i in self._chosen])
+        return (
+            self._vectors([query[i] for i in self._chosen], "query"),
+            self._vectors([document[i] for i in self._chosen], "document"),
+        )
 
     def validation(self) -> tuple[Tensor, Tensor]:
         """Return queries and documents of the held-out pairs."""
-        return self._vectors(self._texts.validation_query), self._vectors(self._texts.validation_document)
+        return (
+            self._vectors(self._texts.validation_query, "query"),
+            self._vectors(self._texts.validation_document, "document"),
+        )
 
-    def _vectors(self, texts: Sequence[str]) -> Tensor:
-        return torch.from_numpy(self._encode(texts))
+    def _vectors(self, texts: Sequence[str], task: Task) -> Tensor:
+        return torch.from_numpy(self._encode(texts, task))
 
 
 def encoded_again(data: EvaluationSet, encode: Encode) -> EvaluationSet:
     """Return a collection under an encoder as it is now."""
     return replace(
         data,
-        query=torch.from_numpy(encode(list(data.collection.queries.values()))),
-        document=torch.from_numpy(encode(list(data.collection.documents.values()))),
+        query=torch.from_numpy(encode(list(data.collection.queries.values()), "query")),
+        document=torch.from_numpy(encode(list(data.collection.documents.values()), "document")),
     )
 
 

@@ -1,36 +1,96 @@
-"""Texts, vectors and scores: pairs, BEIR collections, encoders, the feature store, exact search, metrics."""
+"""Texts, vectors and scores: pairs, collections, encoders, stored vectors, exact search, metrics.
 
-from ._collections import Collection, judged_pairs, read_beir, seen_queries
-from ._download import BEIR_MD5, open_collection
+What needs torch is imported when it is first asked for, so that a mistyped path is refused at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._collections import Collection, IdenticalIds, judged_pairs, make_collection
+from ._download import BEIR_MD5, open_collections
 from ._embedded import EmbeddedText, build_embedded
-from ._encoder import EMBEDDED_SHA256, Encoder, EncoderIdentity, open_encoder
-from ._pairs_file import Pairs, read_pairs
-from ._scoring import METRICS, Scores, evaluate_variants, evaluate_vectors, score_hits
-from ._search import Hits, exact_search, tied_share
-from ._store import FeatureStore
+from ._features import Features
+from ._overlap import Overlap, find_overlap
+from ._pairs import Pairs
+from ._store import FeatureStore, stored_identity
+from .encoders import (
+    BUNDLED_NAME,
+    BUNDLED_SHA256,
+    TASKS,
+    Encoder,
+    EncoderIdentity,
+    Encoding,
+    Prompts,
+    Task,
+    encode_with,
+    is_half,
+    open_encoder,
+    own_similarity,
+)
+from .forms import FORMS, parse_columns, read_beir, read_collections, read_pairs
+
+if TYPE_CHECKING:
+    from ._scoring import METRICS, Scores, evaluate_variants, evaluate_vectors, score_hits
+    from ._search import Hits, exact_search, tied_share
+
+_LATER = {
+    "METRICS": "_scoring",
+    "Hits": "_search",
+    "Scores": "_scoring",
+    "evaluate_variants": "_scoring",
+    "evaluate_vectors": "_scoring",
+    "exact_search": "_search",
+    "score_hits": "_scoring",
+    "tied_share": "_search",
+}
 
 __all__ = [
     "BEIR_MD5",
-    "EMBEDDED_SHA256",
+    "BUNDLED_NAME",
+    "BUNDLED_SHA256",
+    "FORMS",
     "METRICS",
+    "TASKS",
     "Collection",
     "EmbeddedText",
     "Encoder",
     "EncoderIdentity",
+    "Encoding",
     "FeatureStore",
+    "Features",
     "Hits",
+    "IdenticalIds",
+    "Overlap",
     "Pairs",
+    "Prompts",
     "Scores",
+    "Task",
     "build_embedded",
+    "encode_with",
     "evaluate_variants",
     "evaluate_vectors",
     "exact_search",
+    "find_overlap",
+    "is_half",
     "judged_pairs",
-    "open_collection",
+    "make_collection",
+    "open_collections",
     "open_encoder",
+    "own_similarity",
+    "parse_columns",
     "read_beir",
+    "read_collections",
     "read_pairs",
     "score_hits",
-    "seen_queries",
+    "stored_identity",
     "tied_share",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

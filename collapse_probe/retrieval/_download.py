@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 
 from ..errors import InputError
-from ._collections import Collection, read_beir
+from ._collections import Collection, IdenticalIds
+from .forms import read_collections
 
 BEIR_URL = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/{name}.zip"
 
@@ -34,28 +35,39 @@ BEIR_MD5 = {
 """Published MD5 of the archives, from the table in BEIR's README."""
 
 
-def open_collection(name_or_path: str, *, split: str = "test", cache: Path) -> Collection:
-    """Open a BEIR folder, or a BEIR collection by its name from the cache or the network.
+def open_collections(
+    name_or_path: str, *, split: str = "test", cache: Path, identical_ids: IdenticalIds = "auto"
+) -> list[Collection]:
+    """Open a collection by its path, or one of BEIR by its name from the cache or the network.
 
     Args:
-        name_or_path: An existing folder goes before a name.
+        name_or_path: What is there goes before a name.
         split: Split of the judgements.
         cache: Folder of the downloaded collections.
+        identical_ids: As in :func:`make_collection`.
+
+    Returns:
+        The collection; several where a folder holds several.
 
     Raises:
-        InputError: neither a folder nor a name, no network, or an archive with another MD5.
+        InputError: neither a path nor a name, no network, or an archive with another MD5.
     """
+    if not name_or_path.strip():
+        raise InputError(f"{name_or_path!r}: a collection's path or BEIR name is needed")
     path = Path(name_or_path)
-    if path.exists():
-        return read_beir(path, split=split)
-    if name_or_path not in BEIR_MD5:
-        near = difflib.get_close_matches(path.name, BEIR_MD5, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"{name_or_path}: no such folder, and no BEIR name ({', '.join(BEIR_MD5)}){hint}")
-    folder = cache / name_or_path
-    if not folder.is_dir():
-        _fetch(name_or_path, folder)
-    return read_beir(folder, split=split)
+    if not path.exists():
+        if name_or_path not in BEIR_MD5:
+            near = difflib.get_close_matches(path.name, [*BEIR_MD5, *_beside(path)], n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"{name_or_path}: no such folder or file, and no BEIR name ({', '.join(BEIR_MD5)}){hint}")
+        path = cache / name_or_path
+        if not path.is_dir():
+            _fetch(name_or_path, path)
+    return read_collections(path, split=split, identical_ids=identical_ids)
+
+
+def _beside(path: Path) -> list[str]:
+    return [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
 def _fetch(name: str, folder: Path) -> None:
@@ -86,9 +98,7 @@ def _download(url: str, archive: Path) -> None:
         download_url(url, str(archive))
     except (OSError, ValueError) as error:
         reason = type(error).__name__
-        raise InputError(
-            f"{url}: could not be downloaded ({reason}); fetch it by hand and give --beir FOLDER"
-        ) from None
+        raise InputError(f"{url}: could not be downloaded ({reason}); fetch it by hand and give its folder") from None
 
 
 def _unpack(archive: Path, target: Path) -> None:

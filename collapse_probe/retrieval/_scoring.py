@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,7 @@ def evaluate_vectors(
     qrels: Mapping[str, Mapping[str, int]],
     similarity: Similarity,
     device: str = "cpu",
+    leave_out: Collection[str] | None = None,
 ) -> Scores:
     """Search and score vectors.
 
@@ -63,8 +64,9 @@ def evaluate_vectors(
         qrels: Query id to document id to judgement.
         similarity: How to score.
         device: Where to search.
+        leave_out: As in :func:`score_hits`.
     """
-    where = {"query_ids": query_ids, "document_ids": document_ids, "qrels": qrels}
+    where = {"query_ids": query_ids, "document_ids": document_ids, "qrels": qrels, "leave_out": leave_out}
     return evaluate_variants({"": queries}, documents, similarity=similarity, device=device, **where)[""]
 
 
@@ -77,6 +79,7 @@ def evaluate_variants(
     qrels: Mapping[str, Mapping[str, int]],
     similarity: Similarity,
     device: str = "cpu",
+    leave_out: Collection[str] | None = None,
 ) -> dict[str, Scores]:
     """Search and score several versions of the same queries in one pass over the documents.
 
@@ -88,15 +91,18 @@ def evaluate_variants(
         qrels: Query id to document id to judgement.
         similarity: How to score.
         device: Where to search.
+        leave_out: As in :func:`score_hits`.
     """
     stacked = np.concatenate(list(variants.values()))
-    # One hit more, since a document with the query's own id is left out, as BEIR does.
+    # One hit more, since a document with the query's own id may be left out.
     hits = exact_search(stacked, documents, k=DEPTH + 1, similarity=similarity, device=device)
     scores = {}
     for number, name in enumerate(variants):
         rows = slice(number * len(query_ids), (number + 1) * len(query_ids))
         part = Hits(hits.scores[rows], hits.indices[rows], hits.n_documents, hits.similarity)
-        scores[name] = score_hits(part, query_ids=query_ids, document_ids=document_ids, qrels=qrels)
+        scores[name] = score_hits(
+            part, query_ids=query_ids, document_ids=document_ids, qrels=qrels, leave_out=leave_out
+        )
     return scores
 
 
@@ -106,19 +112,24 @@ def score_hits(
     query_ids: Sequence[str],
     document_ids: Sequence[str],
     qrels: Mapping[str, Mapping[str, int]],
+    leave_out: Collection[str] | None = None,
 ) -> Scores:
     """Score the hits of a search.
 
-    nDCG is trec_eval's: linear gain, ideal over all judged documents. The mean is over the queries of the
-    qrels, so a query that returned nothing counts 0; BEIR's own average leaves it out.
+    nDCG is trec_eval's: linear gain, ideal over all judged documents, those that the corpus lacks among them. The
+    mean is over the queries of the qrels, so a query that returned nothing counts 0; BEIR's own average leaves it out.
 
     Args:
         hits: 101 hits a query, or 100, where there are as many documents.
         query_ids: Q ids, the rows of the hits.
         document_ids: N ids.
         qrels: Query id to document id to judgement.
+        leave_out: Queries whose document of the same id does not count as a hit. None: all queries whose document of
+            the same id is not judged relevant, where BEIR leaves out relevant ones too.
     """
-    run = _as_run(hits, query_ids, document_ids, qrels)
+    if leave_out is None:
+        leave_out = {query for query, judged in qrels.items() if judged.get(query, 0) <= 0}
+    run = _as_run(hits, query_ids, document_ids, qrels, leave_out)
     judged = {query: dict(judgements) for query, judgements in qrels.items()}
     found = pytrec_eval.RelevanceEvaluator(judged, _MEASURES).evaluate(run)
     per_query = {}
@@ -138,7 +149,11 @@ def score_hits(
 
 
 def _as_run(
-    hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]
+    hits: Hits,
+    query_ids: Sequence[str],
+    document_ids: Sequence[str],
+    qrels: Mapping[str, Mapping[str, int]],
+    leave_out: Collection[str],
 ) -> dict[str, dict[str, float]]:
     """Return what decides the metrics of every query: its hits down to the last relevant one.
 
@@ -151,11 +166,11 @@ def _as_run(
     for row, (query, last) in enumerate(
         zip(query_ids, _last_relevant(hits, query_ids, document_ids, qrels), strict=True)
     ):
-        # One more than the depth where the query's own document takes a place, as BEIR leaves it out.
+        # One more than the depth where the query's own document takes a place and is left out.
         stop = 1 + int(np.searchsorted(-single[row], -single[row, last], side="right")) if last >= 0 else 1
         ids, scores = names[hits.indices[row, :stop]], hits.scores[row, :stop]
         ranked = dict(zip(ids.tolist(), scores.tolist(), strict=True))
-        if query in ranked:
+        if query in ranked and query in leave_out:
             del ranked[query]
         elif len(ranked) > DEPTH:
             ranked.popitem()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
@@ -18,7 +17,13 @@ import numpy as np
 
 from ..errors import InputError
 from ..journal import atomic_write_text
-from ._encoder import EncoderIdentity
+from .encoders import EncoderIdentity, Encoding
+from .encoders._files import read_json, sha256
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing locks and one process alone should add.
+    fcntl = None
 
 Encode = Callable[[list[str]], np.ndarray]
 Progress = Callable[[int, int], None]
@@ -28,38 +33,56 @@ _log = logging.getLogger(__name__)
 
 
 class FeatureStore:
-    """Vectors of texts by one encoder, on disk.
+    """Vectors of texts by one encoder that is asked in one way, on disk.
 
     The folder holds ``manifest.json``, ``keys.npy`` (uint8 ``[n, 32]``, SHA-256 of the UTF-8 text) and
     ``vectors.npy`` (``[n, D]``, memory-mapped). While texts are being encoded, finished chunks lie beside
     these as ``segment-NNNNNN.{keys,vectors}.npy``: the keys are renamed into place last, so a segment counts
     only when it is whole, and an interruption of any kind loses at most the chunk that was under way. The
-    segments are merged into the two files at the end of an append; the manifest names how many rows count.
+    segments are merged into the two files at the end of an append; the manifest names how many rows count, and the
+    SHA-256 of both files, which are compared whenever the store is opened.
     Of two processes that add, one waits (``.lock``); one that only reads waits just while files are exchanged
     (``.files.lock``), not while another encodes.
 
     Args:
         folder: Where texts are added.
-        identity: The encoder's.
+        encoding: The encoder, and how it is asked.
         extra: Read-only parts, looked up before the folder's own: what a user names is what is used.
     """
 
-    def __init__(self, folder: Path, identity: EncoderIdentity, extra: Sequence[_Part]) -> None:
+    def __init__(self, folder: Path, encoding: Encoding, extra: Sequence[Part]) -> None:
         self._folder = folder
-        self._identity = identity
+        self._encoding = encoding
+        self._identity = encoding.identity
         self._extra = tuple(extra)
 
     @classmethod
-    def open(cls, folder: Path, identity: EncoderIdentity, *, extra: Sequence[Path] = ()) -> FeatureStore:
+    def open(cls, folder: Path, encoding: Encoding, *, extra: Sequence[Path] = ()) -> FeatureStore:
         """Open a store, which need not exist yet, with read-only ones made elsewhere.
+
+        What its vectors are worth is for :func:`check_part` to find out.
 
         Raises:
             InputError: a read-only store that is none, or of another encoder or dimension.
         """
-        parts = [_open_foreign(path, identity) for path in extra]
+        parts = [open_part(path, encoding) for path in extra]
         if (folder / "manifest.json").is_file():
-            _check_manifest(folder, _read_manifest(folder), identity)
-        return cls(folder, identity, parts)
+            _check_manifest(folder, _read_manifest(folder), encoding)
+        return cls(folder, encoding, parts)
+
+    @property
+    def folder(self) -> Path:
+        """Where texts are added."""
+        return self._folder
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """What it is made of, in the order in which it is looked up."""
+        return self._parts
+
+    def without(self, parts: Sequence[Part]) -> FeatureStore:
+        """Return the store without some of its read-only parts."""
+        return FeatureStore(self._folder, self._encoding, [part for part in self._extra if part not in parts])
 
     def __len__(self) -> int:
         return sum(len(part.keys) for part in self._parts)
@@ -68,7 +91,7 @@ class FeatureStore:
         """Return the texts that have no vector yet, each once, in their order."""
         unique = list(dict.fromkeys(texts))
         index = self._index
-        return [text for text in unique if _key(text) not in index]
+        return [text for text in unique if text_key(text) not in index]
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Return the vectors of texts.
@@ -82,7 +105,7 @@ class FeatureStore:
         index = self._index
         where = np.empty((len(texts), 2), dtype=np.int64)
         for row, text in enumerate(texts):
-            found = index.get(_key(text))
+            found = index.get(text_key(text))
             if found is None:
                 raise InputError(f"{self._folder}: no vector of the text {text[:60]!r}; encode it first")
             where[row] = found
@@ -91,6 +114,7 @@ class FeatureStore:
             rows = np.flatnonzero(where[:, 0] == number)
             if len(rows):
                 result[rows] = part.vectors[where[rows, 1]]
+                _check_vectors(result[rows], part, self._identity)
         return result
 
     def add(self, texts: Sequence[str], encode: Encode, *, chunk: int = 256, progress: Progress | None = None) -> int:
@@ -129,7 +153,7 @@ class FeatureStore:
         return len(missing)
 
     @cached_property
-    def _parts(self) -> list[_Part]:
+    def _parts(self) -> list[Part]:
         if not os.access(self._folder, os.W_OK):
             return [*self._extra, *_own_parts(self._folder, self._identity)]
         with self._exchanging():
@@ -161,7 +185,7 @@ class FeatureStore:
         # for a moment put new vectors beside old keys.
         last = max((int(stem.name.rpartition("-")[2]) for stem in _segments(self._folder)), default=-1)
         stem = self._folder / _SEGMENT.format(last + 1)
-        keys = np.frombuffer(b"".join(_key(text) for text in texts), dtype=np.uint8).reshape(-1, 32)
+        keys = np.frombuffer(b"".join(text_key(text) for text in texts), dtype=np.uint8).reshape(-1, 32)
         _save(stem.with_suffix(".vectors.npy"), vectors)
         _save(stem.with_suffix(".keys.npy"), keys)
 
@@ -179,18 +203,25 @@ class FeatureStore:
         generation = int(_read_manifest(self._folder).get("generation", 0)) + 1 if _has_manifest(self._folder) else 1
         _save(self._folder / f"vectors.{generation}.npy", vectors)
         _save(self._folder / f"keys.{generation}.npy", keys[first])
+        sums = {name: sha256(self._folder / f"{name}.{generation}.npy") for name in ("keys", "vectors")}
         with self._exchanging():
-            self._announce(generation, len(first))
+            self._announce(generation, len(first), sums)
             _finish_switch(self._folder)
             for stem in segments:
                 stem.with_suffix(".keys.npy").unlink()
                 stem.with_suffix(".vectors.npy").unlink(missing_ok=True)
 
-    def _announce(self, generation: int, count: int) -> None:
+    def _announce(self, generation: int, count: int, sums: dict[str, str]) -> None:
         """Write the manifest of a generation whose files are whole; from here on a kill is recovered forwards."""
         identity = self._identity
         manifest = {
+            "schema": 2,
             "encoder": identity.name,
+            "fingerprint": identity.fingerprint,
+            "prompt": self._encoding.prompt,
+            "route": self._encoding.route,
+            "weights_dtype": identity.dtype,
+            "truncate_dim": identity.truncate_dim,
             "weights_sha256": identity.weights_sha256,
             "max_seq_length": identity.max_seq_length,
             "dimension": identity.dimension,
@@ -199,7 +230,8 @@ class FeatureStore:
             "dtype": "float32",
             "count": count,
             "generation": generation,
-            "key": 'SHA-256 of the UTF-8 text as encoded; documents are title + " " + text, stripped',
+            "sha256": sums,
+            "key": 'SHA-256 of the UTF-8 text, without the prompt; documents are title + " " + text, stripped',
         }
         text = json.dumps(manifest, indent=1) + "\n"
         atomic_write_text(self._folder / "manifest.next.json", text)
@@ -215,24 +247,50 @@ class FeatureStore:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-@dataclass(frozen=True)
-class _Part:
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Vectors that lie together.
+
+    Attributes:
+        keys: ``[n, 32]``, uint8: SHA-256 of the texts.
+        vectors: ``[n, D]``, memory-mapped.
+        folder: Where they lie.
+        sums: SHA-256 of both files.
+    """
+
     keys: np.ndarray
     vectors: np.ndarray
+    folder: Path
+    sums: str
+
+    @property
+    def is_half(self) -> bool:
+        """Whether vectors are kept in half precision."""
+        return self.vectors.dtype == np.float16
+
+    def rows(self, texts: Sequence[str]) -> dict[str, int]:
+        """Return text to row, of the texts that are in it."""
+        raw = np.ascontiguousarray(self.keys).tobytes()
+        where = {raw[32 * row : 32 * row + 32]: row for row in range(len(self.keys))}
+        found = {text: where.get(text_key(text)) for text in texts}
+        return {text: row for text, row in found.items() if row is not None}
 
 
-def _key(text: str) -> bytes:
+def text_key(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _own_parts(folder: Path, identity: EncoderIdentity) -> list[_Part]:
+def _own_parts(folder: Path, identity: EncoderIdentity) -> list[Part]:
     parts = []
     if _has_manifest(folder):
-        parts.append(_load(folder / "keys.npy", folder / "vectors.npy", identity))
+        part = _load(folder / "keys.npy", folder / "vectors.npy", identity)
+        _check_sums(part, _read_manifest(folder))
+        parts.append(part)
     for stem in _segments(folder):
         try:
             parts.append(_load(stem.with_suffix(".keys.npy"), stem.with_suffix(".vectors.npy"), identity))
@@ -263,9 +321,12 @@ def _finish_switch(folder: Path) -> None:
     os.replace(pending, folder / "manifest.json")
 
 
-def _load(keys: Path, vectors: Path, identity: EncoderIdentity) -> _Part:
+def _load(keys: Path, vectors: Path, identity: EncoderIdentity) -> Part:
     try:
-        part = _Part(np.load(keys, allow_pickle=False), np.load(vectors, mmap_mode="r", allow_pickle=False))
+        sums = f"{sha256(keys)} {sha256(vectors)}"
+        part = Part(
+            np.load(keys, allow_pickle=False), np.load(vectors, mmap_mode="r", allow_pickle=False), keys.parent, sums
+        )
     except (OSError, ValueError, EOFError) as error:
         raise InputError(
             f"{keys.parent}: a damaged feature store ({error}); remove the folder to encode again"
@@ -276,28 +337,117 @@ def _load(keys: Path, vectors: Path, identity: EncoderIdentity) -> _Part:
             f"{keys.parent}: keys {part.keys.shape} and vectors {part.vectors.shape} do not fit together, "
             f"where [n, 32] and [n, {identity.dimension}] are needed"
         )
+    if part.keys.dtype != np.uint8 or part.vectors.dtype.kind != "f":
+        raise InputError(
+            f"{keys.parent}: keys of {part.keys.dtype} and vectors of {part.vectors.dtype}, where uint8 and floats are "
+            "needed"
+        )
     return part
 
 
-def _open_foreign(folder: Path, identity: EncoderIdentity) -> _Part:
+def open_part(folder: Path, encoding: Encoding) -> Part:
+    """Open a store made elsewhere, to be read.
+
+    Raises:
+        InputError: it is none, damaged, or by its own word of another encoder.
+    """
+    manifest = read_store_manifest(folder)
+    _check_manifest(folder, manifest, encoding)
+    part = _load(folder / "keys.npy", folder / "vectors.npy", encoding.identity)
+    _check_sums(part, manifest)
+    return part
+
+
+def read_store_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a store made elsewhere.
+
+    Raises:
+        InputError: it is no store.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; a feature store has manifest.json, keys.npy and vectors.npy")
     if not _has_manifest(folder):
-        raise InputError(f"--features {folder}: no manifest.json in it, so this is no feature store")
-    _check_manifest(folder, _read_manifest(folder), identity)
-    return _load(folder / "keys.npy", folder / "vectors.npy", identity)
+        raise InputError(f"{folder}: no manifest.json in it, so this is no feature store")
+    return _read_manifest(folder)
+
+
+def stored_identity(folder: Path) -> EncoderIdentity:
+    """Return the encoder that a store names, at its word.
+
+    Raises:
+        InputError: it is no store, or does not say.
+    """
+    manifest = read_store_manifest(folder)
+    try:
+        return EncoderIdentity(
+            name=str(manifest["encoder"]),
+            weights_sha256=str(manifest["weights_sha256"]),
+            max_seq_length=None if manifest.get("max_seq_length") is None else int(manifest["max_seq_length"]),
+            dimension=int(manifest["dimension"]),
+            pooling=str(manifest.get("pooling", "unknown")),
+            normalised=bool(manifest.get("unit_norm", False)),
+            fingerprint=str(manifest.get("fingerprint", "")),
+            dtype=str(manifest.get("weights_dtype", "float32")),
+            routed=bool(manifest.get("route", "")),
+            prompts=(str(manifest.get("prompt", "")), str(manifest.get("prompt", ""))),
+            verified=False,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{folder / 'manifest.json'}: does not name its encoder ({error})") from None
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict):
+        raise InputError(f"{folder / 'manifest.json'}: holds a {type(manifest).__name__}, where an object is needed")
+    return manifest
 
 
-def _check_manifest(folder: Path, manifest: dict[str, Any], identity: EncoderIdentity) -> None:
+def _check_sums(part: Part, manifest: dict[str, Any]) -> None:
+    """Compare a store with what its manifest says of its files; older manifests say only how many rows there are.
+
+    Raises:
+        InputError: they differ.
+    """
+    fix = "a damaged feature store; remove the folder to encode again"
+    count = manifest.get("count")
+    if isinstance(count, int) and count != len(part.keys):
+        raise InputError(f"{part.folder}: {len(part.keys):,} rows, where its manifest counts {count:,}: {fix}")
+    sums = manifest.get("sha256")
+    if isinstance(sums, dict) and f"{sums.get('keys')} {sums.get('vectors')}" != part.sums:
+        raise InputError(f"{part.folder}: not the files that its manifest was written for: {fix}")
+
+
+def _check_vectors(vectors: np.ndarray, part: Part, identity: EncoderIdentity) -> None:
+    """Refuse vectors that no encoder gives, where they are used.
+
+    Raises:
+        InputError: not finite, or of another norm than the encoder's.
+    """
+    norms = np.linalg.norm(vectors, axis=1)
+    if not np.isfinite(norms).all():
+        raise InputError(f"{part.folder}: a feature store with values that are not finite; remove it to encode again")
+    if identity.normalised and not np.allclose(norms, 1.0, atol=0.02):
+        worst = float(norms[np.abs(norms - 1.0).argmax()])
+        raise InputError(
+            f"{part.folder}: a vector of norm {worst:.3g}, where {identity.name} gives unit norm; "
+            "remove it to encode again"
+        )
+
+
+def _check_manifest(folder: Path, manifest: dict[str, Any], encoding: Encoding) -> None:
+    identity = encoding.identity
     needs = {key: getattr(identity, key) for key in ("dimension", "weights_sha256", "max_seq_length")}
     # Stores made elsewhere may leave these out.
-    optional = {"unit_norm": identity.normalised, "pooling": identity.pooling}
+    optional = {
+        "unit_norm": identity.normalised,
+        "pooling": identity.pooling,
+        "fingerprint": identity.fingerprint,
+        "prompt": encoding.prompt,
+        "route": encoding.route,
+        "weights_dtype": identity.dtype,
+        "truncate_dim": identity.truncate_dim,
+    }
     needs |= {key: value for key, value in optional.items() if key in manifest}
     for key, needed in needs.items():
         if manifest.get(key) != needed:

@@ -121,8 +121,8 @@ WRONG = [
     (["train", "--pairs", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
     (["train", "--pairs", "empty.jsonl"], "empty.jsonl: empty"),
     (["train", "--pairs", "bad.jsonl"], "bad.jsonl:2: not JSON"),
-    (["train", "--pairs", "one.jsonl"], "one.jsonl: 1 pairs are fewer than one batch of 64"),
-    (["train", "--pairs", "PAIRS", "--beir", "nowhere"], "nowhere: no such folder, and no BEIR name"),
+    (["train", "--pairs", "one.jsonl"], "one.jsonl: 1 pair, fewer than one batch of 64"),
+    (["train", "--pairs", "PAIRS", "--beir", "nowhere"], "nowhere: no such folder or file, and no BEIR name"),
     (["train", "--pairs", "PAIRS", "--beir", "."], "no corpus.jsonl in it"),
     (["train", "--pairs", "PAIRS", "--beir", "BEIR", "--beir", "BEIR"], "two collections are named 'beir'"),
     (

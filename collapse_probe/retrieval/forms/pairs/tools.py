@@ -1,0 +1,48 @@
+"""What other tools train on: the same idea under each tool's own names."""
+
+from __future__ import annotations
+
+from .._form import Form, Rows
+from .._names import plain
+from ._roles import Reading, Roles, read_roles, with_score
+
+
+def _tool(name: str, looks: str, *, query: str, positives: str, negatives: tuple[str, ...]) -> Form:
+    def columns(rows: Rows) -> dict[str, str]:
+        return {plain(column): column for column in rows.columns}
+
+    def read(rows: Rows, *, min_score: float | None) -> Reading:
+        found = columns(rows)
+        roles = Roles(found[query], (found[positives],), tuple(found[n] for n in negatives if n in found))
+        return read_roles(rows, with_score(roles, rows), min_score=min_score)
+
+    return Form(
+        name=name,
+        holds="pairs",
+        looks=looks,
+        recognise=lambda rows: rows.table.named and {query, positives} <= set(columns(rows)),
+        read=read,
+    )
+
+
+FLAG_EMBEDDING = _tool(
+    "FlagEmbedding's fine-tuning data",
+    "`query`, `pos`, `neg`: lists of texts; scores, prompt and type are left out",
+    query="query",
+    positives="pos",
+    negatives=("neg",),
+)
+TEVATRON = _tool(
+    "tevatron's training data",
+    "`query`, `positive_passages`, `negative_passages`: passages of title and text",
+    query="query",
+    positives="positive_passages",
+    negatives=("negative_passages",),
+)
+DPR = _tool(
+    "DPR's training data",
+    "`question`, `positive_ctxs`, `negative_ctxs`, `hard_negative_ctxs`: passages of title and text",
+    query="question",
+    positives="positive_ctxs",
+    negatives=("negative_ctxs", "hard_negative_ctxs"),
+)

@@ -1,0 +1,51 @@
+"""Columns without names: lists of texts, and the triples of MS MARCO."""
+
+from __future__ import annotations
+
+from ....errors import InputError, setting
+from .._form import Form, Rows
+from ._roles import Reading, Roles, read_roles
+
+_LOOKED_AT = 200
+
+
+def _read(rows: Rows, *, min_score: float | None) -> Reading:
+    widths = {len(row.values) for row in rows.rows}
+    if rows.table.form.startswith(("TSV", "CSV")) and not (widths == {3} and _are_texts(rows)):
+        raise InputError(
+            f"{rows.found}: the first line does not name them; write query and document above them, "
+            f"or give {setting('columns', 'query=1,document=2')}"
+        )
+    if min(widths) < 2:
+        raise InputError(f"{rows.found}: a query and a document are needed in every row")
+    rest = rows.columns[2:]
+    numbers = [name for name in rest if _is_number(rows, name)]
+    negatives = tuple(name for name in rest if name not in numbers)
+    if len(numbers) > 1:
+        raise InputError(f"{rows.found}: columns {' and '.join(numbers)} are numbers; which is the score is not said")
+    roles = Roles("1", ("2",), negatives, numbers[0] if numbers else None)
+    return read_roles(rows, roles, min_score=min_score)
+
+
+def _is_number(rows: Rows, name: str) -> bool:
+    values = [row.values[name] for row in rows.rows if name in row.values]
+    return any(isinstance(value, int | float) for value in values)
+
+
+def _are_texts(rows: Rows) -> bool:
+    """Return whether three columns are texts of several words: query, positive, negative."""
+    looked_at = rows.rows[:_LOOKED_AT]
+    shares = [
+        sum(len(str(row.values.get(name, "")).split()) > 1 for row in looked_at) / len(looked_at)
+        for name in rows.columns
+    ]
+    return shares[0] >= 0.5 and min(shares[1:]) >= 0.9
+
+
+FORM = Form(
+    name="columns without names",
+    holds="pairs",
+    looks="lists of query, document and negatives; `query<TAB>positive<TAB>negative` of MS MARCO",
+    recognise=lambda rows: not rows.table.named,
+    read=_read,
+)

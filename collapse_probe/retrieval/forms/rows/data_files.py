@@ -1,0 +1,96 @@
+"""A folder of data files by split, as the Hugging Face hub keeps them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from ....errors import InputError
+from .._form import Form, Row, Table
+from .._peek import Peek, look
+
+_FILE = re.compile(
+    r"(?P<split>.+?)(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]+)?)?"
+    r"\.(?P<kind>parquet|arrow|jsonl|json|csv|tsv)(?:\.(?:gz|bz2|xz))?"
+)
+_BESIDE = ("README.md", "dataset_infos.json", "LICENSE", "data")
+
+
+def split_files(folder: Path, members: Sequence[str]) -> dict[str, list[Path]]:
+    """Return split to its files, in order, of the files of a folder that are named as data of a split."""
+    found: dict[str, list[Path]] = {}
+    for name in members:
+        match = _FILE.fullmatch(name)
+        if match is not None and (folder / name).is_file() and name not in _BESIDE:
+            found.setdefault(match["split"], []).append(folder / name)
+    return found
+
+
+def check_whole(files: Sequence[Path], shown: str) -> None:
+    """Refuse a split of which parts are missing.
+
+    Raises:
+        InputError: ``-of-00004`` in a name and fewer files.
+    """
+    counts = {int(match["parts"]) for file in files if (match := _FILE.fullmatch(file.name)) and match["parts"]}
+    if counts and counts != {len(files)}:
+        raise InputError(f"{shown}: {len(files)} of {max(counts)} files of a split are there; download the others too")
+
+
+def _recognise(peek: Peek) -> bool:
+    return peek.is_folder and bool(_splits(peek))
+
+
+def _splits(peek: Peek) -> dict[str, list[Path]]:
+    members = peek.members or ()
+    for folder, names in ((peek.path, members), (peek.path / "data", _names(peek.path / "data"))):
+        found = split_files(folder, names)
+        if found:
+            return found
+    return {}
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def read_split(peek: Peek, read: Callable[[Peek], Table], *, split: str) -> Table:
+    """Return the table of one split of a folder of data files.
+
+    Args:
+        peek: The folder.
+        read: How one file is read.
+        split: Which split; the only one where there is one.
+
+    Raises:
+        InputError: no such split, or parts of it missing.
+    """
+    splits = _splits(peek)
+    chosen = split if split in splits else next(iter(splits)) if len(splits) == 1 else None
+    if chosen is None:
+        first = splits[next(iter(splits))][0]
+        named = f"{peek.shown.rstrip('/')}/{first.relative_to(peek.path)}"
+        raise InputError(
+            f"{peek.shown}: a folder of data files without split {split!r}; it has {', '.join(splits)}: give {named}"
+        )
+    files = splits[chosen]
+    shown = f"{peek.shown.rstrip('/')} ({chosen})"
+    check_whole(files, shown)
+    tables = [read(look(file, shown=f"{peek.shown.rstrip('/')}/{file.relative_to(peek.path)}")) for file in files]
+
+    def rows() -> Iterator[Row]:
+        for table in tables:
+            yield from table.rows()
+
+    form = f"{tables[0].form} of split {chosen}, {len(files)} file{'s' if len(files) > 1 else ''}"
+    return Table(form, peek.shown, all(table.named for table in tables), rows, tables[0].first)
+
+
+FORM = Form(
+    name="folder of data files",
+    holds="rows",
+    looks="`train-00000-of-00002.parquet` and its like, in the folder or in `data/`; `train` is read as pairs",
+    recognise=_recognise,
+    read=read_split,
+)
