@@ -18,7 +18,7 @@ COMMANDS = {
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
     "compare": ("_compare", "Print the performance table of several runs, with intervals."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
-    "list": ("_list", "List recipes, probes or measures."),
+    "list": ("_list", "List recipes, probes, measures, or forms of inputs."),
 }
 """Every command: the module that holds it, and its line of help."""
 

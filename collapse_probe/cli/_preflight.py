@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..diagnosis import Finding, Status
 from ..respred import Recipe
 from ._options import encoding_options, pair_options, recipe_from, recipe_options, resolve_device
+
+if TYPE_CHECKING:
+    from ..diagnosis import Finding
 
 EPILOG = """\b
 Examples:
@@ -21,11 +23,11 @@ Without --pairs or --encoder the embedded ones are used. Exit codes: 0 no red li
 """
 
 COLOURS = {
-    Status.COLLAPSED: "red",
-    Status.WARNING: "amber",
-    Status.HEALTHY: "green",
-    Status.NOT_APPLICABLE: "n/a",
-    Status.NOT_MEASURED: "not measured",
+    "collapsed": "red",
+    "warning": "amber",
+    "healthy": "green",
+    "not applicable": "n/a",
+    "not measured": "not measured",
 }
 
 
@@ -54,6 +56,7 @@ def command(**options: Any) -> int:
     if data is None:
         say(f"recipe {recipe.name} trains nothing: there is nothing to judge")
         return 0
+    from ..diagnosis import Status
     from ..respred import preflight
 
     found = preflight(recipe, data, seed=options["seed"])
@@ -68,6 +71,8 @@ def command(**options: Any) -> int:
 
 def red(found: Sequence[Finding]) -> list[Finding]:
     """Return the findings that ``train --strict`` refuses to start on."""
+    from ..diagnosis import Status
+
     return [finding for finding in found if finding.status is Status.COLLAPSED]
 
 
@@ -89,4 +94,4 @@ def say_red(found: Sequence[Finding]) -> None:
 def line(finding: Finding) -> str:
     """Return one finding as a line."""
     value = "" if finding.value is None else f" {finding.value:.4g}"
-    return f"{COLOURS[finding.status]:<6} {finding.code} {finding.title}:{value} (expected {finding.expected})"
+    return f"{COLOURS[finding.status.value]:<6} {finding.code} {finding.title}:{value} (expected {finding.expected})"

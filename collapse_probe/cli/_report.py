@@ -27,6 +27,8 @@ Exit codes: 0 fine, 1 unhealthy run, 2 wrong use.
 def command(run: Path, reports: Path) -> int:
     """Write the failure analysis of RUN again, from its journal alone; needs neither torch nor the data."""
     from ..journal import Run
+
+    loaded = Run.load(run)
     from ._verdict import report_and_verdict
 
-    return 0 if report_and_verdict(Run.load(run), reports) else 1
+    return 0 if report_and_verdict(loaded, reports) else 1

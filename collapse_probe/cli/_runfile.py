@@ -196,12 +196,12 @@ def check_encoder_unchanged(run: Run, encoder: Encoder) -> None:
     Raises:
         InputError: its weights, or any file that decides its vectors, are others; or it is asked in another way.
     """
-    recorded, identity = run.config["encoder"], encoder.identity
-    # Version 0.1 recorded the weights of plain models alone; those of others it did not tell apart.
-    for key in ("fingerprint", "prompts") if recorded.get("fingerprint") else ("weights_sha256",):
-        now = identity.as_dict()[key]
-        if recorded[key] != now and (key == "prompts" or identity.verified or recorded.get("verified", True)):
-            what = "prompts" if key == "prompts" else "weights or files"
+    recorded, now = run.config["encoder"], encoder.identity.as_dict()
+    # Version 0.1 recorded the weights alone, and a run without its encoder what a store said of it.
+    known = {"fingerprint": "weights or files", "prompts": "prompts"}
+    keys = known if recorded.get("fingerprint") and now["verified"] else {"weights_sha256": "weights"}
+    for key, what in keys.items():
+        if recorded[key] != now[key]:
             raise InputError(f"{run.folder}: the encoder's {what} have changed since this run began; start a new run")
 
 

@@ -73,17 +73,20 @@ class Features:
         self._records = cache / "features" / "verified"
         self._named = tuple(extra)
         self._checked: set[str] = set()
+        self._fit: set[Path] = set()
         if not encoder.is_here:
             encoder.stand_in(_stand_in(encoder.name, extra))
         identity = encoder.identity
         opened: dict[str, FeatureStore] = {}
         self._stores: dict[Task, FeatureStore] = {}
+        named = self._open_named()
         for task in TASKS:
             encoding = identity.encoding(task)
             if encoding.key not in opened:
-                opened[encoding.key] = FeatureStore.open(
-                    cache / "features" / encoding.key, encoding, extra=[*extra, *_legacy(cache, encoder, task)]
-                )
+                # What was cached for an encoder that is not here could not be told from another's.
+                folder = cache / "features" / (encoding.key if encoder.is_here else f"absent-{encoding.key}")
+                parts = [*named[task], *_legacy(cache, encoder, task)]
+                opened[encoding.key] = FeatureStore.open(folder, encoding).beside(parts)
             self._stores[task] = opened[encoding.key]
 
     def missing(self, texts: Texts) -> dict[Task, list[str]]:
@@ -114,10 +117,22 @@ class Features:
         if not self.encoder.is_here:
             return [f"{self.encoder.name} is not on this machine: its stored vectors are used unverified"]
         said: list[str] = []
+        unfit: dict[Path, str] = {}
         for store, tasks in self._by_store(texts).items():
-            refused = [part for part in store.parts if not self._is_fit(part, tasks, texts, said)]
-            if refused:
-                self._replace(store, store.without(refused))
+            for part in store.parts:
+                found = self._found_unfit(part, tasks, texts, said)
+                if found is None:
+                    continue
+                if part.folder == store.folder:
+                    raise InputError(f"{found}; remove the folder to encode again")
+                if part.folder in self._named:
+                    unfit[part.folder] = found
+                _log.info("%s; its texts are encoded again", found)
+                self._replace(store, store := store.without([part]))
+        for folder, found in unfit.items():
+            if folder not in self._fit:
+                raise InputError(f"{found}; give a store made with {self.encoder.name} and its settings, or none")
+            said.append(f"{found}; these are encoded again")
         return said
 
     def add(self, texts: Texts, *, progress: Callable[[int, int], None] | None = None) -> int:
@@ -168,37 +183,48 @@ class Features:
     def _replace(self, store: FeatureStore, by: FeatureStore) -> None:
         self._stores = {task: by if old is store else old for task, old in self._stores.items()}
 
-    def _is_fit(self, part: Part, tasks: Sequence[Task], texts: Texts, said: list[str]) -> bool:
-        """Return whether a part's vectors are this encoder's; says what was found out.
+    def _open_named(self) -> dict[Task, list[Part]]:
+        """Return the stores that the user named, for each task that they say they are for.
 
         Raises:
-            InputError: they are not, in a store that the user named or that is the encoder's own.
+            InputError: one of them is for none.
         """
+        parts: dict[Task, list[Part]] = {task: [] for task in TASKS}
+        for folder in self._named:
+            refused: list[InputError] = []
+            for task in TASKS:
+                try:
+                    parts[task].append(open_part(folder, self.encoder.identity.encoding(task)))
+                except InputError as error:
+                    refused.append(error)
+            if len(refused) == len(TASKS):
+                raise refused[0]
+        return parts
+
+    def _found_unfit(self, part: Part, tasks: Sequence[Task], texts: Texts, said: list[str]) -> str | None:
+        """Return in words why a part's vectors are not this encoder's; None where they are, or none is used."""
         if all(self._is_known(part, task) for task in tasks):
-            return True
+            self._fit.add(part.folder)
+            return None
         sample = {task: _sample(part, texts[task]) for task in tasks}
         if not any(sample.values()):
-            return True
+            return None
         check = self._compare(part, sample)
-        if check.passed:
-            for task in tasks:
-                self._remember(part, task, check)
-            if part.folder in self._named:
-                said.append(
-                    f"{part.folder}: {check.texts} of its texts were encoded again and agree "
-                    f"(cosine at least {check.worst:.6f})"
-                )
-            return True
-        found = (
-            f"{part.folder}: not this encoder's vectors: the cosine of the stored and the encoded vector of "
-            f"{check.text[:60]!r} is {check.worst:.4f}, where {check.needed:g} is needed"
-        )
+        if not check.passed:
+            kinds = " and ".join(f"{task}s" for task in tasks)
+            return (
+                f"{part.folder}: its vectors of {kinds} are not this encoder's: the cosine of the stored and the "
+                f"encoded vector of {check.text[:60]!r} is {check.worst:.4f}, where {check.needed:g} is needed"
+            )
+        self._fit.add(part.folder)
+        for task in tasks:
+            self._remember(part, task, check)
         if part.folder in self._named:
-            raise InputError(f"{found}; give a store made with {self.encoder.name} and its settings, or none")
-        if part.folder == self._stores[tasks[0]].folder:
-            raise InputError(f"{found}; remove the folder to encode again")
-        _log.info("%s; its texts are encoded again", found)
-        return False
+            said.append(
+                f"{part.folder}: {check.texts} of its texts were encoded again and agree "
+                f"(cosine at least {check.worst:.6f})"
+            )
+        return None
 
     def _compare(self, part: Part, sample: Mapping[Task, Mapping[str, int]]) -> Check:
         worst, where, count = 2.0, "", 0
@@ -252,17 +278,16 @@ def _sample(part: Part, texts: Sequence[str]) -> dict[str, int]:
     return dict(ordered[i] for i in sorted(chosen))
 
 
-def _legacy(cache: Path, encoder: Encoder, task: Task) -> list[Path]:
-    """Return the folder that version 0.1 kept this encoder's vectors in, where there is one that can be opened."""
+def _legacy(cache: Path, encoder: Encoder, task: Task) -> list[Part]:
+    """Return what version 0.1 kept of this encoder's vectors, where it can be opened."""
     folder = cache / "features" / encoder.identity.legacy_key
     if not encoder.is_here or not (folder / "manifest.json").is_file():
         return []
     try:
-        open_part(folder, encoder.identity.encoding(task))
+        return [open_part(folder, encoder.identity.encoding(task))]
     except InputError as error:
         _log.info("%s is left alone: %s", folder, error)
         return []
-    return [folder]
 
 
 def _stand_in(name: str, stores: Sequence[Path]):

@@ -80,6 +80,10 @@ class FeatureStore:
         """What it is made of, in the order in which it is looked up."""
         return self._parts
 
+    def beside(self, parts: Sequence[Part]) -> FeatureStore:
+        """Return the store with read-only parts that are looked up first."""
+        return FeatureStore(self._folder, self._encoding, [*parts, *self._extra])
+
     def without(self, parts: Sequence[Part]) -> FeatureStore:
         """Return the store without some of its read-only parts."""
         return FeatureStore(self._folder, self._encoding, [part for part in self._extra if part not in parts])

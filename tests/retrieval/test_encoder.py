@@ -98,12 +98,14 @@ def test_malformed_files_are_one_line_errors(tmp_path, name, content):
 
 
 ADAPTER = {"base_model_name_or_path": "acme/tiny", "peft_type": "LORA"}
+MERGED_LATER = {"model.safetensors": None, "adapter_config.json": ADAPTER, "adapter_model.safetensors": "x"}
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"config.json": None, "adapter_config.json": ADAPTER}, r"a LORA adapter of acme/tiny, .* merge_and_unload"),
+        ({**MERGED_LATER, "config.json": None}, r"a LORA adapter of acme/tiny"),
+        (MERGED_LATER, r"a LORA adapter of acme/tiny, .* merge_and_unload"),
         ({"config_sentence_transformers.json": {"model_type": "SparseEncoder"}}, r"SparseEncoder, which is no dense"),
         ({"config_sentence_transformers.json": {"model_type": "CrossEncoder"}}, r"a cross-encoder, which scores pairs"),
         ({"config_sentence_transformers.json": {"model_type": "Other"}}, r"model_type is 'Other'"),

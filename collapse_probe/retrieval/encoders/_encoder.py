@@ -163,9 +163,9 @@ class Encoder:
         """Return what stands before queries and before documents, as the library decides it."""
         return tuple(_prompt(self.model, task, self.prompts) for task in TASKS)  # type: ignore[return-value]
 
-    def _memory(self) -> Path:
-        key = self.fingerprint[:32] + ("-float32" if self.full_precision else "")
-        return self._cache / "encoders" / f"{key}.json"
+    def _memory(self, *, cast: bool) -> Path:
+        """Return where the library's answers are kept, apart for half-precision weights that are cast."""
+        return self._cache / "encoders" / f"{self.fingerprint[:32]}{'-float32' if cast else ''}.json"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -173,13 +173,16 @@ class Encoder:
         return fingerprint(self.folder)
 
     def _remembered(self) -> EncoderIdentity | None:
-        try:
-            told = json.loads(self._memory().read_text(encoding="utf-8"))
-            own = tuple(told.pop("prompts"))
-            identity = EncoderIdentity(**told, name=self.name, prompts=self._chosen(own))
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return identity if identity.fingerprint == self.fingerprint else None
+        for cast in (False, True):
+            try:
+                told = json.loads(self._memory(cast=cast).read_text(encoding="utf-8"))
+                own = tuple(told.pop("prompts"))
+                identity = EncoderIdentity(**told, name=self.name, prompts=self._chosen(own))
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                continue
+            if identity.fingerprint == self.fingerprint and not (self.full_precision and is_half(identity)):
+                return identity if self.full_precision or not cast else None
+        return None
 
     def _chosen(self, own: tuple[str, ...]) -> tuple[str, str]:
         query, document = (own[i] if self.prompts.of(t) is None else self.prompts.of(t) for i, t in enumerate(TASKS))
@@ -203,12 +206,13 @@ class Encoder:
             "truncate_dim": model.truncate_dim,
         }
         own = [_prompt(model, task, Prompts()) for task in TASKS]
+        place = self._memory(cast=told["dtype"] != told["saved_dtype"])
         try:
-            self._memory().parent.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(self._memory(), json.dumps({**told, "prompts": own}, indent=1) + "\n")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_text(place, json.dumps({**told, "prompts": own}, indent=1) + "\n")
         except OSError:
             # A cache that cannot be written costs a second load and nothing else.
-            logging.getLogger(__name__).debug("%s cannot be written", self._memory())
+            logging.getLogger(__name__).debug("%s cannot be written", place)
         return EncoderIdentity(**told, name=self.name, prompts=self._chosen(tuple(own)))
 
 

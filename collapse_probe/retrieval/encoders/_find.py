@@ -45,7 +45,7 @@ def find_encoder(name_or_path: str | None, *, cache: Path) -> tuple[Path | None,
     path = _path(name_or_path)
     if path.exists():
         return path, name_or_path
-    _check_name(name_or_path, path)
+    _check_spelling(name_or_path, path)
     owner, _, last = name_or_path.rpartition("/")
     if owner in ("", _ORGANISATION):
         if (cache / "models" / last).is_dir():
@@ -55,6 +55,8 @@ def find_encoder(name_or_path: str | None, *, cache: Path) -> tuple[Path | None,
     full = f"{owner or _ORGANISATION}/{last}"
     if (cache / "models" / full).is_dir():
         return cache / "models" / full, name_or_path
+    if owner and Path(owner).is_dir():
+        raise _no_such_folder(name_or_path, path)
     return _hub_folder(full), name_or_path
 
 
@@ -81,14 +83,17 @@ def _path(name: str) -> Path:
         raise InputError(f"{setting('encoder', name)}: no path ({error}); give a model's folder") from None
 
 
-def _check_name(name: str, path: Path) -> None:
-    """Refuse what can only be a path: it begins like one, or its first folder is there."""
-    like_a_path = name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith("/")
-    if like_a_path or ("/" in name and Path(path.parts[0]).is_dir()):
-        parent = next((folder for folder in path.parents if folder.is_dir()), Path())
-        there = ", ".join(sorted(p.name for p in parent.iterdir() if p.is_dir() and p.name[:1] != ".")[:5])
-        beside = f"; {parent} has {there}" if there else ""
-        raise InputError(f"{setting('encoder', name)}: no such folder{beside}")
+def _check_spelling(name: str, path: Path) -> None:
+    """Refuse what can only be a path."""
+    if name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or name.endswith("/"):
+        raise _no_such_folder(name, path)
+
+
+def _no_such_folder(name: str, path: Path) -> InputError:
+    parent = next((folder for folder in path.parents if folder.is_dir()), Path())
+    there = ", ".join(sorted(p.name for p in parent.iterdir() if p.is_dir() and p.name[:1] != ".")[:5])
+    beside = f"; {parent} has {there}" if there else ""
+    return InputError(f"{setting('encoder', name)}: no such folder{beside}")
 
 
 def _hub_folder(name: str) -> Path | None:

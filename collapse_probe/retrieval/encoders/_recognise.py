@@ -45,7 +45,7 @@ def _check_kind(folder: Path) -> None:
     config = _json(folder / "config.json")
     kind = saved.get("model_type", "SentenceTransformer")
     architectures = [str(name) for name in config.get("architectures") or ()]
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
         adapter = _json(folder / "adapter_config.json")
         base = adapter.get("base_model_name_or_path", "its base model")
         raise InputError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from ...errors import InputError
 from .._collections import Collection, IdenticalIds, judged_pairs
 from .._pairs import Pairs, make_pairs
-from ._form import Form, all_rows
+from ._form import Form, How, all_rows
 from ._peek import Peek, look, unpacked
 from .collections import COLLECTION_FORMS, folder, group, one_object
 from .pairs import PAIR_FORMS, parse_columns, read_pair_rows
@@ -49,8 +49,8 @@ def read_pairs(
         parts = group.parts(inside)
         if parts:
             raise InputError(f"{peek.shown}: a folder of collections ({_some(parts)}); give one of them")
-        rows = all_rows(read_table(inside, split=split))
-        form, reading = read_pair_rows(rows, columns=columns, min_score=min_score, folder=inside.path.parent)
+        how = How(split=split, min_score=min_score, folder=inside.path.parent)
+        form, reading = read_pair_rows(all_rows(read_table(inside, how)), how, columns=columns)
         packed = "zip" if inside is not peek else peek.packed
         said = f"{form}{f', {packed}' if packed else ''}: {reading.said}"
         return make_pairs(reading.examples, source=peek.shown, form=said, notes=reading.notes)
@@ -72,11 +72,15 @@ def read_collections(path: Path, *, split: str = "test", identical_ids: Identica
         name = _name(path, inside)
         rule = {"split": split, "identical_ids": identical_ids}
         parts = group.parts(inside)
+        while not parts and (only := group.only_folder(inside)) is not None:
+            inside = _inside(inside, only)
+            parts = [only] if folder.is_collection(only) else group.parts(inside)
+            name = only.name
         if len(parts) == 1:
-            return [folder.read_folder(_inside(peek, parts[0]), name=parts[0].name, **rule)]
+            return [folder.read_folder(look(parts[0], shown=f"{peek.shown}"), name=parts[0].name, **rule)]
         if parts:
             return [
-                folder.read_folder(_inside(peek, part), name=f"{name}-{part.name}", group=name, **rule)
+                folder.read_folder(_inside(inside, part), name=f"{name}-{part.name}", group=name, **rule)
                 for part in parts
             ]
         if inside.is_folder:

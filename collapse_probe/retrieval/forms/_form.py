@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from ...errors import InputError
@@ -17,6 +18,23 @@ class Row(NamedTuple):
 
     where: str
     values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class How:
+    """What is known of the reader's purpose, of which a form takes what concerns it.
+
+    Attributes:
+        split: Which split of a data set that has several.
+        names: What makes a first line a header: ``any`` names, or known ones of ``ids`` and texts alone.
+        min_score: Rows with at least this score are positive.
+        folder: Where the texts of ids are looked for.
+    """
+
+    split: str = "train"
+    names: Literal["any", "ids"] = "any"
+    min_score: float | None = None
+    folder: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -48,7 +66,8 @@ class Form:
         looks: What it looks like, in one line of the documentation.
         recognise: Whether it is this form: of rows, collections and refused forms from a :class:`Peek`, of pairs
             from the :class:`Rows` of any table.
-        read: How it is read; None for a form that is refused.
+        read: Takes what was recognised and a :class:`How`; gives a :class:`Table` of rows, a ``Reading`` of pairs.
+            None for a form that is refused, and for layouts that are read part by part.
         instead: What to do instead, for a form that is refused.
     """
 

@@ -16,6 +16,14 @@ def parts(peek: Peek) -> list[Path]:
     return [peek.path / name for name in peek.members or () if is_collection(peek.path / name)]
 
 
+def only_folder(peek: Peek) -> Path | None:
+    """Return the one folder in a folder that holds nothing else and is no collection."""
+    if not peek.is_folder or is_collection(peek.path):
+        return None
+    found = [peek.path / name for name in peek.members or ()]
+    return found[0] if len(found) == 1 and found[0].is_dir() else None
+
+
 FORM = Form(
     name="folder of collections",
     holds="collection",

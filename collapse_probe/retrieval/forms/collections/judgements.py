@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from ....errors import InputError, setting
 from ..._collections import Qrels
+from .._form import How
 from .._names import QRELS, plain
 from .._peek import Peek, look
 from ..rows import read_table, refuse
@@ -37,7 +38,8 @@ def find_judgements(folder: Path, split: str) -> tuple[list[Path], list[str]]:
         InputError: none, or none of this split; the splits that are there are named.
     """
     found: dict[str, list[Path]] = {}
-    for place in (folder / "qrels", folder.parent / f"{folder.name}-qrels", folder / "default", folder / "data"):
+    beside = folder.resolve().parent / f"{folder.resolve().name}-qrels"
+    for place in (folder / "qrels", beside, beside / "qrels", folder / "default", folder / "data"):
         for name, files in split_names(place).items():
             found.setdefault(name, files)
     for name, files in split_names(folder).items():
@@ -104,7 +106,7 @@ def _rows(peek: Peek) -> Iterator[Judgement]:
 
 
 def _named_rows(peek: Peek) -> Iterator[Judgement]:
-    table = read_table(peek, names="ids")
+    table = read_table(peek, How(names="ids"))
     for row in table.rows():
         values = {plain(name): cell for name, cell in row.values.items()}
         names = [next((name for name in known if name in values), None) for known in QRELS]

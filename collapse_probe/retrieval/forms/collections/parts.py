@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....errors import InputError, setting
-from .._form import Row
+from .._form import How, Row, text_of
 from .._names import BODY, ROW_ID, plain
 from .._peek import look
 from ..rows import read_table
@@ -65,7 +65,7 @@ def read_texts(files: Sequence[Path], kind: Kind) -> Iterator[tuple[str, str, st
     """
     seen: set[str] = set()
     for file in files:
-        table = read_table(look(file), names="ids")
+        table = read_table(look(file), How(names="ids"))
         for row in table.rows():
             identifier, title, body = _fields(row, kind, named=table.named)
             if identifier in seen:
@@ -143,9 +143,7 @@ def _positions(row: Row) -> dict[str, Any]:
 def _text(value: Any, name: str, where: str) -> str:
     if value is None or (isinstance(value, float) and value != value):
         return ""
-    if not isinstance(value, str):
-        raise InputError(f"{where}: {name!r} must be text, got {type(value).__name__}")
-    return value
+    return text_of(value, name, where)
 
 
 def _first(files: Sequence[Path]) -> Path:

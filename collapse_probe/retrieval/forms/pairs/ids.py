@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ....errors import InputError
-from .._form import Form, Rows
+from .._form import Form, How, Rows
 from .._names import QRELS, plain
 from ..collections.parts import find_part, read_texts
 from ._roles import Example, Reading
@@ -51,14 +50,14 @@ def _roles(rows: Rows) -> tuple[str, str, str | None] | None:
     return found[0], found[1], found[2]
 
 
-def _read(rows: Rows, *, min_score: float | None, folder: Path) -> Reading:
+def _read(rows: Rows, how: How) -> Reading:
     roles = _roles(rows)
     if roles is None:
         columns = ", ".join(part[0] for part in QRELS)
         raise InputError(f"{rows.found}: judgements of ids ({columns}), not texts; give the collection's folder")
     texts = []
     for kind in ("queries", "corpus"):
-        part = find_part(folder, kind, split="train")
+        part = find_part(how.folder, kind, split="train")
         if part is None:
             raise InputError(
                 f"{rows.found}: ids, not texts; put the collection beside it (queries.tsv or queries.jsonl, and "

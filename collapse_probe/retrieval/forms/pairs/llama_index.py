@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....errors import InputError
-from .._form import Form, Rows, passage_text, text_of
+from .._form import Form, How, Rows, passage_text, text_of
 from ._roles import Example, Reading
 
 PARTS = ("queries", "corpus", "relevant_docs")
@@ -33,7 +33,7 @@ def is_one_object(rows: Rows) -> bool:
     return len(rows.rows) == 1 and set(PARTS) <= set(rows.columns)
 
 
-def _read(rows: Rows, *, min_score: float | None) -> Reading:
+def _read(rows: Rows, how: How) -> Reading:
     row = rows.rows[0]
     queries, corpus = (texts(row.values[name], name, row.where) for name in PARTS[:2])
     relevant = row.values["relevant_docs"]

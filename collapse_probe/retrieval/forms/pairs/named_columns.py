@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....errors import InputError, setting
-from .._form import Form, Rows
+from .._form import Form, How, Rows
 from .._names import COUPLES, DOCUMENT, IDENTIFIER, NEGATIVE, QUERY, plain
 from ._roles import Reading, Roles, read_roles, with_score
 
@@ -41,8 +41,8 @@ def _couple(rows: Rows, names: dict[str, list[str]]) -> tuple[str, str]:
     raise InputError(f"{rows.found}: {', '.join(fits)}; {needed}: give {setting('columns', guess)}")
 
 
-def _read(rows: Rows, *, min_score: float | None) -> Reading:
-    return read_roles(rows, find_roles(rows), min_score=min_score)
+def _read(rows: Rows, how: How) -> Reading:
+    return read_roles(rows, find_roles(rows), min_score=how.min_score)
 
 
 FORM = Form(

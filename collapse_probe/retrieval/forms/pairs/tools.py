@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._form import Form, Rows
+from .._form import Form, How, Rows
 from .._names import plain
 from ._roles import Reading, Roles, read_roles, with_score
 
@@ -11,10 +11,10 @@ def _tool(name: str, looks: str, *, query: str, positives: str, negatives: tuple
     def columns(rows: Rows) -> dict[str, str]:
         return {plain(column): column for column in rows.columns}
 
-    def read(rows: Rows, *, min_score: float | None) -> Reading:
+    def read(rows: Rows, how: How) -> Reading:
         found = columns(rows)
         roles = Roles(found[query], (found[positives],), tuple(found[n] for n in negatives if n in found))
-        return read_roles(rows, with_score(roles, rows), min_score=min_score)
+        return read_roles(rows, with_score(roles, rows), min_score=how.min_score)
 
     return Form(
         name=name,

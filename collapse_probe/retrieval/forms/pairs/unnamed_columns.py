@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ....errors import InputError, setting
-from .._form import Form, Rows
+from .._form import Form, How, Rows
 from ._roles import Reading, Roles, read_roles
 
 _LOOKED_AT = 200
 
 
-def _read(rows: Rows, *, min_score: float | None) -> Reading:
+def _read(rows: Rows, how: How) -> Reading:
     widths = {len(row.values) for row in rows.rows}
     if rows.table.form.startswith(("TSV", "CSV")) and not (widths == {3} and _are_texts(rows)):
         raise InputError(
@@ -24,7 +24,7 @@ def _read(rows: Rows, *, min_score: float | None) -> Reading:
     if len(numbers) > 1:
         raise InputError(f"{rows.found}: columns {' and '.join(numbers)} are numbers; which is the score is not said")
     roles = Roles("1", ("2",), negatives, numbers[0] if numbers else None)
-    return read_roles(rows, roles, min_score=min_score)
+    return read_roles(rows, roles, min_score=how.min_score)
 
 
 def _is_number(rows: Rows, name: str) -> bool:

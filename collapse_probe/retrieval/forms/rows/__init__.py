@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....errors import InputError
-from .._form import Table
+from .._form import How, Table
 from .._peek import Peek
 from ..refused import REFUSED
 from . import (
@@ -18,7 +18,6 @@ from . import (
     tab_separated,
     trec,
 )
-from ._separated import Names
 
 ROW_FORMS = (
     parquet.FORM,
@@ -50,31 +49,23 @@ def refuse(peek: Peek) -> None:
             raise InputError(f"{peek.shown}: {form.name}; {form.instead}")
 
 
-def read_table(peek: Peek, *, split: str = "train", names: Names = "any") -> Table:
+def read_table(peek: Peek, how: How = How()) -> Table:  # noqa: B008 (frozen)
     """Return the table that a path holds.
 
     Args:
         peek: A look at the path.
-        split: Which split of a data set that has several.
-        names: What makes a first line a header: ``any`` names, or known ones of ``ids`` and texts alone.
+        how: Which split, and what makes a first line a header.
 
     Raises:
         InputError: empty, of a form that is refused, or of none that is known.
     """
     refuse(peek)
     form = next((form for form in ROW_FORMS if form.recognise(peek)), None)
-    if form is data_files.FORM:
-        return data_files.read_split(peek, read_table, split=split)
-    if form is arrow.SAVED:
-        return form.read(peek, split=split)  # type: ignore[misc]
-    if form in (tab_separated.FORM, comma_separated.FORM):
-        return form.read(peek, names=names)  # type: ignore[misc]
     if form is not None and form.read is not None:
-        return form.read(peek)
+        return form.read(peek, how)
     if peek.is_folder:
-        raise InputError(
-            f"{peek.shown}: is a folder of no known form ({', '.join((peek.members or ())[:6]) or 'empty'})"
-        )
+        there = ", ".join((peek.members or ())[:6]) or "empty"
+        raise InputError(f"{peek.shown}: is a folder of no known form ({there})")
     if peek.encoding is None:
         raise InputError(
             f"{peek.shown}: bytes of no known form (first: {peek.head[:16]!r}); give JSON Lines or Parquet"

@@ -15,7 +15,6 @@ from .._names import KNOWN, ROW_ID, plain
 from .._peek import Peek, lines, shortened, whole
 
 Quoting = Literal["quoted", "plain"]
-Names = Literal["any", "ids"]
 
 UNNAMED = "(unnamed)"
 _NAME = re.compile(r"[^\W\d][\w .:/()#-]{0,47}")
@@ -30,7 +29,7 @@ class Line:
     cells: list[str]
 
 
-def read_separated(peek: Peek, separator: str, *, form: str, quoting: Quoting, names: Names) -> Table:
+def read_separated(peek: Peek, separator: str, *, form: str, quoting: Quoting, names: Literal["any", "ids"]) -> Table:
     """Return the table of a separated file, its first line taken for names where it looks like names."""
     found = _lines(peek, separator, quoting)
     first = next(found, None)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....errors import InputError
-from .._form import Form, Row, Table
+from .._form import Form, How, Row, Table
 from .._peek import Peek, shortened, stream
 
 _MARKS = (b"ARROW1", b"\xff\xff\xff\xff")
 
 
-def _read_file(peek: Peek) -> Table:
+def _read_file(peek: Peek, how: How) -> Table:
     import pyarrow as pa
 
     def rows() -> Iterator[Row]:
@@ -27,7 +27,7 @@ def _read_file(peek: Peek) -> Table:
     return _table("Arrow file", peek, rows)
 
 
-def _read_saved(peek: Peek, *, split: str) -> Table:
+def _read_saved(peek: Peek, how: How) -> Table:
     from datasets import DatasetDict, load_from_disk
 
     try:
@@ -37,10 +37,10 @@ def _read_saved(peek: Peek, *, split: str) -> Table:
         raise InputError(f"{peek.shown}: a saved data set that cannot be read ({reason}); save it again") from None
     name = peek.shown
     if isinstance(saved, DatasetDict):
-        chosen = split if split in saved else next(iter(saved)) if len(saved) == 1 else None
+        chosen = how.split if how.split in saved else next(iter(saved)) if len(saved) == 1 else None
         if chosen is None:
             raise InputError(
-                f"{peek.shown}: a saved data set without split {split!r}; it has {', '.join(saved)}: "
+                f"{peek.shown}: a saved data set without split {how.split!r}; it has {', '.join(saved)}: "
                 f"give {peek.shown.rstrip('/')}/{next(iter(saved))}"
             )
         saved, name = saved[chosen], f"{peek.shown} ({chosen})"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .._form import Form, Table
+from .._form import Form, How, Table
 from .._peek import Peek
-from ._separated import Names, choose_separator, read_separated, refuse_escaped
+from ._separated import choose_separator, read_separated, refuse_escaped
 
 
-def _read(peek: Peek, *, names: Names = "any") -> Table:
+def _read(peek: Peek, how: How) -> Table:
     refuse_escaped(peek, FORM.name)
     separator = choose_separator(peek.first_line) or ","
     name = FORM.name if separator == "," else f"CSV with {separator!r}"
-    return read_separated(peek, separator, form=name, quoting="quoted", names=names)
+    return read_separated(peek, separator, form=name, quoting="quoted", names=how.names)
 
 
 FORM = Form(

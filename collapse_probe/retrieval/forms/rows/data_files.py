@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ....errors import InputError
-from .._form import Form, Row, Table
+from .._form import Form, How, Row, Table
 from .._peek import Peek, look
 
 _FILE = re.compile(
@@ -55,18 +55,11 @@ def _names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def read_split(peek: Peek, read: Callable[[Peek], Table], *, split: str) -> Table:
-    """Return the table of one split of a folder of data files.
+def _read(peek: Peek, how: How) -> Table:
+    """Return the table of one split of a folder of data files: the one asked for, or the only one."""
+    from . import read_table
 
-    Args:
-        peek: The folder.
-        read: How one file is read.
-        split: Which split; the only one where there is one.
-
-    Raises:
-        InputError: no such split, or parts of it missing.
-    """
-    splits = _splits(peek)
+    splits, split = _splits(peek), how.split
     chosen = split if split in splits else next(iter(splits)) if len(splits) == 1 else None
     if chosen is None:
         first = splits[next(iter(splits))][0]
@@ -77,7 +70,9 @@ def read_split(peek: Peek, read: Callable[[Peek], Table], *, split: str) -> Tabl
     files = splits[chosen]
     shown = f"{peek.shown.rstrip('/')} ({chosen})"
     check_whole(files, shown)
-    tables = [read(look(file, shown=f"{peek.shown.rstrip('/')}/{file.relative_to(peek.path)}")) for file in files]
+    tables = [
+        read_table(look(file, shown=f"{peek.shown.rstrip('/')}/{file.relative_to(peek.path)}"), how) for file in files
+    ]
 
     def rows() -> Iterator[Row]:
         for table in tables:
@@ -92,5 +87,5 @@ FORM = Form(
     holds="rows",
     looks="`train-00000-of-00002.parquet` and its like, in the folder or in `data/`; `train` is read as pairs",
     recognise=_recognise,
-    read=read_split,
+    read=_read,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....errors import InputError
-from .._form import Form, Row, Table
+from .._form import Form, How, Row, Table
 from .._peek import Peek, whole
 from ._json import as_row, parse
 
@@ -14,7 +14,7 @@ def _recognise(peek: Peek) -> bool:
     return peek.text.lstrip().startswith("[")
 
 
-def _read(peek: Peek) -> Table:
+def _read(peek: Peek, how: How) -> Table:
     inside = peek.text.lstrip()[1:].lstrip()
     return Table(FORM.name, peek.shown, not inside.startswith("["), lambda: _rows(peek), peek.quoted)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....errors import InputError
-from .._form import Form, Row, Table
+from .._form import Form, How, Row, Table
 from .._peek import Peek, lines
 from ._json import as_row, is_json, parse, spread
 
@@ -21,7 +21,7 @@ def _recognise(peek: Peek) -> bool:
     return not newline or not is_json(first) or not rest.strip() or rest.lstrip().startswith("{") or "\n" in rest
 
 
-def _read(peek: Peek) -> Table:
+def _read(peek: Peek, how: How) -> Table:
     return Table(FORM.name, peek.shown, True, lambda: _rows(peek), peek.quoted)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....errors import InputError
-from .._form import Form, Row, Table
+from .._form import Form, How, Row, Table
 from .._peek import Peek, lines
 from ._json import as_row, parse
 
@@ -19,7 +19,7 @@ def _recognise(peek: Peek) -> bool:
     return bool(inside) and inside[0] not in "{[\r\n]"
 
 
-def _read(peek: Peek) -> Table:
+def _read(peek: Peek, how: How) -> Table:
     return Table(FORM.name, peek.shown, False, lambda: _rows(peek), peek.quoted)
 
 

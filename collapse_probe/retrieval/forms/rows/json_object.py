@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._form import Form, Table
+from .._form import Form, How, Table
 from .._peek import Peek, whole
 from ._json import as_row, is_json, parse, spread
 
@@ -13,7 +13,7 @@ def _recognise(peek: Peek) -> bool:
     return text.startswith("{") and bool(newline) and not is_json(first) and not first.rstrip().endswith("}")
 
 
-def _read(peek: Peek) -> Table:
+def _read(peek: Peek, how: How) -> Table:
     def rows():
         value = parse(whole(peek), peek.shown, needed="write one object a line, or one whole array")
         yield from spread(as_row(value, peek.shown))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ....errors import InputError
-from .._form import Form, Row, Table
+from .._form import Form, How, Row, Table
 from .._peek import Peek, shortened, stream
 
 
-def _read(peek: Peek) -> Table:
+def _read(peek: Peek, how: How) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

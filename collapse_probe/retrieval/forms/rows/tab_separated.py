@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .._form import Form, Table
+from .._form import Form, How, Table
 from .._peek import Peek
-from ._separated import Names, read_separated, refuse_escaped, tab_quoting
+from ._separated import read_separated, refuse_escaped, tab_quoting
 
 
-def _read(peek: Peek, *, names: Names = "any") -> Table:
+def _read(peek: Peek, how: How) -> Table:
     refuse_escaped(peek, FORM.name)
     quoting = tab_quoting(peek)
     return read_separated(
-        peek, "\t", form="TSV, quoted" if quoting == "quoted" else "TSV", quoting=quoting, names=names
+        peek, "\t", form="TSV, quoted" if quoting == "quoted" else "TSV", quoting=quoting, names=how.names
     )
 
 

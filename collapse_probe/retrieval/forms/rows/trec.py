@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from ....errors import InputError
-from .._form import Form, Row, Table
+from .._form import Form, How, Row, Table
 from .._peek import Peek, whole
 
 _DOCUMENT = re.compile(r"<DOC>(.*?)</DOC>", re.DOTALL | re.IGNORECASE)
@@ -15,11 +15,11 @@ _TOPIC = re.compile(r"<top>(.*?)(?:</top>|(?=<top>)|\Z)", re.DOTALL | re.IGNOREC
 _TAG = re.compile(r"<[^>]+>")
 
 
-def _documents(peek: Peek) -> Table:
+def _documents(peek: Peek, how: How) -> Table:
     return Table(DOCUMENTS.name, peek.shown, True, lambda: _document_rows(peek), peek.quoted)
 
 
-def _topics(peek: Peek) -> Table:
+def _topics(peek: Peek, how: How) -> Table:
     return Table(TOPICS.name, peek.shown, True, lambda: _topic_rows(peek), peek.quoted)
 
 
