@@ -13,7 +13,8 @@ from ._embedded import EmbeddedText, build_embedded
 from ._features import Features
 from ._overlap import Overlap, find_overlap
 from ._pairs import Pairs
-from ._store import FeatureStore, stored_identity
+from ._store import FeatureStore
+from ._stored import stored_identity
 from .encoders import (
     BUNDLED_NAME,
     BUNDLED_SHA256,

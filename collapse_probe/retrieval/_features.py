@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import InputError, setting
 from ..journal import atomic_write_text
-from ._store import FeatureStore, Part, open_part, stored_identity
+from ._store import FeatureStore
+from ._stored import Part, open_part, stored_identity
 from .encoders import TASKS, Encoder, Task, is_half
 
 SAMPLES = 4
@@ -117,22 +118,23 @@ class Features:
         if not self.encoder.is_here:
             return [f"{self.encoder.name} is not on this machine: its stored vectors are used unverified"]
         said: list[str] = []
-        unfit: dict[Path, str] = {}
+        unfit: list[tuple[FeatureStore, Part, str]] = []
         for store, tasks in self._by_store(texts).items():
             for part in store.parts:
                 found = self._found_unfit(part, tasks, texts, said)
-                if found is None:
-                    continue
-                if part.folder == store.folder:
+                if found is not None and part.folder == store.folder:
                     raise InputError(f"{found}; remove the folder to encode again")
-                if part.folder in self._named:
-                    unfit[part.folder] = found
-                _log.info("%s; its texts are encoded again", found)
-                self._replace(store, store := store.without([part]))
-        for folder, found in unfit.items():
-            if folder not in self._fit:
+                if found is not None:
+                    unfit.append((store, part, found))
+        for _, part, found in unfit:
+            if part.folder in self._named and part.folder not in self._fit:
                 raise InputError(f"{found}; give a store made with {self.encoder.name} and its settings, or none")
-            said.append(f"{found}; these are encoded again")
+        for store in {id(store): store for store, _, _ in unfit}.values():
+            self._replace(store, store.without([part for of, part, _ in unfit if of is store]))
+        for _, part, found in unfit:
+            _log.info("%s; its texts are encoded again", found)
+            if part.folder in self._named:
+                said.append(f"{found}; these are encoded again")
         return said
 
     def add(self, texts: Texts, *, progress: Callable[[int, int], None] | None = None) -> int:
@@ -211,7 +213,7 @@ class Features:
             return None
         check = self._compare(part, sample)
         if not check.passed:
-            kinds = " and ".join(f"{task}s" for task in tasks)
+            kinds = " and ".join({"query": "queries", "document": "documents"}[task] for task in tasks)
             return (
                 f"{part.folder}: its vectors of {kinds} are not this encoder's: the cosine of the stored and the "
                 f"encoded vector of {check.text[:60]!r} is {check.worst:.4f}, where {check.needed:g} is needed"

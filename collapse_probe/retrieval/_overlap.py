@@ -78,7 +78,7 @@ def find_overlap(collection: Collection, pairs: Pairs, vectors: Vectors | None =
                 corpus.setdefault(form, []).append(document)
     in_corpus = {document for words in known if words in corpus for document in corpus[words]}
     equal = {text for text, words in trained.items() if words in corpus}
-    near = _near(collection, [text for text in trained if text not in equal], in_corpus, vectors)
+    near = _near(collection, [text for text in trained if text not in equal], vectors)
     seen = in_corpus | set(near.values())
     queries = tuple(
         query
@@ -88,9 +88,9 @@ def find_overlap(collection: Collection, pairs: Pairs, vectors: Vectors | None =
     return Overlap(queries, len(trained), len(equal), len(near))
 
 
-def _near(collection: Collection, texts: Sequence[str], found: set[str], vectors: Vectors | None) -> dict[str, str]:
+def _near(collection: Collection, texts: Sequence[str], vectors: Vectors | None) -> dict[str, str]:
     """Return text to the document that it nearly is, of texts that are none."""
-    documents = [document for document, text in collection.documents.items() if text and document not in found]
+    documents = [document for document, text in collection.documents.items() if text]
     if len(documents) * len(texts) > _MOST_COMPARED:
         relevant = {d for judged in collection.qrels.values() for d, value in judged.items() if value > 0}
         documents = [document for document in documents if document in relevant]

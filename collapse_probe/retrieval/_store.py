@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..journal import atomic_write_text
+from ._stored import (
+    Part,
+    check_manifest,
+    check_sums,
+    check_vectors,
+    has_manifest,
+    load_part,
+    open_part,
+    read_manifest,
+    text_key,
+)
 from .encoders import EncoderIdentity, Encoding
-from .encoders._files import read_json, sha256
+from .encoders._files import sha256
 
 try:
     import fcntl
@@ -67,7 +75,7 @@ class FeatureStore:
         """
         parts = [open_part(path, encoding) for path in extra]
         if (folder / "manifest.json").is_file():
-            _check_manifest(folder, _read_manifest(folder), encoding)
+            check_manifest(folder, read_manifest(folder), encoding)
         return cls(folder, encoding, parts)
 
     @property
@@ -118,7 +126,7 @@ class FeatureStore:
             rows = np.flatnonzero(where[:, 0] == number)
             if len(rows):
                 result[rows] = part.vectors[where[rows, 1]]
-                _check_vectors(result[rows], part, self._identity)
+                check_vectors(result[rows], part, self._identity)
         return result
 
     def add(self, texts: Sequence[str], encode: Encode, *, chunk: int = 256, progress: Progress | None = None) -> int:
@@ -204,7 +212,7 @@ class FeatureStore:
         _, first = np.unique(keys, axis=0, return_index=True)
         first.sort()
         vectors = np.concatenate([part.vectors for part in parts])[first]
-        generation = int(_read_manifest(self._folder).get("generation", 0)) + 1 if _has_manifest(self._folder) else 1
+        generation = int(read_manifest(self._folder).get("generation", 0)) + 1 if has_manifest(self._folder) else 1
         _save(self._folder / f"vectors.{generation}.npy", vectors)
         _save(self._folder / f"keys.{generation}.npy", keys[first])
         sums = {name: sha256(self._folder / f"{name}.{generation}.npy") for name in ("keys", "vectors")}
@@ -256,48 +264,15 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
-    """Vectors that lie together.
-
-    Attributes:
-        keys: ``[n, 32]``, uint8: SHA-256 of the texts.
-        vectors: ``[n, D]``, memory-mapped.
-        folder: Where they lie.
-        sums: SHA-256 of both files.
-    """
-
-    keys: np.ndarray
-    vectors: np.ndarray
-    folder: Path
-    sums: str
-
-    @property
-    def is_half(self) -> bool:
-        """Whether vectors are kept in half precision."""
-        return self.vectors.dtype == np.float16
-
-    def rows(self, texts: Sequence[str]) -> dict[str, int]:
-        """Return text to row, of the texts that are in it."""
-        raw = np.ascontiguousarray(self.keys).tobytes()
-        where = {raw[32 * row : 32 * row + 32]: row for row in range(len(self.keys))}
-        found = {text: where.get(text_key(text)) for text in texts}
-        return {text: row for text, row in found.items() if row is not None}
-
-
-def text_key(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
 def _own_parts(folder: Path, identity: EncoderIdentity) -> list[Part]:
     parts = []
-    if _has_manifest(folder):
-        part = _load(folder / "keys.npy", folder / "vectors.npy", identity)
-        _check_sums(part, _read_manifest(folder))
+    if has_manifest(folder):
+        part = load_part(folder / "keys.npy", folder / "vectors.npy", identity)
+        check_sums(part, read_manifest(folder))
         parts.append(part)
     for stem in _segments(folder):
         try:
-            parts.append(_load(stem.with_suffix(".keys.npy"), stem.with_suffix(".vectors.npy"), identity))
+            parts.append(load_part(stem.with_suffix(".keys.npy"), stem.with_suffix(".vectors.npy"), identity))
         except InputError:
             # One chunk, which is encoded again at less cost than the whole folder.
             _log.warning("%s: a damaged segment; its texts are encoded again", stem)
@@ -306,10 +281,6 @@ def _own_parts(folder: Path, identity: EncoderIdentity) -> list[Part]:
 
 def _segments(folder: Path) -> list[Path]:
     return sorted(path.with_name(path.name.removesuffix(".keys.npy")) for path in folder.glob("segment-*.keys.npy"))
-
-
-def _has_manifest(folder: Path) -> bool:
-    return (folder / "manifest.json").is_file()
 
 
 def _finish_switch(folder: Path) -> None:
@@ -323,142 +294,6 @@ def _finish_switch(folder: Path) -> None:
         if source.is_file():
             os.replace(source, folder / f"{name}.npy")
     os.replace(pending, folder / "manifest.json")
-
-
-def _load(keys: Path, vectors: Path, identity: EncoderIdentity) -> Part:
-    try:
-        sums = f"{sha256(keys)} {sha256(vectors)}"
-        part = Part(
-            np.load(keys, allow_pickle=False), np.load(vectors, mmap_mode="r", allow_pickle=False), keys.parent, sums
-        )
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"{keys.parent}: a damaged feature store ({error}); remove the folder to encode again"
-        ) from None
-    rows = len(part.keys)
-    if part.keys.shape != (rows, 32) or part.vectors.shape != (rows, identity.dimension):
-        raise InputError(
-            f"{keys.parent}: keys {part.keys.shape} and vectors {part.vectors.shape} do not fit together, "
-            f"where [n, 32] and [n, {identity.dimension}] are needed"
-        )
-    if part.keys.dtype != np.uint8 or part.vectors.dtype.kind != "f":
-        raise InputError(
-            f"{keys.parent}: keys of {part.keys.dtype} and vectors of {part.vectors.dtype}, where uint8 and floats are "
-            "needed"
-        )
-    return part
-
-
-def open_part(folder: Path, encoding: Encoding) -> Part:
-    """Open a store made elsewhere, to be read.
-
-    Raises:
-        InputError: it is none, damaged, or by its own word of another encoder.
-    """
-    manifest = read_store_manifest(folder)
-    _check_manifest(folder, manifest, encoding)
-    part = _load(folder / "keys.npy", folder / "vectors.npy", encoding.identity)
-    _check_sums(part, manifest)
-    return part
-
-
-def read_store_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest of a store made elsewhere.
-
-    Raises:
-        InputError: it is no store.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; a feature store has manifest.json, keys.npy and vectors.npy")
-    if not _has_manifest(folder):
-        raise InputError(f"{folder}: no manifest.json in it, so this is no feature store")
-    return _read_manifest(folder)
-
-
-def stored_identity(folder: Path) -> EncoderIdentity:
-    """Return the encoder that a store names, at its word.
-
-    Raises:
-        InputError: it is no store, or does not say.
-    """
-    manifest = read_store_manifest(folder)
-    try:
-        return EncoderIdentity(
-            name=str(manifest["encoder"]),
-            weights_sha256=str(manifest["weights_sha256"]),
-            max_seq_length=None if manifest.get("max_seq_length") is None else int(manifest["max_seq_length"]),
-            dimension=int(manifest["dimension"]),
-            pooling=str(manifest.get("pooling", "unknown")),
-            normalised=bool(manifest.get("unit_norm", False)),
-            fingerprint=str(manifest.get("fingerprint", "")),
-            dtype=str(manifest.get("weights_dtype", "float32")),
-            routed=bool(manifest.get("route", "")),
-            prompts=(str(manifest.get("prompt", "")), str(manifest.get("prompt", ""))),
-            verified=False,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{folder / 'manifest.json'}: does not name its encoder ({error})") from None
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = read_json(folder / "manifest.json")
-    if not isinstance(manifest, dict):
-        raise InputError(f"{folder / 'manifest.json'}: holds a {type(manifest).__name__}, where an object is needed")
-    return manifest
-
-
-def _check_sums(part: Part, manifest: dict[str, Any]) -> None:
-    """Compare a store with what its manifest says of its files; older manifests say only how many rows there are.
-
-    Raises:
-        InputError: they differ.
-    """
-    fix = "a damaged feature store; remove the folder to encode again"
-    count = manifest.get("count")
-    if isinstance(count, int) and count != len(part.keys):
-        raise InputError(f"{part.folder}: {len(part.keys):,} rows, where its manifest counts {count:,}: {fix}")
-    sums = manifest.get("sha256")
-    if isinstance(sums, dict) and f"{sums.get('keys')} {sums.get('vectors')}" != part.sums:
-        raise InputError(f"{part.folder}: not the files that its manifest was written for: {fix}")
-
-
-def _check_vectors(vectors: np.ndarray, part: Part, identity: EncoderIdentity) -> None:
-    """Refuse vectors that no encoder gives, where they are used.
-
-    Raises:
-        InputError: not finite, or of another norm than the encoder's.
-    """
-    norms = np.linalg.norm(vectors, axis=1)
-    if not np.isfinite(norms).all():
-        raise InputError(f"{part.folder}: a feature store with values that are not finite; remove it to encode again")
-    if identity.normalised and not np.allclose(norms, 1.0, atol=0.02):
-        worst = float(norms[np.abs(norms - 1.0).argmax()])
-        raise InputError(
-            f"{part.folder}: a vector of norm {worst:.3g}, where {identity.name} gives unit norm; "
-            "remove it to encode again"
-        )
-
-
-def _check_manifest(folder: Path, manifest: dict[str, Any], encoding: Encoding) -> None:
-    identity = encoding.identity
-    needs = {key: getattr(identity, key) for key in ("dimension", "weights_sha256", "max_seq_length")}
-    # Stores made elsewhere may leave these out.
-    optional = {
-        "unit_norm": identity.normalised,
-        "pooling": identity.pooling,
-        "fingerprint": identity.fingerprint,
-        "prompt": encoding.prompt,
-        "route": encoding.route,
-        "weights_dtype": identity.dtype,
-        "truncate_dim": identity.truncate_dim,
-    }
-    needs |= {key: value for key, value in optional.items() if key in manifest}
-    for key, needed in needs.items():
-        if manifest.get(key) != needed:
-            raise InputError(
-                f"{folder}: a feature store with {key} {manifest.get(key)!r}, where {identity.name} has {needed!r}; "
-                "give a store made with the same encoder"
-            )
 
 
 def _save(path: Path, array: np.ndarray) -> None:
