@@ -35,7 +35,7 @@ def setting(name: str, value: object) -> str:
     >>> str(InputError(f"graded scores: give {setting('min_score', 0.5)}"))
     'graded scores: give min_score=0.5'
     """
-    return f"{_MARK}{name}={value}{_MARK}"
+    return f"{_MARK}{name}={' '.join(str(value).split(chr(10)))}{_MARK}"
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -9,6 +9,7 @@ import torch
 from tests_support import toy_run
 
 from collapse_probe.respred import Recipe
+from collapse_probe.retrieval import EmbeddedText, build_embedded
 
 torch.set_num_threads(2)
 
@@ -21,6 +22,12 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("real data absent: no folder shared/data beside the repository")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedText:
+    """The bundled collection, made once: reading the packages takes ten seconds."""
+    return build_embedded(tmp_path_factory.mktemp("embedded"))
 
 
 @pytest.fixture(autouse=True)

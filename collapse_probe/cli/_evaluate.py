@@ -42,16 +42,18 @@ def command(run: Path, **options: Any) -> int:
         for name in options["beir"]
         for one in open_collections(name, split=options["split"], cache=options["cache"] / "beir", identical_ids=rule)
     ]
-    encoder = _prepare.open_named_encoder(recipe, recorded_options(loaded, cache=options["cache"]))
-    device = encoder.device = resolve_device(options["device"])
     stores = recorded_features(loaded, options["features"])
+    recorded = {**recorded_options(loaded, cache=options["cache"]), "features": stores}
+    encoder = _prepare.open_named_encoder(recipe, recorded)
+    device = encoder.device = resolve_device(options["device"])
     features = _prepare.Features(encoder, cache=options["cache"], extra=stores)
     check_encoder_unchanged(loaded, encoder)
+    if not encoder.is_here:
+        say(f"encoder {encoder.name} is not on this machine; its stored vectors are used unverified")
     for collection in collections:
         for note in collection.notes:
             say(f"scores  {collection.name}: note: {note}")
-        texts = {"query": list(collection.queries.values()), "document": list(collection.documents.values())}
-        _prepare.encode_missing(features, texts)
+        _prepare.encode_missing(features, [_prepare.texts_of(collection)])
         _score(loaded, recipe, collection, features, dimension=encoder.identity.dimension, device=device)
     say(f"added to {run / 'journal.jsonl'}; `collapse-probe report {run}` writes the report with them")
     return 0
@@ -91,8 +93,8 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     from ..respred.modules import build_head
     from ..retrieval import Prompts, encode_with
 
-    options = loaded.config.get("options") or {}
-    prompts = Prompts(options.get("query_prompt"), options.get("document_prompt"))
+    # As they were applied, whether the model's own or given; version 0.1 applied none.
+    prompts = Prompts(**(loaded.config["encoder"].get("prompts") or {}))
 
     if not recipe.trains:
         return

@@ -64,7 +64,7 @@ def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             metavar="ROLE=COLUMN,...",
             help="Columns of --pairs where their names do not tell: query=question,document=title+text, and negative "
-            "and score where there are any; columns without names are 1, 2 ...",
+            "and score where there are any (score=- takes all rows); columns without names are 1, 2 ...",
         ),
         click.option(
             "--min-score",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..respred import Recipe
 from ..retrieval import (
+    TASKS,
     Collection,
     Encoder,
     Features,
@@ -153,22 +154,29 @@ def check_layers(inputs: Inputs, recipe: Recipe) -> None:
 
 def encode(inputs: Inputs, features: Features) -> None:
     """Encode every text of the inputs that has no vector yet."""
-    texts: dict[Task, list[str]] = {"query": [], "document": []}
-    for pairs in (inputs.pairs, inputs.validation):
-        if pairs is not None:
-            texts["query"] += pairs.queries
-            texts["document"] += pairs.documents
-    for collection in (*inputs.collections, *([inputs.development] if inputs.development else ())):
-        texts["query"] += collection.queries.values()
-        texts["document"] += collection.documents.values()
-    encode_missing(features, texts)
+    sources: list[dict[Task, list[str]]] = [
+        {"query": list(pairs.queries), "document": list(pairs.documents)}
+        for pairs in (inputs.pairs, inputs.validation)
+        if pairs is not None
+    ]
+    sources += [texts_of(collection) for collection in inputs.collections]
+    if inputs.development is not None:
+        sources.append(texts_of(inputs.development))
+    encode_missing(features, sources)
 
 
-def encode_missing(features: Features, texts: dict[Task, list[str]]) -> None:
+def texts_of(collection: Collection) -> dict[Task, list[str]]:
+    """Return the texts of a collection by task."""
+    return {"query": list(collection.queries.values()), "document": list(collection.documents.values())}
+
+
+def encode_missing(features: Features, sources: Sequence[dict[Task, list[str]]]) -> None:
     """Verify the stores, then encode the texts that they lack, with a bar; an interruption keeps what is done."""
-    for line in features.verify(texts):
-        if is_main_process():
-            say(f"vectors {line}")
+    said = features.verify(*sources)
+    # Of an encoder that is not here, what it is was said to be unverified.
+    for line in said if is_main_process() and features.encoder.is_here else ():
+        say(f"vectors {line}")
+    texts: dict[Task, list[str]] = {task: [text for part in sources for text in part[task]] for task in TASKS}
     missing = features.missing(texts)
     count = sum(map(len, missing.values()))
     if not count:

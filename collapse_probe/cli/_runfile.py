@@ -51,7 +51,8 @@ def describe_encoder(recipe: Recipe, inputs: Inputs, raw_similarity: str | None,
     """Return the encoder and those of its settings that are in force; ``raw_similarity`` None scores nothing."""
     encoder = inputs.encoder
     identity = encoder.identity
-    lines = [f"encoder {identity.name}{_origin(inputs, 'encoder')} on {device}, D = {identity.dimension}"]
+    cut = "" if identity.max_seq_length is None else f", texts cut at {identity.max_seq_length} tokens"
+    lines = [f"encoder {identity.name}{_origin(inputs, 'encoder')} on {device}, D = {identity.dimension}{cut}"]
     if not identity.verified:
         lines.append("        note: not on this machine; its stored vectors are used unverified")
     for task, prompt in zip(TASKS, identity.prompts, strict=True):
@@ -66,13 +67,21 @@ def describe_encoder(recipe: Recipe, inputs: Inputs, raw_similarity: str | None,
         lines.append(f"        weights of {identity.saved_dtype}, used in {identity.dtype}")
     elif is_half(identity):
         lines.append(f"        weights of {identity.dtype}")
-    if raw_similarity is not None and raw_similarity != recipe.similarity:
-        lines.append(f"        scored by {raw_similarity} (the model's own); what is trained by {recipe.similarity}")
-    elif raw_similarity is not None and identity.similarity != raw_similarity and not identity.normalised:
-        lines.append(f"        scored by {raw_similarity}, where the model's own is {identity.similarity}")
-    elif raw_similarity not in (None, "cosine") and not identity.normalised:
-        lines.append(f"        scored by {raw_similarity}, the model's own")
+    if raw_similarity is not None:
+        lines.append(f"        scored by {_scoring(recipe, encoder, raw_similarity)}")
     return lines
+
+
+def _scoring(recipe: Recipe, encoder: Encoder, raw: str) -> str:
+    identity = encoder.identity
+    if raw == identity.similarity:
+        whose = "the model's own"
+    elif identity.normalised:
+        whose = f"which ranks unit vectors as the model's own {identity.similarity} does"
+    else:
+        whose = f"as given; the model's own is {identity.similarity}"
+    trained = f"; what is trained, by {recipe.similarity}" if recipe.trains and raw != recipe.similarity else ""
+    return f"{raw}, {whose}{trained}"
 
 
 def describe_overlaps(inputs: Inputs, shared: Sequence[Overlap]) -> list[str]:

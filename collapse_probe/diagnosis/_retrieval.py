@@ -122,12 +122,14 @@ def exact_scores(run: Run) -> list[Finding]:
 def unverified_vectors(run: Run) -> list[Finding]:
     """CP512: whether the vectors come from a store that could not be compared with the encoder."""
     encoder = run.config.get("encoder") or {}
-    if encoder.get("verified") is not False:
+    later = [label for (label, _, _), r in _scores.evaluation_records(run).items() if r.get("verified") is False]
+    if encoder.get("verified") is not False and not later:
         return []
+    where = "" if encoder.get("verified") is False else f" for {', '.join(dict.fromkeys(later))}"
     return [
         Finding(
             code="CP512",
-            title="stored vectors were used unverified",
+            title=f"stored vectors were used unverified{where}",
             status=Status.WARNING,
             value=None,
             expected="an encoder that gives the stored vectors again",

@@ -111,7 +111,13 @@ def sample(run: Run, collection: str) -> str:
     """Return what a collection's scores rest on, as a sentence."""
     record = next(r for (name, _, _), r in evaluation_records(run).items() if name == collection)
     documents = f"{int(record['n_documents']):,} documents"
-    return f"n = {queries(run, collection):,} queries over {documents}, scored by {md(record['similarity'])}."
+    found = [r for (name, _, _), r in evaluation_records(run).items() if name == collection]
+    taken = " **Unverified**: stored vectors were used without their encoder." if _any_unverified(found) else ""
+    return f"n = {queries(run, collection):,} queries over {documents}, scored by {md(record['similarity'])}.{taken}"
+
+
+def _any_unverified(records: list[dict[str, Any]]) -> bool:
+    return any(record.get("verified") is False for record in records)
 
 
 def _scored(run: Run, collection: str) -> list[tuple[str, int]]:

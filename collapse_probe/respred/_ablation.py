@@ -104,7 +104,17 @@ def run_cell(cell: Cell, material: Material) -> Files:
     data = training_split(material.pairs, material.validation, share=material.share, seed=cell.seed)
     with tempfile.TemporaryDirectory(prefix="collapse-probe-cell-") as temporary:
         folder = Path(temporary)
-        inherited = ("encoder", "pairs", "collections", "development", "precision", "versions", "git", "embedded")
+        inherited = (
+            "encoder",
+            "raw_similarity",
+            "pairs",
+            "collections",
+            "development",
+            "precision",
+            "versions",
+            "git",
+            "embedded",
+        )
         write_run_json(
             folder,
             {

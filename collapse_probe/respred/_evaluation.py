@@ -29,6 +29,7 @@ class EvaluationSet:
         query: ``[Q, D]``, float32.
         document: ``[N, D]``, float32.
         role: ``test``, or ``development`` where checkpoints are chosen and training is stopped by it.
+        verified: False where the vectors are stored ones of an encoder that is not on this machine.
     """
 
     collection: Collection
@@ -37,6 +38,7 @@ class EvaluationSet:
     query: Tensor
     document: Tensor
     role: Literal["test", "development"] = "test"
+    verified: bool = True
 
     @property
     def label(self) -> str:
@@ -64,6 +66,7 @@ def make_evaluation_set(
         query=torch.from_numpy(features.vectors(list(collection.queries.values()), "query")),
         document=torch.from_numpy(features.vectors(list(collection.documents.values()), "document")),
         role=role,
+        verified=features.encoder.identity.verified,
     )
 
 
@@ -181,6 +184,8 @@ def record_evaluation(
     }
     if data.collection.group is not None:
         record["group"] = data.collection.group
+    if not data.verified:
+        record["verified"] = False
     journal.append("evaluation", record)
 
 

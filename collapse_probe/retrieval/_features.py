@@ -57,8 +57,9 @@ class Check:
 class Features:
     """Vectors of texts by one encoder, as queries and as documents.
 
-    Before a stored vector is used, a few texts of its store are encoded again, once for each store and encoder; that is
-    remembered in the cache's ``verified`` folder by the content of both. A store that does not fit is refused.
+    Before stored vectors are used, a few of the texts that are asked for are encoded again, once for each store,
+    encoder and set of texts; that is remembered in the cache's ``verified`` folder by the content of all three. A store
+    that this class alone has written is known to be the encoder's. One that does not fit is refused.
 
     Args:
         encoder: The encoder.
@@ -74,7 +75,8 @@ class Features:
         self._records = cache / "features" / "verified"
         self._named = tuple(extra)
         self._checked: set[str] = set()
-        self._fit: set[Path] = set()
+        self._fit: set[tuple[Path, str]] = set()
+        self._covered: set[tuple[str, str]] = set()
         if not encoder.is_here:
             encoder.stand_in(_stand_in(encoder.name, extra))
         identity = encoder.identity
@@ -103,38 +105,36 @@ class Features:
         self.verify({task: texts})
         return self._stores[task].vectors(texts)
 
-    def verify(self, texts: Texts) -> list[str]:
-        """Encode a few stored texts again, where that was not done before for this encoder and these stores.
+    def verify(self, *sources: Texts) -> list[str]:
+        """Encode a few stored texts of each source again, where that was not done before.
 
         Args:
-            texts: Texts that are going to be used, by task.
+            sources: Texts that are going to be used, by task; each data set for itself, since a store may hold one of
+                them rightly and another not.
 
         Returns:
-            What is to be said of it, one line each.
+            What is to be said of it, one line for each store.
 
         Raises:
             InputError: a store holds vectors of another encoder.
         """
         if not self.encoder.is_here:
             return [f"{self.encoder.name} is not on this machine: its stored vectors are used unverified"]
-        said: list[str] = []
-        unfit: list[tuple[FeatureStore, Part, str]] = []
-        for store, tasks in self._by_store(texts).items():
-            for part in store.parts:
-                found = self._found_unfit(part, tasks, texts, said)
-                if found is not None and part.folder == store.folder:
-                    raise InputError(f"{found}; remove the folder to encode again")
-                if found is not None:
-                    unfit.append((store, part, found))
-        for _, part, found in unfit:
-            if part.folder in self._named and part.folder not in self._fit:
-                raise InputError(f"{found}; give a store made with {self.encoder.name} and its settings, or none")
-        for store in {id(store): store for store, _, _ in unfit}.values():
-            self._replace(store, store.without([part for of, part, _ in unfit if of is store]))
-        for _, part, found in unfit:
-            _log.info("%s; its texts are encoded again", found)
-            if part.folder in self._named:
-                said.append(f"{found}; these are encoded again")
+        passed: dict[Path, list[Check]] = {}
+        unfit: dict[FeatureStore, dict[Part, str]] = {}
+        for texts in sources:
+            for store, tasks in self._by_store(texts).items():
+                asked = {task: [t for t in texts[task] if (self._key(task), t) not in self._covered] for task in tasks}
+                for part in store.parts if any(asked.values()) else ():
+                    check = self._check(part, asked)
+                    if check is not None and not check.passed:
+                        unfit.setdefault(store, {})[part] = _in_words(part, tasks, check)
+                    elif check is not None:
+                        passed.setdefault(part.folder, []).append(check)
+        said = [_agreed(folder, checks) for folder, checks in passed.items() if folder in self._named]
+        said += self._drop(unfit)
+        for texts in sources:
+            self._covered.update((self._key(task), text) for task, part in texts.items() for text in part)
         return said
 
     def add(self, texts: Texts, *, progress: Callable[[int, int], None] | None = None) -> int:
@@ -168,12 +168,12 @@ class Features:
             if not part:
                 continue
             store = self._stores[task]
-            # A store that was empty, or whose vectors were found to be the encoder's, still is after its own are added.
+            # A store that was empty, or that this class alone has written, still is one after more is added.
             known = all(self._is_known(p, task) for p in store.parts if p.folder == store.folder)
             done += store.add(part, lambda some, task=task: self.encoder.encode(some, task), progress=update)
             if known:
                 for own in (p for p in store.parts if p.folder == store.folder):
-                    self._remember(own, task, None)
+                    self._remember(own, {task: {}}, {"encoded": "by this encoder"})
         return done
 
     def _by_store(self, texts: Texts) -> dict[FeatureStore, list[Task]]:
@@ -181,9 +181,6 @@ class Features:
         for task in texts:
             found.setdefault(self._stores[task], []).append(task)
         return found
-
-    def _replace(self, store: FeatureStore, by: FeatureStore) -> None:
-        self._stores = {task: by if old is store else old for task, old in self._stores.items()}
 
     def _open_named(self) -> dict[Task, list[Part]]:
         """Return the stores that the user named, for each task that they say they are for.
@@ -203,30 +200,49 @@ class Features:
                 raise refused[0]
         return parts
 
-    def _found_unfit(self, part: Part, tasks: Sequence[Task], texts: Texts, said: list[str]) -> str | None:
-        """Return in words why a part's vectors are not this encoder's; None where they are, or none is used."""
-        if all(self._is_known(part, task) for task in tasks):
-            self._fit.add(part.folder)
+    def _key(self, task: Task) -> str:
+        return self.encoder.identity.encoding(task).key
+
+    def _check(self, part: Part, texts: Texts) -> Check | None:
+        """Return what encoding some texts of a part again showed; None where it is known or holds none of them."""
+        key = self._key(next(iter(texts)))
+        if all(self._is_known(part, task) for task in texts):
+            self._fit.add((part.folder, key))
             return None
-        sample = {task: _sample(part, texts[task]) for task in tasks}
+        sample = {task: _sample(part, asked) for task, asked in texts.items()}
         if not any(sample.values()):
             return None
+        if self._is_remembered(part, sample):
+            self._fit.add((part.folder, key))
+            return None
         check = self._compare(part, sample)
-        if not check.passed:
-            kinds = " and ".join({"query": "queries", "document": "documents"}[task] for task in tasks)
-            return (
-                f"{part.folder}: its vectors of {kinds} are not this encoder's: the cosine of the stored and the "
-                f"encoded vector of {check.text[:60]!r} is {check.worst:.4f}, where {check.needed:g} is needed"
-            )
-        self._fit.add(part.folder)
-        for task in tasks:
-            self._remember(part, task, check)
-        if part.folder in self._named:
-            said.append(
-                f"{part.folder}: {check.texts} of its texts were encoded again and agree "
-                f"(cosine at least {check.worst:.6f})"
-            )
-        return None
+        if check.passed:
+            self._fit.add((part.folder, key))
+            self._remember(part, sample, {"texts": check.texts, "worst_cosine": check.worst})
+        return check
+
+    def _drop(self, unfit: Mapping[FeatureStore, Mapping[Part, str]]) -> list[str]:
+        """Leave out parts that do not fit, and return what is said of those that the user named.
+
+        Raises:
+            InputError: one is the encoder's own, or was named and serves for nothing else.
+        """
+        said: list[str] = []
+        for store, parts in unfit.items():
+            key = next(self._key(task) for task, of in self._stores.items() if of is store)
+            for part, found in parts.items():
+                if part.folder == store.folder:
+                    raise InputError(f"{found}; remove the folder to encode again")
+                if part.folder in self._named:
+                    if not any(folder == part.folder and other != key for folder, other in self._fit):
+                        fix = f"give a store made with {self.encoder.name} and its settings, or none"
+                        raise InputError(f"{found}; {fix}")
+                    said.append(f"{found}; these are encoded again")
+                _log.info("%s; its texts are encoded again", found)
+        for store, parts in unfit.items():
+            by = store.without(list(parts))
+            self._stores = {task: by if old is store else old for task, old in self._stores.items()}
+        return said
 
     def _compare(self, part: Part, sample: Mapping[Task, Mapping[str, int]]) -> Check:
         worst, where, count = 2.0, "", 0
@@ -242,24 +258,42 @@ class Features:
         half = part.is_half or is_half(self.encoder.identity)
         return Check(count, worst, 1 - (HALF_TOLERANCE if half else TOLERANCE), where)
 
-    def _record(self, part: Part, task: Task) -> Path:
-        key = f"{part.sums} {self.encoder.identity.encoding(task).key}"
-        return self._records / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    def _record(self, part: Part, sample: Mapping[Task, Mapping[str, int]]) -> Path:
+        """Return where it is kept that a part was found to be the encoder's: a sample of it, or all of it."""
+        keys = sorted({self._key(task) for task in sample})
+        rows = sorted({row for rows in sample.values() for row in rows.values()})
+        content = json.dumps([part.sums, keys, rows or "all"])
+        return self._records / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
 
     def _is_known(self, part: Part, task: Task) -> bool:
-        path = self._record(part, task)
+        return self._is_remembered(part, {task: {}})
+
+    def _is_remembered(self, part: Part, sample: Mapping[Task, Mapping[str, int]]) -> bool:
+        path = self._record(part, sample)
         return str(path) in self._checked or path.is_file()
 
-    def _remember(self, part: Part, task: Task, check: Check | None) -> None:
-        path = self._record(part, task)
+    def _remember(self, part: Part, sample: Mapping[Task, Mapping[str, int]], how: dict[str, object]) -> None:
+        path = self._record(part, sample)
         self._checked.add(str(path))
-        how = {"texts": check.texts, "worst_cosine": check.worst} if check else {"encoded": "by this encoder"}
-        note = {"store": str(part.folder), "encoder": self.encoder.name, "task": task, **how}
+        note = {"store": str(part.folder), "encoder": self.encoder.name, "tasks": list(sample), **how}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             atomic_write_text(path, json.dumps(note, indent=1) + "\n")
         except OSError:
             _log.debug("%s cannot be written, so the store is verified again next time", path)
+
+
+def _in_words(part: Part, tasks: Sequence[Task], check: Check) -> str:
+    kinds = " and ".join({"query": "queries", "document": "documents"}[task] for task in tasks)
+    return (
+        f"{part.folder}: its vectors of {kinds} are not this encoder's: the cosine of the stored and the encoded "
+        f"vector of {check.text[:60]!r} is {check.worst:.4f}, where {check.needed:g} is needed"
+    )
+
+
+def _agreed(folder: Path, checks: Sequence[Check]) -> str:
+    count, worst = sum(check.texts for check in checks), min(check.worst for check in checks)
+    return f"{folder}: {count} of its texts were encoded again and agree (cosine at least {worst:.6f})"
 
 
 def _agreement(stored: np.ndarray, encoded: np.ndarray) -> np.ndarray:
@@ -274,8 +308,11 @@ def _agreement(stored: np.ndarray, encoded: np.ndarray) -> np.ndarray:
 
 def _sample(part: Part, texts: Sequence[str]) -> dict[str, int]:
     """Return a few of the texts that a part holds, with their rows: the same few every time, spread over its rows."""
-    rows = part.rows([text for text in dict.fromkeys(texts) if len(text) <= _LONGEST])
-    ordered = sorted(rows.items(), key=lambda item: item[1])
+    rows = part.rows(list(dict.fromkeys(texts)))
+    # Long texts take long to encode; where all are long, the shortest have to do.
+    short = {text: row for text, row in rows.items() if len(text) <= _LONGEST}
+    kept = short or dict(sorted(rows.items(), key=lambda item: len(item[0]))[:SAMPLES])
+    ordered = sorted(kept.items(), key=lambda item: item[1])
     chosen = {round(i) for i in np.linspace(0, len(ordered) - 1, min(SAMPLES, len(ordered)))}
     return dict(ordered[i] for i in sorted(chosen))
 
@@ -302,5 +339,5 @@ def _stand_in(name: str, stores: Sequence[Path]):
             return identity
     if stores:
         named = ", ".join(stored_identity(folder).name for folder in stores)
-        raise InputError(f"{not_found(name)}; the feature store named is of {named}")
+        raise InputError(f"{not_found(name).args[0]}; the feature store named is of {named}")
     raise not_found(name)

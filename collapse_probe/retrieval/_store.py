@@ -75,7 +75,7 @@ class FeatureStore:
         """
         parts = [open_part(path, encoding) for path in extra]
         if (folder / "manifest.json").is_file():
-            check_manifest(folder, read_manifest(folder), encoding)
+            check_manifest(folder, read_manifest(folder), encoding, fix="remove the folder to encode again")
         return cls(folder, encoding, parts)
 
     @property
@@ -232,6 +232,9 @@ class FeatureStore:
             "fingerprint": identity.fingerprint,
             "prompt": self._encoding.prompt,
             "route": self._encoding.route,
+            "prompts": list(identity.prompts),
+            "routed": identity.routed,
+            "similarity": identity.similarity,
             "weights_dtype": identity.dtype,
             "truncate_dim": identity.truncate_dim,
             "weights_sha256": identity.weights_sha256,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from .encoders import EncoderIdentity, Encoding
+from .encoders import UNKNOWN, EncoderIdentity, Encoding
 from .encoders._files import read_json, sha256
 
 
@@ -39,10 +39,13 @@ class Part:
 
     def rows(self, texts: Sequence[str]) -> dict[str, int]:
         """Return text to row, of the texts that are in it."""
-        raw = np.ascontiguousarray(self.keys).tobytes()
-        where = {raw[32 * row : 32 * row + 32]: row for row in range(len(self.keys))}
-        found = {text: where.get(text_key(text)) for text in texts}
+        found = {text: self._where.get(text_key(text)) for text in texts}
         return {text: row for text, row in found.items() if row is not None}
+
+    @cached_property
+    def _where(self) -> dict[bytes, int]:
+        raw = np.ascontiguousarray(self.keys).tobytes()
+        return {raw[32 * row : 32 * row + 32]: row for row in range(len(self.keys))}
 
 
 def text_key(text: str) -> bytes:
@@ -122,8 +125,10 @@ def stored_identity(folder: Path) -> EncoderIdentity:
             normalised=bool(manifest.get("unit_norm", False)),
             fingerprint=str(manifest.get("fingerprint", "")),
             dtype=str(manifest.get("weights_dtype", "float32")),
-            routed=bool(manifest.get("route", "")),
-            prompts=(str(manifest.get("prompt", "")), str(manifest.get("prompt", ""))),
+            routed=bool(manifest.get("routed", False)),
+            prompts=_two_texts(manifest.get("prompts", ("", ""))),
+            similarity=str(manifest.get("similarity", "cosine" if manifest.get("unit_norm") else UNKNOWN)),
+            truncate_dim=manifest.get("truncate_dim"),
             verified=False,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -174,7 +179,18 @@ def check_vectors(vectors: np.ndarray, part: Part, identity: EncoderIdentity) ->
         )
 
 
-def check_manifest(folder: Path, manifest: dict[str, Any], encoding: Encoding) -> None:
+def _two_texts(value: Any) -> tuple[str, str]:
+    query, document = value
+    return str(query), str(document)
+
+
+def check_manifest(
+    folder: Path,
+    manifest: dict[str, Any],
+    encoding: Encoding,
+    *,
+    fix: str = "give a store made with the same encoder",
+) -> None:
     """Compare what a store says of its encoder with what that is.
 
     Raises:
@@ -197,7 +213,7 @@ def check_manifest(folder: Path, manifest: dict[str, Any], encoding: Encoding) -
         if manifest.get(key) != needed:
             raise InputError(
                 f"{folder}: a feature store with {key} {manifest.get(key)!r}, where {identity.name} has {needed!r}; "
-                "give a store made with the same encoder"
+                f"{fix}"
             )
 
 

@@ -58,13 +58,24 @@ def test_a_model_saved_again_has_the_length_that_the_library_cuts_at(tmp_path):
     ],
 )
 def test_every_file_that_may_decide_a_vector_is_in_the_fingerprint(tmp_path, name):
-    found = [fingerprint(model_folder(tmp_path / text, **{name: text})) for text in ("one", "two")]
+    modules = [*MODULES, {"idx": 2, "name": "2", "path": "2_Router", "type": "x.Router"}]
+    files = [{"modules.json": modules, "2_Router/router_config.json": {}, name: text} for text in ("one", "two")]
+    found = [fingerprint(model_folder(tmp_path / str(i), **part)) for i, part in enumerate(files)]
     assert found[0] != found[1]
 
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "onnx/model.onnx", "eval/similarity.csv", "optimizer.pt", "trainer_state.json", "selection.json"],
+    [
+        "README.md",
+        "onnx/model.onnx",
+        "cache/encoders/a.json",
+        "all_results.json",
+        "eval/similarity.csv",
+        "optimizer.pt",
+        "trainer_state.json",
+        "selection.json",
+    ],
 )
 def test_files_that_the_library_does_not_read_are_not(tmp_path, name):
     found = [fingerprint(model_folder(tmp_path / text, **{name: text})) for text in ("one", "two")]

@@ -121,11 +121,6 @@ def test_names_resolve_to_the_cache_and_to_the_wheel(encoder, tmp_path):
     assert open_encoder("sentence-transformers/mine", cache=tmp_path).folder == tmp_path / "models" / "mine"
 
 
-@pytest.fixture(scope="module")
-def embedded(tmp_path_factory):
-    return build_embedded(tmp_path_factory.mktemp("embedded"))
-
-
 def test_the_embedded_text_is_an_ordinary_pairs_file_and_beir_folder(embedded):
     pairs, collection = read_pairs(embedded.pairs), read_beir(embedded.collection)
     assert (len(pairs), len(collection.queries), len(collection.documents)) == (2000, 600, 2500)

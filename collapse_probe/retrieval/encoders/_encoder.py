@@ -17,7 +17,7 @@ from ...errors import InputError, setting
 from ...journal import atomic_write_text
 from ._files import fingerprint, sha256, weights_sha256
 from ._find import BUNDLED_SHA256, BUNDLED_WHEEL, bundled_folder, find_encoder, not_found
-from ._identity import TASKS, EncoderIdentity, Task
+from ._identity import TASKS, UNKNOWN, EncoderIdentity, Task
 from ._recognise import check_encoder
 
 if TYPE_CHECKING:
@@ -110,7 +110,18 @@ class Encoder:
         return self._identity
 
     def stand_in(self, identity: EncoderIdentity) -> None:
-        """Take an encoder that is not on this machine for what a feature store says of it."""
+        """Take an encoder that is not on this machine for what a feature store says of it.
+
+        Raises:
+            InputError: another prompt was given than its texts were encoded with.
+        """
+        for task, stored in zip(TASKS, identity.prompts, strict=True):
+            if self.prompts.of(task) not in (None, stored):
+                given = setting(f"{task}_prompt", self.prompts.of(task))
+                raise InputError(
+                    f"{self.name} is not on this machine, and its stored {task} vectors have the prompt {stored!r}: "
+                    f"leave {given} out, or give {setting('encoder', 'DIR')}"
+                )
         self._identity = replace(identity, verified=False)
 
     def anew(self, *, full_precision: bool | None = None) -> Encoder:
@@ -282,6 +293,11 @@ def own_similarity(identity: EncoderIdentity) -> str:
     Raises:
         InputError: by what cannot be searched.
     """
+    if identity.similarity == UNKNOWN:
+        raise InputError(
+            f"{identity.name}: its feature store does not say how it is scored, and its vectors do not have unit norm; "
+            f"give {setting('similarity', 'cosine')} (or dot, euclidean)"
+        )
     if identity.similarity not in SIMILARITIES:
         known = ", ".join(SIMILARITIES)
         raise InputError(

@@ -50,15 +50,22 @@ _WITHOUT_WEIGHTS = ("Transformer", "Pooling", "Normalize")
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Return every file of a model that may decide its vectors, sorted by its path."""
+    """Return every file of a model that may decide its vectors, sorted by its path.
+
+    These are the files beside ``modules.json``, and all in the folders that it names, however deep.
+    """
+    paths = {path for path in folder.iterdir() if path.is_file()}
+    for name in [*_module_folders(folder), "additional_chat_templates"]:
+        paths.update((folder / name).rglob("*"))
     found = []
-    for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
+    for path in sorted(paths, key=lambda path: path.relative_to(folder).as_posix()):
         parts = path.relative_to(folder).parts
         unread = (
             _UNREAD_FOLDERS.intersection(parts[:-1])
             or path.name in _UNREAD_NAMES
             or path.suffix.lower() in _UNREAD_SUFFIXES
             or path.name.startswith(("rng_state", "random_state_", "events.out."))
+            or path.name.endswith("_results.json")
             or any(part.startswith("checkpoint-") for part in parts[:-1])
         )
         if path.is_file() and not unread:
@@ -66,9 +73,15 @@ def model_files(folder: Path) -> list[Path]:
     return found
 
 
+def _module_folders(folder: Path) -> list[str]:
+    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    return [entry["path"] for entry in modules if isinstance(entry, dict) and entry.get("path") not in (None, "", ".")]
+
+
 def fingerprint(folder: Path) -> str:
     """Return the SHA-256, in hexadecimal, over every file of a model and the library that reads them."""
-    digest = hashlib.sha256(json.dumps(["sentence-transformers", _major("sentence-transformers")]).encode())
+    libraries = [[name, _major(name)] for name in ("sentence-transformers", "transformers")]
+    digest = hashlib.sha256(json.dumps(libraries).encode())
     for path in model_files(folder):
         digest.update(path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape") + b"\0")
         digest.update(bytes.fromhex(sha256(path)))

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Task = Literal["query", "document"]
+UNKNOWN = "unknown"
+"""What a setting is where a feature store that stands in for its encoder does not say."""
 TASKS: tuple[Task, Task] = ("query", "document")
 
 

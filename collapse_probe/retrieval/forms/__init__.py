@@ -6,6 +6,7 @@ A form is one file and one entry in :data:`FORMS`.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -111,10 +112,10 @@ def _look(path: Path) -> Peek:
     try:
         return look(path)
     except InputError as error:
-        if path.exists():
+        if os.path.exists(path) or not os.path.isdir(path.parent):
             raise
         parent = path.parent
-        names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+        names = [p.name for p in parent.iterdir()]
         near = difflib.get_close_matches(path.name, names, n=1)
         hint = f"; did you mean {parent / near[0]}?" if near else "; check the path"
         raise InputError(f"{str(error).removesuffix('; check the path')}{hint}") from None
@@ -123,8 +124,9 @@ def _look(path: Path) -> Peek:
 def _refuse_half(peek: Peek) -> None:
     """Refuse the judgements alone of a collection that the hub keeps in two parts."""
     whole = peek.path.resolve()
-    other = whole.with_name(whole.name.removesuffix("-qrels"))
-    if other != whole and folder.is_collection(other):
+    name = whole.name.removesuffix("-qrels")
+    other = whole.parent / name
+    if name and name != whole.name and folder.is_collection(other):
         raise InputError(f"{peek.shown}: judgements alone; give {other.name}, which they are found beside")
 
 

@@ -17,10 +17,10 @@ _SECTIONS: dict[Holds, tuple[str, str, str]] = {
         "What rows mean as training pairs (`--pairs`)",
         "The first of these that fits reads them. A document that is a passage with a title is read as title, a "
         "space, and text. A query with several documents gives several pairs. `--map "
-        "query=COLUMN,document=COLUMN` (and `negative=`, `score=`; `title+text` joins two) names columns where "
-        "their names do not tell. Rows whose label is 0 are negatives; graded scores need `--min-score`. "
-        "Negatives are kept and counted; no recipe uses them yet. A collection gives the relevant pairs of its "
-        "train split.",
+        "query=COLUMN,document=COLUMN` (and `negative=`, `score=`, `score=-` for all rows; `title+text` joins "
+        "two) names columns where their names do not tell. Rows whose label is 0 are negatives; graded scores "
+        "need `--min-score`. Negatives are kept and counted; no recipe uses them yet. A collection gives the "
+        "relevant pairs of its train split.",
         "form",
     ),
     "collection": (

@@ -47,6 +47,7 @@ class Table:
         named: Whether columns have names; else they are numbered from ``"1"``.
         rows: Begins to read.
         first: The first line or row, as a message shows it.
+        columns: The names in a first line; None where there is none, or the form has none.
     """
 
     form: str
@@ -54,6 +55,7 @@ class Table:
     named: bool
     rows: Callable[[], Iterator[Row]]
     first: str
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import InputError
 
 COUPLES = (
     ("query", "document"),
@@ -77,24 +81,17 @@ IDENTIFIER = frozenset(
         "(unnamed)",
     }
 )
-ROW_ID = (
-    "_id",
-    "id",
-    "docid",
-    "doc_id",
-    "docno",
-    "document_id",
-    "corpus_id",
-    "pid",
-    "passage_id",
-    "qid",
-    "query_id",
-    "num",
-)
-"""What the rows of a corpus or of queries are named by, the first that is there."""
+ROW_ID = {
+    "corpus": ("_id", "id", "docid", "doc_id", "docno", "document_id", "corpus_id", "pid", "passage_id"),
+    "queries": ("_id", "id", "qid", "query_id", "queryid", "num", "topic", "topic_id", "question_id"),
+}
+"""What the rows of a corpus and of queries are named by, the first that is there."""
 
-BODY = ("text", "contents", "content", "body", "passage", "document", "query", "question", "title")
-"""What holds the text of a corpus's or a query's row, the first that is there."""
+BODY = {
+    "corpus": ("text", "contents", "content", "body", "passage", "document", "abstract"),
+    "queries": ("text", "query", "question", "contents", "content"),
+}
+"""What holds the text of a corpus's and a query's row, the first that is there."""
 
 QRELS = (
     ("query_id", "qid", "query", "queryid", "topic", "topic_id", "q_id", "question_id"),
@@ -119,6 +116,26 @@ def plain(name: str) -> str:
     return re.sub(r"[\s.-]+", "_", name.strip().casefold())
 
 
+def by_plain_name(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the cells of a row by the plain names of their columns.
+
+    Raises:
+        InputError: two columns are called the same but for their case or signs.
+    """
+    found = {plain(name): cell for name, cell in values.items()}
+    if len(found) != len(values):
+        names = [plain(name) for name in values]
+        twice = next(name for name in names if names.count(name) > 1)
+        same = " and ".join(repr(name) for name in values if plain(name) == twice)
+        raise InputError(f"{where}: columns {same} are called the same; keep one of them")
+    return found
+
+
+def is_index(name: str) -> bool:
+    """Return whether a column's name is that of an id or of a frame's index, which is no label."""
+    return plain(name) in IDENTIFIER or plain(name).startswith(("__index_level", "unnamed"))
+
+
 def as_binary(value: object) -> bool | None:
     """Return what a cell says where it says yes or no in one of the usual ways; else None.
 
@@ -133,7 +150,7 @@ KNOWN = frozenset(
     | QUERY
     | DOCUMENT
     | IDENTIFIER
-    | set(BODY)
+    | {name for names in (*BODY.values(), *ROW_ID.values()) for name in names}
     | {name for names in QRELS for name in names}
     | {"negative", "negatives", "negative_1", "neg", "label", "labels", "title", "similarity", "url", "split", "iter"}
 )

@@ -34,6 +34,12 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_NOT_ARCHIVES = {
+    "[Content_Types].xml": "a workbook (xlsx); save the sheet as CSV",
+    "data.pkl": "a pickle, which is never loaded; save it as JSON Lines or Parquet",
+}
+"""Names in a zip archive that make it something else."""
+
 _BROKEN = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
 
@@ -62,8 +68,8 @@ class Peek:
 
     @property
     def is_zip(self) -> bool:
-        """Whether it is a zip archive that holds no workbook."""
-        return self.head.startswith((b"PK\x03\x04", b"PK\x05\x06")) and b"[Content_Types].xml" not in self.head[:4096]
+        """Whether it is a zip archive."""
+        return self.head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
     @cached_property
     def encoding(self) -> str | None:
@@ -81,7 +87,8 @@ class Peek:
     @cached_property
     def first_line(self) -> str:
         """The first line that is not blank; cut where it is longer than what was looked at."""
-        return next((line for line in self.text.splitlines() if line.strip()), "")
+        lines = self.text.split("\n" if "\n" in self.text else "\r")
+        return next((line.rstrip("\r") for line in lines if line.strip()), "")
 
     @property
     def quoted(self) -> str:
@@ -117,7 +124,7 @@ def look(path: Path, *, shown: str | None = None) -> Peek:
             raise InputError(f"{name}: neither a file nor a folder; give one of them")
         with path.open("rb") as file:
             start = file.read(8)
-        packed = next((kind for magic, kind in _PACKED.items() if start.startswith(magic)), "")
+        packed = next((kind for magic, kind in _PACKED.items() if _begins(start, magic)), "")
         peek = Peek(path, name, packed=packed)
         with _opened(peek) as file:
             return replace(peek, head=file.read(HEAD))
@@ -196,10 +203,18 @@ def unpacked(peek: Peek) -> Iterator[Peek]:
         _extract(peek, folder)
         inside = look(folder, shown=peek.shown)
         while inside.members is not None and len(members := _real(inside.members)) == 1:
-            inside = look(inside.path / members[0], shown=f"{peek.shown}")
+            inside = look(inside.path / members[0], shown=peek.shown)
         yield inside
+    except InputError as error:
+        # What is wrong in an archive is said of the archive, not of where it was unpacked.
+        raise InputError(error.args[0].replace(str(folder), peek.shown)) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _begins(start: bytes, magic: bytes) -> bool:
+    """Return whether a file begins with a mark, or ends within it, as a download that was cut short."""
+    return start.startswith(magic) or (2 < len(start) < len(magic) and magic.startswith(start))
 
 
 def _real(members: tuple[str, ...]) -> list[str]:
@@ -209,11 +224,17 @@ def _real(members: tuple[str, ...]) -> list[str]:
 def _extract(peek: Peek, folder: Path) -> None:
     try:
         with zipfile.ZipFile(peek.path) as archive:
-            for name in archive.namelist():
+            names = archive.namelist()
+            for end, what in _NOT_ARCHIVES.items():
+                if any(name.endswith(end) for name in names):
+                    raise InputError(f"{peek.shown}: {what}")
+            for name in names:
                 if not (folder / name).resolve().is_relative_to(folder.resolve()):
                     raise InputError(f"{peek.shown}: member {name!r} would leave the folder; not unpacked")
             archive.extractall(folder)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError, zlib.error) as error:
+    except (zipfile.BadZipFile, RuntimeError, ValueError, *_BROKEN) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{peek.shown}: a zip archive that cannot be unpacked ({error}); make it again") from None
     except OSError as error:
         raise InputError(f"{peek.shown}: cannot be unpacked ({error.strerror or error})") from None

@@ -17,10 +17,6 @@ def _is_tar(peek: Peek) -> bool:
     return peek.head[257:262] == b"ustar"
 
 
-def _is_workbook(peek: Peek) -> bool:
-    return peek.head.startswith(b"PK") and b"[Content_Types].xml" in peek.head[:4096]
-
-
 def _is_web_page(peek: Peek) -> bool:
     return peek.text.lstrip()[:15].lower().startswith(("<!doctype html", "<html"))
 
@@ -51,7 +47,7 @@ REFUSED = (
         name="a workbook (xlsx)",
         holds="nothing",
         looks="a spreadsheet",
-        recognise=_is_workbook,
+        recognise=lambda peek: peek.is_zip and b"[Content_Types].xml" in peek.head,
         instead="save the sheet as CSV",
     ),
     Form(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,16 +9,17 @@ from typing import Any, NamedTuple
 
 from ....errors import InputError, setting
 from ..._collections import Qrels
+from .._cells import grade, id_text, is_number
 from .._form import How
-from .._names import QRELS, plain
+from .._names import QRELS, by_plain_name, plain
 from .._peek import Peek, look
 from ..rows import read_table, refuse
 from ..rows._separated import cell_lines
 from ..rows.data_files import check_whole
-from .parts import id_text, split_names
+from .parts import split_names
 
 NEEDED = "query-id<TAB>corpus-id<TAB>score"
-_LARGEST = 2**31
+_KNOWN = frozenset(name for names in QRELS for name in names)
 _BESIDE = re.compile(r"(?i)(?:qrels?(?:[._-](?P<after>.+))?|(?P<before>.+)[._-]qrels?)")
 
 
@@ -50,6 +50,7 @@ def find_judgements(folder: Path, split: str) -> tuple[list[Path], list[str]]:
         check_whole(found[split], f"{folder} ({split})")
         return found[split], []
     if set(found) == {""}:
+        check_whole(found[""], str(folder))
         return found[""], [f"the judgements ({found[''][0].name}) have no splits; all of them are used"]
     there = sorted(name for name in found if name)
     if not there:
@@ -93,9 +94,14 @@ def _rows(peek: Peek) -> Iterator[Judgement]:
         where = f"{peek.shown}:{number}"
         if len(cells) < 3:
             raise InputError(f"{where}: {len(cells)} columns, where {NEEDED} is needed")
-        if row == 0 and _number(cells[-1]) is None:
+        if row == 0 and not is_number(cells[-1]) and any(plain(cell) in _KNOWN for cell in cells):
             columns = _columns(cells, where)
             continue
+        if row == 0 and not is_number(cells[-1]):
+            raise InputError(
+                f"{where}: score {cells[-1]!r} is no whole number that a judgement can be, and this is no first line "
+                "with query-id, corpus-id and score"
+            )
         if columns is None:
             if len(cells) not in (3, 4):
                 raise InputError(f"{where}: {len(cells)} columns, where {NEEDED} is needed")
@@ -108,7 +114,7 @@ def _rows(peek: Peek) -> Iterator[Judgement]:
 def _named_rows(peek: Peek) -> Iterator[Judgement]:
     table = read_table(peek, How(names="ids"))
     for row in table.rows():
-        values = {plain(name): cell for name, cell in row.values.items()}
+        values = by_plain_name(row.values, row.where)
         names = [next((name for name in known if name in values), None) for known in QRELS]
         if None in names:
             found = ", ".join(map(repr, row.values))
@@ -117,28 +123,15 @@ def _named_rows(peek: Peek) -> Iterator[Judgement]:
 
 
 def _columns(header: Sequence[str], where: str) -> Sequence[int]:
-    """Return which columns are query, document and score: by the header, or as BEIR has them."""
+    """Return which columns are query, document and score, by the header."""
     names = [plain(cell) for cell in header]
     found = [next((names.index(name) for name in known if name in names), None) for known in QRELS]
     known = [column for column in found if column is not None]
     if len(known) == 3 and len(set(known)) == 3:
         return known
-    if not known and len(header) in (3, 4):
-        return (0, 1, 2) if len(header) == 3 else (0, 2, 3)
     raise InputError(f"{where}: the header is {', '.join(map(repr, header))}, where {NEEDED} is needed")
 
 
 def _judgement(cells: Sequence[Any], where: str) -> Judgement:
-    score = _number(cells[2])
-    if score is None or not math.isfinite(score) or not score.is_integer() or abs(score) >= _LARGEST:
-        raise InputError(f"{where}: score {cells[2]!r} is no whole number that a judgement can be")
-    return Judgement(id_text(cells[0], "query-id", where), id_text(cells[1], "corpus-id", where), int(score))
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    query, document = id_text(cells[0], "query-id", where), id_text(cells[1], "corpus-id", where)
+    return Judgement(query, document, grade(cells[2], where))

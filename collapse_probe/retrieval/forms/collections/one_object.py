@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ....errors import InputError
 from ..._collections import Collection, IdenticalIds, make_collection
+from .._cells import relevant_documents
 from .._form import Form, Rows, all_rows
 from .._peek import Peek
 from ..pairs.llama_index import is_one_object, texts
 from ..rows import read_table
-from .parts import id_text
 
 
 def _rows(peek: Peek) -> Rows | None:
@@ -33,10 +31,7 @@ def read_object(peek: Peek, *, split: str, name: str, identical_ids: IdenticalId
     rows = _rows(peek)
     assert rows is not None
     row = rows.rows[0]
-    judged = {}
-    for query, documents in row.values["relevant_docs"].items():
-        graded = documents.items() if isinstance(documents, Mapping) else ((document, 1) for document in documents)
-        judged[id_text(query, "query", row.where)] = {id_text(d, "document", row.where): int(s) for d, s in graded}
+    judged = relevant_documents(row.values["relevant_docs"], row.where)
     if not judged:
         raise InputError(f"{row.where}: 'relevant_docs' is empty, so nothing is judged")
     return make_collection(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ....errors import InputError, setting
+from .._cells import id_text
 from .._form import How, Row, text_of
-from .._names import BODY, ROW_ID, plain
+from .._names import BODY, ROW_ID, by_plain_name
 from .._peek import look
 from ..rows import read_table
 from ..rows.data_files import check_whole
@@ -41,9 +42,11 @@ def find_part(folder: Path, kind: Kind, *, split: str) -> list[Path] | None:
     for name in NAMES[kind]:
         for stem in (f"{name}.{split}", name, f"{kind}-{name}"):
             files = [folder / member for member in names if _stem(member) == stem and (folder / member).is_file()]
+            if files and _parts(files[0].name):
+                check_whole(files, f"{folder}/{stem}")
+                return files
             if files:
-                check_whole(files, f"{folder.name}/{stem}")
-                return files if len(files) > 1 and _parts(files[0].name) else [_first(files)]
+                return [_first(files)]
         if (folder / name).is_dir():
             files = _inside(folder / name, kind, split)
             if files:
@@ -76,22 +79,6 @@ def read_texts(files: Sequence[Path], kind: Kind) -> Iterator[tuple[str, str, st
         raise InputError(f'{files[0]}: empty; write one object a line, as in {{"_id": "1", "text": ...}}')
 
 
-def id_text(value: Any, name: str, where: str) -> str:
-    """Return an id as all ids are compared: as text, stripped.
-
-    Raises:
-        InputError: neither text nor a whole number.
-
-    >>> id_text(7, "_id", "here"), id_text(" q7 ", "_id", "here"), id_text(7.0, "_id", "here")
-    ('7', 'q7', '7')
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise InputError(f"{where}: {name!r} is {value!r}, where a text or a whole number is needed")
-    return str(value).strip()
-
-
 def split_names(folder: Path) -> dict[str, list[Path]]:
     """Return name of the split to files, of a folder in which each file is one split or part of it."""
     found: dict[str, list[Path]] = {}
@@ -120,15 +107,16 @@ def _inside(folder: Path, kind: Kind, split: str) -> list[Path]:
 
 
 def _fields(row: Row, kind: Kind, *, named: bool) -> tuple[str, str, str]:
-    values = {plain(name): cell for name, cell in row.values.items()} if named else _positions(row)
-    name = next((name for name in ROW_ID if name in values), "_id")
+    values = by_plain_name(row.values, row.where) if named else _positions(row)
+    name = next((name for name in ROW_ID[kind] if name in values), "_id")
     identifier = id_text(values.get(name), name, row.where)
-    names = [name for name in BODY if name in values and name != "title"]
+    names = [name for name in BODY[kind] if name in values]
+    title = values.get("title") if kind == "corpus" else None
     if not names and (kind == "queries" or "title" not in values):
         needed = "has neither 'title' nor 'text'" if kind == "corpus" else "has no 'text'; write one or leave it out"
         raise InputError(f"{row.where}: {'document' if kind == 'corpus' else 'query'} {identifier!r} {needed}")
-    title = _text(values.get("title"), "title", row.where) if kind == "corpus" else ""
-    return identifier, title, _text(values.get(names[0]), names[0], row.where) if names else ""
+    body = _text(values.get(names[0]), names[0], row.where) if names else ""
+    return identifier, _text(title, "title", row.where), body
 
 
 def _positions(row: Row) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ....errors import InputError, setting, unknown_name
 from .._form import Row, Rows, passage_text, text_of
-from .._names import IDENTIFIER, SCORE, as_binary, plain
+from .._names import NEGATIVE, SCORE, as_binary, is_index, plain
 from .._peek import shortened
 
 ROLES = ("query", "document", "negative", "score")
+NO_SCORE = "-"
+"""What the score's column is called where all rows are positive, whatever a column of labels says."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,23 @@ def chosen_roles(rows: Rows, columns: Mapping[str, str]) -> Roles:
             raise InputError(f"{rows.found}: no column {name!r}")
         return near[0]
 
-    return Roles(
+    if columns["query"] == columns["document"]:
+        raise InputError(f"{rows.found}: {columns['query']!r} cannot be both query and document")
+    score = columns.get("score")
+    roles = Roles(
         find(columns["query"]),
         tuple(find(name.strip()) for name in columns["document"].split("+")),
         tuple(find(name.strip()) for name in columns["negative"].split("+")) if "negative" in columns else (),
-        find(columns["score"]) if "score" in columns else None,
+        None if score in (None, NO_SCORE) else find(score),
         chosen=True,
     )
+    # Who names a query and a document may not have thought of the labels beside them.
+    return with_score(roles, rows) if score is None else roles
+
+
+def negative_columns(rows: Rows) -> tuple[str, ...]:
+    """Return the columns whose names say that they hold negatives."""
+    return tuple(column for column in rows.columns if NEGATIVE.fullmatch(plain(column)))
 
 
 def with_score(roles: Roles, rows: Rows) -> Roles:
@@ -126,7 +138,7 @@ def with_score(roles: Roles, rows: Rows) -> Roles:
             f"{rows.found}: {', '.join(map(repr, found))} may all say which rows are positive; "
             f"give {_spelt(roles, score=found[0])}"
         )
-    return Roles(roles.query, roles.document, roles.negatives, found[0] if found else None)
+    return replace(roles, score=found[0] if found else None)
 
 
 def read_roles(rows: Rows, roles: Roles, *, min_score: float | None) -> Reading:
@@ -167,6 +179,9 @@ def texts_of(value: Any, name: str, where: str) -> list[str]:
     if value is None:
         return []
     if isinstance(value, list | tuple):
+        deep = next((part for part in value if isinstance(part, list | tuple)), None)
+        if deep is not None:
+            raise InputError(f"{where}: {name!r} has lists in a list, where texts or passages are needed")
         return [text for part in value for text in texts_of(part, name, where)]
     if isinstance(value, Mapping):
         return [passage_text(value, name, where)]
@@ -205,9 +220,10 @@ def _is_scalar(rows: Sequence[Row], name: str) -> bool:
 def _check_left_out(rows: Rows, roles: Roles) -> None:
     """Refuse a column that may be a label by its cells, though its name does not say so."""
     for name in roles.left_out(rows.columns):
-        if plain(name) in IDENTIFIER:
+        if is_index(name):
             continue
-        said = {as_binary(row.values.get(name)) for row in rows.rows}
+        cells = [row.values.get(name) for row in rows.rows]
+        said = {as_binary(cell) for cell in cells if cell is not None and str(cell).strip()}
         if said == {True, False}:
             raise InputError(
                 f"{rows.found}: {name!r} says yes or no on every row and may be a label; "
@@ -230,6 +246,9 @@ def _positive_rows(rows: Rows, roles: Roles, min_score: float | None) -> list[bo
         return [bool(value) for value in binary]
     numbers = [_number(value) for value in values]
     unlike = next((value for value, number in zip(values, numbers, strict=True) if number is None), None)
+    if unlike is not None and as_binary(unlike) is not None:
+        least = setting("min_score", f"{min_score:g}")
+        raise InputError(f"{rows.found}: {name!r} says yes or no, not how much; leave {least} out")
     if unlike is not None:
         raise InputError(
             f"{rows.found}: {name!r} holds {shortened(str(unlike))}, neither a number nor yes or no; "
@@ -251,7 +270,7 @@ def _upper(scores: Sequence[float]) -> float:
 def _number(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
 

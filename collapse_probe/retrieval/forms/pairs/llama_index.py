@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ....errors import InputError
+from .._cells import id_text, relevant_documents
 from .._form import Form, How, Rows, passage_text, text_of
 from ._roles import Example, Reading
 
@@ -20,12 +21,15 @@ def texts(part: Any, name: str, where: str) -> dict[str, str]:
     """
     if not isinstance(part, Mapping):
         raise InputError(f"{where}: {name!r} must be an object of id to text, got {type(part).__name__}")
-    return {
-        str(key).strip(): passage_text(value, name, where)
+    found = {
+        id_text(key, name, where): passage_text(value, name, where)
         if isinstance(value, Mapping)
         else text_of(value, name, where).strip()
         for key, value in part.items()
     }
+    if len(found) != len(part):
+        raise InputError(f"{where}: two ids of {name!r} differ by spaces alone; give each a name of its own")
+    return found
 
 
 def is_one_object(rows: Rows) -> bool:
@@ -36,20 +40,24 @@ def is_one_object(rows: Rows) -> bool:
 def _read(rows: Rows, how: How) -> Reading:
     row = rows.rows[0]
     queries, corpus = (texts(row.values[name], name, row.where) for name in PARTS[:2])
-    relevant = row.values["relevant_docs"]
-    if not isinstance(relevant, Mapping):
-        raise InputError(f"{row.where}: 'relevant_docs' must be an object of query id to document ids")
+    if how.min_score is not None and not _has_grades(row.values["relevant_docs"]):
+        raise InputError(f"{row.where}: 'relevant_docs' has no judgements that a least score could be about")
+    least = 1 if how.min_score is None else how.min_score
     examples, unknown = [], 0
-    for query, documents in relevant.items():
-        ids = [str(document).strip() for document in documents]
-        known = [corpus[document] for document in ids if corpus.get(document)]
-        unknown += len(ids) - len(known)
-        if known and queries.get(str(query).strip()):
-            examples.append(Example(queries[str(query).strip()], tuple(known), ()))
+    for query, judged in relevant_documents(row.values["relevant_docs"], row.where).items():
+        sides = [[d for d, grade in judged.items() if (grade >= least) is positive] for positive in (True, False)]
+        known, refused = (tuple(corpus[d] for d in side if corpus.get(d)) for side in sides)
+        unknown += len(sides[0]) - len(known)
+        if known and queries.get(query):
+            examples.append(Example(queries[query], known, refused))
     if not examples:
         raise InputError(f"{row.where}: no relevant document of a query is in the corpus; the ids do not fit")
     notes = [f"{unknown:,} relevant documents left out: not in the corpus"] if unknown else []
     return Reading(examples, "query and document by relevant_docs", notes)
+
+
+def _has_grades(relevant: Any) -> bool:
+    return isinstance(relevant, Mapping) and any(isinstance(value, Mapping) for value in relevant.values())
 
 
 FORM = Form(

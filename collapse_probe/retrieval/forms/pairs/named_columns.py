@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ....errors import InputError, setting
 from .._form import Form, How, Rows
-from .._names import COUPLES, DOCUMENT, IDENTIFIER, NEGATIVE, QUERY, plain
-from ._roles import Reading, Roles, read_roles, with_score
+from .._names import COUPLES, DOCUMENT, QUERY, is_index, plain
+from ._roles import Reading, Roles, negative_columns, read_roles, with_score
 
 
 def find_roles(rows: Rows) -> Roles:
@@ -18,9 +18,7 @@ def find_roles(rows: Rows) -> Roles:
     for column in rows.columns:
         names.setdefault(plain(column), []).append(column)
     query, document = _couple(rows, names)
-    negatives = tuple(
-        column for column in rows.columns if NEGATIVE.fullmatch(plain(column)) and column not in (query, document)
-    )
+    negatives = negative_columns(rows)
     return with_score(Roles(query, (document,), negatives), rows)
 
 
@@ -36,7 +34,7 @@ def _couple(rows: Rows, names: dict[str, list[str]]) -> tuple[str, str]:
         for part, role in zip(found, ("query", "document"), strict=True)
     ]
     needed = "'query' and 'document' (or 'anchor', 'positive') are needed"
-    texts = [c for c in rows.columns if plain(c) not in IDENTIFIER]
+    texts = [c for c in rows.columns if not is_index(c)]
     guess = f"query={(found[0] or texts or ['COLUMN'])[0]},document={(found[1] or texts[1:] or ['COLUMN'])[0]}"
     raise InputError(f"{rows.found}: {', '.join(fits)}; {needed}: give {setting('columns', guess)}")
 

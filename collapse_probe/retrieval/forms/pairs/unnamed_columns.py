@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ....errors import InputError, setting
+from .._cells import is_number
 from .._form import Form, How, Rows
+from .._names import as_binary
 from ._roles import Reading, Roles, read_roles
 
 _LOOKED_AT = 200
@@ -11,7 +13,8 @@ _LOOKED_AT = 200
 
 def _read(rows: Rows, how: How) -> Reading:
     widths = {len(row.values) for row in rows.rows}
-    if rows.table.form.startswith(("TSV", "CSV")) and not (widths == {3} and _are_texts(rows)):
+    triples = rows.table.form.startswith("TSV") and widths == {3} and _are_texts(rows)
+    if rows.table.form.startswith(("TSV", "CSV")) and not triples:
         raise InputError(
             f"{rows.found}: the first line does not name them; write query and document above them, "
             f"or give {setting('columns', 'query=1,document=2')}"
@@ -19,7 +22,7 @@ def _read(rows: Rows, how: How) -> Reading:
     if min(widths) < 2:
         raise InputError(f"{rows.found}: a query and a document are needed in every row")
     rest = rows.columns[2:]
-    numbers = [name for name in rest if _is_number(rows, name)]
+    numbers = [name for name in rest if _are_numbers(rows, name)]
     negatives = tuple(name for name in rest if name not in numbers)
     if len(numbers) > 1:
         raise InputError(f"{rows.found}: columns {' and '.join(numbers)} are numbers; which is the score is not said")
@@ -27,9 +30,9 @@ def _read(rows: Rows, how: How) -> Reading:
     return read_roles(rows, roles, min_score=how.min_score)
 
 
-def _is_number(rows: Rows, name: str) -> bool:
-    values = [row.values[name] for row in rows.rows if name in row.values]
-    return any(isinstance(value, int | float) for value in values)
+def _are_numbers(rows: Rows, name: str) -> bool:
+    values = [row.values[name] for row in rows.rows if row.values.get(name) is not None]
+    return bool(values) and all(is_number(value) or as_binary(value) is not None for value in values)
 
 
 def _are_texts(rows: Rows) -> bool:

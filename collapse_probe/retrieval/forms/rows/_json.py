@@ -49,7 +49,7 @@ def spread(row: Row) -> list[Row]:
     Columns are lists of one length, or objects with the same keys, as pandas writes a frame.
     """
     columns = list(row.values.values())
-    if len(columns) < 2:
+    if len(columns) < 2 or {"queries", "corpus"} <= set(row.values):
         return [row]
     if all(isinstance(column, list) for column in columns) and len({len(column) for column in columns}) == 1:
         cells = [dict(zip(row.values, values, strict=True)) for values in zip(*columns, strict=True)]

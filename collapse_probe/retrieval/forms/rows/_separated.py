@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ....errors import InputError
+from .._cells import is_number
 from .._form import Row, Table
 from .._names import KNOWN, ROW_ID, plain
 from .._peek import Peek, lines, shortened, whole
@@ -17,6 +18,8 @@ from .._peek import Peek, lines, shortened, whole
 Quoting = Literal["quoted", "plain"]
 
 UNNAMED = "(unnamed)"
+_WRAPPED = re.compile(r'"(?:[^"]|"")*"')
+_LONGEST_NAME = 64
 _NAME = re.compile(r"[^\W\d][\w .:/()#-]{0,47}")
 _ESCAPED = re.compile(r'(?:^|[\t,;|])"(?:[^"\\\n]|\\.)*\\"(?:[^"\\\n]|\\.)*"(?=$|[\t,;|\r\n])', re.MULTILINE)
 
@@ -50,7 +53,8 @@ def read_separated(peek: Peek, separator: str, *, form: str, quoting: Quoting, n
             keys = named or [str(number) for number in range(1, width + 1)]
             yield Row(where, dict(zip(keys, line.cells, strict=True)))
 
-    return Table(form, peek.shown, header, rows if first is not None else lambda: iter(()), peek.quoted)
+    columns = tuple(_names(first.cells, peek)) if first is not None and header else None
+    return Table(form, peek.shown, header, rows if first is not None else lambda: iter(()), peek.quoted, columns)
 
 
 def is_header(cells: Sequence[str]) -> bool:
@@ -60,15 +64,18 @@ def is_header(cells: Sequence[str]) -> bool:
     (True, False)
     """
     stripped = [cell.strip() for cell in cells]
-    if not stripped or not all(_NAME.fullmatch(cell) for cell in stripped):
-        return False
-    known = sum(plain(cell) in KNOWN for cell in stripped)
-    return known >= 2 or all(len(cell.split()) <= 2 and len(cell) <= 32 for cell in stripped)
+    known = {plain(cell) for cell in stripped} & KNOWN
+    if len(known) >= 2:
+        return all(len(cell) <= _LONGEST_NAME for cell in stripped)
+    named = all(_NAME.fullmatch(cell) and len(cell.split()) <= 2 and len(cell) <= 32 for cell in stripped)
+    return bool(stripped) and named
 
 
 def cell_lines(peek: Peek) -> Iterator[tuple[int, list[str]]]:
     """Yield ``(number, cells)`` of lines whose cells stand between tabs, commas or spaces, as judgements do."""
-    separator = "\t" if "\t" in peek.first_line else "," if "," in peek.first_line else None
+    bare = peek.first_line.split()
+    spaced = "," not in peek.first_line or (len(bare) in (3, 4) and is_number(bare[-1]))
+    separator = "\t" if "\t" in peek.first_line else None if spaced else ","
     quoting: Quoting = "plain" if separator is None else "quoted" if separator == "," else tab_quoting(peek)
     for line in _lines(peek, separator, quoting):
         yield line.number, [cell.strip() for cell in line.cells]
@@ -76,7 +83,8 @@ def cell_lines(peek: Peek) -> Iterator[tuple[int, list[str]]]:
 
 def _names_ids(cells: Sequence[str]) -> bool:
     known = [plain(cell) for cell in cells]
-    return any(name in ROW_ID for name in known) and sum(name in KNOWN for name in known) >= min(2, len(known))
+    ids = {name for names in ROW_ID.values() for name in names}
+    return any(name in ids for name in known) and is_header(cells)
 
 
 def choose_separator(line: str) -> str | None:
@@ -98,13 +106,31 @@ def tab_quoting(peek: Peek) -> Quoting:
         return "plain"
     text = whole(peek)
     rows = _tokens(text, "\t")
-    if rows is None:
-        return "plain"
-    widths = {len(row) for row in rows}
-    if len(widths) > 1:
-        return "plain"
-    one_a_line = len({line.count("\t") for line in text.splitlines() if line.strip()}) == 1
-    return "quoted" if not one_a_line or _as_a_writer_would(rows) else "plain"
+    if rows is not None and len({len(row) for row in rows}) == 1:
+        bare_marks = any('"' in cell and not quoted for row in rows for cell, quoted in row)
+        one_a_line = len({line.count("\t") for line in text.split("\n") if line.strip()}) == 1
+        if not bare_marks and (not one_a_line or _as_a_writer_would(rows)):
+            return "quoted"
+    _refuse_half_quoted(text, peek)
+    return "plain"
+
+
+def _refuse_half_quoted(text: str, peek: Peek) -> None:
+    """Refuse a file that a writer of quotation marks seems to have begun, and that is not what one writes.
+
+    Raises:
+        InputError: cells with doubled marks inside, or most cells of a column in marks.
+    """
+    rows = [line.rstrip("\r").split("\t") for line in text.split("\n") if line.strip()][1:]
+    columns = list(zip(*rows, strict=False))
+    wrapped = [[cell for cell in column if _WRAPPED.fullmatch(cell)] for column in columns]
+    doubled = any('""' in cell[1:-1] for column in wrapped for cell in column)
+    most = any(len(marked) > 0.5 * len(rows) for marked in wrapped)
+    if doubled or (most and len(rows) > 3):
+        raise InputError(
+            f"{peek.shown}: TSV with some cells in quotation marks as a writer sets them, and others that are not; "
+            "write the file again with csv.writer or pandas, or without marks around cells"
+        )
 
 
 def refuse_escaped(peek: Peek, form: str) -> None:
@@ -113,7 +139,8 @@ def refuse_escaped(peek: Peek, form: str) -> None:
     Raises:
         InputError: there are some.
     """
-    found = _ESCAPED.search(peek.text)
+    escaped = (_ESCAPED.search(line) for _, line in lines(peek) if '\\"' in line)
+    found = next((one for one in escaped if one is not None), None)
     if found is not None:
         raise InputError(
             f'{peek.shown}: {form} with quotation marks written as \\" ({shortened(found[0])}); '
@@ -131,7 +158,12 @@ def _as_a_writer_would(rows: Sequence[Sequence[tuple[str, bool]]]) -> bool:
     special = '"\t\r\n' + ("," if commas_quoted else "")
     for column in zip(*body, strict=True):
         inside = [cell for cell, quoted in column if quoted]
-        if len(inside) < len(column) and not all(any(sign in cell for sign in special) for cell in inside):
+        outside = [cell for cell, quoted in column if not quoted]
+        # All texts in marks: what is nothing, or a number, is left bare by some writers.
+        all_texts = all(not cell or is_number(cell) for cell in outside)
+        # Those alone that need them; some writers give marks to what is empty.
+        where_needed = all(not cell or any(sign in cell for sign in special) for cell in inside)
+        if not (all_texts or where_needed):
             return False
     return True
 
@@ -139,7 +171,9 @@ def _as_a_writer_would(rows: Sequence[Sequence[tuple[str, bool]]]) -> bool:
 def _tokens(text: str, separator: str) -> list[list[tuple[str, bool]]] | None:
     """Return every cell with whether it was quoted; None where quotation marks are not balanced as a writer's are."""
     sign = re.escape(separator)
-    pattern = re.compile(rf'(?:"((?:[^"]|"")*)"|([^"{sign}\r\n][^{sign}\r\n]*)?)({sign}|\r\n|\n|\r|\Z)')
+    # Writers leave a lone carriage return as it is, unless it is what ends their lines.
+    end = r"\r?\n" if "\n" in text else r"\r"
+    pattern = re.compile(rf'(?:"((?:[^"]|"")*)"|((?!{end})[^"{sign}\n](?:(?!{end})[^{sign}\n])*)?)({sign}|{end}|\Z)')
     rows: list[list[tuple[str, bool]]] = []
     row: list[tuple[str, bool]] = []
     position = 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ....errors import InputError
 from .._form import Form, How, Row, Table
 from .._peek import Peek, shortened, stream
+from ._arrow_rows import batch_rows, in_words, refuse_twins
 
 _MARKS = (b"ARROW1", b"\xff\xff\xff\xff")
 
@@ -18,11 +19,20 @@ def _read_file(peek: Peek, how: How) -> Table:
         try:
             with stream(peek) as file:
                 kind = pa.ipc.open_file if peek.head.startswith(b"ARROW1") else pa.ipc.open_stream
-                for number, values in enumerate(kind(file).read_all().to_pylist(), start=1):
-                    yield Row(f"{peek.shown} row {number}", values)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{peek.shown}: an Arrow file that cannot be read ({reason}); save it again") from None
+                table = kind(file).read_all()
+                refuse_twins(table.schema.names, peek.shown)
+                # Reading a damaged one without this can end the process.
+                table.validate(full=True)
+                values = (row for batch in table.to_batches() for row in batch_rows(batch))
+                for number, row in enumerate(values, start=1):
+                    yield Row(f"{peek.shown} row {number}", row)
+        except InputError:
+            raise
+        except Exception as error:
+            # Whatever a damaged file makes the library raise.
+            raise InputError(
+                f"{peek.shown}: an Arrow file that cannot be read ({in_words(error)}); save it again"
+            ) from None
 
     return _table("Arrow file", peek, rows)
 
@@ -33,8 +43,9 @@ def _read_saved(peek: Peek, how: How) -> Table:
     try:
         saved = load_from_disk(str(peek.path))
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{peek.shown}: a saved data set that cannot be read ({reason}); save it again") from None
+        raise InputError(
+            f"{peek.shown}: a saved data set that cannot be read ({in_words(error)}); save it again"
+        ) from None
     name = peek.shown
     if isinstance(saved, DatasetDict):
         chosen = how.split if how.split in saved else next(iter(saved)) if len(saved) == 1 else None

@@ -14,6 +14,7 @@ _FILE = re.compile(
     r"(?P<split>.+?)(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]+)?)?"
     r"\.(?P<kind>parquet|arrow|jsonl|json|csv|tsv)(?:\.(?:gz|bz2|xz))?"
 )
+_PART = re.compile(r"-(?P<part>\d{5})-of-(?P<parts>\d{5})")
 _BESIDE = ("README.md", "dataset_infos.json", "LICENSE", "data")
 
 
@@ -28,14 +29,23 @@ def split_files(folder: Path, members: Sequence[str]) -> dict[str, list[Path]]:
 
 
 def check_whole(files: Sequence[Path], shown: str) -> None:
-    """Refuse a split of which parts are missing.
+    """Refuse a split of which parts are missing, or that is there twice.
 
     Raises:
-        InputError: ``-of-00004`` in a name and fewer files.
+        InputError: ``-of-00004`` in a name and other parts than these four; or several files without such numbers.
     """
-    counts = {int(match["parts"]) for file in files if (match := _FILE.fullmatch(file.name)) and match["parts"]}
-    if counts and counts != {len(files)}:
-        raise InputError(f"{shown}: {len(files)} of {max(counts)} files of a split are there; download the others too")
+    found = [_PART.search(file.name) for file in files]
+    numbers = [(int(match["part"]), int(match["parts"])) for match in found if match is not None]
+    if not numbers and len(files) > 1:
+        names = " and ".join(file.name for file in files[:3])
+        raise InputError(f"{shown}: {names} hold the same split; keep one of them")
+    total = max((parts for _, parts in numbers), default=0)
+    missing = sorted(set(range(total)) - {part for part, _ in numbers})
+    if missing:
+        there = f"{total - len(missing)} of {total} files of a split are there"
+        raise InputError(f"{shown}: {there}, part {missing[0]} is not; download the others too")
+    if numbers and (len(numbers) != len(files) or len(numbers) != total):
+        raise InputError(f"{shown}: {len(files)} files of a split of {total}; keep each part once")
 
 
 def _recognise(peek: Peek) -> bool:
@@ -73,6 +83,12 @@ def _read(peek: Peek, how: How) -> Table:
     tables = [
         read_table(look(file, shown=f"{peek.shown.rstrip('/')}/{file.relative_to(peek.path)}"), how) for file in files
     ]
+
+    other = next((table for table in tables if table.columns != tables[0].columns), None)
+    if other is not None:
+        raise InputError(
+            f"{other.source}: its first line is not that of {tables[0].source}; give both the same columns"
+        )
 
     def rows() -> Iterator[Row]:
         for table in tables:

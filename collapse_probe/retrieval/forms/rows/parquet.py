@@ -7,31 +7,32 @@ from collections.abc import Iterator
 from ....errors import InputError
 from .._form import Form, How, Row, Table
 from .._peek import Peek, shortened, stream
+from ._arrow_rows import batch_rows, in_words, refuse_twins
 
 
 def _read(peek: Peek, how: How) -> Table:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     def rows() -> Iterator[Row]:
         try:
             with stream(peek) as file:
                 number = 0
-                for batch in pq.ParquetFile(file).iter_batches():
-                    for values in batch.to_pylist():
+                parts = pq.ParquetFile(file)
+                refuse_twins(parts.schema_arrow.names, peek.shown)
+                for batch in parts.iter_batches():
+                    for values in batch_rows(batch):
                         number += 1
                         yield Row(f"{peek.shown} row {number}", values)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        except InputError:
+            raise
+        except Exception as error:
+            # Whatever a damaged file makes the library raise.
             raise InputError(
-                f"{peek.shown}: a Parquet file that cannot be read ({_line(error)}); make it again"
+                f"{peek.shown}: a Parquet file that cannot be read ({in_words(error)}); make it again"
             ) from None
 
     first = next(rows(), None)
     return Table(FORM.name, peek.shown, True, rows, "" if first is None else shortened(str(first.values)))
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 FORM = Form(

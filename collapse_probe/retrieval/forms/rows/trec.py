@@ -12,7 +12,7 @@ from .._peek import Peek, whole
 
 _DOCUMENT = re.compile(r"<DOC>(.*?)</DOC>", re.DOTALL | re.IGNORECASE)
 _TOPIC = re.compile(r"<top>(.*?)(?:</top>|(?=<top>)|\Z)", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"<[^>]+>")
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 
 
 def _documents(peek: Peek, how: How) -> Table:
@@ -47,7 +47,7 @@ def _topic_rows(peek: Peek) -> Iterator[Row]:
 
 def _field(text: str, name: str) -> str | None:
     """Return what stands after a tag, up to its end or the next tag; TREC closes some and leaves others open."""
-    found = re.search(rf"(?is)<{name}>(.*?)(?=<|\Z)", text)
+    found = re.search(rf"(?is)<{name}>(.*?)(?=</?[A-Za-z]|\Z)", text)
     return None if found is None else _plain(found[1])
 
 
