@@ -196,7 +196,9 @@ def recorded_options(run: Run, *, cache: Path) -> dict[str, Any]:
     options = run.config["options"]
     stores = [Path(folder) for folder in options.get("features", ()) if Path(folder).is_dir()]
     paths = {key: _path(options.get(key)) for key in ("pairs", "validation_pairs")}
-    return {"dev_split": "train", "split": "test", **options, **paths, "features": stores, "cache": cache}
+    # Version 0.1 encoded without a prompt, whatever the model has.
+    without = {} if "prompts" in run.config["encoder"] else {"query_prompt": "", "document_prompt": ""}
+    return {"dev_split": "train", "split": "test", **options, **without, **paths, "features": stores, "cache": cache}
 
 
 def check_encoder_unchanged(run: Run, encoder: Encoder) -> None:

@@ -18,7 +18,7 @@ def check_encoder(folder: Path) -> None:
     Raises:
         InputError: what it holds, and what to type instead.
     """
-    if folder.is_file():
+    if not folder.is_dir():
         raise InputError(
             f"{folder}: a file, where a model's folder is needed; give {setting('encoder', folder.parent)}"
         )

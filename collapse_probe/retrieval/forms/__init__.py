@@ -18,7 +18,7 @@ from ._peek import Peek, look, unpacked
 from .collections import COLLECTION_FORMS, folder, group, one_object
 from .pairs import PAIR_FORMS, parse_columns, read_pair_rows
 from .refused import REFUSED
-from .rows import ROW_FORMS, read_table
+from .rows import ROW_FORMS, read_table, refuse
 
 FORMS: tuple[Form, ...] = (*ROW_FORMS, *PAIR_FORMS, *COLLECTION_FORMS, *REFUSED)
 """Every form that is known."""
@@ -87,6 +87,7 @@ def read_collections(path: Path, *, split: str = "test", identical_ids: Identica
         if inside.is_folder:
             _refuse_half(inside)
             return [folder.read_folder(inside, name=name, **rule)]
+        refuse(inside)
         if one_object.FORM.recognise(inside):
             return [one_object.read_object(inside, name=name, **rule)]
     raise InputError(

@@ -536,3 +536,25 @@ def test_the_relevant_documents_of_an_archive_are_pairs(tmp_path):
     pairs = read_pairs(put(tmp_path / "shop.zip", zipped(below("shop"))), split="test")
     assert pairs.queries == (QUERIES[0]["text"], QUERIES[1]["text"], QUERIES[1]["text"])
     assert pairs.n_negatives == 1
+
+
+def test_parts_that_datasets_saved_to_disk_are_read(tmp_path):
+    from datasets import Dataset, DatasetDict
+
+    folder = tmp_path / "c"
+    judged = [{"query-id": "q1", "corpus-id": "d1", "score": 1.0}, {"query-id": "q2", "corpus-id": "d2", "score": 2.0}]
+    Dataset.from_list([{"_id": "d1", "text": "one"}, {"_id": "d2", "text": "two"}]).save_to_disk(folder / "corpus")
+    Dataset.from_list([{"_id": "q1", "text": "first"}, {"_id": "q2", "text": "second"}]).save_to_disk(
+        folder / "queries"
+    )
+    other = Dataset.from_list([{"query-id": "q1", "corpus-id": "d2", "score": 1.0}])
+    DatasetDict({"test": Dataset.from_list(judged), "train": other}).save_to_disk(folder / "qrels")
+    assert read_beir(folder).qrels == {"q1": {"d1": 1}, "q2": {"d2": 2}}
+    assert read_beir(folder, split="train").qrels == {"q1": {"d2": 1}}
+
+
+def test_a_collection_that_lacks_a_part_among_others_is_not_passed_over(tmp_path):
+    whole = {"corpus.jsonl": '{"_id": "d", "text": "t"}\n', "queries.jsonl": '{"_id": "q", "text": "t"}\n'}
+    put(tmp_path / "many" / "a", {**whole, "qrels": {"test.tsv": "q\td\t1\n"}})
+    put(tmp_path / "many" / "b", {"corpus.jsonl": whole["corpus.jsonl"], "qrels": {"test.tsv": "q\td\t1\n"}})
+    assert_refused(lambda: read_collections(tmp_path / "many"), "many/b: no queries in it")

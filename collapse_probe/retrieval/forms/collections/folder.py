@@ -12,13 +12,19 @@ from .judgements import find_judgements, read_judgements
 from .parts import NAMES, find_part, read_texts
 
 
+def parts_in(folder: Path) -> set[str]:
+    """Return which of ``corpus`` and ``queries`` a folder has, by their names."""
+    members = [path.name.lower() for path in folder.iterdir()] if folder.is_dir() else []
+    return {
+        kind
+        for kind, names in NAMES.items()
+        if any(member == name or member.startswith(f"{name}.") for name in names for member in members)
+    }
+
+
 def is_collection(folder: Path) -> bool:
     """Return whether a folder has a corpus and queries, by their names."""
-    members = [path.name.lower() for path in folder.iterdir()] if folder.is_dir() else []
-    return all(
-        any(member == name or member.startswith(f"{name}.") for name in names for member in members)
-        for names in NAMES.values()
-    )
+    return parts_in(folder) == set(NAMES)
 
 
 def read_folder(
@@ -42,12 +48,14 @@ def read_folder(
     judgements, said = find_judgements(peek.path, split)
     documents: dict[str, str] = {}
     titles: dict[str, str] = {}
-    for identifier, title, text, _ in read_texts(parts["corpus"], "corpus"):
+    for identifier, title, text, _ in read_texts(parts["corpus"], "corpus", split=split):
         documents[identifier] = f"{title} {text}".strip()
         if title.strip():
             titles[identifier] = title.strip()
-    queries = {identifier: text.strip() for identifier, _, text, _ in read_texts(parts["queries"], "queries")}
-    judged, twice = read_judgements(judgements)
+    queries = {
+        identifier: text.strip() for identifier, _, text, _ in read_texts(parts["queries"], "queries", split=split)
+    }
+    judged, twice = read_judgements(judgements, split=split)
     return make_collection(
         name,
         split,

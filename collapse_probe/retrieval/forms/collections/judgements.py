@@ -13,7 +13,7 @@ from .._cells import grade, id_text, is_number
 from .._form import How
 from .._names import QRELS, by_plain_name, plain
 from .._peek import Peek, look
-from ..rows import read_table, refuse
+from ..rows import arrow, read_table, refuse
 from ..rows._separated import cell_lines
 from ..rows.data_files import check_whole
 from .parts import split_names
@@ -38,6 +38,8 @@ def find_judgements(folder: Path, split: str) -> tuple[list[Path], list[str]]:
         InputError: none, or none of this split; the splits that are there are named.
     """
     found: dict[str, list[Path]] = {}
+    if (folder / "qrels").is_dir() and arrow.SAVED.recognise(look(folder / "qrels")):
+        return [folder / "qrels"], []
     beside = folder.resolve().parent / f"{folder.resolve().name}-qrels"
     for place in (folder / "qrels", beside, beside / "qrels", folder / "default", folder / "data"):
         for name, files in split_names(place).items():
@@ -62,7 +64,7 @@ def find_judgements(folder: Path, split: str) -> tuple[list[Path], list[str]]:
     )
 
 
-def read_judgements(files: Sequence[Path]) -> tuple[Qrels, list[str]]:
+def read_judgements(files: Sequence[Path], *, split: str = "test") -> tuple[Qrels, list[str]]:
     """Return query id to document id to judgement, and what is to be said of it.
 
     Of a document that is judged twice the last judgement counts, as in BEIR.
@@ -73,7 +75,7 @@ def read_judgements(files: Sequence[Path]) -> tuple[Qrels, list[str]]:
     qrels: Qrels = {}
     changed = 0
     for file in files:
-        for query, document, score in _rows(look(file)):
+        for query, document, score in _rows(look(file), split):
             before = qrels.setdefault(query, {}).get(document)
             changed += before is not None and before != score
             qrels[query][document] = score
@@ -84,10 +86,10 @@ def read_judgements(files: Sequence[Path]) -> tuple[Qrels, list[str]]:
     return qrels, []
 
 
-def _rows(peek: Peek) -> Iterator[Judgement]:
+def _rows(peek: Peek, split: str) -> Iterator[Judgement]:
     refuse(peek)
-    if peek.encoding is None or peek.text.lstrip()[:1] in ("{", "["):
-        yield from _named_rows(peek)
+    if peek.is_folder or peek.encoding is None or peek.text.lstrip()[:1] in ("{", "["):
+        yield from _named_rows(peek, split)
         return
     columns: Sequence[int] | None = None
     for row, (number, cells) in enumerate(cell_lines(peek)):
@@ -111,8 +113,8 @@ def _rows(peek: Peek) -> Iterator[Judgement]:
         yield _judgement([cells[column] for column in columns], where)
 
 
-def _named_rows(peek: Peek) -> Iterator[Judgement]:
-    table = read_table(peek, How(names="ids"))
+def _named_rows(peek: Peek, split: str) -> Iterator[Judgement]:
+    table = read_table(peek, How(names="ids", split=split))
     for row in table.rows():
         values = by_plain_name(row.values, row.where)
         names = [next((name for name in known if name in values), None) for known in QRELS]

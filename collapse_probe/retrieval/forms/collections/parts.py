@@ -12,7 +12,7 @@ from .._cells import id_text
 from .._form import How, Row, text_of
 from .._names import BODY, ROW_ID, by_plain_name
 from .._peek import look
-from ..rows import read_table
+from ..rows import arrow, read_table
 from ..rows.data_files import check_whole
 
 Kind = Literal["corpus", "queries"]
@@ -60,7 +60,7 @@ def find_part(folder: Path, kind: Kind, *, split: str) -> list[Path] | None:
     return None
 
 
-def read_texts(files: Sequence[Path], kind: Kind) -> Iterator[tuple[str, str, str, str]]:
+def read_texts(files: Sequence[Path], kind: Kind, *, split: str = "train") -> Iterator[tuple[str, str, str, str]]:
     """Yield ``(id, title, text, where)`` of a part's rows.
 
     Raises:
@@ -68,7 +68,7 @@ def read_texts(files: Sequence[Path], kind: Kind) -> Iterator[tuple[str, str, st
     """
     seen: set[str] = set()
     for file in files:
-        table = read_table(look(file), How(names="ids"))
+        table = read_table(look(file), How(names="ids", split=split))
         for row in table.rows():
             identifier, title, body = _fields(row, kind, named=table.named)
             if identifier in seen:
@@ -90,6 +90,8 @@ def split_names(folder: Path) -> dict[str, list[Path]]:
 
 
 def _inside(folder: Path, kind: Kind, split: str) -> list[Path]:
+    if arrow.SAVED.recognise(look(folder)):
+        return [folder]
     splits = split_names(folder)
     sharded = any(_parts(file.name) for files in splits.values() for file in files)
     if not sharded and split not in splits:
