@@ -13,7 +13,7 @@ import click
 from ..errors import InputError
 from ..journal import Run
 from ..respred import Recipe
-from ._options import encoding_options, plain_name, resolve_device
+from ._options import PathOf, encoding_options, plain_name, resolve_device
 
 if TYPE_CHECKING:
     from ..respred._ablation import Cell, Files, Material
@@ -63,7 +63,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted.
 @click.option("--ray-address", metavar="ADDRESS", help="Existing Ray cluster: host:port, ray://host:port or auto.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PathOf(folder=True),
     default=Path("ablations"),
     show_default=True,
     metavar="DIR",
@@ -72,7 +72,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted.
 @click.option("--name", help="Name of the ablation and its report.  [default: the run's name with the plan's]")
 @click.option(
     "--reports",
-    type=click.Path(path_type=Path),
+    type=PathOf(folder=True),
     default=Path("reports"),
     show_default=True,
     metavar="DIR",

@@ -16,6 +16,44 @@ from ..respred import Recipe, get_recipe, recipe_choices, recipe_fields
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+class PathOf(click.ParamType):
+    """A path that is not empty, with ``~`` for the user's home; a folder where something is going to be written.
+
+    Args:
+        folder: Whether it has to be a folder, or to become one.
+    """
+
+    name = "path"
+
+    def __init__(self, *, folder: bool = False) -> None:
+        self._folder = folder
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path, before anything is done with it."""
+        text = str(value)
+        if not text.strip():
+            self.fail("an empty path; a path is needed", param, ctx)
+        try:
+            path = Path(text).expanduser()
+            nearest = next((place for place in (path, *path.parents) if place.exists()), Path())
+        except (OSError, RuntimeError, ValueError) as error:
+            self.fail(
+                f"{text[:80]!r} is no path that can be used ({getattr(error, 'strerror', None) or error})", param, ctx
+            )
+        if self._folder and not nearest.is_dir():
+            self.fail(f"{nearest} is a file, where a folder is needed", param, ctx)
+        if self._folder and nearest != path and not os.access(nearest, os.W_OK):
+            self.fail(f"{path} cannot be made, since {nearest} cannot be written", param, ctx)
+        return path
+
+
+def once(ctx: click.Context, param: click.Parameter, value: tuple[Any, ...]) -> Any:
+    """Return the value of an option that can be given once, where a second one would replace the first in silence."""
+    if len(value) > 1:
+        raise click.BadParameter("is given twice; give it once", ctx=ctx, param=param)
+    return value[0] if value else None
+
+
 def default_cache() -> Path:
     """Return the folder of encoded texts, downloaded collections and models."""
     return Path(os.environ.get("COLLAPSE_PROBE_CACHE", "~/.cache/collapse-probe")).expanduser()
@@ -53,7 +91,9 @@ def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--pairs",
-            type=click.Path(path_type=Path),
+            type=PathOf(),
+            multiple=True,
+            callback=once,
             metavar="FILE|DIR",
             help="Training pairs: JSON Lines, a JSON array, CSV, TSV, Parquet, a saved data set, packed or not; or a "
             "collection, whose train split is used.",
@@ -74,7 +114,9 @@ def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--validation-pairs",
-            type=click.Path(path_type=Path),
+            type=PathOf(),
+            multiple=True,
+            callback=once,
             metavar="FILE",
             help="Held-out pairs; without it a share of --pairs is held out.",
         ),
@@ -100,7 +142,7 @@ def encoding_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--features",
             multiple=True,
-            type=click.Path(path_type=Path),
+            type=PathOf(),
             metavar="DIR",
             help="Read-only feature store made elsewhere with the same encoder. May be repeated.",
         ),
@@ -113,7 +155,7 @@ def encoding_options(function: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option(
             "--cache",
-            type=click.Path(path_type=Path),
+            type=PathOf(folder=True),
             default=default_cache,
             metavar="DIR",
             help="Folder of encoded texts and downloads.  [default: ~/.cache/collapse-probe]",
@@ -141,7 +183,7 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
         click.option(
             "--reports",
-            type=click.Path(path_type=Path),
+            type=PathOf(folder=True),
             default=Path("reports"),
             show_default=True,
             metavar="DIR",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
+from ..errors import InputError, setting
 from ..respred import Recipe
 from ..retrieval import (
     TASKS,
@@ -251,7 +251,10 @@ def _read_held_out(path: Path, columns: dict[str, str] | None, min_score: float 
 def _open_development(options: dict[str, Any], **where: Any) -> Collection | None:
     if options.get("dev") is None:
         return None
-    found = open_collections(options["dev"], split=options["dev_split"], **where)
+    try:
+        found = open_collections(options["dev"], split=options["dev_split"], **where)
+    except InputError as error:
+        raise InputError(error.args[0].replace(setting("split", "")[:-1], setting("dev_split", "")[:-1])) from None
     if len(found) > 1:
         names = ", ".join(one.name for one in found[:4])
         raise InputError(f"--dev {options['dev']}: a folder of collections ({names}); give one of them")

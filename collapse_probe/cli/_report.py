@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ._options import PathOf
+
 EPILOG = """\b
 Example:
   collapse-probe report runs/respred
@@ -18,7 +20,7 @@ Exit codes: 0 fine, 1 unhealthy run, 2 wrong use.
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--reports",
-    type=click.Path(path_type=Path),
+    type=PathOf(folder=True),
     default=Path("reports"),
     show_default=True,
     metavar="DIR",

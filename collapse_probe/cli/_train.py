@@ -14,6 +14,7 @@ from ..journal import Run, fresh_folder
 from ..recording import Probe, load_watched
 from ..respred import Recipe
 from ._options import (
+    PathOf,
     check_precision,
     is_main_process,
     pair_options,
@@ -71,7 +72,7 @@ _WITH_RESUME = ("resume", "features", "device", "cache", "reports")
 @click.option("--name", help="Name of the run; a number is added where it exists.  [default: the recipe's]")
 @click.option(
     "--runs",
-    type=click.Path(path_type=Path),
+    type=PathOf(folder=True),
     default=Path("runs"),
     show_default=True,
     metavar="DIR",
@@ -79,7 +80,7 @@ _WITH_RESUME = ("resume", "features", "device", "cache", "reports")
 )
 @click.option(
     "--resume",
-    type=click.Path(path_type=Path),
+    type=PathOf(),
     metavar="RUN",
     help="Go on with a run that was interrupted, from its last checkpoint; its own configuration is used, and only "
     "--features, --device, --cache and --reports are taken beside it.",

@@ -147,7 +147,11 @@ class FeatureStore:
         Raises:
             InputError: a vector of another dimension or with values that are not finite.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / ".lock").touch()
+        except OSError as error:
+            raise InputError(f"{self._folder}: cannot be written ({error.strerror}); give another cache") from None
         with _locked(self._folder / ".lock"):
             self._forget()
             missing = sorted(self.missing(texts), key=len, reverse=True)

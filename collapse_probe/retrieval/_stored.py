@@ -90,8 +90,13 @@ def open_part(folder: Path, encoding: Encoding) -> Part:
     """
     manifest = read_store_manifest(folder)
     check_manifest(folder, manifest, encoding)
-    part = load_part(folder / "keys.npy", folder / "vectors.npy", encoding.identity)
-    check_sums(part, manifest)
+    try:
+        part = load_part(folder / "keys.npy", folder / "vectors.npy", encoding.identity)
+        check_sums(part, manifest)
+    except InputError as error:
+        # It is not ours to be removed.
+        fix = "restore it, or leave it out"
+        raise InputError(error.args[0].replace("remove the folder to encode again", fix)) from None
     return part
 
 

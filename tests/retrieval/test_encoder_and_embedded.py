@@ -76,6 +76,9 @@ def test_folders_that_hold_no_safetensors_model_are_refused(encoder, tmp_path):
     for name in ("modules.json", "config.json"):
         shutil.copy(encoder.folder / name, tmp_path / name)
     (tmp_path / "1_Pooling").mkdir()
+    with pytest.raises(InputError, match=r"no tokenizer in it"):
+        open_encoder(str(tmp_path), cache=tmp_path)
+    shutil.copy(encoder.folder / "tokenizer.json", tmp_path / "tokenizer.json")
     with pytest.raises(InputError, match=r"no \*\.safetensors in it, so it has no weights"):
         open_encoder(str(tmp_path), cache=tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"weights")

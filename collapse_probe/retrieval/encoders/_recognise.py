@@ -9,6 +9,9 @@ from ...errors import InputError, setting
 from ._files import read_json
 
 _SAFE_COPY = 'python -c "from sentence_transformers import SentenceTransformer as S; S({folder!r}).save({copy!r})"'
+_VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "*.bpe", "merges.txt", "processor_config.json")
+_BYTES = ("byt5", "ByT5", "canine", "Canine", "perceiver", "Perceiver")
+"""Models whose tokens are bytes or characters, so that they have no vocabulary."""
 _POINTER = b"version https://git-lfs"
 
 
@@ -35,6 +38,8 @@ def check_encoder(folder: Path) -> None:
             raise InputError(
                 f"{folder}: modules.json names {entry['path']}, which is missing; download the model's subfolders too"
             )
+        if entry["type"].rpartition(".")[2] == "Transformer":
+            _check_tokenizer(folder / entry["path"])
     if modules[0]["type"].rpartition(".")[2] == "Router" and modules[0]["type"].startswith("sentence_transformers"):
         _check_router(folder / modules[0]["path"])
     _check_weights(folder)
@@ -102,6 +107,17 @@ def _no_modules(folder: Path) -> InputError:
     return InputError(
         f"{folder}: no sentence-transformers model: modules.json is needed (there is {there}); give a model's folder"
     )
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Refuse a transformer without its vocabulary, for which the library would make up an empty one."""
+    config, tokenizer = _json(folder / "config.json"), _json(folder / "tokenizer_config.json")
+    of_bytes = any(kind in str([config.get("model_type"), tokenizer.get("tokenizer_class")]) for kind in _BYTES)
+    if "vocab_size" in config and not of_bytes and not any(any(folder.glob(name)) for name in _VOCABULARIES):
+        raise InputError(
+            f"{folder}: no tokenizer in it (tokenizer.json, vocab.txt or the like), so every word would be unknown; "
+            "download it too, or save the model again"
+        )
 
 
 def _check_router(folder: Path) -> None:

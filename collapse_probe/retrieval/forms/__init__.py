@@ -45,7 +45,11 @@ def read_pairs(
         if inside.is_folder and folder.is_collection(inside.path):
             if columns:
                 raise InputError(f"{peek.shown}: a collection, whose parts have no columns to name; leave them out")
-            found = folder.read_folder(inside, split=split, name=_name(path, inside))
+            try:
+                found = folder.read_folder(inside, split=split, name=_name(path, inside))
+            except InputError as error:
+                told = error.args[0].partition(": give \x1esplit=")[0]
+                raise InputError(f"{told}; pairs are those of split {split} alone") from None
             return judged_pairs(found, source=peek.shown, min_score=min_score)
         parts = group.parts(inside)
         if parts:

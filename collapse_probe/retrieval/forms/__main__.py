@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import FORMS
 from ._form import Holds
+from ._names import BODY, COUPLES, DOCUMENT, QRELS, QUERY, ROW_ID
 
 _SECTIONS: dict[Holds, tuple[str, str, str]] = {
     "rows": (
@@ -45,7 +46,40 @@ def page() -> str:
         lines.append(_row(["---"] * (3 if last else 2)))
         lines += [_row([form.name, form.looks, *([form.instead] if last else [])]) for form in forms]
         lines.append("")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_names(), ""])
+
+
+def _names() -> list[str]:
+    """Return the names that columns are known by."""
+    kinds = {
+        "Query": sorted(QUERY),
+        "Document": sorted(DOCUMENT),
+        "Query and document together": [" + ".join(couple) for couple in COUPLES],
+        "Negatives": ["negative", "negatives", "neg", "hard_negative", "negative_1", "..."],
+        "Which rows are positive": [
+            "label",
+            "score",
+            "relevance",
+            "similarity",
+            "rating",
+            "grade",
+            "is_duplicate",
+            "...",
+        ],
+        "Id of a document": ROW_ID["corpus"],
+        "Id of a query": ROW_ID["queries"],
+        "Text of a document": ("title", *BODY["corpus"]),
+        "Text of a query": BODY["queries"],
+        "Judgements: query": QRELS[0],
+        "Judgements: document": QRELS[1],
+        "Judgements: grade": QRELS[2],
+    }
+    text = (
+        "Case does not matter, and neither do spaces, hyphens and dots for underscores. Where several columns fit, the "
+        "file is refused and `--map` decides; `--map query=1,document=2` names columns without names by their numbers."
+    )
+    rows = [_row([kind, ", ".join(f"`{name}`" for name in names)]) for kind, names in kinds.items()]
+    return ["## Names of columns", "", text, "", _row(["what", "names"]), _row(["---", "---"]), *rows]
 
 
 def _row(cells: list[str]) -> str:

@@ -10,6 +10,9 @@ from typing import Any, Literal, NamedTuple
 from ...errors import InputError
 from ._peek import Peek, shortened
 
+_SHOWN = 10
+"""Columns that a message names."""
+
 Holds = Literal["rows", "pairs", "collection", "nothing"]
 
 
@@ -92,7 +95,8 @@ class Rows(NamedTuple):
     def found(self) -> str:
         """The form, its columns and its first line, as a message tells them."""
         kind = "columns" if self.table.named else f"{len(self.columns)} columns without names"
-        names = f" {', '.join(map(repr, self.columns))}" if self.table.named else ""
+        more = f" and {len(self.columns) - _SHOWN} more" if len(self.columns) > _SHOWN else ""
+        names = f" {', '.join(map(repr, self.columns[:_SHOWN]))}{more}" if self.table.named else ""
         return f"{self.table.source}: {self.table.form} with {kind}{names} (first: {self.table.first})"
 
 

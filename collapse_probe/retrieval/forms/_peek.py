@@ -162,7 +162,7 @@ def lines(peek: Peek) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         known = peek.encoding or "UTF-8"
         needed = "UTF-8" if known == "utf-8" else known.upper()
-        fix = f"convert the file, as in: iconv -f LATIN1 -t UTF-8 {peek.path.name}"
+        fix = f"convert the file, as in: iconv -f CP1252 -t UTF-8 {peek.path.name} > NEW"
         raise InputError(f"{peek.shown}:{number + 1}: not {needed} at byte {error.start}; {fix}") from None
     except _BROKEN as error:
         raise _not_readable(peek.shown, peek.packed, number, error) from None

@@ -558,3 +558,10 @@ def test_a_collection_that_lacks_a_part_among_others_is_not_passed_over(tmp_path
     put(tmp_path / "many" / "a", {**whole, "qrels": {"test.tsv": "q\td\t1\n"}})
     put(tmp_path / "many" / "b", {"corpus.jsonl": whole["corpus.jsonl"], "qrels": {"test.tsv": "q\td\t1\n"}})
     assert_refused(lambda: read_collections(tmp_path / "many"), "many/b: no queries in it")
+
+
+def test_columns_of_a_corpus_that_are_not_read_are_said(tmp_path):
+    corpus = [{"_id": "d", "headline": "H", "text": "one", "metadata": {}}]
+    files = {"corpus.jsonl": json_lines(corpus), "queries.jsonl": json_lines([{"_id": "q", "text": "t", "n": 1}])}
+    put(tmp_path / "c", {**files, "qrels": {"test.tsv": "q\td\t1\n"}})
+    assert read_beir(tmp_path / "c").form == "BEIR folder; left out: headline of corpus; n of queries"

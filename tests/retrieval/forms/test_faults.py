@@ -437,3 +437,35 @@ def test_what_is_wrong_in_an_archive_is_said_of_the_archive(tmp_path, broken):
     path = put(tmp_path / "shop.zip", zipped(files))
     message = assert_refused(lambda: read_collections(path), str(path))
     assert "collapse-probe-" not in message
+
+
+NEWCOMERS: dict[str, tuple[Mapping[str, Content], str, dict[str, Any]]] = {
+    "labels that stand in lists": (
+        {"p": json_lines([{"query": "a", "document": d, "label": [n]} for d, n in (("b", 1), ("c", 0))])},
+        "does not hold one value a row",
+        {},
+    ),
+    "a column of labels called neg": ({"p": "query,document,neg\na,b,1\na,c,0\n"}, "may be a label", {}),
+    "a split that is held out": ({"p/test.jsonl": json_lines(ROWS)}, "without split 'train'; it has test", {}),
+    "three columns of a frame without names": ({"p": "0,how x y,do y\n1,how z y,do z\n"}, "by their numbers", {}),
+}
+
+
+@pytest.mark.parametrize("case", NEWCOMERS)
+def test_what_newcomers_gave_is_refused(tmp_path, case):
+    files, said, options = NEWCOMERS[case]
+    for name, content in files.items():
+        put(tmp_path / name, content)
+    message = assert_refused(lambda: read_pairs(tmp_path / "p", **options), said)
+    assert "query=1,document=2" not in message
+
+
+def test_part_files_of_one_table_are_read_together(tmp_path):
+    put(tmp_path / "p", {f"part-0000{n}-ab.jsonl": json_lines([row]) for n, row in enumerate(ROWS)} | {"_SUCCESS": ""})
+    assert as_tuples(read_pairs(tmp_path / "p")) == PLAIN
+
+
+def test_a_message_does_not_list_thousands_of_columns(tmp_path):
+    path = put(tmp_path / "p.json", json.dumps({f"key {n}": "x" for n in range(3000)}))
+    message = assert_refused(lambda: read_pairs(path), "and 2990 more")
+    assert len(message) < 900

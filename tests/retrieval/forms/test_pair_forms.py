@@ -189,8 +189,10 @@ def test_of_a_saved_data_set_with_splits_train_is_read_or_the_one_that_is_asked_
     assert_equal(read_pairs(tmp_path / "saved"), same(tmp_path, RICH))
     assert_equal(read_pairs(tmp_path / "saved", split="dev"), same(tmp_path, RICH[:2]))
     assert_equal(read_pairs(tmp_path / "saved" / "dev"), same(tmp_path, RICH[:2]))
-    DatasetDict(test=whole).save_to_disk(tmp_path / "only")
+    DatasetDict(mined=whole).save_to_disk(tmp_path / "only")
     assert_equal(read_pairs(tmp_path / "only"), same(tmp_path, RICH))
+    DatasetDict(test=whole).save_to_disk(tmp_path / "held-out")
+    assert_refused(lambda: read_pairs(tmp_path / "held-out"), "without split 'train'; it has test", "held-out/test")
     DatasetDict(test=whole, dev=whole).save_to_disk(tmp_path / "none")
     assert_refused(lambda: read_pairs(tmp_path / "none"), "without split 'train'; it has test, dev")
 
@@ -463,7 +465,11 @@ def test_columns_without_names_are_chosen_by_number(tmp_path, written):
 def test_columns_that_are_not_there_are_refused(tmp_path):
     path = put(tmp_path / "p.csv", separated(LINES))
     assert_refused(lambda: read_pairs(path, columns={"query": "query", "document": "x"}), str(path), "no column 'x'")
-    assert_refused(lambda: read_pairs(path, columns={"query": "query"}), str(path), "needs document=COLUMN too")
+    assert_refused(
+        lambda: read_pairs(path, columns={"query": "query"}),
+        str(path),
+        "document=COLUMN is missing; write query=COLUMN,document=COLUMN",
+    )
 
 
 TEXTS = {"queries.tsv": "1\twhat is a\n2\twhat is b\n", "collection.tsv": "10\tIt is a.\n20\tIt is b.\n30\tIt is c.\n"}

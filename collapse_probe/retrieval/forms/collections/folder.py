@@ -9,7 +9,7 @@ from ..._collections import Collection, IdenticalIds, make_collection
 from .._form import Form
 from .._peek import Peek
 from .judgements import find_judgements, read_judgements
-from .parts import NAMES, find_part, read_texts
+from .parts import NAMES, find_part, left_out, read_texts
 
 
 def parts_in(folder: Path) -> set[str]:
@@ -66,17 +66,26 @@ def read_folder(
         source=str(judgements[0]),
         notes=[*said, *twice],
         identical_ids=identical_ids,
-        form=_form(peek, parts["corpus"][0], judgements[0]),
+        form=_form(peek, parts["corpus"], judgements[0]) + _left_out(parts, split),
         group=group,
     )
 
 
-def _form(peek: Peek, corpus: Path, judgements: Path) -> str:
+def _left_out(parts: dict[str, list[Path]], split: str) -> str:
+    """Return which columns of the parts are not read, in words."""
+    found = {kind: left_out(files[0], kind, split=split) for kind, files in parts.items()}  # type: ignore[arg-type]
+    said = [f"{', '.join(names)} of {kind}" for kind, names in found.items() if names]
+    return f"; left out: {'; '.join(said)}" if said else ""
+
+
+def _form(peek: Peek, files: list[Path], judgements: Path) -> str:
+    corpus = files[0]
     plain = (corpus.name, judgements.parent.name) == ("corpus.jsonl", "qrels")
     if plain and judgements.parent.parent == peek.path:
         return "BEIR folder"
     where = judgements.name if judgements.parent == peek.path else f"{judgements.parent.name}/{judgements.name}"
-    return f"folder of {corpus.relative_to(peek.path)}, queries and {where}"
+    several = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"folder of {corpus.relative_to(peek.path)}{several}, queries and {where}"
 
 
 FORM = Form(

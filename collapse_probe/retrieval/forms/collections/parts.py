@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ....errors import InputError, setting
 from .._cells import id_text
 from .._form import How, Row, text_of
-from .._names import BODY, ROW_ID, by_plain_name
+from .._names import BODY, ROW_ID, by_plain_name, plain
 from .._peek import look
 from ..rows import arrow, read_table
 from ..rows.data_files import check_whole
@@ -77,6 +77,18 @@ def read_texts(files: Sequence[Path], kind: Kind, *, split: str = "train") -> It
             yield identifier, title, body, row.where
     if not seen:
         raise InputError(f'{files[0]}: empty; write one object a line, as in {{"_id": "1", "text": ...}}')
+
+
+def left_out(file: Path, kind: Kind, *, split: str) -> list[str]:
+    """Return the columns of a part's first row that are not read, of those that hold a text or a number."""
+    row = next(read_table(look(file), How(names="ids", split=split)).rows(), None)
+    if row is None:
+        return []
+    names = {plain(name): name for name in row.values if not name.isdigit()}
+    read = [next((name for name in known[kind] if name in names), "") for known in (ROW_ID, BODY)]
+    read += ["title"] if kind == "corpus" else []
+    held = (str, int, float)
+    return [name for key, name in names.items() if key not in read and isinstance(row.values[name], held) and name]
 
 
 def split_names(folder: Path) -> dict[str, list[Path]]:

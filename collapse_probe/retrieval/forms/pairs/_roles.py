@@ -13,6 +13,7 @@ from .._names import NEGATIVE, SCORE, as_binary, is_index, plain
 from .._peek import shortened
 
 ROLES = ("query", "document", "negative", "score")
+_LABELS = ("label", "labels", "score", "relevance")
 NO_SCORE = "-"
 """What the score's column is called where all rows are positive, whatever a column of labels says."""
 
@@ -80,6 +81,10 @@ def parse_columns(text: str) -> dict[str, str]:
             raise InputError(f"{setting('columns', text)}: write query=COLUMN,document=COLUMN")
         if role.strip() not in ROLES:
             raise unknown_name("role of a column", role.strip(), ROLES)
+        if role.strip() in found:
+            raise InputError(
+                f"{setting('columns', text)}: names {role.strip()} twice; join columns by +, as in title+text"
+            )
         found[role.strip()] = column.strip()
     return found
 
@@ -92,7 +97,7 @@ def chosen_roles(rows: Rows, columns: Mapping[str, str]) -> Roles:
     """
     for role in ("query", "document"):
         if role not in columns:
-            raise InputError(f"{rows.found}: {setting('columns', '...')} needs {role}=COLUMN too")
+            raise InputError(f"{rows.found}: {role}=COLUMN is missing; write query=COLUMN,document=COLUMN")
     by_plain: dict[str, list[str]] = {}
     for name in rows.columns:
         by_plain.setdefault(plain(name), []).append(name)
@@ -121,7 +126,13 @@ def chosen_roles(rows: Rows, columns: Mapping[str, str]) -> Roles:
 
 def negative_columns(rows: Rows) -> tuple[str, ...]:
     """Return the columns whose names say that they hold negatives."""
-    return tuple(column for column in rows.columns if NEGATIVE.fullmatch(plain(column)))
+    return tuple(c for c in rows.columns if NEGATIVE.fullmatch(plain(c)) and not _says_yes_or_no(rows, c))
+
+
+def _says_yes_or_no(rows: Rows, column: str) -> bool:
+    cells = [row.values.get(column) for row in rows.rows]
+    said = [as_binary(cell) for cell in cells if cell is not None and str(cell).strip()]
+    return bool(said) and None not in said
 
 
 def with_score(roles: Roles, rows: Rows) -> Roles:
@@ -133,6 +144,12 @@ def with_score(roles: Roles, rows: Rows) -> Roles:
     found = [
         name for name in roles.left_out(rows.columns) if SCORE.fullmatch(plain(name)) and _is_scalar(rows.rows, name)
     ]
+    inside = next((name for name in roles.left_out(rows.columns) if plain(name) in _LABELS and name not in found), None)
+    if inside is not None and any(row.values.get(inside) is not None for row in rows.rows):
+        raise InputError(
+            f"{rows.found}: {inside!r} does not hold one value a row, so it does not say which rows are positive; "
+            f"give {_spelt(roles, score=NO_SCORE)} to take all of them"
+        )
     if len(found) > 1:
         raise InputError(
             f"{rows.found}: {', '.join(map(repr, found))} may all say which rows are positive; "
@@ -302,7 +319,7 @@ def _said(rows: Rows, roles: Roles) -> str:
 def _notes(rows: Rows, roles: Roles, positive: Sequence[bool], without: int, min_score: float | None) -> list[str]:
     notes = []
     refused = len(positive) - sum(positive)
-    if roles.score is not None:
+    if roles.score is not None and refused:
         rule = "0" if min_score is None else f"below {min_score:g}"
         notes.append(f"{refused:,} of {len(positive):,} rows left out: {roles.score} is {rule}, so they are negatives")
     if without:

@@ -35,7 +35,9 @@ def _couple(rows: Rows, names: dict[str, list[str]]) -> tuple[str, str]:
     ]
     needed = "'query' and 'document' (or 'anchor', 'positive') are needed"
     texts = [c for c in rows.columns if not is_index(c)]
-    guess = f"query={(found[0] or texts or ['COLUMN'])[0]},document={(found[1] or texts[1:] or ['COLUMN'])[0]}"
+    # Two texts and no more can be meant; of several, which is not for us to say.
+    two = texts if len(texts) == 2 else []
+    guess = f"query={(found[0] or two or ['COLUMN'])[0]},document={(found[1] or two[1:] or ['COLUMN'])[0]}"
     raise InputError(f"{rows.found}: {', '.join(fits)}; {needed}: give {setting('columns', guess)}")
 
 

@@ -17,7 +17,8 @@ def _read(rows: Rows, how: How) -> Reading:
     if rows.table.form.startswith(("TSV", "CSV")) and not triples:
         raise InputError(
             f"{rows.found}: the first line does not name them; write query and document above them, "
-            f"or give {setting('columns', 'query=1,document=2')}"
+            f"or give {setting('columns', 'query=1,document=2' if widths == {2} else 'query=COLUMN,document=COLUMN')}"
+            f"{'' if widths == {2} else ' by their numbers, from 1'}"
         )
     if min(widths) < 2:
         raise InputError(f"{rows.found}: a query and a document are needed in every row")

@@ -8,6 +8,7 @@ from ....errors import InputError
 from .._form import Form, How, Row, Table
 from .._peek import Peek, shortened, stream
 from ._arrow_rows import batch_rows, in_words, refuse_twins
+from .data_files import only_split
 
 _MARKS = (b"ARROW1", b"\xff\xff\xff\xff")
 
@@ -48,7 +49,7 @@ def _read_saved(peek: Peek, how: How) -> Table:
         ) from None
     name = peek.shown
     if isinstance(saved, DatasetDict):
-        chosen = how.split if how.split in saved else next(iter(saved)) if len(saved) == 1 else None
+        chosen = how.split if how.split in saved else only_split(list(saved))
         if chosen is None:
             raise InputError(
                 f"{peek.shown}: a saved data set without split {how.split!r}; it has {', '.join(saved)}: "

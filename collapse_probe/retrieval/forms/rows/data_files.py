@@ -14,6 +14,9 @@ _FILE = re.compile(
     r"(?P<split>.+?)(?:-(?P<part>\d{5})-of-(?P<parts>\d{5})(?:-[0-9a-f]+)?)?"
     r"\.(?P<kind>parquet|arrow|jsonl|json|csv|tsv)(?:\.(?:gz|bz2|xz))?"
 )
+_SPARK = re.compile(r"part-\d{5}")
+_SPARK_PARTS = "part files"
+_HELD_OUT = ("test", "validation", "valid", "val", "dev", "eval", "evaluation")
 _PART = re.compile(r"-(?P<part>\d{5})-of-(?P<parts>\d{5})")
 _BESIDE = ("README.md", "dataset_infos.json", "LICENSE", "data")
 
@@ -24,8 +27,14 @@ def split_files(folder: Path, members: Sequence[str]) -> dict[str, list[Path]]:
     for name in members:
         match = _FILE.fullmatch(name)
         if match is not None and (folder / name).is_file() and name not in _BESIDE:
-            found.setdefault(match["split"], []).append(folder / name)
+            split = _SPARK_PARTS if _SPARK.match(name) else match["split"]
+            found.setdefault(split, []).append(folder / name)
     return found
+
+
+def only_split(names: Sequence[str]) -> str | None:
+    """Return the only split that there is, where it is not one that is held out; None for others."""
+    return names[0] if len(names) == 1 and names[0].lower() not in _HELD_OUT else None
 
 
 def check_whole(files: Sequence[Path], shown: str) -> None:
@@ -70,7 +79,7 @@ def _read(peek: Peek, how: How) -> Table:
     from . import read_table
 
     splits, split = _splits(peek), how.split
-    chosen = split if split in splits else next(iter(splits)) if len(splits) == 1 else None
+    chosen = split if split in splits else only_split(list(splits))
     if chosen is None:
         first = splits[next(iter(splits))][0]
         named = f"{peek.shown.rstrip('/')}/{first.relative_to(peek.path)}"
@@ -79,7 +88,8 @@ def _read(peek: Peek, how: How) -> Table:
         )
     files = splits[chosen]
     shown = f"{peek.shown.rstrip('/')} ({chosen})"
-    check_whole(files, shown)
+    if chosen != _SPARK_PARTS:
+        check_whole(files, shown)
     tables = [
         read_table(look(file, shown=f"{peek.shown.rstrip('/')}/{file.relative_to(peek.path)}"), how) for file in files
     ]
