@@ -81,12 +81,12 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted.
 @encoding_options
 def command(run: Path, **options: Any) -> int:
     """Run RUN's configuration again with fields changed, and say what each change does, with intervals."""
+    loaded = Run.load(run)
     from ..respred._ablation import finished, make_cells, write_record
     from ..respred._engines import check_ray
     from ._display import say
     from ._runfile import recorded_recipe
 
-    loaded = Run.load(run)
     recipe = recorded_recipe(loaded)
     if loaded.status == "failed":
         raise InputError(f"{run}: this run failed, and so would its control: ablate one that trains")

@@ -42,6 +42,8 @@ def command(run: Path, **options: Any) -> int:
         for name in options["beir"]
         for one in open_collections(name, split=options["split"], cache=options["cache"] / "beir", identical_ids=rule)
     ]
+    for collection in collections:
+        _check_same(loaded, collection)
     stores = recorded_features(loaded, options["features"])
     recorded = {**recorded_options(loaded, cache=options["cache"]), "features": stores}
     encoder = _prepare.open_named_encoder(recipe, recorded)
@@ -57,6 +59,22 @@ def command(run: Path, **options: Any) -> int:
         _score(loaded, recipe, collection, features, dimension=encoder.identity.dimension, device=device)
     say(f"added to {run / 'journal.jsonl'}; `collapse-probe report {run}` writes the report with them")
     return 0
+
+
+def _check_same(loaded: Run, collection: Any) -> None:
+    """Refuse a collection that would take the place of another one of its name.
+
+    Raises:
+        InputError: the run has scores of other texts or judgements under that name and split.
+    """
+    for record in loaded.records("evaluation"):
+        same = (record["collection"], record["split"]) == (collection.name, collection.split)
+        if same and record.get("fingerprint") not in (None, collection.fingerprint):
+            size = f"{record['n_queries']:,} queries, {record['n_documents']:,} documents"
+            raise InputError(
+                f"{loaded.folder}: has scores of another collection that is named {collection.name!r} ({size}); "
+                "give this one in a folder of another name"
+            )
 
 
 def _score(loaded: Run, recipe: Recipe, collection: Any, features: Any, *, dimension: int, device: str) -> None:

@@ -241,10 +241,8 @@ def _read_held_out(path: Path, columns: dict[str, str] | None, min_score: float 
         try:
             return read_pairs(path, columns=columns, min_score=min_score)
         except InputError as error:
-            try:
-                return read_pairs(path)
-            except InputError:
-                raise error from None
+            if ": no column " not in error.args[0]:
+                raise
     return read_pairs(path, min_score=min_score)
 
 

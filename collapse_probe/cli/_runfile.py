@@ -211,6 +211,8 @@ def check_encoder_unchanged(run: Run, encoder: Encoder) -> None:
     # Version 0.1 recorded the weights alone, and a run without its encoder what a store said of it.
     known = {"fingerprint": "weights or files", "prompts": "prompts"}
     keys = known if recorded.get("fingerprint") and now["verified"] else {"weights_sha256": "weights"}
+    if recorded.get("prompts"):
+        keys = {**keys, "prompts": "prompts"}
     for key, what in keys.items():
         if recorded[key] != now[key]:
             raise InputError(f"{run.folder}: the encoder's {what} have changed since this run began; start a new run")

@@ -159,14 +159,14 @@ def _preflight(recipe: Recipe, data: Any, *, seed: int) -> list[Any]:
 
 
 def _resume(options: dict[str, Any]) -> int:
+    _only_flags_of_resume()
+    run = Run.load(options["resume"])
     import torch
 
     from . import _prepare
     from ._display import say
     from ._runfile import check_vectors, recorded_features, recorded_inputs, recorded_recipe
 
-    _only_flags_of_resume()
-    run = Run.load(options["resume"])
     if run.status == "completed":
         raise InputError(f"{run.folder}: this run is completed; `collapse-probe report {run.folder}` reads it again")
     if run.status == "failed":

@@ -23,6 +23,10 @@ SAMPLES = 4
 TOLERANCE = 1e-4
 """How far below 1 the cosine of a stored vector and the same text's may be, in full precision."""
 
+APART = 0.25
+"""How far a stored vector may be from the same text's, as a share of the distance between different texts (own choice):
+the vectors of a collapsed encoder are alike by their cosine, whoever's they are."""
+
 HALF_TOLERANCE = 1e-2
 """The same where vectors or weights have half precision."""
 
@@ -41,17 +45,19 @@ class Check:
         worst: The smallest cosine of a stored vector and the same text's.
         needed: The least cosine that is accepted.
         text: The text of the smallest cosine.
+        apart: The largest distance between the two, over the distance between different texts.
     """
 
     texts: int
     worst: float
     needed: float
     text: str
+    apart: float
 
     @property
     def passed(self) -> bool:
         """Whether every vector was the encoder's."""
-        return self.worst >= self.needed
+        return self.worst >= self.needed and self.apart <= APART
 
 
 class Features:
@@ -82,6 +88,7 @@ class Features:
         identity = encoder.identity
         opened: dict[str, FeatureStore] = {}
         self._stores: dict[Task, FeatureStore] = {}
+        self._keys = {task: identity.encoding(task).key for task in TASKS}
         named = self._open_named()
         for task in TASKS:
             encoding = identity.encoding(task)
@@ -201,7 +208,7 @@ class Features:
         return parts
 
     def _key(self, task: Task) -> str:
-        return self.encoder.identity.encoding(task).key
+        return self._keys[task]
 
     def _check(self, part: Part, texts: Texts) -> Check | None:
         """Return what encoding some texts of a part again showed; None where it is known or holds none of them."""
@@ -245,18 +252,19 @@ class Features:
         return said
 
     def _compare(self, part: Part, sample: Mapping[Task, Mapping[str, int]]) -> Check:
-        worst, where, count = 2.0, "", 0
+        worst, where, count, apart = 2.0, "", 0, 0.0
         for task, rows in sample.items():
             if not rows:
                 continue
             encoded = self.encoder.encode(list(rows), task).astype(np.float64)
             stored = np.asarray(part.vectors[list(rows.values())], dtype=np.float64)
+            apart = max(apart, _distance(stored, encoded))
             for text, value in zip(rows, _agreement(stored, encoded), strict=True):
                 count += 1
                 if value < worst:
                     worst, where = value, text
         half = part.is_half or is_half(self.encoder.identity)
-        return Check(count, worst, 1 - (HALF_TOLERANCE if half else TOLERANCE), where)
+        return Check(count, worst, 1 - (HALF_TOLERANCE if half else TOLERANCE), where, apart)
 
     def _record(self, part: Part, sample: Mapping[Task, Mapping[str, int]]) -> Path:
         """Return where it is kept that a part was found to be the encoder's: a sample of it, or all of it."""
@@ -285,6 +293,11 @@ class Features:
 
 def _in_words(part: Part, tasks: Sequence[Task], check: Check) -> str:
     kinds = " and ".join({"query": "queries", "document": "documents"}[task] for task in tasks)
+    if check.worst >= check.needed:
+        return (
+            f"{part.folder}: its vectors of {kinds} are not this encoder's: they are off by {check.apart:.2g} of the "
+            f"distance between different texts, where {APART:g} is accepted"
+        )
     return (
         f"{part.folder}: its vectors of {kinds} are not this encoder's: the cosine of the stored and the encoded "
         f"vector of {check.text[:60]!r} is {check.worst:.4f}, where {check.needed:g} is needed"
@@ -304,6 +317,18 @@ def _agreement(stored: np.ndarray, encoded: np.ndarray) -> np.ndarray:
         value = cosine * np.minimum(norms[0] / norms[1], norms[1] / norms[0])
     both_zero = (norms[0] == 0) & (norms[1] == 0)
     return np.where(both_zero, 1.0, np.nan_to_num(value, nan=0.0))
+
+
+def _distance(stored: np.ndarray, encoded: np.ndarray) -> float:
+    """Return the largest distance between stored and encoded rows, over the median one between different texts."""
+    if len(encoded) < 2:
+        return 0.0
+    first, second = np.triu_indices(len(encoded), k=1)
+    between = float(np.median(np.linalg.norm(encoded[first] - encoded[second], axis=1)))
+    largest = float(np.nan_to_num(np.linalg.norm(stored - encoded, axis=1), nan=np.inf).max())
+    # Where all texts have one vector to the last digits, nothing is left to tell.
+    rounding = 1e-5 * float(np.linalg.norm(encoded, axis=1).max())
+    return largest / between if between > rounding else 0.0
 
 
 def _sample(part: Part, texts: Sequence[str]) -> dict[str, int]:

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -23,7 +24,9 @@ SHORTEST = 0.5
 """Least length of the shorter text beside the longer one, in words (own choice)."""
 
 _MOST_COMPARED = 2_000_000_000
-_BLOCK = 1024
+_BLOCK = 256
+_COMPARED = 8
+"""Documents near to a text whose words are compared."""
 _WORD = re.compile(r"\w+")
 
 Vectors = Callable[[Sequence[str]], np.ndarray]
@@ -98,24 +101,34 @@ def _near(collection: Collection, texts: Sequence[str], vectors: Vectors | None)
         return {}
     ours = _unit(vectors(texts))
     theirs = _unit(vectors([collection.documents[document] for document in documents]))
+    words_of_document = cache(lambda document: _counted(collection, document))
     same: dict[str, str] = {}
     for start in range(0, len(texts), _BLOCK):
         cosines = ours[start : start + _BLOCK] @ theirs.T
-        for row, column in zip(*np.nonzero(cosines >= NEAR), strict=True):
-            text, document = texts[start + int(row)], documents[int(column)]
-            if text not in same and _nearly_equal(text, collection.documents[document], collection.body(document)):
-                same[text] = document
+        for row in np.flatnonzero((cosines >= NEAR).any(axis=1)):
+            text = texts[start + int(row)]
+            mine = Counter(words_of(text))
+            for column in _nearest(cosines[row]):
+                if any(_nearly_equal(mine, other) for other in words_of_document(documents[column])):
+                    same[text] = documents[column]
+                    break
     return same
 
 
-def _nearly_equal(text: str, *others: str) -> bool:
-    mine = Counter(words_of(text))
-    for other in others:
-        theirs = Counter(words_of(other))
-        short, long = sorted((mine.total(), theirs.total()))
-        if short and short >= SHORTEST * long and (mine & theirs).total() >= SHARED_WORDS * short:
-            return True
-    return False
+def _nearest(cosines: np.ndarray) -> list[int]:
+    """Return the few documents that are nearest to a text, of those that are near, the nearest first."""
+    near = np.flatnonzero(cosines >= NEAR)
+    return [int(column) for column in near[np.argsort(-cosines[near])][:_COMPARED]]
+
+
+def _counted(collection: Collection, document: str) -> list[Counter[str]]:
+    forms = {collection.documents[document], collection.body(document)}
+    return [Counter(words_of(form)) for form in forms]
+
+
+def _nearly_equal(mine: Counter[str], theirs: Counter[str]) -> bool:
+    short, long = sorted((mine.total(), theirs.total()))
+    return short > 0 and short >= SHORTEST * long and (mine & theirs).total() >= SHARED_WORDS * short
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

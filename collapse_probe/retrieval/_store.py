@@ -68,7 +68,7 @@ class FeatureStore:
     def open(cls, folder: Path, encoding: Encoding, *, extra: Sequence[Path] = ()) -> FeatureStore:
         """Open a store, which need not exist yet, with read-only ones made elsewhere.
 
-        What its vectors are worth is for :func:`check_part` to find out.
+        What its vectors are worth is for :class:`Features` to find out.
 
         Raises:
             InputError: a read-only store that is none, or of another encoder or dimension.

@@ -176,6 +176,8 @@ def check_vectors(vectors: np.ndarray, part: Part, identity: EncoderIdentity) ->
     norms = np.linalg.norm(vectors, axis=1)
     if not np.isfinite(norms).all():
         raise InputError(f"{part.folder}: a feature store with values that are not finite; remove it to encode again")
+    # A text without a known word is a zero to a normalising model, too.
+    norms = norms[norms > 0]
     if identity.normalised and not np.allclose(norms, 1.0, atol=0.02):
         worst = float(norms[np.abs(norms - 1.0).argmax()])
         raise InputError(

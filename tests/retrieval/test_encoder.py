@@ -162,3 +162,15 @@ def test_a_folder_around_or_inside_a_model_is_answered_with_the_path_to_give(tmp
     with pytest.raises(InputError) as caught:
         open_encoder(str(tmp_path / "out" / given), cache=tmp_path)
     assert str(caught.value).endswith(f"encoder={tmp_path / 'out' / named}")
+
+
+def test_files_in_folders_that_are_links_are_in_the_fingerprint(tmp_path):
+    found = []
+    for name in ("one", "two"):
+        folder = model_folder(tmp_path / name)
+        (tmp_path / f"head-{name}").mkdir()
+        (tmp_path / f"head-{name}" / "model.safetensors").write_text(name)
+        (folder / "1_Pooling" / "linked").symlink_to(tmp_path / f"head-{name}", target_is_directory=True)
+        (folder / "1_Pooling" / "up").symlink_to(folder, target_is_directory=True)
+        found.append(fingerprint(folder))
+    assert found[0] != found[1]

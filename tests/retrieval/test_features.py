@@ -203,3 +203,33 @@ def test_a_manifest_that_is_none_is_one_line(tmp_path, content):
     (tmp_path / "store" / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=r"manifest\.json|a feature store with"):
         Features(Toy(), cache=tmp_path, extra=[tmp_path / "store"])  # type: ignore[arg-type]
+
+
+class Collapsed(Toy):
+    """An encoder whose vectors are all but one: their cosines say nothing."""
+
+    def encode(self, texts, task) -> np.ndarray:
+        rows = 1e-3 * super().encode(texts, task)
+        rows[:, 0] += 1.0
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_vectors_of_another_collapsed_encoder_are_told_by_the_distance_between_texts(tmp_path):
+    for seed, cache in (("", "a"), ("other", "b")):
+        filled(tmp_path / cache, Collapsed(seed=seed))
+        store = as_before(store_of(tmp_path / cache, Toy()))
+        features = Features(Collapsed(), cache=tmp_path / f"new-{cache}", extra=[store])  # type: ignore[arg-type]
+        if seed:
+            with pytest.raises(InputError, match="of the distance between different texts"):
+                features.verify({"document": TEXTS})
+        else:
+            assert "agree" in features.verify({"document": TEXTS})[0]
+
+
+def test_a_text_of_unknown_words_may_be_a_zero(tmp_path):
+    class Zero(Toy):
+        def encode(self, texts, task) -> np.ndarray:
+            return super().encode(texts, task) * np.array([[text != "text 3"] for text in texts], dtype=np.float32)
+
+    features = filled(tmp_path, Zero())
+    assert not features.vectors(["text 3"], "query").any()

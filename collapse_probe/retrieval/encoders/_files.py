@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def model_files(folder: Path) -> list[Path]:
     """
     paths = {path for path in folder.iterdir() if path.is_file()}
     for name in [*_module_folders(folder), "additional_chat_templates"]:
-        paths.update((folder / name).rglob("*"))
+        paths.update(files_below(folder / name))
     found = []
     for path in sorted(paths, key=lambda path: path.relative_to(folder).as_posix()):
         parts = path.relative_to(folder).parts
@@ -71,6 +72,20 @@ def model_files(folder: Path) -> list[Path]:
         if path.is_file() and not unread:
             found.append(path)
     return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return every file below a folder, in folders that are links too, as a library reads them."""
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            # A link to a folder above.
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(place, name) for name in names]
+    return sorted(found)
 
 
 def _module_folders(folder: Path) -> list[str]:
@@ -96,7 +111,7 @@ def weights_sha256(folder: Path) -> str:
     main = folder / "model.safetensors"
     modules = read_json(folder / "modules.json")
     more = [folder / entry["path"] for entry in modules if entry["type"].rpartition(".")[2] not in _WITHOUT_WEIGHTS]
-    files = [path for part in more if part != folder for path in sorted(part.rglob("*")) if path.is_file()]
+    files = [path for part in more if part != folder for path in files_below(part)]
     if not main.is_file():
         files = [path for path in model_files(folder) if path.suffix == ".safetensors"]
         return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()

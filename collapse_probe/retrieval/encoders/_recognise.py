@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, setting
-from ._files import read_json
+from ._files import files_below, read_json
 
 _SAFE_COPY = 'python -c "from sentence_transformers import SentenceTransformer as S; S({folder!r}).save({copy!r})"'
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "*.bpe", "merges.txt", "processor_config.json")
@@ -130,7 +130,8 @@ def _check_router(folder: Path) -> None:
 
 
 def _check_weights(folder: Path) -> None:
-    holding = {path.parent for path in folder.rglob("pytorch_model*.bin")}
+    below = files_below(folder)
+    holding = {path.parent for path in below if path.match("pytorch_model*.bin")}
     for part in sorted(holding):
         skipped = {"onnx", "openvino"}.intersection(part.relative_to(folder).parts)
         if not skipped and not any(part.glob("*.safetensors")):
@@ -139,7 +140,7 @@ def _check_weights(folder: Path) -> None:
                 f"{folder}: weights in pickle files ({part.relative_to(folder) / 'pytorch_model.bin'}) are not loaded; "
                 f"save them as safetensors: {copy}"
             )
-    weights = [path for path in folder.rglob("*.safetensors") if path.is_file()]
+    weights = [path for path in below if path.suffix == ".safetensors"]
     if not weights:
         raise InputError(
             f"{folder}: no *.safetensors in it, so it has no weights; download them, or save the model again"
@@ -148,7 +149,7 @@ def _check_weights(folder: Path) -> None:
         with path.open("rb") as file:
             if file.read(len(_POINTER)) == _POINTER:
                 raise InputError(f"{path}: a Git LFS pointer, not the weights themselves; run: git lfs pull")
-    for index in folder.rglob("*.safetensors.index.json"):
+    for index in (path for path in below if path.name.endswith(".safetensors.index.json")):
         needed = sorted(set(map(str, _json(index).get("weight_map", {}).values())))
         missing = [name for name in needed if not (index.parent / name).is_file()]
         if missing:

@@ -49,7 +49,7 @@ NEGATIVE = re.compile(
     r"(?:hard_?|in_?batch_?)?neg(?:ative)?s?(?:_?(?:passage|doc|document|text|ctx|context|answer)s?)?(?:_?\d+)?"
 )
 SCORE = re.compile(
-    r"(?:.*_)?(?:labels?|scores?|similarity|relevance|relevancy|relevant|rating|grade|gold|judge?ments?|target|class"
+    r"(?!(?:.*_)?(?:not|non|no|neg|negative|un|ir|in|hard|wrong|false|dis)_)(?:.*_)?(?:labels?|scores?|similarity|relevance|relevancy|relevant|rating|grade|gold|judge?ments?|target|class"
     r"|duplicate|entailment|rel)(?:_(?:score|label))?"
 )
 IDENTIFIER = frozenset(

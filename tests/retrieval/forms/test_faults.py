@@ -469,3 +469,9 @@ def test_a_message_does_not_list_thousands_of_columns(tmp_path):
     path = put(tmp_path / "p.json", json.dumps({f"key {n}": "x" for n in range(3000)}))
     message = assert_refused(lambda: read_pairs(path), "and 2990 more")
     assert len(message) < 900
+
+
+@pytest.mark.parametrize("name", ["not_relevant", "non_duplicate", "negative_score", "is_negative", "is_irrelevant"])
+def test_a_label_that_says_the_opposite_is_never_read_the_wrong_way_round(tmp_path, name):
+    rows = [{"query": "a", "document": "b", name: 0}, {"query": "a", "document": "c", name: 1}]
+    assert_refused(lambda: read_pairs(put(tmp_path / "p.jsonl", json_lines(rows))), "may be a label")

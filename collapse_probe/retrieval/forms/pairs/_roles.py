@@ -107,7 +107,8 @@ def chosen_roles(rows: Rows, columns: Mapping[str, str]) -> Roles:
             return name
         near = by_plain.get(plain(name), [])
         if len(near) != 1:
-            raise InputError(f"{rows.found}: no column {name!r}")
+            named = "; its first line was read as names: write a line with names above it" if name.isdigit() else ""
+            raise InputError(f"{rows.found}: no column {name!r}{named if rows.table.named else ''}")
         return near[0]
 
     if columns["query"] == columns["document"]:
@@ -241,7 +242,7 @@ def _check_left_out(rows: Rows, roles: Roles) -> None:
             continue
         cells = [row.values.get(name) for row in rows.rows]
         said = {as_binary(cell) for cell in cells if cell is not None and str(cell).strip()}
-        if said == {True, False}:
+        if said == {True, False} or (said - {None} and None not in said and NEGATIVE.fullmatch(plain(name))):
             raise InputError(
                 f"{rows.found}: {name!r} says yes or no on every row and may be a label; "
                 f"give {_spelt(roles, score=name)}, or {_spelt(roles)} to leave it out"
