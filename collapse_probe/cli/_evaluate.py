@@ -30,7 +30,13 @@ def command(run: Path, **options: Any) -> int:
     from ..retrieval import open_collections
     from . import _prepare
     from ._display import say
-    from ._runfile import check_encoder_unchanged, recorded_features, recorded_options, recorded_recipe
+    from ._runfile import (
+        check_encoder_unchanged,
+        describe_encoder,
+        recorded_features,
+        recorded_options,
+        recorded_recipe,
+    )
 
     loaded = Run.load(run)
     if not options["beir"]:
@@ -50,8 +56,9 @@ def command(run: Path, **options: Any) -> int:
     device = encoder.device = resolve_device(options["device"])
     features = _prepare.Features(encoder, cache=options["cache"], extra=stores)
     check_encoder_unchanged(loaded, encoder)
-    if not encoder.is_here:
-        say(f"encoder {encoder.name} is not on this machine; its stored vectors are used unverified")
+    inputs = _prepare.Inputs(encoder, None, None, collections, None, ())
+    for line in describe_encoder(recipe, inputs, loaded.config.get("raw_similarity", recipe.similarity), device=device):
+        say(line)
     for collection in collections:
         for note in collection.notes:
             say(f"scores  {collection.name}: note: {note}")

@@ -565,3 +565,9 @@ def test_columns_of_a_corpus_that_are_not_read_are_said(tmp_path):
     files = {"corpus.jsonl": json_lines(corpus), "queries.jsonl": json_lines([{"_id": "q", "text": "t", "n": 1}])}
     put(tmp_path / "c", {**files, "qrels": {"test.tsv": "q\td\t1\n"}})
     assert read_beir(tmp_path / "c").form == "BEIR folder; left out: headline of corpus; n of queries"
+
+
+def test_judgements_in_one_object_are_read_as_pytrec_eval_has_them(tmp_path):
+    files = {"corpus.jsonl": '{"_id": "d", "text": "t"}\n', "queries.jsonl": '{"_id": "q", "text": "t"}\n'}
+    put(tmp_path / "c", {**files, "qrels.json": '{"q": {"d": 2, "e": 0}}'})
+    assert read_beir(tmp_path / "c").qrels == {"q": {"d": 2, "e": 0}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,10 +10,10 @@ from typing import Any, NamedTuple
 
 from ....errors import InputError, setting
 from ..._collections import Qrels
-from .._cells import grade, id_text, is_number
+from .._cells import grade, id_text, is_number, relevant_documents
 from .._form import How
 from .._names import QRELS, by_plain_name, plain
-from .._peek import Peek, look
+from .._peek import Peek, look, whole
 from ..rows import arrow, read_table, refuse
 from ..rows._separated import cell_lines
 from ..rows.data_files import check_whole
@@ -88,6 +89,11 @@ def read_judgements(files: Sequence[Path], *, split: str = "test") -> tuple[Qrel
 
 def _rows(peek: Peek, split: str) -> Iterator[Judgement]:
     refuse(peek)
+    if not peek.is_folder and peek.text.lstrip().startswith("{"):
+        judged = _one_object(peek)
+        if judged is not None:
+            yield from (Judgement(query, d, score) for query, ds in judged.items() for d, score in ds.items())
+            return
     if peek.is_folder or peek.encoding is None or peek.text.lstrip()[:1] in ("{", "["):
         yield from _named_rows(peek, split)
         return
@@ -122,6 +128,18 @@ def _named_rows(peek: Peek, split: str) -> Iterator[Judgement]:
             found = ", ".join(map(repr, row.values))
             raise InputError(f"{row.where}: has {found}, where 'query-id', 'corpus-id' and 'score' are needed")
         yield _judgement([values[str(name)] for name in names], row.where)
+
+
+def _one_object(peek: Peek) -> Qrels | None:
+    """Return judgements of one object of query id to document id to grade, as pytrec_eval has them; None for others."""
+    try:
+        value = json.loads(whole(peek))
+    except (ValueError, RecursionError):
+        # Of JSON Lines the second line is too much.
+        return None
+    if not value or not all(isinstance(documents, dict) for documents in value.values()):
+        return None
+    return relevant_documents(value, peek.shown)
 
 
 def _columns(header: Sequence[str], where: str) -> Sequence[int]:
