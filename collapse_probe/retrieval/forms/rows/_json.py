@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from ....errors import InputError
 from .._form import Row
+from .._peek import Peek, lines
 
 
 def parse(text: str, where: str, *, needed: str) -> Any:
@@ -41,6 +43,22 @@ def as_row(value: Any, where: str) -> Row:
     if isinstance(value, list):
         return Row(where, {str(number): cell for number, cell in enumerate(value, start=1)})
     raise InputError(f"{where}: a JSON {type(value).__name__}, where an object is needed")
+
+
+def line_rows(peek: Peek, kind: type[dict | list], *, needed: str) -> Iterator[Row]:
+    """Yield the row of every line that is not blank.
+
+    Raises:
+        InputError: a line that is no JSON value of this kind.
+    """
+    for number, line in lines(peek):
+        if line.strip():
+            where = f"{peek.shown}:{number}"
+            value = parse(line, where, needed=f"write one {needed} a line")
+            if not isinstance(value, kind):
+                article = "an" if needed[0] in "aeiou" else "a"
+                raise InputError(f"{where}: a JSON {type(value).__name__}, where {article} {needed} is needed")
+            yield as_row(value, where)
 
 
 def spread(row: Row) -> list[Row]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ....errors import InputError
 from .._form import Form, How, Row, Table
-from .._peek import Peek, lines
-from ._json import as_row, is_json, parse, spread
-
-_NEEDED = "write one object a line"
+from .._peek import Peek
+from ._json import is_json, line_rows, spread
 
 
 def _recognise(peek: Peek) -> bool:
@@ -26,7 +23,7 @@ def _read(peek: Peek, how: How) -> Table:
 
 
 def _rows(peek: Peek) -> Iterator[Row]:
-    rows = _objects(peek)
+    rows = line_rows(peek, dict, needed="object")
     first = next(rows, None)
     if first is None:
         return
@@ -37,16 +34,6 @@ def _rows(peek: Peek) -> Iterator[Row]:
     yield first
     yield second
     yield from rows
-
-
-def _objects(peek: Peek) -> Iterator[Row]:
-    for number, line in lines(peek):
-        if line.strip():
-            where = f"{peek.shown}:{number}"
-            value = parse(line, where, needed=_NEEDED)
-            if not isinstance(value, dict):
-                raise InputError(f"{where}: a JSON {type(value).__name__}, where an object is needed")
-            yield as_row(value, where)
 
 
 FORM = Form(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from ....errors import InputError
-from .._form import Form, How, Row, Table
-from .._peek import Peek, lines
-from ._json import as_row, parse
+from .._form import Form, How, Table
+from .._peek import Peek
+from ._json import line_rows
 
 
 def _recognise(peek: Peek) -> bool:
@@ -20,17 +17,7 @@ def _recognise(peek: Peek) -> bool:
 
 
 def _read(peek: Peek, how: How) -> Table:
-    return Table(FORM.name, peek.shown, False, lambda: _rows(peek), peek.quoted)
-
-
-def _rows(peek: Peek) -> Iterator[Row]:
-    for number, line in lines(peek):
-        if line.strip():
-            where = f"{peek.shown}:{number}"
-            value = parse(line, where, needed="write one list a line")
-            if not isinstance(value, list):
-                raise InputError(f"{where}: a JSON {type(value).__name__}, where a list is needed")
-            yield as_row(value, where)
+    return Table(FORM.name, peek.shown, False, lambda: line_rows(peek, list, needed="list"), peek.quoted)
 
 
 FORM = Form(
