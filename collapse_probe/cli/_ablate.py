@@ -166,7 +166,7 @@ def _material(
     from ..respred._ablation import Material
     from ..respred._vectors import vectors_digest
     from . import _prepare
-    from ._runfile import recorded_features, recorded_inputs
+    from ._runfile import recorded_features, recorded_inputs, recorded_similarity
 
     recorded = loaded.config["options"]
     inputs = recorded_inputs(loaded, recipe, device=device, cache=options["cache"])
@@ -185,7 +185,7 @@ def _material(
         device=device,
         threads=max(1, torch.get_num_threads() // workers),
         encoder=(recorded["encoder"], options["cache"], inputs.encoder.prompts),
-        raw_similarity=loaded.config.get("raw_similarity", recipe.similarity),
+        raw_similarity=recorded_similarity(loaded, recipe),
     )
 
 

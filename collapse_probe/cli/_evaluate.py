@@ -36,6 +36,7 @@ def command(run: Path, **options: Any) -> int:
         recorded_features,
         recorded_options,
         recorded_recipe,
+        recorded_similarity,
     )
 
     loaded = Run.load(run)
@@ -57,7 +58,7 @@ def command(run: Path, **options: Any) -> int:
     features = _prepare.Features(encoder, cache=options["cache"], extra=stores)
     check_encoder_unchanged(loaded, encoder)
     inputs = _prepare.Inputs(encoder, None, None, collections, None, ())
-    for line in describe_encoder(recipe, inputs, loaded.config.get("raw_similarity", recipe.similarity), device=device):
+    for line in describe_encoder(recipe, inputs, recorded_similarity(loaded, recipe), device=device):
         say(line)
     for collection in collections:
         for note in collection.notes:
@@ -90,12 +91,12 @@ def _score(loaded: Run, recipe: Recipe, collection: Any, features: Any, *, dimen
     from ..respred._evaluation import record_evaluation
     from ..respred._vectors import encoded_again
     from ._display import TrainingDisplay
+    from ._runfile import recorded_similarity
 
     data = make_evaluation_set(collection, features)
     display = TrainingDisplay()
     with JournalWriter(loaded.folder / "journal.jsonl") as journal:
-        similarity = loaded.config.get("raw_similarity", recipe.similarity)
-        raw = evaluate_raw(data, similarity=similarity, device=device)
+        raw = evaluate_raw(data, similarity=recorded_similarity(loaded, recipe), device=device)
         record_evaluation(journal, loaded.folder, data, raw, path="raw", step=0, epoch=0)
         shown = [EpochScores(collection.name, {"raw": raw}, collection.group)]
         display.epoch(epoch=-1, epochs=recipe.epochs, values={}, scores=shown)

@@ -252,7 +252,8 @@ def _open_development(options: dict[str, Any], **where: Any) -> Collection | Non
     try:
         found = open_collections(options["dev"], split=options["dev_split"], **where)
     except InputError as error:
-        raise InputError(error.args[0].replace(setting("split", "")[:-1], setting("dev_split", "")[:-1])) from None
+        told = error.told(lambda name, value: setting("dev_split" if name == "split" else name, value))
+        raise InputError(told) from None
     if len(found) > 1:
         names = ", ".join(one.name for one in found[:4])
         raise InputError(f"--dev {options['dev']}: a folder of collections ({names}); give one of them")

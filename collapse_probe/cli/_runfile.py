@@ -201,6 +201,11 @@ def recorded_options(run: Run, *, cache: Path) -> dict[str, Any]:
     return {"dev_split": "train", "split": "test", **options, **without, **paths, "features": stores, "cache": cache}
 
 
+def recorded_similarity(run: Run, recipe: Recipe) -> Any:
+    """Return what a run's raw encoder is scored by: the recipe's similarity, in runs of version 0.1."""
+    return run.config.get("raw_similarity", recipe.similarity)
+
+
 def check_encoder_unchanged(run: Run, encoder: Encoder) -> None:
     """Refuse to go on with another encoder than a run's.
 

@@ -165,7 +165,7 @@ def _resume(options: dict[str, Any]) -> int:
 
     from . import _prepare
     from ._display import say
-    from ._runfile import check_vectors, recorded_features, recorded_inputs, recorded_recipe
+    from ._runfile import check_vectors, recorded_features, recorded_inputs, recorded_recipe, recorded_similarity
 
     if run.status == "completed":
         raise InputError(f"{run.folder}: this run is completed; `collapse-probe report {run.folder}` reads it again")
@@ -201,7 +201,7 @@ def _resume(options: dict[str, Any]) -> int:
         data=data,
         probes=probes,
         options=options,
-        raw_similarity=run.config.get("raw_similarity", recipe.similarity),
+        raw_similarity=recorded_similarity(run, recipe),
         resume=True,
     )
 

@@ -172,3 +172,11 @@ def test_scifact_is_complete(shared):
 
 def test_medquad_is_complete(shared):
     assert len(read_pairs(shared / "data" / "medquad_smoke_10k.jsonl")) == 10_000
+
+
+def test_a_collection_without_a_train_split_gives_no_pairs_and_no_advice_to_name_another(tmp_path):
+    with pytest.raises(
+        InputError, match=r"splits here are test: give pairs, which are those of split train alone"
+    ) as caught:
+        read_pairs(beir(tmp_path / "c"))
+    assert "split=" not in str(caught.value)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...errors import InputError
+from ...errors import InputError, setting
 from .._collections import Collection, IdenticalIds, judged_pairs
 from .._pairs import Pairs, make_pairs
 from ._form import Form, How, all_rows
@@ -48,8 +48,10 @@ def read_pairs(
             try:
                 found = folder.read_folder(inside, split=split, name=_name(path, inside))
             except InputError as error:
-                told = error.args[0].partition(": give \x1esplit=")[0]
-                raise InputError(f"{told}; pairs are those of split {split} alone") from None
+                # Which split gives pairs is not for the caller's split of what is scored to say.
+                needed = f"pairs, which are those of split {split} alone"
+                told = error.told(lambda name, value: needed if name == "split" else setting(name, value))
+                raise InputError(told) from None
             return judged_pairs(found, source=peek.shown, min_score=min_score)
         parts = group.parts(inside)
         if parts:
