@@ -92,7 +92,7 @@ def command(run: Path, **options: Any) -> int:
         raise InputError(f"{run}: this run failed, and so would its control: ablate one that trains")
     device = resolve_device(options["device"])
     interventions = _interventions(options, loaded, recipe, device)
-    seeds = [int(loaded.config["seed"]) + offset for offset in range(options["seeds"])]
+    seeds = [int(loaded.settings["seed"]) + offset for offset in range(options["seeds"])]
     cells = make_cells(interventions, recipe, seeds=seeds)
     folder = options["out"] / plain_name(
         options["name"] or "-".join([loaded.name, *(options["plans"] or ["ablation"])])
@@ -103,7 +103,7 @@ def command(run: Path, **options: Any) -> int:
     if options["engine"] == "ray":
         check_ray(options["ray_address"])
     workers = options["workers"] or _default_workers(device)
-    base = {**loaded.config, "device": device}
+    base = {**loaded.settings, "device": device}
     material = _material(loaded, recipe, [cell.recipe for cell in cells], base, options, device=device, workers=workers)
     base = material.base
     missing = [cell for cell in cells if not finished(folder, cell, base)]
@@ -138,7 +138,7 @@ def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device:
     planned = len(found)
     found += vary(options["vary"], recipe, grid=options["grid"])
     kept = []
-    if not loaded.config.get("development") and any(one.apply(recipe).early_stop != "none" for one in found):
+    if not loaded.settings.get("development") and any(one.apply(recipe).early_stop != "none" for one in found):
         raise InputError("early_stop needs a development split: ablate a run that was trained with --dev")
     for number, one in enumerate(found):
         from_text = one.apply(recipe).trains_from_text and not recipe.trains_from_text
@@ -168,7 +168,7 @@ def _material(
     from . import _prepare
     from ._runfile import recorded_features, recorded_inputs, recorded_similarity
 
-    recorded = loaded.config["options"]
+    recorded = loaded.settings["options"]
     inputs = recorded_inputs(loaded, recipe, device=device, cache=options["cache"])
     for one in {one.unfreeze_layers: one for one in recipes if one.trains_from_text}.values():
         _prepare.check_layers(inputs, one)

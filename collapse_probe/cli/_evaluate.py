@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from ..journal import JournalWriter, Run
+from ..journal import Artifact, FoundingWriter, Run
 from ..respred import Recipe
 from ._options import identical_ids, resolve_device, shared_options
 
@@ -95,7 +95,7 @@ def _score(loaded: Run, recipe: Recipe, collection: Any, features: Any, *, dimen
 
     data = make_evaluation_set(collection, features)
     display = TrainingDisplay()
-    with JournalWriter(loaded.folder / "journal.jsonl") as journal:
+    with FoundingWriter(loaded.folder / "journal.jsonl") as journal:
         raw = evaluate_raw(data, similarity=recorded_similarity(loaded, recipe), device=device)
         record_evaluation(journal, loaded.folder, data, raw, path="raw", step=0, epoch=0)
         shown = [EpochScores(collection.name, {"raw": raw}, collection.group)]
@@ -120,17 +120,17 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     from ..retrieval import Prompts, encode_with
 
     # As they were applied, whether the model's own or given; version 0.1 applied none.
-    prompts = Prompts(**(loaded.config["encoder"].get("prompts") or {}))
+    prompts = Prompts(**(loaded.settings["encoder"].get("prompts") or {}))
 
     if not recipe.trains:
         return
-    yield 0, 0, build_head(recipe, dimension, seed=loaded.config["seed"]), None
-    for event in loaded.records("event"):
-        folder = loaded.folder / str(event["message"])
-        if event["name"] == "checkpoint" and folder.is_dir():
+    yield 0, 0, build_head(recipe, dimension, seed=loaded.settings["seed"]), None
+    for artifact in loaded.of(Artifact):
+        folder = loaded.folder / artifact.path
+        if artifact.name == "checkpoint" and folder.is_dir():
             model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
             encode = None
             if recipe.trains_from_text:
                 encoder = SentenceTransformer(modules=list(model.children())[:-1], prompts=model.prompts, device="cpu")
                 encode = partial(encode_with, encoder, prompts=prompts)
-            yield event["step"], event["epoch"], model[-1], encode
+            yield artifact.step, artifact.epoch, model[-1], encode

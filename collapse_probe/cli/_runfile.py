@@ -177,15 +177,15 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
     inputs.encoder.device = device
     if inputs.encoder.is_here:
         check_encoder_unchanged(run, inputs.encoder)
-    recorded = run.config["pairs"]
+    recorded = run.settings["pairs"]
     if inputs.pairs is not None and recorded and inputs.pairs.fingerprint != recorded["fingerprint"]:
         raise InputError(f"{inputs.pairs.source}: the pairs have changed since this run began; start a new run")
     if inputs.validation is not None and inputs.validation.fingerprint != recorded.get("validation_fingerprint"):
         raise InputError(f"{inputs.validation.source}: the held-out pairs have changed; start a new run")
-    split = run.config.get("development")
+    split = run.settings.get("development")
     if inputs.development is not None and split and inputs.development.fingerprint != split["fingerprint"]:
         raise InputError(f"{inputs.development.name}: the development split has changed; start a new run")
-    for collection, before in zip(inputs.collections, run.config["collections"], strict=True):
+    for collection, before in zip(inputs.collections, run.settings["collections"], strict=True):
         if collection.fingerprint != before["fingerprint"]:
             raise InputError(f"{collection.name}: the collection has changed since this run began; start a new run")
     return inputs
@@ -193,17 +193,17 @@ def recorded_inputs(run: Run, recipe: Recipe, *, device: str, cache: Path) -> In
 
 def recorded_options(run: Run, *, cache: Path) -> dict[str, Any]:
     """Return the options that a run was started with, as flags give them."""
-    options = run.config["options"]
+    options = run.settings["options"]
     stores = [Path(folder) for folder in options.get("features", ()) if Path(folder).is_dir()]
     paths = {key: _path(options.get(key)) for key in ("pairs", "validation_pairs")}
     # Version 0.1 encoded without a prompt, whatever the model has.
-    without = {} if "prompts" in run.config["encoder"] else {"query_prompt": "", "document_prompt": ""}
+    without = {} if "prompts" in run.settings["encoder"] else {"query_prompt": "", "document_prompt": ""}
     return {"dev_split": "train", "split": "test", **options, **without, **paths, "features": stores, "cache": cache}
 
 
 def recorded_similarity(run: Run, recipe: Recipe) -> Any:
     """Return what a run's raw encoder is scored by: the recipe's similarity, in runs of version 0.1."""
-    return run.config.get("raw_similarity", recipe.similarity)
+    return run.settings.get("raw_similarity", recipe.similarity)
 
 
 def check_encoder_unchanged(run: Run, encoder: Encoder) -> None:
@@ -212,7 +212,7 @@ def check_encoder_unchanged(run: Run, encoder: Encoder) -> None:
     Raises:
         InputError: its weights, or any file that decides its vectors, are others; or it is asked in another way.
     """
-    recorded, now = run.config["encoder"], encoder.identity.as_dict()
+    recorded, now = run.settings["encoder"], encoder.identity.as_dict()
     # Version 0.1 recorded the weights alone, and a run without its encoder what a store said of it.
     known = {"fingerprint": "weights or files", "prompts": "prompts"}
     keys = known if recorded.get("fingerprint") and now["verified"] else {"weights_sha256": "weights"}
@@ -229,8 +229,8 @@ def recorded_recipe(run: Run) -> Recipe:
     Raises:
         InputError: ``run.json`` has none, or not one that this version can read.
     """
-    recorded = run.config.get("recipe")
-    if not isinstance(recorded, dict) or not isinstance(run.config.get("options"), dict):
+    recorded = run.settings.get("recipe")
+    if not isinstance(recorded, dict) or not isinstance(run.settings.get("options"), dict):
         raise InputError(f"{run.folder / 'run.json'}: no recipe and options in it; start a new run")
     try:
         return Recipe.from_dict(recorded)
@@ -240,7 +240,7 @@ def recorded_recipe(run: Run) -> Recipe:
 
 def recorded_features(run: Run, given: Sequence[Path]) -> list[Path]:
     """Return the feature stores named now, and those that the run was started with, where they still are."""
-    return [*given, *(Path(folder) for folder in run.config["options"]["features"] if Path(folder).is_dir())]
+    return [*given, *(Path(folder) for folder in run.settings["options"]["features"] if Path(folder).is_dir())]
 
 
 def check_vectors(run: Run, data: TrainingData | None) -> None:
@@ -249,7 +249,7 @@ def check_vectors(run: Run, data: TrainingData | None) -> None:
     Raises:
         InputError: they differ.
     """
-    recorded = (run.config.get("pairs") or {}).get("vectors")
+    recorded = (run.settings.get("pairs") or {}).get("vectors")
     if data is not None and recorded is not None and data.digest != recorded:
         raise InputError(
             f"{run.folder}: the vectors of its pairs differ from those it began with (encoded elsewhere, or by another "

@@ -171,18 +171,18 @@ def _resume(options: dict[str, Any]) -> int:
         raise InputError(f"{run.folder}: this run is completed; `collapse-probe report {run.folder}` reads it again")
     if run.status == "failed":
         raise InputError(f"{run.folder}: this run failed and would again; start a new one with other settings")
-    recorded = run.config["options"]
+    recorded = run.settings["options"]
     recipe = recorded_recipe(run)
-    probes = [_recorded_probe(name, declared) for name, declared in run.config["probes"].items()]
+    probes = [_recorded_probe(name, declared) for name, declared in run.settings["probes"].items()]
     options = {**options, **{key: recorded[key] for key in ("seed", "precision", "validation_share")}}
     options["counterfactuals"] = recorded.get("counterfactuals", True)
     if not _given("reports"):
         options["reports"] = Path(recorded.get("reports", options["reports"]))
-    options["device"] = run.config["device"] if options["device"] == "auto" else options["device"]
+    options["device"] = run.settings["device"] if options["device"] == "auto" else options["device"]
     device = resolve_device(options["device"])
-    if run.config.get("threads"):
+    if run.settings.get("threads"):
         # A sum is rounded in another order by another number of threads: the same bits need the same number.
-        torch.set_num_threads(run.config["threads"])
+        torch.set_num_threads(run.settings["threads"])
     inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
     stores = recorded_features(run, options["features"])
     features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=stores)
@@ -257,14 +257,13 @@ def _train_and_report(
             counterfactuals=options["counterfactuals"],
             raw_similarity=raw_similarity,
             resume=resume,
+            finish=lambda: _save_model(folder, recipe, inputs) if is_main_process() else None,
         )
     if not is_main_process():
         rmtree(folder)
         return 0
     if outcome.message:
         say(outcome.message)
-    if outcome.status == "completed" and outcome.head is not None:
-        _save_model(folder, recipe, inputs)
     healthy = report_and_verdict(Run.load(folder), options["reports"])
     if outcome.status == "interrupted":
         say(f"to go on: collapse-probe train --resume {folder}")

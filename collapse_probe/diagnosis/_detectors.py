@@ -14,13 +14,13 @@ from ._selection import loss_rank_correlation, validation_against_retrieval
 
 def finite_loss(run: Run) -> list[Finding]:
     """CP001: every loss was finite."""
-    bad = [event for event in run.records("event") if event["name"] == "nan_loss"]
+    bad = [event for event in run.records("event") if event["name"] == "not_finite"]
     readings = run.readings("loss/total")
     if bad:
         status, onset = Status.COLLAPSED, int(bad[0]["step"])
     elif len(readings):
         status, onset = Status.HEALTHY, None
-    elif not run.config.get("pairs"):
+    elif not run.settings.get("pairs"):
         status, onset = Status.NOT_APPLICABLE, None
     else:
         status, onset = Status.NOT_MEASURED, None
@@ -43,8 +43,8 @@ def coverage(run: Run) -> list[Finding]:
     """CP002: every tap that was watched heard finite values."""
     records = run.records("coverage")
     if not records:
-        watched = "coverage" in run.config.get("watch", ())
-        status = Status.NOT_MEASURED if watched and run.config.get("pairs") else Status.NOT_APPLICABLE
+        watched = "coverage" in run.settings.get("watch", ())
+        status = Status.NOT_MEASURED if watched and run.settings.get("pairs") else Status.NOT_APPLICABLE
         return [_coverage_finding("coverage of the taps", status, None, None, ())]
     findings = []
     for tap in dict.fromkeys(record["tap"] for record in records):

@@ -87,7 +87,7 @@ def _in_words(change: PairedDifference | None) -> str:
 
 
 def _seen(run: Run, record: dict[str, Any]) -> set[str]:
-    for entry in run.config.get("collections") or []:
+    for entry in run.settings.get("collections") or []:
         if (entry["name"], entry["split"]) == (record["collection"], record["split"]):
             return set(entry.get("seen_queries") or [])
     return set()

@@ -23,7 +23,7 @@ def range_findings(run: Run) -> list[Finding]:
     ``relative_to`` is about the ratio to that reading's first value.
     """
     findings = []
-    for probe, declared in run.config.get("probes", {}).items():
+    for probe, declared in run.settings.get("probes", {}).items():
         for entry in declared.get("expected", ()):
             findings.append(_judge(run, probe, entry))
     return findings
@@ -70,9 +70,9 @@ def _title(probe: str, entry: Mapping[str, Any]) -> str:
 
 def _can_be_read(run: Run, name: str) -> bool:
     """Return whether the run has what the reading is about: training, and for delta a residual predictor."""
-    if name.startswith("delta") and (run.config.get("recipe") or {}).get("predictor") != "residual":
+    if name.startswith("delta") and (run.settings.get("recipe") or {}).get("predictor") != "residual":
         return False
-    return bool(run.config.get("pairs"))
+    return bool(run.settings.get("pairs"))
 
 
 def _reference(run: Run, entry: Mapping[str, Any]) -> float | None:

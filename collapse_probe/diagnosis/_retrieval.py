@@ -55,7 +55,7 @@ def predictor_share(run: Run) -> list[Finding]:
 
     A warning says that it is not: retrieval fell, and scoring with the predictor gives the same.
     """
-    if (run.config.get("recipe") or {}).get("predictor", "none") != "residual":
+    if (run.settings.get("recipe") or {}).get("predictor", "none") != "residual":
         return []
     return [_agreement(run, collection, epoch) for collection, _, epoch in _scores.last_trained(run)]
 
@@ -121,7 +121,7 @@ def exact_scores(run: Run) -> list[Finding]:
 
 def unverified_vectors(run: Run) -> list[Finding]:
     """CP512: whether the vectors come from a store that could not be compared with the encoder."""
-    encoder = run.config.get("encoder") or {}
+    encoder = run.settings.get("encoder") or {}
     later = [label for (label, _, _), r in _scores.evaluation_records(run).items() if r.get("verified") is False]
     if encoder.get("verified") is not False and not later:
         return []

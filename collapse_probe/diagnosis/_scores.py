@@ -45,7 +45,7 @@ def epochs(run: Run, collection: str, path: str) -> list[int]:
 
 def evaluated_path(run: Run) -> str:
     """Return the path that the recipe's verdict is about."""
-    return str(run.config.get("recipe", {}).get("scoring_path", "no_predictor"))
+    return str(run.settings.get("recipe", {}).get("scoring_path", "no_predictor"))
 
 
 def difference(

@@ -42,3 +42,21 @@ def fresh_folder(parent: Path, name: str) -> Path:
             number += 1
         else:
             return folder
+
+
+def write_beside(path: Path, text: str) -> Path:
+    """Write ``text`` to ``path``, or to the first of ``NAME-2.EXT``, ``NAME-3.EXT``, ... that holds nothing else.
+
+    What an older record names is never overwritten. Folders on the way are made.
+
+    Returns:
+        The file that holds the text.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number, found = 1, path
+    while found.exists() and found.read_text(encoding="utf-8", errors="replace") != text:
+        number += 1
+        found = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    if not found.exists():
+        atomic_write_text(found, text)
+    return found

@@ -1,41 +1,56 @@
-"""Appending records to a run's journal."""
+"""Appending records to a run's journal: one writer, one line a record."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
+from filelock import FileLock, Timeout
+
+from ._config import RunConfig
 from ._files import atomic_write_text
-from ._records import KINDS, SCHEMA, encode_number
+from ._kinds import NAMES, End, Record, fields_of
+from ._read import JournalError, last_number
+from ._store import Store
+
+LOCK = ".lock"
+JOURNAL = "journal.jsonl"
+CONFIG = "run.json"
 
 
-def write_run_json(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write ``run.json`` (configuration, versions, seeds, fingerprints) atomically into a run folder."""
-    text = json.dumps({"schema": SCHEMA, **content}, indent=2, ensure_ascii=False, allow_nan=False)
-    atomic_write_text(folder / "run.json", text + "\n")
+def write_config(folder: Path, config: RunConfig) -> None:
+    """Write ``run.json`` atomically into a run folder."""
+    text = json.dumps(config.to_json(), indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    atomic_write_text(folder / CONFIG, text + "\n")
 
 
 class JournalWriter:
-    """Appends records to ``journal.jsonl``, one line each, and flushes each line to the operating system.
+    """Appends records to a run folder's journal, and keeps them in memory for whoever reads along.
 
-    A process that is killed leaves all flushed lines and at most one torn last line, which a reader
-    tolerates and a later writer ends before it appends. Use it as a context manager.
+    Every record is a line of its own and is handed to the operating system at once, so a process that is killed
+    leaves all finished lines and at most one torn last line. A second writer of the same run is refused. Use it as a
+    context manager.
 
     Args:
-        path: The journal file; created where it does not exist, never truncated.
+        folder: The run folder; None keeps the records in memory only.
+        store: Where the records are kept in memory; None keeps none.
+
+    Raises:
+        JournalError: another process is writing this run, or the folder cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._file = path.open("a", encoding="utf-8")
-        if _ends_torn(path):
-            self._file.write("\n")
-            self._file.flush()
+    def __init__(self, folder: Path | None, *, store: Store | None = None) -> None:
+        self.folder = folder
+        self._store = store
+        self._number = 0
+        self._file: TextIO | None = None
+        self._lock: FileLock | None = None
+        if folder is not None:
+            self._open(folder)
 
     def __enter__(self) -> Self:
         return self
@@ -47,59 +62,65 @@ class JournalWriter:
 
     def close(self) -> None:
         """Write what is buffered to disk and close the file; may be called twice."""
-        if not self._file.closed:
+        if self._file is not None and not self._file.closed:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
-    def append(self, kind: str, fields: Mapping[str, Any]) -> None:
+    def write(self, record: Record) -> None:
         """Append one record.
 
-        Args:
-            kind: One of :data:`KINDS`.
-            fields: JSON-serialisable values; floats must be finite, or encoded by ``encode_number``.
-
         Raises:
-            ValueError: unknown kind, or a float that JSON cannot carry.
+            ValueError: the journal is closed.
         """
-        self._write([self._line(kind, fields)])
+        if self._store is not None:
+            self._store.add_record(record)
+        if self.folder is None:
+            return
+        if self._file is None or self._file.closed:
+            raise ValueError(f"{self.folder}: its journal is closed")
+        line: dict[str, Any] = {"kind": NAMES[type(record)], "seq": self._number, **fields_of(record)}
+        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+        self._number += 1
 
-    def readings(
-        self, values: Mapping[str, float], *, step: int, epoch: int, n: int, dimension: int, dtype: str
-    ) -> None:
-        """Append one ``reading`` record for each name in ``values``, all taken from the same sample.
+    def end(self, status: str, *, step: int, epoch: int | None = None, message: str = "") -> None:
+        """Append the end record, which counts the records; to be called after everything else is saved."""
+        records = self._number + 1
+        self.write(End(status=status, step=step, epoch=epoch, message=message, records=records, time=now()))
 
-        Args:
-            values: Name (``TAP/MEASURE``) to value; NaN and inf are kept as such.
-            step: Optimiser steps done when the sample was taken.
-            epoch: Epoch of that step, from 1; 0 before training.
-            n: Rows of the sample.
-            dimension: Columns of the sample; 1 for scalars.
-            dtype: Element type of the sample, as in ``"float32"``.
-        """
-        where = {"step": step, "epoch": epoch}
-        sample = {"n": n, "dimension": dimension, "dtype": dtype}
-        lines = [
-            self._line("reading", {"name": name, **where, "value": encode_number(value), **sample})
-            for name, value in values.items()
-        ]
-        self._write(lines)
+    def _open(self, folder: Path) -> None:
+        path = folder / JOURNAL
+        try:
+            lock = FileLock(folder / LOCK, timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise JournalError(
+                f"{folder}: another process is writing this run; wait until it has ended, or give another folder"
+            ) from None
+        except NotImplementedError:
+            lock = None  # a file system without locks: two writers cannot be told apart there
+        except OSError as error:
+            raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
+        try:
+            self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+            if _ends_torn(path):
+                self._file.write("\n")
+                self._file.flush()
+            self._number = last_number(path) + 1
+        except OSError as error:
+            if lock is not None:
+                lock.release()
+            raise JournalError(f"{path}: cannot be written ({error.strerror})") from None
+        self._lock = lock
 
-    def event(self, name: str, message: str, *, step: int, epoch: int) -> None:
-        """Append an ``event`` record."""
-        self.append("event", {"name": name, "message": message, "step": step, "epoch": epoch})
 
-    def _line(self, kind: str, fields: Mapping[str, Any]) -> str:
-        if kind not in KINDS:
-            raise ValueError(f"unknown record kind {kind!r}: use one of {', '.join(KINDS)}")
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        record = {"schema": SCHEMA, "kind": kind, "time": time, **fields}
-        return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-    def _write(self, lines: Sequence[str]) -> None:
-        if lines:
-            self._file.write("\n".join(lines) + "\n")
-            self._file.flush()
+def now() -> str:
+    """Return the time as records carry it: UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _ends_torn(path: Path) -> bool:

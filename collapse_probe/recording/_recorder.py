@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..journal import JournalWriter
+from ..journal import FoundingWriter
 from ._accumulators import LogHistogram
 from ._coverage import Coverage
 from ._declarations import Probe
@@ -55,7 +55,7 @@ class Recorder:
     """
 
     def __init__(
-        self, journal: JournalWriter, *, probes: Sequence[Probe], taps: Sequence[Tap], similarity: Any
+        self, journal: FoundingWriter, *, probes: Sequence[Probe], taps: Sequence[Tap], similarity: Any
     ) -> None:
         self._journal = journal
         self._probes = tuple(probes)

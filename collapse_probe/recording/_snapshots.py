@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import measures
-from ..journal import JournalWriter
+from ..journal import FoundingWriter
 from ._accumulators import LinearHistogram, LogHistogram
 from ._declarations import Probe
 from ._names import EMBEDDING_MEASURES
@@ -41,7 +41,7 @@ class Snapshots:
 
     def __init__(
         self,
-        journal: JournalWriter,
+        journal: FoundingWriter,
         *,
         probes: Sequence[Probe],
         reference_norms: Mapping[str, float] | None = None,

@@ -155,8 +155,8 @@ def _build(
 
 def _header(ablation: Ablation) -> list[tuple[str, str]]:
     run = ablation.cells[0].run if ablation.cells else None
-    encoder = (run.config.get("encoder") or {}) if run else {}
-    pairs = (run.config.get("pairs") or {}) if run else {}
+    encoder = (run.settings.get("encoder") or {}) if run else {}
+    pairs = (run.settings.get("pairs") or {}) if run else {}
     expected = len(ablation.config["interventions"]) * len(ablation.config["seeds"])
     return [
         ("Run", code(ablation.config["run"])),

@@ -153,7 +153,7 @@ def _spectrum(run: Run, path: Path) -> str | None:
 
 def _distances(run: Run, path: Path) -> str | None:
     kind, xlabel = "distance", "Euclidean distance (embedding units)"
-    if run.config.get("recipe", {}).get("similarity") == "cosine":
+    if run.settings.get("recipe", {}).get("similarity") == "cosine":
         kind, xlabel = "cosine", "cosine"
     own = _thinned(_latest_by_epoch(run.histograms(f"pairs/{kind}")))
     other = {int(record["epoch"]): record for record in run.histograms(f"pairs/{kind}_random")}

@@ -20,7 +20,7 @@ def limits(run: Run, findings: Sequence[Finding]) -> list[str]:
     if off_path:
         names = ", ".join(md(name) for name in off_path)
         lines.append(f"Not on the evaluated path ({PATH_LABELS[evaluated_path(run)]}): {names}.")
-    if "founding_monitor" in (run.config.get("probes") or {}) and len(run.readings("delta/mean_abs")):
+    if "founding_monitor" in (run.settings.get("probes") or {}) and len(run.readings("delta/mean_abs")):
         lines.append(
             "The founding document's monitor ranges are absolute. An untrained predictor passes or fails them "
             "whatever it is worth; the ratio ‖αδ‖ / ‖d-q‖ and the identity gain are free of scale."

@@ -266,4 +266,4 @@ def size(readings: pd.DataFrame) -> str:
 
 def declared_modules(run: Run) -> dict[str, dict[str, Any]]:
     """Return what the run says of each module: trained, on the evaluated path."""
-    return run.config.get("modules") or {}
+    return run.settings.get("modules") or {}

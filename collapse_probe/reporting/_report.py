@@ -54,7 +54,7 @@ def _build(run: Run, folder: Path) -> None:
 
 
 def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> dict[str, Any]:
-    recipe = run.config.get("recipe", {})
+    recipe = run.settings.get("recipe", {})
     numbers = {name: index for index, name in enumerate(figures, start=1)}
     return {
         "run": run,
@@ -80,14 +80,14 @@ def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> 
         "coverage": _tables.coverage(run),
         "limits": _limits.limits(run, found),
         "reproduce": _reproduce(run),
-        "trains": bool(run.config.get("pairs")),
+        "trains": bool(run.settings.get("pairs")),
         "figures": [(numbers[name], figures[name].file) for name in figures],
         "figure": lambda name: caption_line(numbers[name], figures[name]) if name in figures else "",
     }
 
 
 def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
-    recipe, encoder, pairs = (run.config.get(key) or {} for key in ("recipe", "encoder", "pairs"))
+    recipe, encoder, pairs = (run.settings.get(key) or {} for key in ("recipe", "encoder", "pairs"))
     times = [str(record["time"]) for record in run.records("start") + run.records("end")]
     day = times[0][:10] if times else "unknown"
     trained = "nothing was trained"
@@ -95,13 +95,13 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
         trained = f"{pairs['train']:,} pairs, {pairs['validation']:,} held out, from {code(pairs['source'])}"
     scored = [
         f"{md(c['name'])} {md(c['split'])} ({c['n_queries']:,} queries, {c['n_documents']:,} documents)"
-        for c in run.config.get("collections", [])
+        for c in run.settings.get("collections", [])
     ]
-    embedded = run.config.get("embedded") or []
-    notes = [f"{md(c['name'])}: {md(note)}" for c in run.config.get("collections", []) for note in c.get("notes", [])]
+    embedded = run.settings.get("embedded") or []
+    notes = [f"{md(c['name'])}: {md(note)}" for c in run.settings.get("collections", []) for note in c.get("notes", [])]
     rows = [
         ("Date", day),
-        ("Recipe", f"{md(recipe.get('name', 'unknown'))}, seed {run.config.get('seed', 'unknown')}"),
+        ("Recipe", f"{md(recipe.get('name', 'unknown'))}, seed {run.settings.get('seed', 'unknown')}"),
         (
             "Encoder, top layers trained" if recipe.get("unfreeze_layers") else "Encoder, frozen",
             f"{md(encoder.get('name', 'unknown'))}, D = {encoder.get('dimension', 'unknown')}{_settings(encoder)}",
@@ -113,9 +113,9 @@ def _header(run: Run, found: Sequence[Finding]) -> list[tuple[str, str]]:
         ("Modules", _prose.modules(run)),
         (
             "Device, precision",
-            f"{run.config.get('device', 'unknown')}, {run.config.get('precision', 'unknown')}",
+            f"{run.settings.get('device', 'unknown')}, {run.settings.get('precision', 'unknown')}",
         ),
-        ("Watched", ", ".join(md(name) for name in run.config.get("watch", [])) or "nothing"),
+        ("Watched", ", ".join(md(name) for name in run.settings.get("watch", [])) or "nothing"),
         ("Status", run.status + (f"; {run.torn} torn journal line(s) skipped" if run.torn else "")),
     ]
     rows.append(("Findings", _prose.counts(found)))
@@ -142,7 +142,7 @@ def _settings(encoder: dict[str, Any]) -> str:
 def _shared(run: Run) -> list[str]:
     """Return how many of the pairs' documents are in each corpus."""
     lines = []
-    for collection in run.config.get("collections", []):
+    for collection in run.settings.get("collections", []):
         found = collection.get("trained_documents")
         if found:
             there = f"{found['equal'] + found['near']:,} of the {found['distinct']:,} documents of the pairs"
@@ -160,7 +160,7 @@ def _read_as(pairs: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _chosen_by(run: Run) -> list[tuple[str, str]]:
-    split = run.config.get("development")
+    split = run.settings.get("development")
     if not split:
         return []
     return [("Checkpoints chosen on", f"{md(split['name'])} {md(split['split'])} ({split['n_queries']:,} queries)")]
@@ -175,7 +175,7 @@ def _embedding_tables(run: Run) -> list[tuple[str, Table]]:
 
 
 def _reproduce(run: Run) -> list[tuple[str, str]]:
-    config = run.config
+    config = run.settings
     git = config.get("git")
     rows = [
         ("Encoder weights", code(str((config.get("encoder") or {}).get("weights_sha256", "unknown")))),

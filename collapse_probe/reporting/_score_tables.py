@@ -82,7 +82,7 @@ def validation(run: Run) -> Table:
     """Return validation loss, its shares, and nDCG@10 by epoch."""
     totals = by_epoch(run, "validation/total")
     terms = [term for term in LOSS_TERMS if len(run.readings(f"validation/{term}"))]
-    weights = run.config.get("recipe", {})
+    weights = run.settings.get("recipe", {})
     path = evaluated_path(run)
     records = evaluation_records(run)
     names = collections(run)

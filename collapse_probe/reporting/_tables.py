@@ -67,7 +67,7 @@ def residual_use(run: Run) -> Table:
 def losses(run: Run) -> Table:
     """Return first, last and mean of every loss term in every epoch, raw and weighted."""
     rows = []
-    weights = run.config.get("recipe", {})
+    weights = run.settings.get("recipe", {})
     for name in ("total", *LOSS_TERMS, "gradient_norm"):
         for kind, suffix in (("raw", ""), ("weighted", "_weighted")):
             reading = f"loss/{name}{suffix}"
@@ -141,7 +141,7 @@ def preflight(run: Run) -> Table:
             colours.get(entry["status"], md(entry["status"])),
             f"{entry['n']:,}" if entry["n"] else "-",
         ]
-        for entry in run.config.get("preflight") or []
+        for entry in run.settings.get("preflight") or []
     ]
     return Table(["audit", "value", "expected", "result", "n pairs"], rows, words=["expected", "result"])
 

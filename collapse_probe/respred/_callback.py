@@ -13,7 +13,7 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from ..journal import JournalWriter
+from ..journal import FoundingWriter
 from ..recording import Recorder, Sample, Snapshots, Tap
 from ..retrieval import Scores
 from ._counterfactuals import delta_counterfactuals, graft_counterfactuals, record_counterfactuals
@@ -113,7 +113,7 @@ class RunCallback(TrainerCallback):
         loss: WeightedTerms,
         recorder: Recorder,
         snapshots: Snapshots,
-        journal: JournalWriter,
+        journal: FoundingWriter,
         folder: Path,
         vectors: Vectors,
         development: list[float],

@@ -12,7 +12,7 @@ import torch
 from sentence_transformers.base.modules import Module
 from torch import Tensor
 
-from ..journal import JournalWriter, atomic_write_text
+from ..journal import FoundingWriter, write_beside
 from ..retrieval import Scores
 from ._evaluation import Embedded, EvaluationSet, embed, score_embedded
 from ._recipe import Similarity
@@ -113,7 +113,7 @@ def graft_counterfactuals(
 
 
 def record_counterfactuals(
-    journal: JournalWriter,
+    journal: FoundingWriter,
     folder: Path,
     data: EvaluationSet,
     found: Sequence[Counterfactual],
@@ -124,9 +124,9 @@ def record_counterfactuals(
     """Write counterfactuals into the journal, and their per-query scores into one file of the run folder."""
     if not found:
         return
-    file = Path("evaluations") / f"{data.label}-epoch-{epoch}-counterfactuals.json"
     values = {_key(one): [one.scores.per_query[METRIC][q] for q in data.query_ids] for one in found}
-    atomic_write_text(folder / file, json.dumps({"query_ids": data.query_ids, **values}))
+    content = json.dumps({"query_ids": data.query_ids, **values})
+    file = write_beside(folder / "evaluations" / f"{data.label}-epoch-{epoch}-counterfactuals.json", content)
     for one in found:
         record = {
             "collection": data.collection.name,
@@ -139,7 +139,7 @@ def record_counterfactuals(
             "trained": None if one.trained is None else list(one.trained),
             "metrics": {METRIC: one.scores.mean[METRIC]},
             "n_queries": one.scores.n_queries,
-            "per_query": file.as_posix(),
+            "per_query": file.relative_to(folder).as_posix(),
             "key": _key(one),
         }
         journal.append("counterfactual", record)

@@ -12,7 +12,7 @@ import torch
 from sentence_transformers.base.modules import Module, Router
 from torch import Tensor
 
-from ..journal import JournalWriter, atomic_write_text
+from ..journal import FoundingWriter, write_beside
 from ..retrieval import Collection, Features, Scores, evaluate_variants
 from ._recipe import Similarity
 from .modules import HeadParts, ResidualPredictor, head_parts
@@ -143,7 +143,7 @@ def evaluate_head(head: Router, data: EvaluationSet, *, similarity: Similarity, 
 
 
 def record_evaluation(
-    journal: JournalWriter,
+    journal: FoundingWriter,
     folder: Path,
     data: EvaluationSet,
     scores: Scores,
@@ -163,10 +163,9 @@ def record_evaluation(
         step: Optimiser steps done.
         epoch: Epochs done; 0 before training.
     """
-    file = Path("evaluations") / f"{data.label}-epoch-{epoch}-{path}.json"
-    (folder / "evaluations").mkdir(exist_ok=True)
     per_query = {metric: [values[q] for q in data.query_ids] for metric, values in scores.per_query.items()}
-    atomic_write_text(folder / file, json.dumps({"query_ids": data.query_ids, **per_query}))
+    content = json.dumps({"query_ids": data.query_ids, **per_query})
+    file = write_beside(folder / "evaluations" / f"{data.label}-epoch-{epoch}-{path}.json", content)
     record = {
         "collection": data.collection.name,
         "split": data.collection.split,
@@ -180,7 +179,7 @@ def record_evaluation(
         "n_documents": scores.n_documents,
         "fingerprint": data.collection.fingerprint,
         "tied_share": scores.tied_share,
-        "per_query": file.as_posix(),
+        "per_query": file.relative_to(folder).as_posix(),
     }
     if data.collection.group is not None:
         record["group"] = data.collection.group

@@ -9,7 +9,7 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 
 from ..diagnosis import HEADLINE, Choice, evaluation_records
-from ..journal import Run
+from ..journal import Artifact, Run
 from ..retrieval import Encoder
 from ._encoder_layers import encoder_modules
 from ._recipe import Recipe
@@ -52,7 +52,7 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
     raw = choice.path == "raw"
     modules = list(fresh.model.children()) if raw else encoder_modules(fresh)
     if not raw and choice.epoch == 0:
-        modules.append(build_head(recipe, encoder.identity.dimension, seed=run.config["seed"]))
+        modules.append(build_head(recipe, encoder.identity.dimension, seed=run.settings["seed"]))
     elif not raw:
         trained = SentenceTransformer(str(checkpoint_of(run, choice.epoch)), device="cpu", trust_remote_code=True)
         modules = list(trained.children()) if recipe.trains_from_text else [*modules, *trained.children()]
@@ -63,7 +63,7 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
         # Those that were applied, under the names that the library looks up first.
         prompts={**fresh.model.prompts, "query": query, "document": document},
         default_prompt_name=fresh.model.default_prompt_name,
-        similarity_fn_name=run.config.get("raw_similarity", recipe.similarity) if raw else recipe.similarity,
+        similarity_fn_name=run.settings.get("raw_similarity", recipe.similarity) if raw else recipe.similarity,
         truncate_dim=fresh.model.truncate_dim if raw else None,
     )
     model.save(str(folder), create_model_card=False)
@@ -77,7 +77,7 @@ def checkpoint_of(run: Run, epoch: int) -> Path:
     Raises:
         FileNotFoundError: the run has none.
     """
-    for event in reversed(run.records("event")):
-        if event["name"] == "checkpoint" and event["epoch"] == epoch:
-            return run.folder / str(event["message"])
+    for artifact in reversed(run.of(Artifact)):
+        if artifact.name == "checkpoint" and artifact.epoch == epoch:
+            return run.folder / artifact.path
     raise FileNotFoundError(f"{run.folder}: no checkpoint of epoch {epoch}")

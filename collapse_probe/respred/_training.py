@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PrinterCallback, ProgressCallback
 
 from ..errors import InputError
-from ..journal import JournalWriter, Run
+from ..journal import FoundingWriter, Run
 from ..recording import Probe, Recorder, Snapshots
 from ..retrieval import Encoder
 from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
@@ -64,6 +64,7 @@ def train(
     checkpoints: bool = True,
     raw_similarity: Similarity | None = None,
     resume: bool = False,
+    finish: Callable[[], None] | None = None,
 ) -> Outcome:
     """Run a recipe over stored features and write everything into a run folder.
 
@@ -82,11 +83,12 @@ def train(
         checkpoints: Keep the state of every epoch, to resume from and to choose among.
         raw_similarity: What the raw encoder is scored by; the recipe's similarity where None.
         resume: Go on from the last complete checkpoint in the folder.
+        finish: What is still to be done after a training that completed, and before the journal says so.
 
     Raises:
         InputError: a recipe that trains, without pairs.
     """
-    with JournalWriter(folder / "journal.jsonl") as journal:
+    with FoundingWriter(folder / "journal.jsonl") as journal:
         checkpoint = last_checkpoint(folder / "checkpoints") if resume else None
         if resume:
             _journal_resumption(journal, checkpoint)
@@ -116,6 +118,7 @@ def train(
             checkpoints=checkpoints,
             journal=journal,
             checkpoint=checkpoint,
+            finish=finish,
         )
 
 
@@ -133,8 +136,9 @@ def _train(
     encoder: Encoder | None,
     counterfactuals: bool,
     checkpoints: bool,
-    journal: JournalWriter,
+    journal: FoundingWriter,
     checkpoint: Path | None,
+    finish: Callable[[], None] | None,
 ) -> Outcome:
     head = build_head(recipe, data.dimension, seed=seed)
     model, vectors, frozen = _model(recipe, head, data, evaluations, encoder, seed=seed, device=device)
@@ -183,6 +187,8 @@ def _train(
             callback.measure(step=0, epoch=0)
         with recorder:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if finish is not None and progress.bad_step is None:
+            finish()
     except KeyboardInterrupt:
         status, message = "interrupted", f"interrupted after step {progress.step}"
         journal.event("interrupted", message, step=progress.step, epoch=progress.epoch)
@@ -215,7 +221,7 @@ def _evaluate_raw(
     recipe: Recipe,
     folder: Path,
     evaluations: Sequence[EvaluationSet],
-    journal: JournalWriter,
+    journal: FoundingWriter,
     listener: Listener,
     *,
     similarity: Similarity,
@@ -230,7 +236,7 @@ def _evaluate_raw(
     listener.epoch(epoch=-1, epochs=recipe.epochs, values=empty, scores=results)
 
 
-def _journal_resumption(journal: JournalWriter, checkpoint: Path | None) -> None:
+def _journal_resumption(journal: FoundingWriter, checkpoint: Path | None) -> None:
     if checkpoint is None:
         journal.event("resumed", "from the beginning: there is no complete checkpoint", step=-1, epoch=0)
         return
@@ -242,13 +248,12 @@ def _journal_resumption(journal: JournalWriter, checkpoint: Path | None) -> None
 def _reference_norms(run: Run | None) -> dict[str, float] | None:
     if run is None:
         return None
-    readings = run.readings()
-    norms = {}
-    for tap in ("query", "document", "raw_query", "raw_document"):
-        first = readings[(readings["name"] == f"{tap}/norm_mean") & (readings["step"] == 0)]
-        if len(first):
-            norms[tap] = float(first["value"].iloc[0])
-    return norms
+    found = {
+        f"{prefix}{stream}": run.series(f"{stream}/norm_mean", on=on)
+        for stream in ("query", "document")
+        for prefix, on in (("", "reference"), ("raw_", "raw"))
+    }
+    return {tap: float(series.values[0]) for tap, series in found.items() if len(series) and series.steps[0] == 0}
 
 
 def _silence(trainer) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from collapse_probe.diagnosis import compare, holm, macro_average, paired_difference
 from collapse_probe.errors import InputError
-from collapse_probe.journal import Run
+from collapse_probe.journal import FoundingWriter, JournalWriter, Run, write_run_json
 
 QUERIES = 60
 
@@ -43,6 +43,7 @@ def made_run(
                 "collection": collection,
                 "split": split,
                 "path": path,
+                "step": epoch,
                 "epoch": epoch,
                 "similarity": similarity,
                 "metrics": {"ndcg@10": float(np.mean(values)), "mrr@10": 0.5},
@@ -57,7 +58,21 @@ def made_run(
         "pairs": {"source": "p"},
         **config,
     }
-    return Run(folder, config=config, records=records, torn=0)
+    write_run_json(folder, config)
+    with FoundingWriter(folder / "journal.jsonl") as journal:
+        for record in records:
+            journal.append("evaluation", record)
+    return Run.load(folder)
+
+
+def rewritten(run: Run, *, config: dict | None = None, **fields) -> Run:
+    """Return a run again with other fields in its evaluation records, or in its configuration."""
+    path = run.folder / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({**line, **fields}) + "\n" for line in lines))
+    content = json.loads((run.folder / "run.json").read_text())
+    (run.folder / "run.json").write_text(json.dumps({**content, **(config or {})}))
+    return Run.load(run.folder)
 
 
 def trained(folder: Path, shift: float, *, seed: int = 1, collections=("toy",), epochs: int = 2, **more) -> Run:
@@ -233,27 +248,27 @@ def test_different_queries_are_refused_whichever_evaluation_has_them(tmp_path):
 
 def test_different_corpora_are_refused(tmp_path):
     runs = [trained(tmp_path / name, 0.1) for name in "ab"]
-    for record in runs[1].records("evaluation"):
-        record["n_documents"] = 50
+    runs[1] = rewritten(runs[1], n_documents=50)
     assert "a and b searched different corpora (100 and 50 documents)" in refused(runs)
 
 
 def test_other_texts_under_the_same_ids_are_refused(tmp_path):
     """By the record where it says so, by the run's configuration where it does not; unknown is no difference."""
     runs = [trained(tmp_path / name, 0.1) for name in "ab"]
-    for run in runs:
-        run.config["collections"] = [{"name": "toy", "split": "test", "fingerprint": "1"}]
+    known = {"collections": [{"name": "toy", "split": "test", "fingerprint": "1"}]}
+    runs = [rewritten(run, config=known) for run in runs]
     assert compare(runs)
-    for record in runs[1].records("evaluation"):
-        record["fingerprint"] = "2"
+    runs[1] = rewritten(runs[1], fingerprint="2")
     assert "a and b were scored on other texts or judgements" in refused(runs)
-    runs[0].config["collections"] = []
+    runs[0] = rewritten(runs[0], config={"collections": []})
     assert compare(runs)
 
 
 def test_a_run_that_failed_is_marked(tmp_path):
     runs = [trained(tmp_path / name, 0.1) for name in "ab"]
-    runs[1]._records.append({"kind": "end", "status": "failed"})
+    with JournalWriter(runs[1].folder) as journal:
+        journal.end("failed", step=2)
+    runs[1] = Run.load(runs[1].folder)
     assert [row.label for row in compare(runs)][1:] == ["a, epoch 2", "b (failed), epoch 2"]
 
 

@@ -21,7 +21,7 @@ from collapse_probe.diagnosis import (
     worst_status,
 )
 from collapse_probe.diagnosis._ranges import _NOT_FINITE_WHY, _status
-from collapse_probe.journal import JournalWriter, Run, write_run_json
+from collapse_probe.journal import FoundingWriter, Run, write_run_json
 
 
 class Writer:
@@ -32,7 +32,7 @@ class Writer:
         base = {"name": "r", "recipe": recipe, "pairs": {"train": 1}}
         write_run_json(folder, {**base, **config})
         self.folder = folder
-        self.journal = JournalWriter(folder / "journal.jsonl")
+        self.journal = FoundingWriter(folder / "journal.jsonl")
 
     def reading(self, name: str, value: float, step: int, epoch: int = 1) -> None:
         self.journal.readings({name: value}, step=step, epoch=epoch, n=64, dimension=8, dtype="float32")
@@ -71,7 +71,7 @@ def test_ranges_are_judged_by_the_last_reading(tmp_path, value, status):
         writer.reading("delta/alpha", reading, step)
     (finding,) = writer.found("CP101")
     assert finding.status is status
-    assert finding.onset_step == (None if status is Status.HEALTHY else 1)
+    assert finding.onset_step == (None if status is Status.HEALTHY else 2)
     assert finding.n == 64
 
 
@@ -79,7 +79,7 @@ def test_the_onset_is_the_step_from_which_it_stays_outside(tmp_path):
     writer = Writer(tmp_path, probes=declared(min=0.4))
     for step, value in enumerate((0.1, 0.5, 0.1, 0.1)):
         writer.reading("delta/alpha", value, step)
-    assert writer.found("CP101")[0].onset_step == 2
+    assert writer.found("CP101")[0].onset_step == 3
 
 
 def test_an_epoch_mean_is_judged_where_there_is_one(tmp_path):
@@ -281,7 +281,7 @@ def test_a_loss_that_was_not_finite_is_a_collapse_with_its_step(tmp_path):
     writer = Writer(tmp_path)
     writer.journal.event("nan_loss", "x", step=17, epoch=1)
     (finding,) = writer.found("CP001")
-    assert (finding.status, finding.onset_step) == (Status.COLLAPSED, 17)
+    assert (finding.status, finding.onset_step) == (Status.COLLAPSED, 18)
 
 
 def test_a_run_without_anything_is_not_called_healthy(tmp_path):

@@ -12,7 +12,7 @@ from tests_support import toy_evaluation, toy_run
 
 from collapse_probe.diagnosis import choose_checkpoint, findings, loss_against_retrieval
 from collapse_probe.diagnosis._selection import _permutation_p
-from collapse_probe.journal import JournalWriter, Run
+from collapse_probe.journal import FoundingWriter, Run
 from collapse_probe.respred import Recipe
 from collapse_probe.respred._selection import development_history, should_stop
 
@@ -89,7 +89,7 @@ def journal_of(folder, losses, scores) -> Run:
     kept = [line for line in (folder / "journal.jsonl").read_text().splitlines() if '"validation/' not in line]
     (folder / "journal.jsonl").write_text("\n".join(kept) + "\n")
     record = next(r for r in Run.load(folder).records("evaluation") if r["path"] == "no_predictor")
-    with JournalWriter(folder / "journal.jsonl") as journal:
+    with FoundingWriter(folder / "journal.jsonl") as journal:
         for epoch, (loss, score) in enumerate(zip(losses, scores, strict=True)):
             where = {"step": epoch, "epoch": epoch}
             journal.readings({"validation/total": loss}, **where, n=32, dimension=1, dtype="float32")

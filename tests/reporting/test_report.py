@@ -17,7 +17,7 @@ import pytest
 from tests_support import Silent, toy_data, toy_run
 
 from collapse_probe.diagnosis import findings, paired_difference
-from collapse_probe.journal import JournalWriter, Run, write_run_json
+from collapse_probe.journal import FoundingWriter, Run, write_run_json
 from collapse_probe.reporting import _figures, _gallery, write_report
 from collapse_probe.reporting._gallery import FIGURES
 from collapse_probe.reporting._text import Table, code, md, number, percent, score, signed
@@ -144,7 +144,7 @@ def planted(folder: Path, names: tuple[str, ...], *, queries: int = 40) -> Run:
     folder.mkdir()
     write_run_json(folder, {"name": "planted", "recipe": {"predictor": "residual"}, "pairs": None})
     rng = np.random.default_rng(0)
-    with JournalWriter(folder / "journal.jsonl") as journal:
+    with FoundingWriter(folder / "journal.jsonl") as journal:
         for index, name in enumerate(names):
             start = rng.uniform(0.4, 0.9, size=queries)
             for path, epoch in (("raw", 0), ("no_predictor", 0), ("no_predictor", 1), ("predictor", 1)):
@@ -217,13 +217,12 @@ def test_foreign_text_becomes_no_markup(tmp_path, respred_run):
     shutil.copytree(respred_run, tmp_path / "run")
     config = json.loads((tmp_path / "run" / "run.json").read_text())
     nasty = "a|b <script>x</script> `c` [d](e)\n# f"
-    config["name"] = nasty
-    config["encoder"]["name"] = nasty
-    config["pairs"]["source"] = nasty
+    config["session"]["encoder"]["name"] = nasty
+    config["session"]["pairs"]["source"] = nasty
+    config["session"]["recipe"]["name"] = nasty
     config["command"] = "x\n```\n# not a heading"
     config["collections"] = [{"name": nasty, "split": "t", "n_queries": 1, "n_documents": 1, "notes": [nasty]}]
-    config.pop("schema")
-    write_run_json(tmp_path / "run", config)
+    (tmp_path / "run" / "run.json").write_text(json.dumps(config))
     text = write_report(Run.load(tmp_path / "run"), tmp_path / "report").read_text()
     assert sections(text) == SECTIONS
     assert "<script>" not in re.sub(r"`+[^`]*`+", "", text.replace("\\<", ""))

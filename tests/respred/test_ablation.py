@@ -63,8 +63,8 @@ def ablation(tmp_path_factory, base) -> Path:
         seeds=[0, 1],
         cells=[c.name for c in cells],
     )
-    for cell, files in run_in_processes(cells, material(base.config), workers=2):
-        keep(folder, cell, files, base.config)
+    for cell, files in run_in_processes(cells, material(base.settings), workers=2):
+        keep(folder, cell, files, base.settings)
     return folder
 
 
@@ -193,23 +193,23 @@ def test_the_table_is_tidy(ablation):
 
 def test_finished_cells_are_known_and_those_of_other_data_are_not(ablation, base):
     cells = make_cells([Intervention(CONTROL, {}), *plan("causes", RECIPE)], RECIPE, seeds=[0, 1])
-    assert all(finished(ablation, cell, base.config) for cell in cells)
-    changed = {**base.config, "pairs": {**base.config["pairs"], "fingerprint": "other"}}
+    assert all(finished(ablation, cell, base.settings) for cell in cells)
+    changed = {**base.settings, "pairs": {**base.settings["pairs"], "fingerprint": "other"}}
     assert not any(finished(ablation, cell, changed) for cell in cells)
     more = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[2])
-    assert not finished(ablation, more[0], base.config)
+    assert not finished(ablation, more[0], base.settings)
 
 
 def test_a_cell_is_there_whole_or_not_at_all(tmp_path, base):
     (cell,) = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
-    files = run_cell(cell, material(base.config))
+    files = run_cell(cell, material(base.settings))
     assert {"run.json", "journal.jsonl"} <= set(files)
     assert not any(name.startswith("checkpoints") for name in files)
-    keep(tmp_path, cell, files, base.config)
-    keep(tmp_path, cell, files, base.config)
+    keep(tmp_path, cell, files, base.settings)
+    keep(tmp_path, cell, files, base.settings)
     assert [path.name for path in (tmp_path / "cells").iterdir()] == [cell.name]
     (tmp_path / "cells" / cell.name / "cell.json").write_text("{")
-    assert not finished(tmp_path, cell, base.config)
+    assert not finished(tmp_path, cell, base.settings)
 
 
 def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
@@ -273,7 +273,7 @@ def test_what_is_no_ablation_is_refused(tmp_path):
 def test_ray_gives_what_processes_give(base, ablation):
     pytest.importorskip("ray")
     cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[1])
-    ((cell, files),) = run_in_ray(cells, material(base.config), workers=1, address=None)
+    ((cell, files),) = run_in_ray(cells, material(base.settings), workers=1, address=None)
     lines = [json.loads(line) for line in files["journal.jsonl"].decode().splitlines()]
     mine = [line["value"] for line in lines if line["kind"] == "reading" and line["name"] == "loss/total"]
     other = Ablation.load(ablation).runs(CONTROL)[1].readings("loss/total")["value"].tolist()
@@ -290,14 +290,14 @@ def test_ray_gives_what_processes_give(base, ablation):
 def test_an_unreachable_ray_is_one_line(base, address, message):
     pytest.importorskip("ray")
     with pytest.raises(InputError) as error:
-        run_in_ray([], material(base.config), workers=1, address=address)
+        run_in_ray([], material(base.settings), workers=1, address=address)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_threads_of_this_process_are_left_alone(base):
     before = torch.get_num_threads()
     cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
-    list(run_in_processes(cells, material(base.config), workers=1))
+    list(run_in_processes(cells, material(base.settings), workers=1))
     assert torch.get_num_threads() == before
 
 
@@ -340,7 +340,7 @@ def test_a_worker_that_dies_is_one_line(base):
     threading.Thread(target=kill, daemon=True).start()
     cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0, 1])
     with pytest.raises(InputError, match="a worker process died; the cells that were done are kept"):
-        list(run_in_processes(cells, material(base.config), workers=1))
+        list(run_in_processes(cells, material(base.settings), workers=1))
 
 
 def test_causes_are_judged_where_the_control_fell(ablation):

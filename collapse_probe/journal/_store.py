@@ -1,0 +1,245 @@
+"""Records in memory, indexed by kind and name: what a run on disk and a run in training have in common."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ._kinds import KINDS, End, Event, FieldError, Readings, Record, Start, Summary, Terms, decode_number, record_from
+
+R = TypeVar("R")
+
+_NONE = -(2**62)
+"""What stands for None in a column of whole numbers."""
+
+_DAMAGES = 20
+"""Damages that are kept in words; the rest is counted."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One reading over a run, by step; empty where nothing was recorded.
+
+    Attributes:
+        reading: ``STREAM/MEASURE``.
+        on: ``batch``, ``reference`` or ``raw``.
+        dataset: Data set of the batches; None where there is one.
+        steps: ``[K]`` optimiser steps, int64.
+        values: ``[K]`` numbers, float64.
+        n: ``[K]`` rows of each sample, int64; -1 where unknown.
+        dimension: ``[K]`` columns, int64; -1 where unknown.
+        epochs: ``[K]``, int64; -1 in a run without epochs.
+        dtype: Element type of the latest sample.
+    """
+
+    reading: str
+    on: str
+    dataset: str | None
+    steps: np.ndarray
+    values: np.ndarray
+    n: np.ndarray
+    dimension: np.ndarray
+    epochs: np.ndarray
+    dtype: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def last(self) -> float | None:
+        """The latest value; None where there is none."""
+        return float(self.values[-1]) if len(self) else None
+
+    @property
+    def first(self) -> float | None:
+        """The earliest value; None where there is none."""
+        return float(self.values[0]) if len(self) else None
+
+    def finite(self) -> Series:
+        """Return the part of the series whose values are finite."""
+        return self.where(np.isfinite(self.values))
+
+    def where(self, kept: np.ndarray) -> Series:
+        """Return the part of the series that a boolean ``[K]`` keeps."""
+        columns = (self.steps, self.values, self.n, self.dimension, self.epochs)
+        return Series(self.reading, self.on, self.dataset, *(column[kept] for column in columns), self.dtype)
+
+
+class Columns:
+    """One reading's numbers as they come in."""
+
+    __slots__ = ("dimension", "dtype", "epochs", "n", "steps", "values")
+
+    def __init__(self) -> None:
+        self.steps = array("q")
+        self.values = array("d")
+        self.n = array("q")
+        self.dimension = array("q")
+        self.epochs = array("q")
+        self.dtype: str | None = None
+
+    def truncate(self, step: int) -> None:
+        """Leave out what was recorded after a step."""
+        kept = len(self.steps)
+        while kept and self.steps[kept - 1] > step:
+            kept -= 1
+        for column in (self.steps, self.values, self.n, self.dimension, self.epochs):
+            del column[kept:]
+
+
+Key = tuple[str, str, str | None]
+
+
+class Store:
+    """Records of one run; what a resumption did again is left out.
+
+    Attributes:
+        damage: What is wrong with the journal, a line each; a damaged run is never called healthy.
+        damages: How many such lines there would be.
+        unknown: Kinds that this version does not know, and how many records of each.
+        count: Records that were taken in.
+    """
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.damage: list[str] = []
+        self.damages = 0
+        self.unknown: dict[str, int] = {}
+        self.count = 0
+        self._columns: dict[Key, Columns] = {}
+        self._records: dict[type, list[Any]] = {kind: [] for kind in KINDS.values()}
+
+    def of(self, kind: type[R]) -> list[R]:
+        """Return the records of a kind in the order in which they were written.
+
+        ``Readings``, ``Terms`` and ``Summary`` are kept as :meth:`series` alone.
+        """
+        return list(self._records[kind])
+
+    @property
+    def keys(self) -> list[Key]:
+        """``(reading, on, dataset)`` of every series, in the order of their first appearance."""
+        return [key for key, columns in self._columns.items() if columns.steps]
+
+    def series(self, reading: str, *, on: str | None = None, dataset: str | None = None) -> Series:
+        """Return one reading by step; empty where nothing was recorded.
+
+        Args:
+            reading: ``STREAM/MEASURE``, ``loss/TERM`` and so on; ``.mean``, ``.first``, ``.last`` and ``.max`` behind
+                the name give the windows' summaries.
+            on: ``batch``, ``reference`` or ``raw``; None takes the reference pairs if they have it, else the batches.
+            dataset: Data set of the batches.
+        """
+        if on is None:
+            on = "reference" if (reading, "reference", dataset) in self._columns else "batch"
+        found = self._columns.get((reading, on, dataset)) or Columns()
+        whole = (_array(column) for column in (found.n, found.dimension, found.epochs))
+        steps, values = np.array(found.steps, dtype=np.int64), np.array(found.values, dtype=np.float64)
+        return Series(reading, on, dataset, steps, values, *whole, found.dtype)
+
+    def add(self, kind: str, content: Mapping[str, Any]) -> None:
+        """Take in a line of the journal.
+
+        Raises:
+            FieldError: a field is missing, or of a wrong type.
+        """
+        if kind == "readings" or kind == "terms":
+            self._add_readings(content)
+        elif kind not in KINDS:
+            self.unknown[kind] = self.unknown.get(kind, 0) + 1
+        else:
+            self.add_record(record_from(KINDS[kind], content))
+            return
+        self.count += 1
+
+    def add_record(self, record: Record) -> None:
+        """Take in a record."""
+        self.count += 1
+        if isinstance(record, Readings):
+            sample = (record.n, record.dimension, record.dtype)
+            self._extend(record.values, record.step, record.on, record.dataset, record.epoch, *sample)
+        elif isinstance(record, Terms):
+            self._extend(record.values, record.step, "batch", record.dataset, record.epoch, None, None, None)
+        elif isinstance(record, Summary):
+            values = {f"{name}.{part}": value for name, parts in record.values.items() for part, value in parts.items()}
+            sample = (record.n, record.dimension, record.dtype)
+            self._extend(values, record.step, record.on, None, record.epoch, *sample)
+        else:
+            if isinstance(record, Event) and record.name == "resumed":
+                self._supersede(record.step)
+            self._records[type(record)].append(record)
+
+    def note_damage(self, message: str) -> None:
+        """Note something that is wrong with the journal."""
+        self.damages += 1
+        if len(self.damage) < _DAMAGES:
+            self.damage.append(message)
+
+    def _add_readings(self, content: Mapping[str, Any]) -> None:
+        # Nine lines of ten are these: checked here, without an object each.
+        step, values = content.get("step"), content.get("values")
+        if type(step) is not int or not 0 <= step < 2**62:
+            raise FieldError(f"step is {step!r:.40}, where a whole number of at least 0 is needed")
+        if type(values) is not dict:
+            raise FieldError(f"values is {values!r:.40}, where numbers by name are needed")
+        on, dataset, dtype = content.get("on", "batch"), content.get("dataset"), content.get("dtype")
+        if type(on) is not str or not (dataset is None or type(dataset) is str):
+            raise FieldError("on or dataset is no text")
+        if not (dtype is None or type(dtype) is str):
+            raise FieldError(f"dtype is {dtype!r:.40}, where a text is needed")
+        sample = content.get("epoch"), content.get("n"), content.get("dimension")
+        for name, value in zip(("epoch", "n", "dimension"), sample, strict=True):
+            if not (value is None or (type(value) is int and -(2**62) < value < 2**62)):
+                raise FieldError(f"{name} is {value!r:.40}, where a whole number is needed")
+        for name, value in values.items():
+            if type(value) is not float:
+                values[name] = decode_number(value)
+        self._extend(values, step, on, dataset, *sample, dtype)
+
+    def _extend(
+        self,
+        values: Mapping[str, float],
+        step: int,
+        on: str,
+        dataset: str | None,
+        epoch: int | None,
+        n: int | None,
+        dimension: int | None,
+        dtype: str | None,
+    ) -> None:
+        columns = self._columns
+        n, dimension, epoch = (_NONE if one is None else one for one in (n, dimension, epoch))
+        for name, value in values.items():
+            key = (name, on, dataset)
+            found = columns.get(key)
+            if found is None:
+                found = columns[key] = Columns()
+            found.steps.append(step)
+            found.values.append(value)
+            found.n.append(n)
+            found.dimension.append(dimension)
+            found.epochs.append(epoch)
+            found.dtype = dtype
+
+    def _supersede(self, step: int) -> None:
+        """Leave out what was recorded before a resumption for later steps."""
+        for columns in self._columns.values():
+            columns.truncate(step)
+        for kind, records in self._records.items():
+            if kind is End:
+                records.clear()
+            elif kind is not Start:
+                records[:] = [record for record in records if record.step <= step]
+
+
+def _array(column: array[int]) -> np.ndarray:
+    whole = np.array(column, dtype=np.int64)
+    whole[whole == _NONE] = -1
+    return whole
