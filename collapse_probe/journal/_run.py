@@ -106,6 +106,8 @@ class LiveRun(Frames):
         Raises:
             JournalError: the file is missing, unreadable, or has a metric without a score for every query.
         """
+        if file in self._store.files:
+            return self._store.files[file]
         if self.folder is None:
             raise JournalError(f"{self.name}: is kept in memory only, so it has no file {file}")
         path = self.folder / file

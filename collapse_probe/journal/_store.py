@@ -102,6 +102,7 @@ class Store:
         damages: How many such lines there would be.
         unknown: Kinds that this version does not know, and how many records of each.
         count: Records that were taken in.
+        files: Per-query scores of a run that is kept in memory only.
     """
 
     def __init__(self) -> None:
@@ -113,6 +114,7 @@ class Store:
         self.damages = 0
         self.unknown: dict[str, int] = {}
         self.count = 0
+        self.files: dict[str, dict[str, Any]] = {}
         self._columns: dict[Key, Columns] = {}
         self._records: dict[type, list[Any]] = {kind: [] for kind in KINDS.values()}
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -12,8 +14,8 @@ from typing import Any, Self, TextIO
 from filelock import FileLock, Timeout
 
 from ._config import RunConfig
-from ._files import atomic_write_text
-from ._kinds import NAMES, End, Record, fields_of
+from ._files import atomic_write_text, write_beside
+from ._kinds import NAMES, End, Record, encode_number, fields_of
 from ._read import JournalError, last_number
 from ._store import Store
 
@@ -87,6 +89,28 @@ class JournalWriter:
         self._file.flush()
         self._number += 1
 
+    def attach(self, name: str, content: Mapping[str, Any]) -> str:
+        """Keep per-query scores beside the journal and return the name by which a record finds them.
+
+        Nothing that an older record names is overwritten.
+
+        Args:
+            name: What they are; any text.
+            content: ``query_ids`` and a list of numbers for each metric.
+        """
+        file = f"evaluations/{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:120].strip('.-') or 'scores'}.json"
+        if self.folder is None:
+            if self._store is None:
+                return file
+            number, found = 1, file
+            while found in self._store.files:
+                number += 1
+                found = f"{file.removesuffix('.json')}-{number}.json"
+            self._store.files[found] = dict(content)
+            return found
+        plain = {key: [_plain(value) for value in values] for key, values in content.items()}
+        return write_beside(self.folder / file, json.dumps(plain)).relative_to(self.folder).as_posix()
+
     def end(self, status: str, *, step: int, epoch: int | None = None, message: str = "") -> None:
         """Append the end record, which counts the records; to be called after everything else is saved."""
         records = self._number + 1
@@ -116,6 +140,10 @@ class JournalWriter:
                 lock.release()
             raise JournalError(f"{path}: cannot be written ({error.strerror})") from None
         self._lock = lock
+
+
+def _plain(value: Any) -> Any:
+    return encode_number(value) if isinstance(value, float) else value
 
 
 def now() -> str:

@@ -20,31 +20,90 @@ from ._names import HISTOGRAM_NAMES, READING_NAMES
 from ._schedule import Schedule, at_powers_of, every
 
 if TYPE_CHECKING:
+    from ._cadence import Cadence
+    from ._containment import Containment
+    from ._founding import FoundingRecorder
+    from ._founding_taps import FoundingTap, OpenTaps
+    from ._heard import Heard
     from ._readings import Sample
-    from ._recorder import Recorder
+    from ._recorder import Recorder, Wishes
+    from ._reference import PART, Budget, Replay, check_pairs, copied, undisturbed
     from ._snapshots import Snapshots
-    from ._taps import OpenTaps, Tap
+    from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output
+    from ._weights import WeightReader, group_parameters, total_norm
 
 _WITH_TORCH = {
-    "OpenTaps": "_taps",
+    "Cadence": "_cadence",
+    "Containment": "_containment",
+    "Heard": "_heard",
     "Recorder": "_recorder",
+    "Wishes": "_recorder",
+    "PART": "_reference",
+    "Budget": "_reference",
+    "Replay": "_reference",
+    "check_pairs": "_reference",
+    "copied": "_reference",
+    "undisturbed": "_reference",
+    "Call": "_tap",
+    "Nth": "_tap",
+    "Place": "_tap",
+    "Take": "_tap",
+    "Tap": "_tap",
+    "added": "_tap",
+    "call": "_tap",
+    "canonical": "_tap",
+    "find": "_tap",
+    "input": "_tap",
+    "item": "_tap",
+    "output": "_tap",
+    "WeightReader": "_weights",
+    "group_parameters": "_weights",
+    "total_norm": "_weights",
+    "FoundingRecorder": "_founding",
+    "FoundingTap": "_founding_taps",
+    "OpenTaps": "_founding_taps",
     "Sample": "_readings",
     "Snapshots": "_snapshots",
-    "Tap": "_taps",
 }
 
 __all__ = [
+    "Cadence",
+    "Containment",
+    "Heard",
+    "Recorder",
+    "Wishes",
+    "PART",
+    "Budget",
+    "Replay",
+    "check_pairs",
+    "copied",
+    "undisturbed",
+    "Call",
+    "Nth",
+    "Place",
+    "Take",
+    "Tap",
+    "added",
+    "call",
+    "canonical",
+    "find",
+    "input",
+    "item",
+    "output",
+    "WeightReader",
+    "group_parameters",
+    "total_norm",
     "ALWAYS_WATCHED",
     "HISTOGRAM_NAMES",
     "READING_NAMES",
     "RESIDUAL_SET",
     "OpenTaps",
     "Probe",
-    "Recorder",
+    "FoundingRecorder",
+    "FoundingTap",
     "Sample",
     "Schedule",
     "Snapshots",
-    "Tap",
     "at_powers_of",
     "available_probes",
     "every",

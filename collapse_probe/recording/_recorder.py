@@ -1,228 +1,536 @@
-"""The recorder: what the taps keep on training steps becomes readings in the journal."""
+"""The recorder: what is heard in training becomes records in the journal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..journal import FoundingWriter
+from .. import measures
+from ..errors import InputError
+from ..journal import (
+    Artifact,
+    Evaluation,
+    Event,
+    Histogram,
+    JournalWriter,
+    Readings,
+    Spectrum,
+    Summary,
+    Terms,
+    now,
+)
+from ..journal.vocabulary import MEASURES, Role, Similarity, split_reading
+from ..measures import Sample
 from ._accumulators import LogHistogram
-from ._coverage import Coverage
-from ._declarations import Probe
-from ._readings import DELTA_BINS, IN_BATCH, PAIR_READINGS, RESIDUAL_READINGS, SUMMARISED, Sample, dtype_name
-from ._running import RunningValues
-from ._schedule import any_due
-from ._taps import OpenTaps, Tap
+from ._cadence import Cadence
+from ._containment import Containment
+from ._heard import Heard, Step
+from ._layout import Layout
+from ._outbox import Outbox, stack
+from ._streams import StreamCoverage
+from ._window import WindowSummary
 
-_FLUSH_AT = {"cpu": 16, "cuda": 256}
-"""Scheduled readings that are gathered before they are copied out, which waits for a GPU."""
+_BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
+"""Log-spaced bins of a correction's absolute entries: ten a decade."""
+
+_MICRO = 4
+"""Micro-batches of a step that are read; the others are counted."""
 
 
 @dataclass(frozen=True)
-class _Pending:
-    """Readings of one step that still lie on the device."""
+class Wishes:
+    """What is read of which streams; the defaults read everything that the streams' roles allow.
 
-    step: int
-    epoch: int
-    names: tuple[str, ...]
-    values: Tensor
-    n: int
-    dimension: int
-    dtype: str
+    Attributes:
+        batch: Names of readings on batches; None for all.
+        reference: Names of readings on reference pairs; None for all.
+        every_step: Streams that are read on every step, for the summaries of a window.
+        histograms: Streams of corrections whose entries are counted over a window.
+    """
+
+    batch: Collection[str] | None = None
+    reference: Collection[str] | None = None
+    every_step: Collection[str] = ()
+    histograms: Collection[str] = ()
 
 
 class Recorder:
-    """Turns what taps keep on training steps into readings, histograms and coverage.
+    """Turns what is heard in training into a journal; knows no model, no trainer and no file but its journal.
 
-    It observes: hooks are open inside its ``with`` block only, it draws no random number, and on a training
-    step it waits for no device. Readings are gathered on the device and copied out some steps later, so a
-    kill loses the last few of them. Steps are counted from 0: a reading of step s was taken when s optimiser
-    steps had been done; ``epoch`` counts from 1.
-
-    The taps leave under these names: ``query``, ``document`` (``[N, D]``), ``delta``, ``alpha`` where there is
-    a residual predictor, and ``loss/NAME`` for every raw term, ``loss/NAME_weighted`` and ``loss/total``.
+    Steps count from 1. What is handed in before :meth:`step` belongs to the step in progress. On a training step
+    nothing waits for the device: numbers are gathered there and written some steps later.
 
     Args:
         journal: Where records go.
-        probes: The declarations that say what is recorded.
-        taps: What to listen to.
-        similarity: How the recipe scores.
+        cadence: Which steps are due.
+        similarity: How queries are compared with documents.
+        wishes: What is read.
+        containment: What runs code that may fail; a new one that journals failures if None.
+
+    Attributes:
+        done: Optimiser steps done.
+        next_due: The next step whose streams are read.
+        containment: What contains failures.
+        epoch: Epoch of the step in progress, from 1; None in a run without epochs.
+        first_bad_step: First step with a loss that is not finite, as far as losses have been written.
     """
 
     def __init__(
-        self, journal: FoundingWriter, *, probes: Sequence[Probe], taps: Sequence[Tap], similarity: Any
+        self,
+        journal: JournalWriter,
+        *,
+        cadence: Cadence | None = None,
+        similarity: Similarity = "cosine",
+        wishes: Wishes | None = None,
+        containment: Containment | None = None,
     ) -> None:
-        self._journal = journal
-        self._probes = tuple(probes)
-        self._open_taps = OpenTaps(taps)
-        self._similarity = similarity
-        self._wanted = {name for probe in probes for name in probe.readings}
-        self._wants_histogram = any("delta/abs" in probe.histograms for probe in probes)
-        self._wants_coverage = any(probe.name == "coverage" for probe in probes)
-        self._pending: list[_Pending] = []
-        self._first_bad: Tensor | None = None
-        self._start_epoch()
+        self.journal = journal
+        self.cadence = cadence or Cadence()
+        self.similarity: Similarity = similarity
+        self.wishes = wishes or Wishes()
+        self.containment = containment or Containment(self._journal_error)
+        self.done = 0
+        self.next_due = 1
+        self.epoch: int | None = None
+        self.first_bad_step: int | None = None
+        self.streams: dict[str, StreamCoverage] = {}
+        self.layout = Layout()
+        self._split: dict[str, tuple[str, ...]] = {}
+        self._step = Step()
+        self._outbox = Outbox()
+        self._terms: dict[str, list[Tensor | float]] = {}
+        self._scalars: dict[str, Tensor | float] = {}
+        self._datasets: set[str] = set()
+        self._rates: dict[str, float] = {}
+        self._not_finite: set[str] = set()
+        self._summary = WindowSummary()
+        self._histograms: dict[str, tuple[LogHistogram, int, int]] = {}
+        self._closed = False
 
-    def __enter__(self) -> Self:
-        self._open_taps.__enter__()
-        return self
+    # What is handed in
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open_taps.close()
-        self.flush()
+    @property
+    def current(self) -> int:
+        """The step in progress."""
+        return self.done + 1
 
-    def after_step(self, *, step: int, epoch: int, gradient_norm: Tensor | None = None) -> None:
-        """Record one training step from what the taps kept; waits for no device.
+    @property
+    def due(self) -> bool:
+        """Whether the streams of the step in progress are read."""
+        return self.next_due <= self.done + 1
+
+    def wants(self, stream: str) -> bool:
+        """Return whether a stream is read in the step in progress."""
+        return self.next_due <= self.done + 1 or stream in self.wishes.every_step
+
+    def declare(self, stream: str, **about: Any) -> StreamCoverage:
+        """Make a stream known, or more known: its role, where it comes from, by which rule."""
+        known = self.streams.setdefault(stream, StreamCoverage(stream))
+        for name, value in about.items():
+            if value is not None:
+                setattr(known, name, value)
+        return known
+
+    def observe(self, stream: str, tensor: Tensor, *, role: Role | None = None, by_hand: bool = True) -> Heard | None:
+        """Hear a stream of the step in progress: hooks and users come through the same door.
 
         Args:
-            step: Optimiser steps done before this one.
-            epoch: The step's epoch, from 1.
-            gradient_norm: Total gradient norm before clipping, a scalar tensor.
+            stream: Its name.
+            tensor: Its value, ``[N, D]``, or a gate's of any shape; copied, so that what happens to it later is not
+                read.
+            role: Its role.
+            by_hand: Given by the user; False waits for a backward to come through it.
         """
-        kept = dict(self._open_taps.kept)
-        self._open_taps.kept.clear()
-        losses = {name: value.reshape(()).double() for name, value in kept.items() if name.startswith("loss/")}
-        if gradient_norm is not None:
-            losses["loss/gradient_norm"] = gradient_norm.detach().reshape(()).double()
-        sample = self._sample(kept)
-        summarised = self._summarised(sample)
-        self._watch_finite(losses.get("loss/total"), step)
-        self._summarise(losses, summarised, kept)
-        if any_due((probe.schedule for probe in self._probes), step):
-            self._record_due(losses, summarised, sample, kept, step=step, epoch=epoch)
-        if self._pending and len(self._pending) >= _FLUSH_AT.get(self._pending[-1].values.device.type, 16):
-            self.flush()
-
-    def first_bad_step(self) -> int | None:
-        """Return the first step whose total loss was not finite, or None; waits for the device."""
-        if self._first_bad is None:
+        if stream not in self._split:
+            self.declare(stream, role=role)
+        if not self.wants(stream):
             return None
-        step = int(self._first_bad)
-        return None if step < 0 else step
+        return self._step.hear(stream, tensor, by_hand=by_hand)
+
+    @property
+    def heard(self) -> list[Heard]:
+        """The calls of the step in progress, to be chosen among."""
+        return self._step.calls
+
+    def hear(self, key: str, tensor: Tensor) -> Heard:
+        """Hear something that may turn out to be a stream."""
+        return self._step.hear(key, tensor)
+
+    def terms(
+        self, terms: Mapping[str, Tensor | float], *, weights: Mapping[str, float] | None = None, total: Any = None
+    ) -> None:
+        """Hear what adds up to the loss, once a micro-batch; each is averaged over the micro-batches of a step.
+
+        Args:
+            terms: Name to scalar, before its weight.
+            weights: Weights of the terms; 1 for those that have none.
+            total: The loss; the sum of the weighted terms if None. What of it the terms do not explain is ``loss/rest``.
+        """
+        weighted = []
+        for name, value in terms.items():
+            scalar = _scalar(name, value)
+            weight = 1.0 if weights is None else float(weights.get(name, 1.0))
+            weighted.append(scalar if weight == 1.0 else weight * scalar)
+            self._add(f"loss/{name}", scalar)
+            if weights is not None:
+                self._add(f"loss/{name}_weighted", weighted[-1])
+        explained = sum(weighted[1:], weighted[0]) if weighted else None
+        if total is not None:
+            whole = _scalar("total", total)
+            self._add("loss/total", whole)
+            if explained is not None:
+                self._add("loss/rest", whole - explained)
+        elif explained is not None:
+            self._add("loss/total", explained)
+
+    def scalars(self, values: Mapping[str, Tensor | float]) -> None:
+        """Hear scalars of the step in progress under their full names, such as ``gradient/norm``."""
+        for name, value in values.items():
+            self._scalars[name] = _scalar(name, value)
+
+    def rates(self, values: Mapping[str, float]) -> None:
+        """Hear learning rates by group; those that changed are written."""
+        changed = {name: value for name, value in values.items() if self._rates.get(name) != value}
+        self._rates.update(changed)
+        self.scalars({f"rate/{name}": value for name, value in changed.items()})
+
+    def split(self, key: str, *streams: str) -> None:
+        """Make one tap's calls of a micro-batch several streams: the first call the first, further ones the last."""
+        self._split[key] = streams
+
+    def dataset(self, name: str | None) -> None:
+        """Hear which data set the batch in progress is of."""
+        if name is not None:
+            self._datasets.add(name)
+
+    def backward(self) -> None:
+        """Hear that a backward came: what is called from here on is another micro-batch."""
+        self._step.backward()
+
+    # What ends something
+
+    def step(self) -> None:
+        """End the step in progress: one optimiser step is done. Waits for no device."""
+        self.done += 1
+        if self._step.calls:
+            self.containment.run("streams", self._read_streams, self._step.training())
+        self._step = Step()
+        if self._terms or self._scalars:
+            self.containment.run("terms", self._write_terms)
+        self._terms, self._scalars = {}, {}
+        self._datasets.clear()
+        if self.next_due <= self.done:
+            self.next_due = self.cadence.next(self.done)
+        self.containment.run("writing", self._outbox.post)
+
+    def window(self, *, epoch: int | None = None) -> None:
+        """End a window of steps: write its summaries, histograms and coverage. Waits for the device.
+
+        Args:
+            epoch: The epoch that ended, from 1; None where windows are of steps.
+        """
+        self.flush()
+        self.containment.run("window", self._write_window, epoch)
+        self.containment.run("coverage", self.cover, epoch=epoch)
+
+    def cover(self, *, epoch: int | None = None) -> None:
+        """Write a coverage record of every stream that is known."""
+        for stream in self.streams.values():
+            self.journal.write(stream.record(step=self.done, epoch=self.epoch if epoch is None else epoch))
 
     def flush(self) -> None:
-        """Copy what lies on the device into the journal."""
-        pending, self._pending = self._pending, []
-        for entry in pending:
-            values = dict(zip(entry.names, entry.values.tolist(), strict=True))
-            where = {"step": entry.step, "epoch": entry.epoch}
-            self._journal.readings(values, **where, n=entry.n, dimension=entry.dimension, dtype=entry.dtype)
+        """Write what lies on the device. Waits for it."""
+        self.containment.run("writing", self._outbox.flush)
 
-    def end_epoch(self, *, step: int, epoch: int) -> None:
-        """Write the epoch's summaries, its histogram of delta and the coverage, and start anew.
+    def reference(
+        self, sample: Sample, *, raw: bool = False, step: int | None = None, epoch: int | None = None
+    ) -> None:
+        """Read reference pairs, in evaluation mode. Waits for the device.
 
         Args:
-            step: Optimiser steps done.
-            epoch: The epoch that ended, from 1.
+            sample: What the model made of them.
+            raw: Through the encoder before any module of the user's.
+            step: Optimiser steps done; those done now if None.
+            epoch: Epochs done.
         """
-        self.flush()
-        self._write_summary(self._loss_summary, step=step, epoch=epoch, dimension=1, dtype="float32")
-        self._write_summary(
-            self._delta_summary, step=step, epoch=epoch, dimension=self._dimension, dtype=self._delta_dtype
-        )
-        if self._histogram_rows:
-            where = {"name": "delta/abs", "step": step, "epoch": epoch}
-            sample = {"n": self._histogram_rows, "dimension": self._dimension}
-            self._journal.append("histogram", {**where, **self._histogram.as_dict(), **sample})
-        if self._wants_coverage:
-            for record in self._coverage.records(self._open_taps.calls):
-                self._journal.append("coverage", {**record, "step": step, "epoch": epoch})
-        self._start_epoch()
+        on = "raw" if raw else "reference"
+        where: dict[str, Any] = {"on": on, "step": self.done if step is None else step}
+        where["epoch"] = self.epoch if epoch is None else epoch
+        values = measures.read(sample, on="reference", wanted=self.wishes.reference)
+        for tensors, part in _by_sample(values, sample):
+            floats = _floats(part)
+            self.journal.write(Readings(values=floats, **where, **_shape(tensors)))
+        for name, tensor in sample.streams.items():
+            spectrum = self._spectrum(sample, name)
+            if spectrum is not None:
+                reading = f"{name}/singular_values"
+                self.journal.write(Spectrum(name=reading, values=spectrum, **where, **_shape(tensor)))
 
-    def _start_epoch(self) -> None:
-        self._loss_summary = RunningValues()
-        self._delta_summary = RunningValues()
-        self._histogram = LogHistogram(**DELTA_BINS)
-        self._histogram_rows = 0
-        self._coverage = Coverage()
-        self._dimension = 1
-        self._delta_dtype = "float32"
-        self._open_taps.reset_calls()
-
-    def _watch_finite(self, total: Tensor | None, step: int) -> None:
-        if total is None:
-            return
-        if self._first_bad is None:
-            self._first_bad = torch.full((), -1, dtype=torch.long, device=total.device)
-        now = torch.full_like(self._first_bad, step)
-        new = ~torch.isfinite(total) & (self._first_bad < 0)
-        self._first_bad = torch.where(new, now, self._first_bad)
-
-    def _sample(self, kept: Mapping[str, Tensor]) -> Sample | None:
-        if "query" not in kept or "document" not in kept:
-            return None
-        delta = kept.get("delta")
-        return Sample(
-            query=kept["query"].float(),
-            document=kept["document"].float(),
-            delta=None if delta is None else delta.float(),
-            alpha=kept.get("alpha"),
-            similarity=self._similarity,
-        )
-
-    def _summarised(self, sample: Sample | None) -> dict[str, Tensor]:
-        if sample is None or sample.delta is None:
-            return {}
-        names = [name for name in SUMMARISED if name in self._wanted]
-        return {name: RESIDUAL_READINGS[name](sample).double() for name in names}
-
-    def _summarise(
-        self, losses: Mapping[str, Tensor], summarised: Mapping[str, Tensor], kept: Mapping[str, Tensor]
-    ) -> None:
-        rows = len(kept["query"]) if "query" in kept else 1
-        if losses:
-            self._loss_summary.update(tuple(losses), torch.stack(list(losses.values())), n=rows)
-        if summarised:
-            self._delta_summary.update(tuple(summarised), torch.stack(list(summarised.values())), n=rows)
-            self._dimension = kept["delta"].shape[1]
-            self._delta_dtype = dtype_name(kept["delta"])
-
-    def _record_due(
+    def evaluation(
         self,
-        losses: Mapping[str, Tensor],
-        summarised: Mapping[str, Tensor],
-        sample: Sample | None,
-        kept: Mapping[str, Tensor],
+        collection: str,
+        metrics: Mapping[str, float],
         *,
-        step: int,
-        epoch: int,
+        step: int | None = None,
+        variant: str = "model",
+        per_query: Mapping[str, Mapping[str, float]] | None = None,
+        domain: str | None = None,
+        **about: Any,
     ) -> None:
-        due = {name for probe in self._probes if probe.schedule(step) for name in probe.readings}
-        rows = len(kept["query"]) if "query" in kept else 1
-        found = {name: value for name, value in losses.items() if name in due}
-        self._remember(found, step=step, epoch=epoch, n=rows, dimension=1, dtype="float32")
-        if self._wants_coverage:
-            self._coverage.watch(kept)
-        if sample is None:
+        """Write retrieval scores.
+
+        Args:
+            collection: What was searched.
+            metrics: Metric to its mean over queries.
+            step: Optimiser steps done; those done now if None.
+            variant: What was scored; ``raw`` is the encoder before any module of the user's.
+            per_query: Metric to query id to value.
+            domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
+            about: Further fields of the record.
+        """
+        step = self.done if step is None else step
+        file = None
+        if per_query:
+            ids = list(next(iter(per_query.values())))
+            content = {metric: [float(values[one]) for one in ids] for metric, values in per_query.items()}
+            file = self.journal.attach(f"{collection}-step-{step}-{variant}", {"query_ids": ids, **content})
+            about.setdefault("n_queries", len(ids))
+        self.journal.write(
+            Evaluation(
+                collection=collection,
+                step=step,
+                epoch=self.epoch,
+                metrics={name: float(value) for name, value in metrics.items()},
+                variant=variant,
+                domain=domain,
+                per_query=file,
+                time=now(),
+                **about,
+            )
+        )
+
+    def event(self, name: str, message: str = "", *, subject: str = "", step: int | None = None) -> None:
+        """Write that something happened."""
+        step = self.done if step is None else step
+        self.journal.write(Event(name=name, message=message, subject=subject, step=step, epoch=self.epoch))
+
+    def artifact(self, name: str, path: str) -> None:
+        """Write that a file or folder of the run is complete."""
+        self.journal.write(Artifact(name=name, path=path, step=self.done, epoch=self.epoch))
+
+    def close(self, status: str = "completed", message: str = "") -> None:
+        """Write the open window and the end record, and close the journal; may be called twice."""
+        if self._closed:
             return
-        readings = {name: PAIR_READINGS[name](sample) for name in IN_BATCH if name in due}
-        if sample.delta is not None:
-            residual = {name: read for name, read in RESIDUAL_READINGS.items() if name in due}
-            readings |= {
-                name: summarised[name] if name in summarised else read(sample) for name, read in residual.items()
-            }
-        stream = kept.get("delta", kept["query"])
-        n, dimension = sample.query.shape
-        self._remember(readings, step=step, epoch=epoch, n=n, dimension=dimension, dtype=dtype_name(stream))
-        if sample.delta is not None and self._wants_histogram:
-            self._histogram.update(sample.delta)
-            self._histogram_rows += n
-            self._dimension = dimension
+        self._closed = True
+        self.window(epoch=self.epoch)
+        self.containment.run("end", self.journal.end, status, step=self.done, epoch=self.epoch, message=message)
+        self.containment.run("closing", self.journal.close)
 
-    def _remember(
-        self, readings: Mapping[str, Tensor], *, step: int, epoch: int, n: int, dimension: int, dtype: str
-    ) -> None:
-        if readings:
-            values = torch.stack([value.double().reshape(()) for value in readings.values()])
-            self._pending.append(_Pending(step, epoch, tuple(readings), values, n, dimension, dtype))
+    # How it is written
 
-    def _write_summary(self, running: RunningValues, *, step: int, epoch: int, dimension: int, dtype: str) -> None:
-        values = {f"{name}.{part}": v for name, parts in running.summary().items() for part, v in parts.items()}
-        self._journal.readings(values, step=step, epoch=epoch, n=running.rows, dimension=dimension, dtype=dtype)
+    def _add(self, name: str, value: Tensor | float) -> None:
+        self._terms.setdefault(name, []).append(value)
+
+    def _named(self, calls: Sequence[Heard]) -> list[Heard]:
+        """Return the calls under their streams' names, counted anew within each micro-batch."""
+        named, count = [], Counter[tuple[str, int]]()
+        for one in calls:
+            place = count[one.stream, one.micro]
+            count[one.stream, one.micro] += 1
+            names = self._split.get(one.stream, (one.stream,))
+            index = max(0, place - len(names) + 1)
+            named.append(replace(one, stream=names[min(place, len(names) - 1)], index=index))
+        return named
+
+    def _read_streams(self, calls: Sequence[Heard]) -> None:
+        calls = self._named(calls)
+        micros = [[one for one in calls if one.micro == micro] for micro in sorted({one.micro for one in calls})]
+        for one in calls:
+            tensor = one.tensor
+            rows, dimension = (tensor.shape[0], tensor.shape[-1]) if tensor.ndim else (1, 1)
+            self.declare(one.stream).hear(rows=rows, dimension=dimension, dtype=_dtype(tensor))
+        for stream in {one.stream for one in calls}:
+            self.streams[stream].steps += 1
+        samples = [self._sample(micro) for micro in micros[:_MICRO]]
+        due = self.next_due <= self.done
+        read = [self._readings(sample, due=due) for sample in samples]
+        values = _mean(read)
+        if not values:
+            return
+        sample = samples[0]
+        if due:
+            for tensors, part in _by_sample(values, sample):
+                self._outbox.put(part, self._writer(_shape(tensors)))
+        self._keep(values, samples)
+
+    def _sample(self, calls: Sequence[Heard]) -> Sample:
+        streams: dict[str, Tensor] = {}
+        for one in calls:
+            name = one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
+            streams[name] = one.tensor
+        roles = {name: role for name in streams if (role := self.streams[name.split(".")[0]].role) is not None}
+        roles |= {name: role for name in streams if name in self.streams and (role := self.streams[name].role)}
+        return self.layout.apply(Sample(streams=streams, roles=roles, similarity=self.similarity))
+
+    def _readings(self, sample: Sample, *, due: bool) -> dict[str, Tensor]:
+        if due:
+            return measures.read(sample, on="batch", wanted=self.wishes.batch)
+        wanted = {
+            f"{stream}/{measure.name}"
+            for stream in sample.streams
+            if stream in self.wishes.every_step
+            for measure in MEASURES.values()
+            if measure.every_step
+        }
+        return measures.read(sample, on="batch", wanted=wanted) if wanted else {}
+
+    def _keep(self, values: Mapping[str, Tensor], samples: Sequence[Sample]) -> None:
+        """Keep for the window what is read on every step."""
+        streams = self.wishes.every_step
+        kept = {}
+        for name, value in values.items():
+            stream, measure = split_reading(name)
+            if stream in streams and MEASURES[measure].every_step:
+                kept[name] = value
+        if kept:
+            rows = sum(len(next(iter(sample.streams.values()))) for sample in samples)
+            self._summary.update(kept, n=rows)
+        for sample in samples:
+            for stream in self.wishes.histograms:
+                if stream in sample.streams:
+                    histogram, rows, _ = self._histograms.get(stream, (LogHistogram(**_BINS), 0, 0))
+                    tensor = sample.streams[stream]
+                    histogram.update(tensor)
+                    self._histograms[stream] = (histogram, rows + len(tensor), tensor.shape[-1])
+
+    def _writer(self, shape: Mapping[str, Any]) -> Callable[[dict[str, float]], None]:
+        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset(), **shape}
+
+        def write(values: dict[str, float]) -> None:
+            for name, value in values.items():
+                if name.endswith("/finite_share"):
+                    stream = split_reading(name)[0]
+                    if stream in self.streams:
+                        self.streams[stream].finite.append(value)
+                    if value < 1:
+                        self._say_not_finite(stream, where["step"])
+            self.journal.write(Readings(values=values, **where))
+
+        return write
+
+    def _write_terms(self) -> None:
+        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset()}
+        means = {name: _average(values) for name, values in self._terms.items()}
+        values = {**means, **self._scalars}
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        plain = {name: float(value) for name, value in values.items() if not isinstance(value, Tensor)}
+        if self.epoch is not None:
+            self._summary.update({name: value for name, value in tensors.items() if name.startswith(("loss/", "grad"))})
+
+        def write(found: dict[str, float]) -> None:
+            known = {**found, **plain}
+            for name in values:
+                if not math.isfinite(known[name]) and not name.startswith("monitor/"):
+                    self._say_not_finite(name, where["step"])
+            self.journal.write(Terms(values={name: known[name] for name in values}, **where))
+
+        if tensors:
+            self._outbox.put(tensors, write)
+        else:
+            write({})
+
+    def _write_window(self, epoch: int | None) -> None:
+        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch if epoch is None else epoch}
+        parts = self._summary.finish()
+        if parts:
+            flat = {f"{name}\n{part}": value for name, found in parts.items() for part, value in found.items()}
+            values: dict[str, dict[str, float]] = {}
+            for name, value in _floats(flat).items():
+                reading, part = name.split("\n")
+                values.setdefault(reading, {})[part] = value
+            self.journal.write(Summary(values=values, n=self._summary.rows or None, **where))
+        for stream, (histogram, rows, dimension) in self._histograms.items():
+            content = histogram.as_dict()
+            self.journal.write(
+                Histogram(name=f"{stream}/abs", on="batch", n=rows, dimension=dimension, **where, **content)  # type: ignore[arg-type]
+            )
+        self._summary = WindowSummary()
+        self._histograms = {}
+
+    def _spectrum(self, sample: Sample, name: str) -> list[float] | None:
+        if self.wishes.reference is not None and f"{name}/singular_values" not in self.wishes.reference:
+            return None
+        if sample.streams[name].ndim != 2 or sample.roles.get(name) in (Role.gate, Role.correction):
+            return None
+        values = measures.sample_singular_values(sample, name).tolist()
+        return values if all(math.isfinite(value) for value in values) else None
+
+    def _say_not_finite(self, subject: str, step: int) -> None:
+        if subject not in self._not_finite:
+            self._not_finite.add(subject)
+            if subject.startswith("loss/") and self.first_bad_step is None:
+                self.first_bad_step = step
+            self.event("not_finite", f"{subject} is not finite at step {step}", subject=subject, step=step)
+
+    def _dataset(self) -> str | None:
+        return " + ".join(sorted(self._datasets)) or None
+
+    def _journal_error(self, probe: str, message: str) -> None:
+        self.event("error", message, subject=probe)
+
+
+def _scalar(name: str, value: Any) -> Tensor | float:
+    if isinstance(value, Tensor):
+        if value.numel() != 1:
+            raise InputError(f"term {name!r} has shape {tuple(value.shape)}, where one number is needed: give its mean")
+        return value.detach().reshape(()).clone()
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"term {name!r} is a {type(value).__name__}, where a number is needed")
+    return float(value)
+
+
+def _average(values: Sequence[Tensor | float]) -> Tensor | float:
+    return values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
+
+
+def _mean(read: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the mean of each reading over the micro-batches that have it."""
+    if len(read) == 1:
+        return dict(read[0])
+    names = dict.fromkeys(name for values in read for name in values)
+    return {name: torch.stack([v[name] for v in read if name in v]).mean(dim=0) for name in names}
+
+
+def _by_sample(values: Mapping[str, Tensor], sample: Sample) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    """Return readings by the tensor that they were taken of: those of one shape and type together."""
+    groups: dict[Any, tuple[Tensor, dict[str, Tensor]]] = {}
+    first = next(iter(sample.streams.values()))
+    query = next((sample.streams[name] for name, role in sample.roles.items() if role is Role.query), first)
+    for name, value in values.items():
+        tensor = sample.streams.get(split_reading(name)[0], query)
+        key = (tensor.shape, tensor.dtype)
+        groups.setdefault(key, (tensor, {}))[1][name] = value
+    return list(groups.values())
+
+
+def _floats(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return scalars as floats; one wait for the device for all of them."""
+    if not values:
+        return {}
+    return dict(zip(values, stack(values).tolist(), strict=True))
+
+
+def _shape(tensor: Tensor) -> dict[str, Any]:
+    rows, dimension = (len(tensor), tensor.shape[-1]) if tensor.ndim else (1, 1)
+    return {"n": rows, "dimension": dimension, "dtype": _dtype(tensor)}
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from ..journal import FoundingWriter
-from ..recording import Recorder, Sample, Snapshots, Tap
+from ..recording import FoundingRecorder, Sample, Snapshots, FoundingTap
 from ..retrieval import Scores
 from ._counterfactuals import delta_counterfactuals, graft_counterfactuals, record_counterfactuals
 from ._evaluation import EvaluationSet, embed, record_evaluation, score_embedded
@@ -54,13 +54,13 @@ class Progress:
     stopped: bool = field(default=False)
 
 
-def make_taps(loss: WeightedTerms, head: Router) -> list[Tap]:
+def make_taps(loss: WeightedTerms, head: Router) -> list[FoundingTap]:
     """Return the taps of a head and its losses, under the names that the recorder expects."""
     predictor = head_parts(head).predictor
-    taps = [Tap("loss", loss, _weighted_losses), Tap("embeddings", head, _embeddings)]
-    taps += [Tap(f"loss/{name}", term, _raw_loss(name)) for name, term in loss.terms.items()]
+    taps = [FoundingTap("loss", loss, _weighted_losses), FoundingTap("embeddings", head, _embeddings)]
+    taps += [FoundingTap(f"loss/{name}", term, _raw_loss(name)) for name, term in loss.terms.items()]
     if isinstance(predictor, ResidualPredictor):
-        taps.append(Tap("delta", predictor, _delta))
+        taps.append(FoundingTap("delta", predictor, _delta))
     return taps
 
 
@@ -94,7 +94,7 @@ class RunCallback(TrainerCallback):
         initial_head: The same at step 0, to put modules back to; None where no counterfactual is scored.
         loss: Its losses, for the validation loss.
         recorder: Open recorder of the training steps.
-        snapshots: Recorder of the fixed probe set.
+        snapshots: FoundingRecorder of the fixed probe set.
         journal: Open journal.
         folder: The run folder.
         vectors: Collections, probe set and held-out pairs under the encoder as it is.
@@ -111,7 +111,7 @@ class RunCallback(TrainerCallback):
         head: Router,
         initial_head: Router | None,
         loss: WeightedTerms,
-        recorder: Recorder,
+        recorder: FoundingRecorder,
         snapshots: Snapshots,
         journal: FoundingWriter,
         folder: Path,

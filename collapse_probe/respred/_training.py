@@ -15,7 +15,7 @@ from transformers import PrinterCallback, ProgressCallback
 
 from ..errors import InputError
 from ..journal import FoundingWriter, Run
-from ..recording import Probe, Recorder, Snapshots
+from ..recording import Probe, FoundingRecorder, Snapshots
 from ..retrieval import Encoder
 from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
 from ._encoder_layers import encoder_modules, unfreeze_top
@@ -145,7 +145,7 @@ def _train(
     loss = build_loss(recipe, model)
     progress = Progress()
     before = Run.load(folder) if checkpoint is not None else None
-    recorder = Recorder(journal, probes=probes, taps=make_taps(loss, head), similarity=recipe.similarity)
+    recorder = FoundingRecorder(journal, probes=probes, taps=make_taps(loss, head), similarity=recipe.similarity)
     snapshots = Snapshots(journal, probes=probes, reference_norms=_reference_norms(before))
     callback = RunCallback(
         recipe,

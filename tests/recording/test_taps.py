@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from collapse_probe.recording import OpenTaps, Tap
+from collapse_probe.recording import OpenTaps, FoundingTap
 
 
 def hooks(module: nn.Module) -> int:
     return sum(len(part._forward_hooks) for part in module.modules())
 
 
-def output_tap(module: nn.Module, name: str = "out") -> Tap:
-    return Tap(name, module, lambda m, arguments, output: {name: output})
+def output_tap(module: nn.Module, name: str = "out") -> FoundingTap:
+    return FoundingTap(name, module, lambda m, arguments, output: {name: output})
 
 
 def test_the_output_is_kept_detached_and_unchanged():
@@ -48,7 +48,7 @@ def test_no_hook_is_left_when_the_probe_raises():
     def fail(module, arguments, output):
         raise KeyError("missing")
 
-    with pytest.raises(KeyError), OpenTaps([output_tap(layer, "fine"), Tap("bad", layer, fail)]):
+    with pytest.raises(KeyError), OpenTaps([output_tap(layer, "fine"), FoundingTap("bad", layer, fail)]):
         layer(torch.ones(1, 3))
     assert hooks(layer) == 0
 

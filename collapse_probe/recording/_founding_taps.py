@@ -15,7 +15,7 @@ Extract = Callable[[nn.Module, tuple[Any, ...], Any], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Tap:
+class FoundingTap:
     """A module to listen to, and what to keep of its output.
 
     Attributes:
@@ -46,7 +46,7 @@ class OpenTaps:
         calls: How often each tap has fired since :meth:`reset_calls`, by tap.
     """
 
-    def __init__(self, taps: Sequence[Tap]) -> None:
+    def __init__(self, taps: Sequence[FoundingTap]) -> None:
         names = [tap.name for tap in taps]
         if len(set(names)) != len(names):
             raise ValueError(f"taps need unique names, got {', '.join(names)}")
@@ -78,7 +78,7 @@ class OpenTaps:
         """Count calls from zero again."""
         self.calls = dict.fromkeys(self.calls, 0)
 
-    def _hook(self, tap: Tap) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
+    def _hook(self, tap: FoundingTap) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
         def keep(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:
             if not module.training:
                 return

@@ -1,0 +1,99 @@
+"""Numbers on their way from the device to the journal, without a wait on a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_AT = {"cpu": 1}
+_ELSEWHERE = 2048
+
+
+@dataclass(frozen=True)
+class _Parcel:
+    names: tuple[str, ...]
+    values: Tensor
+    write: Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class _Copy:
+    parcels: list[_Parcel]
+    values: Tensor
+    done: Any
+
+
+def stack(values: Mapping[str, Tensor]) -> Tensor:
+    """Return scalars as one vector in the widest type of their device; waits for none.
+
+    Where some lie on the CPU and others do not, all go to where the others are: that way needs no wait.
+    """
+    devices = [value.device for value in values.values()]
+    device = next((one for one in devices if one.type != "cpu"), devices[0])
+    dtype = torch.float32 if device.type == "mps" else torch.float64
+    return torch.stack([value.detach().reshape(()).to(device, dtype, non_blocking=True) for value in values.values()])
+
+
+class Outbox:
+    """Gathers named scalars on their device and hands them out as floats some steps later.
+
+    On a GPU they are copied into pinned memory in the background, and handed out once that copy is done; only
+    :meth:`flush` waits. On the CPU handing out costs no wait. What lies on ``meta`` has no value and is dropped.
+    """
+
+    def __init__(self) -> None:
+        self._parcels: list[_Parcel] = []
+        self._count = 0
+        self._copies: list[_Copy] = []
+
+    def put(self, values: Mapping[str, Tensor], write: Callable[[dict[str, float]], None]) -> None:
+        """Take in scalars of one device; ``write`` is called with their values, by name, in the order of ``put``."""
+        if not values:
+            return
+        stacked = stack(values)
+        self._parcels.append(_Parcel(tuple(values), stacked, write))
+        self._count += len(values)
+
+    def post(self) -> None:
+        """Send off what has gathered, if it is enough; waits for no device."""
+        while self._copies and self._copies[0].done.query():
+            self._hand_out(self._copies.pop(0))
+        if self._parcels and self._count >= _AT.get(self._parcels[-1].values.device.type, _ELSEWHERE):
+            self._send()
+
+    def flush(self) -> None:
+        """Hand out everything; waits for the device."""
+        for copy in self._copies:
+            copy.done.synchronize()
+            self._hand_out(copy)
+        self._copies = []
+        parcels, self._parcels, self._count = self._parcels, [], 0
+        for parcel in parcels:
+            if parcel.values.device.type != "meta":
+                parcel.write(dict(zip(parcel.names, parcel.values.tolist(), strict=True)))
+
+    def _send(self) -> None:
+        device = self._parcels[-1].values.device
+        if device.type != "cuda" or any(parcel.values.device != device for parcel in self._parcels):
+            if device.type in ("cpu", "meta"):
+                self.flush()
+            return
+        parcels, self._parcels, self._count = self._parcels, [], 0
+        gathered = torch.cat([parcel.values for parcel in parcels])
+        values = torch.empty(gathered.shape, dtype=gathered.dtype, pin_memory=True)
+        values.copy_(gathered, non_blocking=True)
+        done = torch.cuda.Event()
+        done.record(torch.cuda.current_stream(device))
+        self._copies.append(_Copy(parcels, values, done))
+
+    def _hand_out(self, copy: _Copy) -> None:
+        values = copy.values.tolist()
+        start = 0
+        for parcel in copy.parcels:
+            stop = start + len(parcel.names)
+            parcel.write(dict(zip(parcel.names, values[start:stop], strict=True)))
+            start = stop

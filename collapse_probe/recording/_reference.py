@@ -1,0 +1,230 @@
+"""Reference pairs: fixed inputs through the model in evaluation mode, with everything put back afterwards."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ._tap import Call, Take, output
+
+PART = 128
+"""Pairs that are read between the full readings."""
+
+SHARE = 0.03
+"""Largest share of the examples so far that may be read in between."""
+
+REPLAYED_STEPS = 20
+REPLAYED_PAIRS = 512
+REPLAYED_BYTES = 64 * 2**20
+
+
+@contextmanager
+def undisturbed(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Run something in evaluation mode without gradients, and put modes and random states back.
+
+    The states of torch (every device that has one), NumPy and Python, the mode of every module, and autocast are as
+    they were afterwards, also if it fails.
+
+    Args:
+        modules: What is put into evaluation mode, with all below.
+    """
+    modes = [(module, module.training) for root in modules for module in root.modules()]
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), _without_autocast():
+        try:
+            for module, _ in modes:
+                module.training = False
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+@contextmanager
+def _without_autocast() -> Iterator[None]:
+    kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+    if not kinds:
+        yield
+        return
+    with torch.autocast(kinds[0], enabled=False):
+        if len(kinds) > 1:
+            with torch.autocast(kinds[1], enabled=False):
+                yield
+        else:
+            yield
+
+
+Pairs = Callable[[], tuple[Tensor, Tensor]]
+"""Gives queries ``[n, D]`` and their own documents ``[n, D]``, row by row, through the path that is scored."""
+
+
+def check_pairs(found: Any) -> tuple[Tensor, Tensor]:
+    """Return what a user's callable gave, as two matrices of own pairs.
+
+    Raises:
+        InputError: not two matrices of equal rows and columns.
+    """
+    if not (isinstance(found, list | tuple) and len(found) == 2):
+        raise InputError(f"reference() gave a {type(found).__name__}, where (queries, documents) are needed")
+    both = [torch.as_tensor(one).detach() for one in found]
+    shapes = " and ".join(str(tuple(one.shape)) for one in both)
+    if any(one.ndim != 2 for one in both) or both[0].shape != both[1].shape or len(both[0]) < 2:
+        raise InputError(f"reference() gave {shapes}, where two matrices [n, D] of own pairs, row by row, are needed")
+    return both[0], both[1]
+
+
+class Budget:
+    """Whether a part of the pairs may be read now: by counts, so that the same training gives the same journal.
+
+    Args:
+        every: Steps between two readings; None for as often as the share allows.
+        batch: Nominal examples of a step, over all processes.
+    """
+
+    def __init__(self, *, every: int | None, batch: int | None) -> None:
+        self._every = every
+        self._batch = batch
+        self._read = 0
+
+    def batch_is(self, examples: int) -> None:
+        """Note how many examples a step has, where it was not known."""
+        self._batch = self._batch or examples
+
+    def due(self, step: int) -> bool:
+        """Return whether a part may be read after a step."""
+        if self._every is not None:
+            return step % self._every == 0
+        return self._batch is not None and self._read + PART <= SHARE * self._batch * step
+
+    def spend(self, pairs: int) -> None:
+        """Note that pairs were read in between."""
+        self._read += pairs
+
+
+@dataclass
+class Replay:
+    """Reference pairs made of the first steps' own inputs: they are run through the same modules again.
+
+    The weights of step 0 are kept until the pairs are complete, so that all of them are read at step 0, too.
+
+    Attributes:
+        query: The module of the queries.
+        document: The module of the documents.
+        complete: Whether no more pairs are kept.
+        blocks: Of k documents a query, whether the own ones come first.
+    """
+
+    query: nn.Module
+    document: nn.Module
+    take_query: Take = output
+    take_document: Take = output
+    complete: bool = False
+    blocks: bool = False
+    _pairs: list[tuple[Call, Call, tuple[int, int]]] = field(default_factory=list)
+    _bytes: int = 0
+    _start: dict[str, dict[str, Tensor]] | None = None
+
+    def keep_start(self, most: int = 512 * 2**20) -> None:
+        """Keep the weights as they are, if they take at most so many bytes."""
+        found = {key: module for key, module in (("query", self.query), ("document", self.document))}
+        size = sum(_size(tensor) for module in set(found.values()) for tensor in module.state_dict().values())
+        if size <= most:
+            copies = {id(m): {k: v.detach().clone() for k, v in _state(m).items()} for m in set(found.values())}
+            self._start = {key: copies[id(module)] for key, module in found.items()}
+
+    def keep(self, query: Call, document: Call, *, rows: tuple[int, int]) -> None:
+        """Keep the inputs of a query's and a document's call, copied before, of so many rows."""
+        if self.complete:
+            return
+        self._bytes += sum(_nbytes(call.args) + _nbytes(call.kwargs) for call in (query, document))
+        if self._bytes > REPLAYED_BYTES and self._pairs:
+            self.complete = True
+            return
+        self._pairs.append((query, document, rows))
+        self.complete = self.rows >= REPLAYED_PAIRS
+
+    @property
+    def rows(self) -> int:
+        """Pairs that are kept."""
+        return sum(rows[0] for _, _, rows in self._pairs)
+
+    def __call__(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the pairs' embeddings by the weights of now, and each query's own row among the documents."""
+        return self._run(None)
+
+    def at_start(self) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Return the pairs' embeddings by the weights of step 0, once; None where they were too large to keep."""
+        if self._start is None:
+            return None
+        start, self._start = self._start, None
+        return self._run(start)
+
+    def _run(self, weights: dict[str, dict[str, Tensor]] | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        queries, documents, own, count = [], [], [], 0
+        for query, document, rows in self._pairs:
+            queries.append(self._forward("query", query, self.take_query, weights))
+            documents.append(self._forward("document", document, self.take_document, weights))
+            own.append(count + _own(*rows, blocks=self.blocks))
+            count += rows[1]
+        equal = all(rows[0] == rows[1] for _, _, rows in self._pairs)
+        device = queries[0].device
+        return torch.cat(queries), torch.cat(documents), None if equal else torch.cat(own).to(device)
+
+    def _forward(self, side: str, kept: Call, take: Take, weights: dict[str, dict[str, Tensor]] | None) -> Tensor:
+        module, args, kwargs = kept.module, copied(kept.args), copied(dict(kept.kwargs))
+        if weights is None:
+            result = module(*args, **kwargs)
+        else:
+            result = torch.func.functional_call(module, weights[side], args, kwargs)
+        taken = take(Call(module, args, kwargs, result))
+        if taken is None:
+            raise ValueError(f"the {side}'s module gave nothing in evaluation mode")
+        return taken.detach()
+
+
+def _state(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def _own(queries: int, documents: int, *, blocks: bool) -> Tensor:
+    return torch.arange(queries) * (1 if blocks else max(1, documents // queries))
+
+
+def copied(value: Any) -> Any:
+    """Return a module's arguments with every tensor of theirs copied; other objects are kept as they are."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: copied(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [copied(entry) for entry in value]
+    if type(value) is tuple:
+        return tuple(copied(entry) for entry in value)
+    if hasattr(value, "items") and hasattr(value, "data"):
+        return {key: copied(entry) for key, entry in value.items()}
+    return value
+
+
+def _nbytes(value: Any) -> int:
+    if isinstance(value, Tensor):
+        return _size(value)
+    if isinstance(value, dict):
+        return sum(_nbytes(entry) for entry in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_nbytes(entry) for entry in value)
+    return 0
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()

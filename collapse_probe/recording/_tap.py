@@ -1,0 +1,217 @@
+"""Taps: where a stream comes from, and what of a call it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import InputError, unknown_name
+from ..journal.vocabulary import Role
+
+WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+"""Names that wrappers (DDP, compile, FSDP, checkpointing) put into a path; canonical paths have none."""
+
+_ADAPTER = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        module: The module.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        output: What it returned.
+    """
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
+
+
+Take = Callable[[Call], Tensor | None]
+"""What of a call a tap takes; None where this call has none."""
+
+_VECTORS = ("sentence_embedding", "embedding", "embeddings", "pooler_output", "last_hidden_state", "logits")
+
+
+def output(call: Call) -> Tensor | None:
+    """Return a call's output: itself, or of a tuple, dictionary or dataclass the first tensor of floats."""
+    return first_tensor(call.output)
+
+
+def input(call: Call) -> Tensor | None:
+    """Return a call's first argument that is, or holds, a tensor of floats."""
+    for value in (*call.args, *call.kwargs.values()):
+        found = first_tensor(value)
+        if found is not None:
+            return found
+    return None
+
+
+def added(call: Call) -> Tensor | None:
+    """Return what a module adds to its input: output minus input."""
+    before, after = input(call), output(call)
+    if before is None or after is None:
+        return None
+    if before.shape != after.shape:
+        raise ValueError(f"added needs input and output of one shape, got {tuple(before.shape)}, {tuple(after.shape)}")
+    return after - before
+
+
+def item(key: str | int) -> Take:
+    """Return a take of one entry of an output: a key, an attribute, or a position.
+
+    >>> item("delta")(Call(nn.Identity(), (), {}, {"delta": 3}))
+    3
+    """
+
+    def take(call: Call) -> Tensor | None:
+        try:
+            return call.output[key]
+        except (TypeError, KeyError, IndexError):
+            return getattr(call.output, str(key), None)
+
+    return take
+
+
+@dataclass(frozen=True)
+class Nth:
+    """A take of one of the calls of a micro-batch alone.
+
+    Attributes:
+        index: Which, from 0.
+        take: What of it.
+    """
+
+    index: int
+    take: Take = output
+
+    def __call__(self, found: Call) -> Tensor | None:
+        return self.take(found)
+
+
+def call(index: int, take: Take = output) -> Nth:
+    """Return a take of the ``index``-th call of a micro-batch alone, from 0."""
+    return Nth(index, take)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tap:
+    """Where a stream comes from.
+
+    Attributes:
+        stream: The stream's name; unique among taps, and without a slash.
+        at: A module's or a parameter's path below the target (``""`` is the target; ``*`` stands for one part of a
+            path, and gives a stream each), the module or parameter itself, or None where the loop hands it over by
+            ``observe``.
+        take: What of a call: :func:`output`, :func:`input`, :func:`added`, ``item("key")``, ``call(0)``.
+        role: The stream's role; None where it has none.
+
+    Raises:
+        InputError: a name that cannot be a stream's.
+    """
+
+    stream: str
+    at: str | nn.Module | nn.Parameter | None = None
+    take: Take = output
+    role: Role | None = None
+
+    def __post_init__(self) -> None:
+        if not self.stream or "/" in self.stream or self.stream in ("loss", "gradient", "rate", "monitor", "pairs"):
+            raise InputError(f"a stream is named {self.stream!r}: give a name without a slash that is no reading's own")
+        if self.role is not None:
+            object.__setattr__(self, "role", Role(self.role))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tap whose place was found.
+
+    Attributes:
+        tap: The tap; its stream's name tells the places of one path with ``*`` apart.
+        path: Canonical path.
+        module: The module; None for a parameter.
+        parameter: The parameter; None for a module.
+    """
+
+    tap: Tap
+    path: str
+    module: nn.Module | None = None
+    parameter: nn.Parameter | None = None
+
+
+def canonical(path: str) -> str:
+    """Return a path without what wrappers put into it.
+
+    >>> canonical("module._orig_mod.base_model.model.encoder.layer.0")
+    'encoder.layer.0'
+    """
+    parts = [part for part in path.split(".") if part not in WRAPPERS]
+    text = ".".join(parts)
+    return text.removeprefix(_ADAPTER) if text.startswith(_ADAPTER) else text
+
+
+def find(tap: Tap, target: nn.Module) -> list[Place]:
+    """Return the places of a tap.
+
+    Raises:
+        InputError: a path that names no module and no parameter.
+    """
+    if tap.at is None:
+        return []
+    if isinstance(tap.at, nn.Parameter):
+        return [Place(tap, tap.stream, parameter=tap.at)]
+    if isinstance(tap.at, nn.Module):
+        return [Place(tap, _path_of(tap.at, target) or type(tap.at).__name__, module=tap.at)]
+    if not isinstance(tap.at, str):
+        raise InputError(f"tap {tap.stream!r}: at is a {type(tap.at).__name__}, where a path or a module is needed")
+    modules = {canonical(path): module for path, module in target.named_modules()}
+    parameters = {canonical(path): parameter for path, parameter in target.named_parameters()}
+    wanted = canonical(tap.at)
+    if wanted in modules:
+        return [Place(tap, wanted, module=modules[wanted])]
+    if wanted in parameters:
+        return [Place(tap, wanted, parameter=parameters[wanted])]
+    places = list(_matching(tap, wanted, modules, parameters)) if "*" in wanted else []
+    if not places:
+        known = [path for path in (*modules, *parameters) if path]
+        raise unknown_name("module", tap.at, known[:200] if len(known) > 200 else known)
+    return places
+
+
+def _matching(
+    tap: Tap, pattern: str, modules: Mapping[str, nn.Module], parameters: Mapping[str, nn.Parameter]
+) -> Iterator[Place]:
+    parts = pattern.split(".")
+    for path, found in (*modules.items(), *parameters.items()):
+        names = path.split(".")
+        if len(names) != len(parts) or any(part not in ("*", name) for part, name in zip(parts, names, strict=True)):
+            continue
+        label = ".".join(name for part, name in zip(parts, names, strict=True) if part == "*")
+        one = Tap(stream=f"{tap.stream}.{label}", at=tap.at, take=tap.take, role=tap.role)
+        yield Place(one, path, module=found) if isinstance(found, nn.Module) else Place(one, path, parameter=found)
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """Return a value's first tensor of floats: itself, or an entry's of a mapping, sequence or dataclass."""
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() else None
+    if isinstance(value, Mapping):
+        named = [value[key] for key in _VECTORS if key in value]
+        return next((found for one in (*named, *value.values()) if (found := first_tensor(one)) is not None), None)
+    if isinstance(value, list | tuple):
+        return next((found for one in value if (found := first_tensor(one)) is not None), None)
+    if hasattr(value, "__dataclass_fields__"):
+        entries = [getattr(value, name, None) for name in value.__dataclass_fields__]
+        return next((found for one in entries if (found := first_tensor(one)) is not None), None)
+    return None
+
+
+def _path_of(module: nn.Module, target: nn.Module) -> str:
+    return next((canonical(path) for path, one in target.named_modules() if one is module), "")

@@ -1,0 +1,103 @@
+"""What the optimiser did: the size of its updates, and how far the weights have gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+ENTRIES = 4096
+"""Entries that are read of a parameter; drawn once, by a generator of our own."""
+
+
+class WeightReader:
+    """Relative sizes of updates and of the way from the start, by group of parameters.
+
+    ``drift/GROUP`` is ||theta_t - theta_0|| / ||theta_0|| and ``update/GROUP`` ||theta_t - theta_t-1|| / ||theta_t-1||,
+    both over a fixed sample of entries of each parameter. A group that begins at zero is compared with 1e-12.
+
+    Args:
+        groups: Name of a group to its parameters.
+    """
+
+    def __init__(self, groups: dict[str, list[nn.Parameter]]) -> None:
+        generator = torch.Generator().manual_seed(4096)
+        self._groups = {
+            name: [(parameter, _places(parameter, generator)) for parameter in parameters]
+            for name, parameters in groups.items()
+            if parameters
+        }
+        self._start = self._sample()
+        self._before: dict[str, Tensor] | None = None
+
+    def before(self) -> None:
+        """Note the weights just before a step whose update is to be read."""
+        self._before = self._sample()
+
+    def read(self) -> dict[str, Tensor]:
+        """Return the readings after a step; waits for no device."""
+        now = self._sample()
+        values = {f"drift/{name}": _change(self._start[name], now[name]) for name in now}
+        if self._before is not None:
+            values |= {f"update/{name}": _change(self._before[name], now[name]) for name in now}
+        self._before = None
+        return values
+
+    @torch.no_grad()
+    def _sample(self) -> dict[str, Tensor]:
+        return {
+            name: torch.cat([_entries(parameter, places) for parameter, places in group])
+            for name, group in self._groups.items()
+        }
+
+
+def group_parameters(target: nn.Module, trained: Iterable[nn.Parameter]) -> dict[str, list[nn.Parameter]]:
+    """Return the trained parameters by the module that they are of: the largest parts of the model that differ.
+
+    A model with one child is looked into until it has several, so that an encoder's embeddings, layers and head are
+    told apart; parameters of the target itself stand under their own names.
+    """
+    wanted = {id(parameter) for parameter in trained}
+    names = {name: parameter for name, parameter in target.named_parameters() if id(parameter) in wanted}
+    depth = 1
+    while depth < 4 and len({_head(name, depth) for name in names}) < 2 and len(names) > 1:
+        depth += 1
+    groups: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in names.items():
+        groups.setdefault(_head(name, depth), []).append(parameter)
+    known = {id(parameter) for parameter in names.values()}
+    rest = [parameter for parameter in trained if id(parameter) not in known]
+    if rest:
+        groups["outside the model"] = rest
+    return groups
+
+
+def total_norm(parameters: Sequence[nn.Parameter]) -> Tensor | None:
+    """Return the L2 norm of all gradients together, or None where there is none; waits for no device."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    dense = [gradient for gradient in gradients if not gradient.is_sparse]
+    if not dense:
+        return None
+    return torch.nn.utils.get_total_norm(dense)
+
+
+def _head(name: str, depth: int) -> str:
+    parts = name.split(".")
+    return ".".join(parts[: min(depth, len(parts) - 1)]) or name
+
+
+def _places(parameter: nn.Parameter, generator: torch.Generator) -> Tensor | None:
+    if parameter.numel() <= ENTRIES:
+        return None
+    return torch.randint(parameter.numel(), (ENTRIES,), generator=generator).to(parameter.device)
+
+
+def _entries(parameter: nn.Parameter, places: Tensor | None) -> Tensor:
+    flat = parameter.detach().reshape(-1)
+    taken = flat.clone() if places is None else flat.index_select(0, places.to(flat.device))
+    return taken.float()
+
+
+def _change(before: Tensor, after: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(after - before) / torch.linalg.vector_norm(before).clamp(min=1e-12)

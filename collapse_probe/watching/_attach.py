@@ -1,0 +1,121 @@
+"""What is attached to somebody else's objects, and how all of it comes off again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ..recording import Containment
+
+
+class Wrapped:
+    """A bound method with something that happens around it; its own exceptions pass, ours never do.
+
+    The user's method is called exactly once, with what it was given, and its result is returned as it is.
+
+    Args:
+        inner: The method.
+        containment: What contains our failures.
+        probe: Our name for what happens.
+        after: Called with the arguments and the result afterwards.
+        before: Called with the arguments first.
+    """
+
+    def __init__(
+        self,
+        inner: Callable[..., Any],
+        *,
+        containment: Containment,
+        probe: str,
+        after: Callable[[tuple[Any, ...], dict[str, Any], Any], None] | None = None,
+        before: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.inner = inner
+        self._containment = containment
+        self._probe = probe
+        self._after = after
+        self._before = before
+        for name in ("__name__", "__doc__", "__wrapped__", "__signature__"):
+            if hasattr(inner, name):
+                setattr(self, name, getattr(inner, name))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._before is not None:
+            self._containment.run(self._probe, self._before, args, kwargs)
+        result = self.inner(*args, **kwargs)
+        if self._after is not None:
+            self._containment.run(self._probe, self._after, args, kwargs, result)
+        return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        # A copy of the user's object is the user's alone: it is not watched.
+        import copy
+
+        return copy.deepcopy(self.inner, memo)
+
+    def __reduce__(self) -> Any:
+        return (_same, (self.inner,))
+
+
+def _same(inner: Any) -> Any:
+    return inner
+
+
+class Attachments:
+    """Everything that a watch attached; :meth:`close` takes all of it off, in the reverse order.
+
+    Args:
+        containment: What contains our failures.
+    """
+
+    def __init__(self, containment: Containment) -> None:
+        self._containment = containment
+        self._undo: list[Callable[[], None]] = []
+
+    def add(self, undo: Callable[[], None]) -> None:
+        """Remember how something comes off."""
+        self._undo.append(undo)
+
+    def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
+        """Call ``hook(module, args, kwargs, output)`` after every call of a module; it returns nothing."""
+        self.add(module.register_forward_hook(hook, with_kwargs=True).remove)
+
+    def wrap(
+        self,
+        owner: Any,
+        name: str,
+        *,
+        probe: str,
+        after: Callable[[tuple[Any, ...], dict[str, Any], Any], None] | None = None,
+        before: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
+    ) -> None:
+        """Put something around a method of one object; the class and other objects stay as they are."""
+        inner = getattr(owner, name)
+        own = vars(owner).get(name, _ABSENT)
+        wrapped = Wrapped(inner, containment=self._containment, probe=probe, after=after, before=before)
+        _set(owner, name, wrapped)
+
+        def undo() -> None:
+            if vars(owner).get(name) is wrapped:
+                _delete(owner, name) if own is _ABSENT else _set(owner, name, own)
+
+        self.add(undo)
+
+    def close(self) -> None:
+        """Take everything off; may be called twice."""
+        while self._undo:
+            self._containment.run("closing", self._undo.pop())
+
+
+_ABSENT = object()
+
+
+def _set(owner: Any, name: str, value: Any) -> None:
+    # nn.Module.__setattr__ would look for parameters; a plain attribute is all that is wanted.
+    object.__setattr__(owner, name, value)
+
+
+def _delete(owner: Any, name: str) -> None:
+    object.__delattr__(owner, name)

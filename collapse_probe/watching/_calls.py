@@ -1,0 +1,137 @@
+"""Hooks on modules: their calls become streams, and their first inputs reference pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied
+from ._attach import Attachments
+
+_SHAPES = (2,)
+
+
+def in_backward() -> bool:
+    """Return whether this runs inside a backward: a checkpoint's second forward, or GradCache's."""
+    return torch._C._current_graph_task_id() != -1
+
+
+@dataclass
+class _Kept:
+    heard: Heard
+    call: Call
+    take: Take
+
+
+class CallListener:
+    """Hears the calls of modules.
+
+    Args:
+        recorder: What they are told to.
+        attachments: What takes the hooks off again.
+        touch: Called on the first call of a step that is due.
+
+    Attributes:
+        paused: Whether nothing is heard: our own forward passes.
+        replay: Reference pairs that are made of the first steps' inputs; None where there are none.
+        unread: Shapes that cannot be read, by stream.
+    """
+
+    def __init__(self, recorder: Recorder, attachments: Attachments, *, touch: Callable[[], None]) -> None:
+        self.paused = False
+        self.replay: Replay | None = None
+        self.unread: dict[str, str] = {}
+        self._recorder = recorder
+        self._attachments = attachments
+        self._touch = touch
+        self._kept: list[_Kept] = []
+
+    def listen(self, places: Sequence[Place]) -> None:
+        """Hear the calls of modules under their taps' streams; several taps of one module's calls share its count."""
+        by_module: dict[int, list[Place]] = {}
+        for place in places:
+            if place.module is not None:
+                by_module.setdefault(id(place.module), []).append(place)
+        for group in by_module.values():
+            self._listen_to(group)
+
+    def _listen_to(self, group: Sequence[Place]) -> None:
+        module = group[0].module
+        assert module is not None
+        counted: dict[Take, list[Place]] = {}
+        for place in group:
+            if isinstance(place.tap.take, Nth):
+                counted.setdefault(place.tap.take.take, []).append(place)
+        keys: list[tuple[str, Take]] = []
+        for take, places in counted.items():
+            places = sorted(places, key=lambda one: one.tap.take.index)  # type: ignore[attr-defined]
+            key = f"{group[0].path or 'target'}()" if len(counted) == 1 else f"{group[0].path}()#{len(keys)}"
+            self._recorder.split(key, *(place.tap.stream for place in places))
+            keys.append((key, take))
+        keys += [(place.tap.stream, place.tap.take) for place in group if not isinstance(place.tap.take, Nth)]
+        self._attachments.forward_hook(module, self._hook(keys))
+
+    def _hook(self, keys: Sequence[tuple[str, Take]]) -> Callable[..., None]:
+        recorder = self._recorder
+        every_step = any(key in recorder.wishes.every_step for key, _ in keys)
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+            if (recorder.next_due > recorder.done + 1 and not every_step) or self.paused:
+                return
+            recorder.containment.run("touch", self._touch)
+            for key, take in keys:
+                recorder.containment.run(f"tap {key}", self._hear, key, take, Call(module, args, kwargs, output))
+
+        return hook
+
+    def _hear(self, key: str, take: Take, call: Call) -> None:
+        if in_backward():
+            return
+        tensor = take(call)
+        if tensor is None:
+            return
+        if not isinstance(tensor, Tensor) or (tensor.ndim not in _SHAPES and tensor.ndim != 0):
+            shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            self.unread.setdefault(key, f"its value is {shape}, where [n, D] is needed")
+            return
+        heard = self._recorder.observe(key, tensor, by_hand=False)
+        replay = self.replay
+        if heard is not None and replay is not None and not replay.complete and tensor.ndim == 2:
+            if call.module is replay.query or call.module is replay.document:
+                inputs = Call(call.module, copied(call.args), copied(dict(call.kwargs)), None)
+                self._kept.append(_Kept(heard, inputs, take))
+
+    def end_step(self) -> None:
+        """Keep the inputs of this step's own pairs; to be called before the recorder's step ends."""
+        kept, self._kept = self._kept, []
+        if self.replay is None or self.replay.complete:
+            return
+        confirmed = [one for one in kept if one.heard.confirmed]
+        partners = [one for one in kept if not one.heard.trained]
+        for micro in sorted({one.heard.micro for one in confirmed}):
+            beside = [one for one in (*confirmed, *partners) if one.heard.micro == micro]
+            self._keep_pair(sorted(beside, key=lambda one: one.heard.order))
+
+    def _keep_pair(self, calls: Sequence[_Kept]) -> None:
+        replay = self.replay
+        assert replay is not None
+        queries = [one for one in calls if one.call.module is replay.query and one.take is replay.take_query]
+        if not queries:
+            return
+        query = queries[0]
+        documents = [
+            one
+            for one in calls
+            if one.call.module is replay.document
+            and one.take is replay.take_document
+            and one.heard.order != query.heard.order
+            and len(one.heard.tensor) % max(1, len(query.heard.tensor)) == 0
+        ]
+        if documents:
+            document = documents[0]
+            rows = (len(query.heard.tensor), len(document.heard.tensor))
+            replay.keep(query.call, document.call, rows=rows)

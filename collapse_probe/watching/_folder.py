@@ -1,0 +1,93 @@
+"""Where a watched run is written, and what is known of it before its first step."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..errors import InputError
+from ..journal import ModuleInfo, fresh_folder, is_plain_name
+from ..recording import canonical
+
+_PACKAGES = ("collapse-probe", "torch", "transformers", "sentence-transformers", "accelerate", "numpy")
+
+
+def choose_folder(run: str | os.PathLike[str] | bool | None, *, name: str) -> tuple[Path | None, str]:
+    """Return a new folder for a run, and what is to be said about it.
+
+    A folder that exists is never written into, unless it is empty: a number is added to its name.
+
+    Args:
+        run: A folder; None for ``runs/NAME``; False for none at all.
+        name: What stands for NAME.
+
+    Raises:
+        InputError: a path that cannot be a folder's, or that cannot be written.
+    """
+    if run is False or not is_main_process():
+        return None, ""
+    if run is True or not isinstance(run, str | os.PathLike | None):
+        raise InputError(f"run={run!r}: give a folder, None for runs/{name}, or False to keep the run in memory")
+    asked = Path("runs") / name if run is None else Path(run)
+    if not is_plain_name(asked.name):
+        raise InputError(f"run={str(run)!r}: give the path of a folder that can be made, such as runs/mine")
+    try:
+        if asked.is_dir() and not any(asked.iterdir()):
+            return asked, ""
+        folder = fresh_folder(asked.parent, asked.name)
+    except OSError as error:
+        raise InputError(f"run={str(asked)!r}: cannot be made ({error.strerror})") from None
+    said = "" if folder == asked else f"{asked} exists, so this run is written to {folder}"
+    return folder, said
+
+
+def model_name(target: Any) -> str:
+    """Return a plain name for a model: its class's, in lower case with dashes.
+
+    >>> model_name(nn.Linear(1, 1))
+    'linear'
+    """
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(target).__name__)
+    return re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-") or "model"
+
+
+def module_infos(target: nn.Module, groups: Sequence[str]) -> tuple[ModuleInfo, ...]:
+    """Return the trained groups, and the children that no optimiser trains."""
+    trained = {canonical(name) for name in groups}
+    frozen = [
+        canonical(name)
+        for name, child in target.named_children()
+        if any(True for _ in child.parameters()) and not any(one == name or one.startswith(f"{name}.") for one in trained)
+    ]
+    infos = [ModuleInfo(name=name, trained=True) for name in groups]
+    return (*infos, *(ModuleInfo(name=name, trained=False) for name in frozen))
+
+
+def is_main_process() -> bool:
+    """Return whether this process is the one that writes: rank 0."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what matters, of those that are installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def command() -> str:
+    """Return what was typed."""
+    return shlex.join([Path(sys.executable).name, *sys.argv])

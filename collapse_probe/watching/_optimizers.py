@@ -1,0 +1,135 @@
+"""Where a step ends: heard from the optimisers themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ..errors import InputError
+from ..recording import Containment
+from ._attach import Attachments
+
+
+def as_optimizers(given: Any) -> list[Optimizer]:
+    """Return one optimiser or several as a list; wrappers such as accelerate's are looked into.
+
+    Raises:
+        InputError: something that is none.
+    """
+    several = given if isinstance(given, list | tuple) else [] if given is None else [given]
+    found = []
+    for one in several:
+        inner = getattr(one, "optimizer", one)
+        if not isinstance(inner, Optimizer):
+            raise InputError(f"optimizer is a {type(one).__name__}: give a torch.optim.Optimizer, or a list of them")
+        found.append(inner)
+    return found
+
+
+def parameters_of(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:
+    """Return every parameter that an optimiser holds, once."""
+    found = {id(p): p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    return list(found.values())
+
+
+def describe(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
+    """Return class and settings of every optimiser, for the run's configuration."""
+    keep = ("lr", "eps", "weight_decay", "momentum", "betas")
+    return [
+        {
+            "class": f"{type(one).__module__}.{type(one).__qualname__}",
+            "groups": [
+                {key: _plain(group[key]) for key in keep if key in group} | {"parameters": len(group["params"])}
+                for group in one.param_groups
+            ],
+        }
+        for one in optimizers
+    ]
+
+
+def rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
+    """Return the learning rate of every group that has a plain one."""
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    return {str(index): float(group["lr"]) for index, group in enumerate(groups) if isinstance(group.get("lr"), float)}
+
+
+class StepListener:
+    """Hears steps of several optimisers as steps of training.
+
+    A step ends when an optimiser steps for the first time in it; the others belong to it until one of them steps
+    again. Where a GradScaler skips a step, none is heard.
+
+    Args:
+        optimizers: The optimisers.
+        before: Called just before the first optimiser of a step changes anything; not where forward and backward run
+            inside of its ``step``.
+        after: Called after it.
+        containment: What contains our failures.
+        attachments: What takes the hooks off again.
+    """
+
+    def __init__(
+        self,
+        optimizers: Sequence[Optimizer],
+        *,
+        before: Callable[[], None],
+        after: Callable[[], None],
+        containment: Containment,
+        attachments: Attachments,
+    ) -> None:
+        self._stepped: set[int] = set()
+        self._before = before
+        self._after = after
+        self._containment = containment
+        for optimizer in optimizers:
+            attachments.add(optimizer.register_step_pre_hook(self._pre).remove)
+            attachments.add(optimizer.register_step_post_hook(self._post).remove)
+
+    def _is_new(self, optimizer: Optimizer) -> bool:
+        return not self._stepped or id(optimizer) in self._stepped
+
+    def _pre(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None and self._is_new(optimizer):
+            self._containment.run("before the step", self._before)
+
+    def _post(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._is_new(optimizer):
+            self._stepped = {id(optimizer)}
+            self._containment.run("after the step", self._after)
+        else:
+            self._stepped.add(id(optimizer))
+
+
+class ClipListener:
+    """Hears the gradient norm before clipping from ``torch.nn.utils.clip_grad_norm_``, which returns it.
+
+    Only calls through the module are heard; whoever imported the function before is not.
+
+    Attributes:
+        norm: The norm before clipping of the step in progress; None where nothing was clipped.
+    """
+
+    def __init__(self, *, containment: Containment, attachments: Attachments) -> None:
+        self.norm: Tensor | None = None
+
+        def after(args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+            if isinstance(result, Tensor) and result.numel() == 1:
+                self.norm = result.detach()
+
+        attachments.wrap(torch.nn.utils, "clip_grad_norm_", probe="gradient norm", after=after)
+
+    def take(self) -> Tensor | None:
+        """Return the norm and forget it."""
+        norm, self.norm = self.norm, None
+        return norm
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return None
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

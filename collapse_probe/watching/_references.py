@@ -1,0 +1,176 @@
+"""When the reference pairs are read, and what is written of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .. import measures
+from ..journal.vocabulary import Role
+from ..measures import Sample
+from ..recording import PART, Budget, Recorder, Replay, check_pairs, undisturbed
+
+NAME = "reference pairs"
+"""The collection that their reciprocal ranks are written under."""
+
+
+class ReferenceReader:
+    """Reads fixed pairs through the path that is scored: all at step 0, at evaluations and at the end, a part between.
+
+    Args:
+        recorder: Where readings go.
+        modules: What is put into evaluation mode meanwhile.
+        pairs: Gives queries and documents; None for no reference pairs, or until a replay is there.
+        raw: The same through the encoder before any module of the user's.
+        budget: When a part may be read in between.
+        pause: Called with True before and False after our own forward passes.
+
+    Attributes:
+        replay: Pairs that are made of the first steps' inputs.
+        read: Whether any pairs have been read.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        modules: list[nn.Module],
+        pairs: Callable[[], Any] | None,
+        raw: Callable[[], Any] | None,
+        budget: Budget,
+        pause: Callable[[bool], None],
+    ) -> None:
+        self.replay: Replay | None = None
+        self.read = False
+        self._recorder = recorder
+        self._modules = modules
+        self._pairs = pairs
+        self._raw = raw
+        self._budget = budget
+        self._pause = pause
+        self._last = -1
+
+    def start(self) -> None:
+        """Read all pairs at step 0, where they are given."""
+        if self._raw is not None:
+            self._contained(self._full, self._raw, 0, True)
+        if self._pairs is not None:
+            self._contained(self._full, self._pairs, 0)
+
+    def before_step(self) -> None:
+        """Keep the weights of step 0 for pairs that are only being made."""
+        if self.replay is not None and self._recorder.done == 0:
+            self._recorder.containment.run("reference pairs", self.replay.keep_start)
+
+    def after_step(self) -> None:
+        """Read a part, if it is due."""
+        step = self._recorder.done
+        if self.replay is not None and self._pairs is None and self.replay.complete:
+            self._complete()
+        if self._pairs is not None and self._budget.due(step):
+            self._contained(self._part)
+
+    def full(self) -> None:
+        """Read all pairs now, if they have not been at this step."""
+        if self.replay is not None and self._pairs is None and self.replay.rows >= 2:
+            self._complete()
+        if self._pairs is not None and self._last != self._recorder.done:
+            self._contained(self._full, self._pairs, self._recorder.done)
+
+    def _complete(self) -> None:
+        """Take the replayed pairs as the reference, and read them by the weights of step 0."""
+        replay = self.replay
+        assert replay is not None
+        replay.complete = True
+        replay.blocks = (self._recorder.layout.name or "").startswith("blocks")
+        self._pairs = replay
+        self._contained(self._start_of_replay)
+
+    def _start_of_replay(self) -> None:
+        assert self.replay is not None
+        with self._quietly():
+            found = self.replay.at_start()
+        if found is not None:
+            self._write(self._sample(found), step=0)
+
+    def _contained(self, function: Callable[..., None], *args: Any) -> None:
+        self._recorder.containment.run("reference pairs", function, *args)
+
+    def _quietly(self) -> Any:
+        return _Quiet(self._pause, self._modules)
+
+    def _full(self, pairs: Callable[[], Any], step: int, raw: bool = False) -> None:
+        with self._quietly():
+            sample = self._sample(pairs())
+        self._write(sample, step=step, raw=raw)
+        self._last = step if not raw else self._last
+
+    def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
+        recorder = self._recorder
+        query, document = sample.streams["query"], sample.streams["document"]
+        if not raw and len(query) > PART:
+            recorder.reference(_first(sample), step=step)
+        recorder.reference(sample, raw=raw, step=step)
+        ranks = measures.reciprocal_ranks(query, document, similarity=sample.similarity, own=sample.own)
+        values = {str(index): value for index, value in enumerate(ranks.tolist())}
+        found = measures.read(sample, on="reference", wanted=["pairs/mrr", "pairs/d_prime"])
+        metrics = {name.removeprefix("pairs/"): float(value) for name, value in found.items()}
+        if len(values) and metrics:
+            recorder.evaluation(
+                NAME,
+                metrics,
+                step=step,
+                variant="raw" if raw else "model",
+                per_query={"mrr": values},
+                domain="in",
+                n_documents=len(document),
+                similarity=sample.similarity,
+            )
+        self.read = True
+
+    def _part(self) -> None:
+        assert self._pairs is not None
+        with self._quietly():
+            sample = _first(self._sample(self._pairs()))
+        self._recorder.reference(sample)
+        self._budget.spend(PART)
+
+    def _sample(self, found: Any) -> Sample:
+        own: Tensor | None = None
+        if isinstance(found, tuple) and len(found) == 3:
+            query, document, own = found
+        else:
+            query, document = check_pairs(found)
+        streams = {"query": query, "document": document}
+        roles = {"query": Role.query, "document": Role.document}
+        return Sample(streams=streams, roles=roles, similarity=self._recorder.similarity, own=own)
+
+
+class _Quiet:
+    """Our own forward passes: undisturbed, and heard by nobody."""
+
+    def __init__(self, pause: Callable[[bool], None], modules: list[nn.Module]) -> None:
+        self._pause = pause
+        self._inner = undisturbed(modules)
+
+    def __enter__(self) -> None:
+        self._pause(True)
+        self._inner.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self._inner.__exit__(*error)
+        finally:
+            self._pause(False)
+
+
+def _first(sample: Sample) -> Sample:
+    """Return the first pairs of a sample, each query with its own document."""
+    query, document = sample.streams["query"], sample.streams["document"]
+    n = min(PART, len(query))
+    own = torch.arange(n, device=document.device) if sample.own is None else sample.own[:n].to(document.device)
+    streams = {"query": query[:n], "document": document.index_select(0, own)}
+    return Sample(streams=streams, roles=sample.roles, similarity=sample.similarity)

@@ -1,0 +1,110 @@
+"""Loss terms, heard at full precision in the forward of the module that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..recording import Recorder
+from ._attach import Attachments
+from ._calls import in_backward
+
+
+@dataclass
+class _Said:
+    terms: dict[str, Tensor]
+    confirmed: list[bool] = field(default_factory=list)
+
+
+class LossListener:
+    """Hears what loss modules return: a scalar, or a dictionary of scalars that add up to the loss.
+
+    Only what a backward comes through counts: a loss that is computed in an evaluation has none.
+
+    Args:
+        recorder: What they are told to.
+        attachments: What takes the hooks off again.
+
+    Attributes:
+        paused: Whether nothing is heard.
+        by_hand: Whether the loop hands its terms over, so that modules are not heard.
+    """
+
+    def __init__(self, recorder: Recorder, attachments: Attachments) -> None:
+        self.paused = False
+        self.by_hand = False
+        self._recorder = recorder
+        self._attachments = attachments
+        self._said: list[_Said] = []
+
+    def listen(self, loss: nn.Module, *, name: str | None = None) -> None:
+        """Hear a loss module.
+
+        Args:
+            loss: Its output is a term, or a dictionary of terms.
+            name: Of a single term; the module's class if None.
+
+        Raises:
+            InputError: no module.
+        """
+        if not isinstance(loss, nn.Module):
+            raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over by w.terms(name=value)")
+        label = name or type(loss).__name__
+        containment = self._recorder.containment
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+            if not self.paused and not self.by_hand:
+                containment.run("loss", self.hear, label, output)
+
+        self._attachments.forward_hook(loss, hook)
+
+    def hear(self, label: str, output: Any) -> None:
+        """Hear one output; it counts once a backward comes through all of it."""
+        if in_backward():
+            return
+        found = _terms(label, output)
+        trained = {name: value for name, value in found.items() if value.requires_grad}
+        if not trained or not torch.is_grad_enabled():
+            return
+        said = _Said({name: value.detach().clone() for name, value in found.items()})
+        self._said.append(said)
+        next(iter(trained.values())).register_hook(_confirm(said))
+
+    def end_step(self) -> None:
+        """Tell the recorder what was confirmed in this step."""
+        said, self._said = self._said, []
+        for one in said:
+            if one.confirmed and not self.by_hand:
+                self._recorder.containment.run("loss", self._recorder.terms, one.terms)
+
+    @staticmethod
+    def check(name: str, value: Any) -> None:
+        """Refuse a term that is no number.
+
+        Raises:
+            InputError: it is none.
+        """
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number and not (isinstance(value, Tensor) and value.numel() == 1):
+            found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"term {name!r} is {found}, where one number is needed: it is not recorded")
+
+
+def _terms(label: str, output: Any) -> dict[str, Tensor]:
+    if isinstance(output, Tensor):
+        return {label: output} if output.numel() == 1 else {}
+    if isinstance(output, Mapping):
+        return {str(k): v for k, v in output.items() if isinstance(v, Tensor) and v.numel() == 1}
+    return {}
+
+
+def _confirm(said: _Said) -> Callable[[Tensor], None]:
+    def confirm(gradient: Tensor) -> None:
+        said.confirmed.append(True)
+
+    return confirm

@@ -1,0 +1,591 @@
+"""``watch``: one line that gives somebody's own training a journal, a judgement and a report."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import sys
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..journal import JournalWriter, LiveRun, ReferenceInfo, RunConfig, Start, Store, StreamInfo, now, write_config
+from ..journal.vocabulary import Role, Similarity
+from ..recording import (
+    Budget,
+    Cadence,
+    Place,
+    Recorder,
+    Replay,
+    Tap,
+    WeightReader,
+    call,
+    find,
+    group_parameters,
+    input,
+    output,
+    total_norm,
+)
+from ._attach import Attachments
+from ._calls import CallListener
+from ._finder import Finder
+from ._folder import choose_folder, command, is_main_process, model_name, module_infos, versions
+from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
+from ._references import ReferenceReader
+from ._terms import LossListener
+from ._verdicts import Verdicts
+
+OnCollapse = Literal["ignore", "warn", "stop"] | Callable[[Any], None]
+
+HEARD_BY = 20
+"""The step by which queries and documents should have been heard."""
+
+WINDOW = 100
+"""Steps of a window, where the run names no epochs."""
+
+_log = logging.getLogger("collapse_probe")
+_watched: weakref.WeakKeyDictionary[Any, weakref.ref[Watch]] = weakref.WeakKeyDictionary()
+
+
+class Watch:
+    """What listens to one training; made by :func:`watch`, and a context manager.
+
+    What fails of ours is switched off, journalled and said once; the training goes on. Leaving the ``with`` block,
+    :meth:`close`, or the end of the program takes every hook off and ends the journal.
+
+    Attributes:
+        run: The run folder; None for a run that is kept in memory.
+        live: The run so far, for :func:`diagnose`.
+        stop: Whether a finding asks the training to stop (``on_collapse="stop"``).
+        recorder: What writes the journal.
+    """
+
+    def __init__(
+        self,
+        target: nn.Module,
+        *,
+        run: Any = None,
+        optimizer: Any = None,
+        loss: nn.Module | None = None,
+        query: Any = None,
+        document: Any = None,
+        taps: Sequence[Tap] = (),
+        reference: Any = None,
+        raw: Any = None,
+        similarity: Similarity = "cosine",
+        trained_by: Similarity | None = None,
+        examples: int | None = None,
+        every: int = 10,
+        reference_every: int | None = None,
+        on_collapse: OnCollapse = "ignore",
+        session: Mapping[str, Any] | None = None,
+        searching: bool = True,
+    ) -> None:
+        self._check(target, similarity, trained_by, on_collapse)
+        optimizers = as_optimizers(optimizer)
+        declared, places = _declared(target, query, document, taps)
+        groups = group_parameters(target, [p for p in parameters_of(optimizers) if p.requires_grad])
+        cadence = Cadence(every=every)
+        self._target = target
+        self._optimizers = optimizers
+        self._closed = False
+        self._said: set[str] = set()
+        self.stop = False
+        self.run, said = choose_folder(run, name=model_name(target))
+        if said:
+            _log.warning("collapse-probe: %s", said)
+        replayed = reference is None and not callable(reference)
+        source = None if reference is False else "replayed" if replayed else "given"
+        config = RunConfig(
+            name=self.run.name if self.run is not None else model_name(target),
+            similarity=similarity,
+            trained_by=trained_by or similarity,
+            streams=declared,
+            modules=module_infos(target, list(groups)),
+            reference=None if source is None else ReferenceInfo(source=source, seen=replayed, declared=not replayed),
+            examples=examples,
+            versions=versions(),
+            command=command(),
+            session={"program": "watch", "optimizers": describe(optimizers), **(session or {})},
+        )
+        store = Store()
+        writes = is_main_process()
+        if self.run is not None:
+            write_config(self.run, config)
+        journal = JournalWriter(self.run, store=store if writes else None)
+        self.live = LiveRun(config, store, folder=self.run)
+        self.recorder = Recorder(journal, cadence=cadence, similarity=similarity)
+        self.recorder.journal.write(Start(time=now()))
+        containment = self.recorder.containment
+        self._attachments = Attachments(containment)
+        self._parameters = parameters_of(optimizers)
+        self._gates = [place for place in places if place.parameter is not None]
+        self._touched = -1
+        self._weights = containment.run("weights", WeightReader, groups) if groups else None
+        self._calls = CallListener(self.recorder, self._attachments, touch=self._touch)
+        self._clip = ClipListener(containment=containment, attachments=self._attachments)
+        self._loss = LossListener(self.recorder, self._attachments)
+        for stream in declared:
+            self.recorder.declare(
+                stream.name, role=None if stream.role is None else Role(stream.role), where=stream.where, declared=True
+            )
+            self.recorder.streams[stream.name].rule = "declared"
+        self._calls.listen(places)
+        if loss is not None:
+            self._loss.listen(loss)
+        self._verdicts = Verdicts(self.live, self.recorder, on_collapse=on_collapse, stop=self._stop)
+        self._reference = ReferenceReader(
+            self.recorder,
+            modules=[target, *([loss] if loss is not None else [])],
+            pairs=_reference(reference, target),
+            raw=raw if callable(raw) else None,
+            budget=Budget(every=reference_every, batch=None),
+            pause=self._pause,
+        )
+        self._replays = source == "replayed"
+        self._finder = None
+        if searching and not any(stream.role in ("query", "document") for stream in declared):
+            self._finder = Finder(target, self.recorder, self._attachments, loss=self._loss, found=self._found)
+        elif self._replays:
+            self._replay_declared(places)
+        if optimizers:
+            StepListener(
+                optimizers,
+                before=self._before_step,
+                after=self._after_step,
+                containment=containment,
+                attachments=self._attachments,
+            )
+        _watched[target] = weakref.ref(self)
+        self._reference.start()
+        atexit.register(self._at_exit)
+
+    # What the user calls
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
+
+    def observe(self, stream: str, tensor: Tensor, role: Role | str | None = None) -> None:
+        """Hand over a stream of the step in progress, before the optimiser's step.
+
+        Args:
+            stream: Its name; ``query`` and ``document`` have these roles.
+            tensor: ``[n, D]``.
+            role: Its role.
+        """
+        self._do(f"stream {stream}", self._observe, stream, tensor, role)
+
+    def terms(
+        self,
+        mapping: Mapping[str, Tensor | float] | None = None,
+        /,
+        *,
+        total: Tensor | float | None = None,
+        weights: Mapping[str, float] | None = None,
+        **terms: Tensor | float,
+    ) -> None:
+        """Hand over what adds up to the loss, once a micro-batch, before the optimiser's step.
+
+        Args:
+            mapping: Name to scalar.
+            total: The loss; the sum of the weighted terms if None. What the terms leave of it is ``loss/rest``.
+            weights: Weights of the terms; 1 if None.
+            terms: Further terms.
+        """
+        self._do("terms", self._terms, {**(mapping or {}), **terms}, total, weights)
+
+    def monitor(self, mapping: Mapping[str, Tensor | float] | None = None, /, **values: Tensor | float) -> None:
+        """Hand over numbers that are no part of the loss."""
+        found = {f"monitor/{name}": value for name, value in {**(mapping or {}), **values}.items()}
+        for name, value in found.items():
+            self._do(name, self.recorder.scalars, {name: value})
+
+    def step(self) -> None:
+        """Say that one optimiser step is done; nothing where the optimiser is watched and says so itself."""
+        if self._optimizers:
+            self._say("step", "the optimiser is watched, so step() does nothing; leave it out")
+            return
+        self._do("before the step", self._before_step)
+        self._do("after the step", self._after_step)
+
+    def window(self, *, epoch: int | None = None) -> None:
+        """Say that an epoch, or another stretch of steps, has ended.
+
+        Args:
+            epoch: Its number, from 1; counted if None.
+        """
+        self._windows_by_hand = True
+        self._epochs += 1
+        self._do("window", self._end_window, epoch or self._epochs)
+
+    def evaluation(
+        self,
+        collection: str,
+        metrics: Mapping[str, float],
+        *,
+        step: int | None = None,
+        variant: str = "model",
+        per_query: Mapping[str, Mapping[str, float]] | None = None,
+        domain: Literal["in", "out"] | None = None,
+    ) -> None:
+        """Hand over retrieval scores.
+
+        Args:
+            collection: What was searched.
+            metrics: Metric to its mean over queries.
+            step: Optimiser steps done; those done now if None, 0 before the first.
+            variant: What was scored; ``raw`` is the encoder before any module of yours.
+            per_query: Metric to query id to value: without it no change can be resolved.
+            domain: ``in`` or ``out`` of the domain that is trained on; None if unknown.
+        """
+        self._do("evaluation", self._evaluation, collection, metrics, step, variant, per_query, domain)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Take everything off, read the reference pairs once more, and end the journal; may be called twice.
+
+        Args:
+            error: What ended the training, where something did.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        containment = self.recorder.containment
+        if error is None:
+            containment.run("reference pairs", self._reference.full)
+        if self._finder is not None:
+            self._finder.close()
+        self._attachments.close()
+        containment.run("coverage", self._explain)
+        containment.run("writing", self.recorder.flush)
+        containment.run("verdict", self._verdicts.judge)
+        status, message = _status(error)
+        self.recorder.close(status, message)
+        _watched.pop(self._target, None)
+
+    # What happens in a step
+
+    def _pause(self, paused: bool) -> None:
+        self._calls.paused = paused
+        self._loss.paused = paused
+
+    def _touch(self) -> None:
+        """Read gates before the optimiser changes them: once in every step that is due."""
+        if self._touched != self.recorder.current and not self._calls.paused:
+            self._touched = self.recorder.current
+            for place in self._gates:
+                assert place.parameter is not None
+                self.recorder.observe(place.tap.stream, place.parameter, role=place.tap.role)
+
+    def _observe(self, stream: str, tensor: Tensor, role: Role | str | None) -> None:
+        known = self.recorder.streams.get(stream)
+        if role is None and known is None and stream in set(Role):
+            role = stream
+        self._touch()
+        if not isinstance(tensor, Tensor) or tensor.ndim not in (0, 2):
+            found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+            self._say(f"stream {stream}", f"stream {stream!r} is {found}, where [n, D] is needed: it is not read")
+            self.recorder.declare(stream).why = f"its value is {found}, where [n, D] is needed"
+            return
+        self.recorder.observe(stream, tensor, role=None if role is None else Role(role))
+        if known is None or not known.where:
+            self.recorder.declare(stream, where="observe()", rule="declared")
+
+    def _terms(self, terms: Mapping[str, Any], total: Any, weights: Mapping[str, float] | None) -> None:
+        self._touch()
+        self._loss.by_hand = True
+        fit = {}
+        for name, value in terms.items():
+            try:
+                self._loss.check(name, value)
+            except InputError as error:
+                self._say(f"term {name}", str(error))
+            else:
+                fit[name] = value
+        self.recorder.terms(fit, weights=weights, total=total)
+
+    def _before_step(self) -> None:
+        due = self.recorder.due
+        norm = total_norm(self._parameters) if self._parameters else None
+        before = self._clip.take()
+        if norm is not None:
+            found = {"gradient/norm": norm} if before is None else {"gradient/norm": before, "gradient/clipped_norm": norm}
+            self.recorder.scalars(found)
+        if self._optimizers:
+            self.recorder.rates(rates(self._optimizers))
+        if due:
+            self._touch()
+            if self._weights is not None:
+                self._weights.before()
+        self._reference.before_step()
+
+    def _after_step(self) -> None:
+        due = self.recorder.due
+        if due and self._weights is not None:
+            read = self.recorder.containment.run("weights", self._weights.read)
+            self.recorder.scalars(read or {})
+        if self._finder is not None:
+            self.recorder.containment.run("finding streams", self._finder.end_step)
+        self.recorder.containment.run("replayed pairs", self._calls.end_step)
+        self._loss.end_step()
+        self.recorder.step()
+        step = self.recorder.done
+        self._reference.after_step()
+        if step == 1:
+            self.recorder.containment.run("coverage", self.recorder.cover)
+        if step == HEARD_BY:
+            self.recorder.containment.run("coverage", self._warn_unheard)
+        if not self._windows_by_hand and step % WINDOW == 0:
+            self.recorder.window()
+        self._verdicts.after_step(step)
+
+    _windows_by_hand = False
+    _epochs = 0
+
+    def _end_window(self, epoch: int) -> None:
+        self._reference.full()
+        self.recorder.window(epoch=epoch)
+        self._verdicts.judge()
+        self.recorder.epoch = epoch + 1
+
+    def _evaluation(
+        self,
+        collection: str,
+        metrics: Mapping[str, float],
+        step: int | None,
+        variant: str,
+        per_query: Mapping[str, Mapping[str, float]] | None,
+        domain: str | None,
+    ) -> None:
+        self._reference.full()
+        self.recorder.evaluation(
+            collection, metrics, step=step, variant=variant, per_query=per_query, domain=domain
+        )
+        self._verdicts.judge()
+
+    # What was found
+
+    def _found(self, places: Sequence[Place], rule: str) -> None:
+        """Take the streams that the finder found."""
+        self._calls.listen(places)
+        if self._replays:
+            self._replay_declared(places)
+
+    def _replay_declared(self, places: Iterable[Place]) -> None:
+        by_role = {place.tap.role: place for place in reversed(list(places)) if place.module is not None}
+        query, document = by_role.get(Role.query), by_role.get(Role.document)
+        if query is None or document is None or input in (query.tap.take, document.tap.take):
+            return
+        takes = [getattr(place.tap.take, "take", place.tap.take) for place in (query, document)]
+        replay = Replay(query.module, document.module, *takes)  # type: ignore[arg-type]
+        self._calls.replay = self._reference.replay = replay
+
+    def _warn_unheard(self) -> None:
+        self._explain()
+        roles = {stream.role for stream in self.recorder.streams.values() if stream.steps}
+        if not roles & {Role.query, Role.document, Role.view, Role.left, Role.class_} and not any(
+            stream.steps for stream in self.recorder.streams.values()
+        ):
+            heard = self._finder.candidates() if self._finder is not None else self._unheard()
+            what = "; heard instead: " + ", ".join(heard[:6]) if heard else ""
+            self._say(
+                "unheard",
+                f"no query and no document was heard in {HEARD_BY} steps{what}. Give query= and document= (module paths), "
+                "or hand them over: w.observe('query', q)",
+            )
+        self.recorder.cover()
+
+    def _unheard(self) -> list[str]:
+        return [f"{s.stream}: {s.why}" for s in self.recorder.streams.values() if s.why]
+
+    def _explain(self) -> None:
+        for stream in self.recorder.streams.values():
+            if not stream.steps and not stream.why:
+                stream.why = self._calls.unread.get(stream.stream, "no call of it had a backward come through it")
+        if self.recorder.layout.unfit is not None:
+            rows, many = self.recorder.layout.unfit
+            self.recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows")
+            self.recorder.streams["pairs"].why = f"{many} documents are no multiple of {rows} queries"
+
+    # How it is kept safe
+
+    def _do(self, probe: str, function: Callable[..., None], *args: Any) -> None:
+        if self._closed:
+            self._say("closed", "this watch is closed: nothing more is recorded; call watch() again for another run")
+            return
+        self.recorder.containment.run(probe, function, *args)
+
+    def _say(self, key: str, message: str) -> None:
+        if key not in self._said:
+            self._said.add(key)
+            _log.warning("collapse-probe: %s", message)
+            if not self._closed:
+                self.recorder.containment.run("writing", self.recorder.event, "note", message, subject=key)
+
+    def _stop(self) -> None:
+        self.stop = True
+
+    def _at_exit(self) -> None:
+        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        self.close(error if isinstance(error, BaseException) else None)
+
+    @staticmethod
+    def _check(target: Any, similarity: str, trained_by: str | None, on_collapse: Any) -> None:
+        if not isinstance(target, nn.Module):
+            raise InputError(
+                f"watch() was given a {type(target).__name__}: give a torch module, or a trainer of transformers or "
+                "sentence-transformers"
+            )
+        open_watch = (_watched.get(target) or (lambda: None))()
+        if open_watch is not None:
+            where = open_watch.run or "a run in memory"
+            raise InputError(f"this model is watched already ({where}): close that watch first, or go on with it")
+        for name, value in (("similarity", similarity), ("trained_by", trained_by or similarity)):
+            if value not in ("cosine", "dot", "euclidean"):
+                raise InputError(f"{name}={value!r}: give 'cosine', 'dot' or 'euclidean'")
+        if not callable(on_collapse) and on_collapse not in ("ignore", "warn", "stop"):
+            raise InputError(f"on_collapse={on_collapse!r}: give 'ignore', 'warn', 'stop', or a function of the finding")
+
+
+def _declared(
+    target: nn.Module, query: Any, document: Any, taps: Sequence[Tap]
+) -> tuple[tuple[StreamInfo, ...], list[Place]]:
+    """Return the streams that the user named, and their places."""
+    named = []
+    if query is not None and document is not None and _same(target, query, document):
+        named = [
+            Tap(stream="query", at=query, take=call(0), role=Role.query),
+            Tap(stream="document", at=document, take=call(1), role=Role.document),
+            Tap(stream="negative", at=document, take=call(2), role=Role.document),
+        ]
+    else:
+        for stream, at in (("query", query), ("document", document)):
+            if at is not None:
+                named.append(Tap(stream=stream, at=at, take=output, role=Role(stream)))
+    places = []
+    for tap in (*named, *taps):
+        if not isinstance(tap, Tap):
+            raise InputError(f"taps holds a {type(tap).__name__}: give Tap(stream='name', at='module.path')")
+        places += find(tap, target) or [Place(tap, "")]
+    names = [place.tap.stream for place in places]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two taps are called {twice!r}: give each stream a name of its own")
+    infos = tuple(
+        StreamInfo(
+            name=place.tap.stream,
+            role=None if place.tap.role is None else str(place.tap.role),
+            where=_where(place),
+            declared=place.tap.stream != "negative" or place.tap not in named,
+        )
+        for place in places
+        if place.tap.stream != "negative" or place.tap not in named
+    )
+    return infos, places
+
+
+def _where(place: Place) -> str:
+    if place.module is None and place.parameter is None:
+        return "observe()"
+    kind = "parameter" if place.module is None else "module"
+    return f"{kind} {place.path}" if place.path else "the model"
+
+
+def _same(target: nn.Module, query: Any, document: Any) -> bool:
+    both = [find(Tap(stream="x", at=at), target)[0] for at in (query, document)]
+    return both[0].module is not None and both[0].module is both[1].module
+
+
+def _reference(reference: Any, target: nn.Module) -> Callable[[], Any] | None:
+    if reference is None or reference is False:
+        return None
+    if callable(reference):
+        return reference
+    pairs = _texts(reference)
+    encode_query = getattr(target, "encode_query", None) or getattr(target, "encode", None)
+    encode_document = getattr(target, "encode_document", None) or getattr(target, "encode", None)
+    if encode_query is None or encode_document is None:
+        raise InputError(
+            f"reference holds texts, and a {type(target).__name__} has no encode(): give a function that returns "
+            "(queries, documents), both [n, D]"
+        )
+    queries, documents = ([pair[side] for pair in pairs] for side in (0, 1))
+    options = {"convert_to_tensor": True, "show_progress_bar": False}
+    return lambda: (encode_query(queries, **options), encode_document(documents, **options))
+
+
+def _texts(reference: Any) -> list[tuple[str, str]]:
+    if isinstance(reference, str | Path):
+        from ..retrieval import read_pairs
+
+        found = read_pairs(Path(reference))
+        return list(zip(found.queries, found.documents, strict=True))
+    try:
+        pairs = [tuple(pair) for pair in reference]
+    except TypeError:
+        pairs = []
+    if len(pairs) < 2 or any(len(pair) != 2 or not all(isinstance(text, str) for text in pair) for pair in pairs):
+        raise InputError(
+            "reference is none: give a function that returns (queries, documents), a list of (query, document) texts, "
+            "a pairs file, or False"
+        )
+    return pairs  # type: ignore[return-value]
+
+
+def _status(error: BaseException | None) -> tuple[str, str]:
+    if error is None:
+        return "completed", ""
+    message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"), message
+
+
+def watch(
+    target: nn.Module,
+    *,
+    run: str | Path | bool | None = None,
+    optimizer: Any = None,
+    loss: nn.Module | None = None,
+    query: str | nn.Module | None = None,
+    document: str | nn.Module | None = None,
+    taps: Sequence[Tap] = (),
+    reference: Any = None,
+    raw: Callable[[], tuple[Tensor, Tensor]] | None = None,
+    similarity: Similarity = "cosine",
+    trained_by: Similarity | None = None,
+    examples: int | None = None,
+    every: int = 10,
+    reference_every: int | None = None,
+    on_collapse: OnCollapse = "ignore",
+) -> Watch:
+    """Watch a training: the loop itself stays as it is.
+
+    Raises:
+        InputError: something given cannot be used; nothing is attached then.
+    """
+    return Watch(
+        target,
+        run=run,
+        optimizer=optimizer,
+        loss=loss,
+        query=query,
+        document=document,
+        taps=taps,
+        reference=reference,
+        raw=raw,
+        similarity=similarity,
+        trained_by=trained_by,
+        examples=examples,
+        every=every,
+        reference_every=reference_every,
+        on_collapse=on_collapse,
+    )
