@@ -15,7 +15,7 @@ ROOT = Path(collapse_probe.__file__).parent
 
 ALLOWED = {
     "journal": set(),
-    "measures": set(),
+    "measures": {"journal"},
     "recording": {"journal", "measures"},
     "retrieval": {"journal"},
     "diagnosis": {"journal"},

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ._checks import matrix, unit_rows
 
+__all__ = ["mean_cosine", "uniformity"]
+
 
 def mean_cosine(z: Tensor) -> Tensor:
     """Return the mean cosine over all pairs of different rows (anisotropy; Ethayarajh 2019).

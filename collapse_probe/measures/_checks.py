@@ -6,6 +6,20 @@ import torch
 from torch import Tensor
 
 
+def wide(device: torch.device) -> torch.dtype:
+    """Return the widest floating type that a device has: float64, but float32 on Apple's.
+
+    >>> wide(torch.device("cpu")), wide(torch.device("mps"))
+    (torch.float64, torch.float32)
+    """
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def widened(z: Tensor) -> Tensor:
+    """Return ``z`` in the widest type of its device."""
+    return z.to(wide(z.device))
+
+
 def matrix(name: str, z: Tensor, *, hint: str = "one embedding a row") -> Tensor:
     """Return ``z`` in at least float32 after checking that it is ``[N, D]`` with rows and columns.
 
@@ -14,7 +28,7 @@ def matrix(name: str, z: Tensor, *, hint: str = "one embedding a row") -> Tensor
     """
     if z.ndim != 2 or z.shape[0] == 0 or z.shape[1] == 0:
         raise ValueError(f"{name} needs [N, D], got {tuple(z.shape)}: pass {hint}")
-    return _wide(z)
+    return at_least_float32(z)
 
 
 def pair(name: str, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,6 +45,17 @@ def pair(name: str, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return matrix(name, first), matrix(name, second)
 
 
+def spectrum_of(name: str, spectrum: Tensor) -> Tensor:
+    """Return checked singular values ``[K]``.
+
+    Raises:
+        ValueError: not a vector.
+    """
+    if spectrum.ndim != 1 or len(spectrum) == 0:
+        raise ValueError(f"{name} needs [K], got {tuple(spectrum.shape)}: pass spectrum(covariance(z), n=len(z))")
+    return spectrum
+
+
 def square(name: str, covariance: Tensor) -> Tensor:
     """Return a checked ``[D, D]`` matrix in at least float32.
 
@@ -39,7 +64,7 @@ def square(name: str, covariance: Tensor) -> Tensor:
     """
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1] or covariance.shape[0] == 0:
         raise ValueError(f"{name} needs [D, D], got {tuple(covariance.shape)}: pass torch.cov(z.T)")
-    return _wide(covariance)
+    return at_least_float32(covariance)
 
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -49,17 +74,17 @@ def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
 
 
 def norm(z: Tensor) -> Tensor:
-    """Return the L2 norm of all entries in float64.
+    """Return the L2 norm of all entries in the widest type.
 
     Squares of float32 entries overflow from 1e19 on and vanish below 1e-23: exploded or collapsed embeddings
     would read inf / inf or 0.
     """
-    return torch.linalg.vector_norm(z, dtype=torch.float64)
+    return torch.linalg.vector_norm(z, dtype=wide(z.device))
 
 
 def row_norms(z: Tensor) -> Tensor:
-    """Return the L2 norms ``[N]`` of the rows in float64, for the reason given at :func:`norm`."""
-    return torch.linalg.vector_norm(z, dim=1, dtype=torch.float64)
+    """Return the L2 norms ``[N]`` of the rows in the widest type, for the reason given at :func:`norm`."""
+    return torch.linalg.vector_norm(z, dim=1, dtype=wide(z.device))
 
 
 def unit_rows(z: Tensor) -> Tensor:
@@ -69,12 +94,12 @@ def unit_rows(z: Tensor) -> Tensor:
 
 
 def centred(z: Tensor) -> Tensor:
-    """Return rows minus their mean in float64, exactly 0 where all rows are equal.
+    """Return rows minus their mean in the widest type, exactly 0 where all rows are equal.
 
     The first row goes first: the rounded mean of equal rows need not equal them, and what is left would read
     as variance at total collapse.
     """
-    shifted = z.double() - z[0].double()
+    shifted = widened(z) - widened(z[0])
     return shifted - shifted.mean(dim=0)
 
 
@@ -83,5 +108,5 @@ def nan_from(source: Tensor, value: Tensor) -> Tensor:
     return torch.where(torch.isnan(source).any(), value.new_full((), torch.nan), value)
 
 
-def _wide(z: Tensor) -> Tensor:
+def at_least_float32(z: Tensor) -> Tensor:
     return z if z.is_floating_point() and z.dtype.itemsize >= 4 else z.float()

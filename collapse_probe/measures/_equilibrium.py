@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ._checks import centred, pair
+from ._checks import centred, pair, wide, widened
 
 _FOLDS = 2
 _PENALTIES = tuple(10.0**power for power in range(-8, 3))
@@ -69,7 +69,7 @@ def ridge_correction(query: Tensor, document: Tensor, *, penalty: float = 0.0) -
         penalty: On ||W||^2, in units of the mean variance of a query dimension.
 
     Returns:
-        ``[N, D]``, float64, for the rows that it was fitted on.
+        ``[N, D]``, in the widest type, for the rows that it was fitted on.
 
     Raises:
         ValueError: shapes that differ or are not ``[N, D]``.
@@ -86,7 +86,7 @@ def ridge_correction(query: Tensor, document: Tensor, *, penalty: float = 0.0) -
 def explained_residual(query: Tensor, document: Tensor) -> Tensor:
     """Return the share of d - q that a ridge regression on q explains on rows that it was not fitted on.
 
-    An upper limit in practice on what any correction of q can gain: 1 - E||d - q - m(q)||^2 / E||d - q||^2. Two
+    1 - E||d - q - m(q)||^2 / E||d - q||^2 for the best affine m: no limit on what another correction can gain. Two
     folds; each fold's penalty is chosen on a part of the rows that it is fitted on.
 
     Args:
@@ -107,12 +107,12 @@ def explained_residual(query: Tensor, document: Tensor) -> Tensor:
     if len(query) < 8:
         raise ValueError(f"explained_residual needs at least 8 rows, got {len(query)}: pass more pairs")
     order = torch.randperm(len(query), generator=torch.Generator().manual_seed(0)).to(query.device)
-    error = query.new_zeros((), dtype=torch.float64)
-    size = query.new_zeros((), dtype=torch.float64)
+    error = query.new_zeros((), dtype=wide(query.device))
+    size = query.new_zeros((), dtype=wide(query.device))
     for fold in range(_FOLDS):
         held_out, rest = order[fold::_FOLDS], torch.cat([order[i::_FOLDS] for i in range(_FOLDS) if i != fold])
         fit = _fit(query[rest], document[rest], _best_penalty(query[rest], document[rest]))
-        residual = (document[held_out] - query[held_out]).double()
+        residual = widened(document[held_out] - query[held_out])
         error += (residual - _apply(fit, query[held_out])).square().sum()
         size += residual.square().sum()
     return 1 - error / size if size > 0 else size
@@ -123,7 +123,7 @@ _Fit = tuple[Tensor, Tensor, Tensor]
 
 def _fit(query: Tensor, document: Tensor, penalty: float) -> _Fit:
     """Return weights ``[D, D]`` and the two means."""
-    residual = document.double() - query.double()
+    residual = widened(document) - widened(query)
     x, y = centred(query), centred(residual)
     gram = x.T @ x
     strength = penalty * gram.diagonal().mean()
@@ -131,17 +131,17 @@ def _fit(query: Tensor, document: Tensor, penalty: float) -> _Fit:
     floor = values[-1].clamp(min=0) * x.shape[1] * torch.finfo(x.dtype).eps
     kept = values > floor
     inverse = torch.where(kept, 1 / torch.where(kept, values + strength, 1.0), 0.0)
-    return vectors @ (inverse[:, None] * (vectors.T @ (x.T @ y))), query.double().mean(dim=0), residual.mean(dim=0)
+    return vectors @ (inverse[:, None] * (vectors.T @ (x.T @ y))), widened(query).mean(dim=0), residual.mean(dim=0)
 
 
 def _apply(fit: _Fit, query: Tensor) -> Tensor:
     weights, query_mean, residual_mean = fit
-    return residual_mean + (query.double() - query_mean) @ weights
+    return residual_mean + (widened(query) - query_mean) @ weights
 
 
 def _best_penalty(query: Tensor, document: Tensor) -> float:
     cut = max(1, len(query) // 4)
-    residual = (document[:cut] - query[:cut]).double()
+    residual = widened(document[:cut] - query[:cut])
     errors = {
         penalty: float((residual - _apply(_fit(query[cut:], document[cut:], penalty), query[:cut])).square().sum())
         for penalty in _PENALTIES

@@ -1,16 +1,35 @@
-"""Queries against their own documents and against the others of a batch."""
+"""Queries against their own documents and against others: separation, the closest to retrieval at any step.
+
+Arguments are the same everywhere: queries ``[Q, D]``, documents ``[M, D]``, and ``own``, the row of each query's own
+document (None: row i); further documents are further negatives.
+"""
 
 from __future__ import annotations
-
-import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ._checks import nan_from, pair, ratio, row_norms, unit_rows
+from ..journal.vocabulary import Similarity
+from ._checks import centred, nan_from, norm, pair, ratio, row_norms, unit_rows, widened
+from ._scores import Scores, checked_pairs, compare
 
-Similarity = Literal["euclidean", "cosine", "dot"]
+__all__ = [
+    "accuracy",
+    "auc",
+    "cosine_mean",
+    "cosine_random_mean",
+    "d_prime",
+    "distance_mean",
+    "distance_random_mean",
+    "margin",
+    "mismatched",
+    "mrr",
+    "mrr_centred",
+    "mrr_cosine",
+    "pair_cosine",
+    "pair_distance",
+    "side_gap",
+]
 
 
 def pair_distance(query: Tensor, document: Tensor) -> Tensor:
@@ -55,78 +74,349 @@ def pair_cosine(query: Tensor, document: Tensor) -> Tensor:
     return (unit_rows(query) * unit_rows(document)).sum(dim=1).clamp(-1.0, 1.0)
 
 
-def in_batch_margin(query: Tensor, document: Tensor, *, similarity: Similarity) -> Tensor:
-    """Return the mean over queries of the positive's score minus the best other document's.
+def d_prime(
+    query: Tensor,
+    document: Tensor,
+    *,
+    similarity: Similarity,
+    own: Tensor | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
+    """Return (mean own score - mean other score) / sqrt((own variance + other variance) / 2).
+
+    The sensitivity index of signal detection (Green & Swets 1966). It does not saturate as ranks do: with easy pairs
+    it falls before they can. Over all queries together, so a score that differs by query lowers it.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+        own: ``[Q]``, the row of each query's own document; None: row i.
+        scores: What :func:`compare` made of the same arguments, to share it.
+
+    Returns:
+        A scalar: 0 knows nothing of its own document; 0 where no score differs (collapse) or nothing is other.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> q = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+    >>> d_prime(q, q, similarity="dot").item() > 2
+    True
+    """
+    s = scores or compare(query, document, similarity=similarity, own=own)
+    if s.others == 0:
+        return nan_from(s.own, s.own.new_zeros(()))
+    count = len(s.own) * s.others
+    between = s.others * (s.mean - s.mean.mean()).square().sum()
+    other_variance = (s.scatter.sum() + between) / max(count - 1, 1)
+    own_variance = (s.own - s.own.mean()).square().sum() / max(len(s.own) - 1, 1)
+    deviation = ((own_variance + other_variance) / 2).sqrt()
+    value = ratio(s.own.mean() - s.mean.mean(), deviation)
+    return torch.where(deviation <= s.rounding.amax(), value.new_zeros(()), value)
+
+
+def mrr(
+    query: Tensor,
+    document: Tensor,
+    *,
+    similarity: Similarity,
+    own: Tensor | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
+    """Return the mean reciprocal rank of the own document among all documents; ties count against it.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+        own: ``[Q]``, the row of each query's own document; None: row i.
+        scores: What :func:`compare` made of the same arguments, to share it.
+
+    Returns:
+        A scalar in ``[1 / M, 1]``: 1 / M at total collapse, H_M / M by chance, 1 with a single document.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> mrr(torch.eye(2), torch.eye(2).flip(0), similarity="cosine").item()
+    0.5
+    """
+    s = scores or compare(query, document, similarity=similarity, own=own)
+    rank = (1 + s.above + s.tied).to(s.own.dtype)
+    return nan_from(s.own + s.mean, rank.reciprocal().mean())
+
+
+def mrr_cosine(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+    """Return the mean reciprocal rank under a cosine: well above :func:`mrr` where norms spoil the scores.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar in ``[1 / M, 1]``.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> q, d = torch.eye(2), torch.tensor([[1.0, 0.0], [9.0, 2.0]])
+    >>> mrr(q, d, similarity="dot").item(), mrr_cosine(q, d).item()
+    (0.75, 1.0)
+    """
+    return mrr(query, document, similarity="cosine", own=own)
+
+
+def mrr_centred(query: Tensor, document: Tensor, *, similarity: Similarity, own: Tensor | None = None) -> Tensor:
+    """Return the mean reciprocal rank after each role's own mean is taken off.
+
+    Well above :func:`mrr` in a cone and with a gap between the roles; below it where the rank collapsed.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``; their mean is over all of them.
+        similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar in ``[1 / M, 1]``.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> q = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    >>> d = q + torch.tensor([100.0, 1.0])
+    >>> mrr(q, d, similarity="euclidean").item(), mrr_centred(q, d, similarity="euclidean").item()
+    (0.75, 1.0)
+    """
+    query, document, own = checked_pairs("mrr_centred", query, document, own)
+    return mrr(centred(query), centred(document), similarity=similarity, own=own)
+
+
+def auc(
+    query: Tensor,
+    document: Tensor,
+    *,
+    similarity: Similarity,
+    own: Tensor | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
+    """Return the mean over queries of the share of other documents that score below the own one.
+
+    The area under each query's ROC curve. Ties count half, as its definition has it. It saturates: where it tells
+    nothing more, read :func:`d_prime`.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+        own: ``[Q]``, the row of each query's own document; None: row i.
+        scores: What :func:`compare` made of the same arguments, to share it.
+
+    Returns:
+        A scalar in ``[0, 1]``: 0.5 by chance, at total collapse, and with a single document.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> auc(torch.eye(2), torch.eye(2), similarity="cosine").item()
+    1.0
+    """
+    s = scores or compare(query, document, similarity=similarity, own=own)
+    worse = (s.above + 0.5 * s.tied).to(s.own.dtype)
+    share = 1 - worse / s.others if s.others else worse + 0.5
+    return nan_from(s.own + s.mean, share.mean())
+
+
+def margin(
+    query: Tensor,
+    document: Tensor,
+    *,
+    similarity: Similarity,
+    own: Tensor | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
+    """Return the mean over queries of the own score minus the best other document's.
 
     In units of the score: a margin of a distance shrinks with the embeddings' scale.
 
     Args:
-        query: ``[N, D]``.
-        document: ``[N, D]``; row i is query i's positive.
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
         similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+        own: ``[Q]``, the row of each query's own document; None: row i.
+        scores: What :func:`compare` made of the same arguments, to share it.
 
     Returns:
-        A scalar; 0 for one pair, which has no other document.
+        A scalar; 0 with a single document.
 
     Raises:
-        ValueError: shapes that differ or are not ``[N, D]``, or another similarity.
+        ValueError: shapes that do not fit, or another similarity.
 
-    >>> in_batch_margin(torch.eye(2), torch.eye(2), similarity="dot").item()
+    >>> margin(torch.eye(2), torch.eye(2), similarity="dot").item()
     1.0
     """
-    scores = _scores(query, document, similarity)
-    if len(scores) < 2:
-        return scores.new_zeros(())
-    return (scores.diagonal() - _best_other(scores)).mean()
+    s = scores or compare(query, document, similarity=similarity, own=own)
+    return (s.own - s.best).mean() if s.others else nan_from(s.own, s.own.new_zeros(()))
 
 
-def in_batch_accuracy(query: Tensor, document: Tensor, *, similarity: Similarity) -> Tensor:
-    """Return the share of queries whose positive scores strictly above every other document of the batch.
+def accuracy(
+    query: Tensor,
+    document: Tensor,
+    *,
+    similarity: Similarity,
+    own: Tensor | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
+    """Return the share of queries whose own document scores strictly above every other.
 
     A tie counts as wrong, because a collapsed encoder ties everything.
 
     Args:
-        query: ``[N, D]``.
-        document: ``[N, D]``; row i is query i's positive.
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
         similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+        own: ``[Q]``, the row of each query's own document; None: row i.
+        scores: What :func:`compare` made of the same arguments, to share it.
 
     Returns:
-        A scalar in ``[0, 1]``; 1 / N is chance; 1 for one pair.
+        A scalar in ``[0, 1]``; 1 / M is chance; 1 with a single document.
 
     Raises:
-        ValueError: shapes that differ or are not ``[N, D]``, or another similarity.
+        ValueError: shapes that do not fit, or another similarity.
 
-    >>> in_batch_accuracy(torch.ones(3, 2), torch.ones(3, 2), similarity="cosine").item()
+    >>> accuracy(torch.ones(3, 2), torch.ones(3, 2), similarity="cosine").item()
     0.0
     """
-    scores = _scores(query, document, similarity)
-    if len(scores) < 2:
-        return scores.new_ones(())
-    return nan_from(scores, (scores.diagonal() > _best_other(scores)).to(scores.dtype).mean())
+    s = scores or compare(query, document, similarity=similarity, own=own)
+    return nan_from(s.own + s.mean, (s.above + s.tied == 0).to(s.own.dtype).mean())
 
 
-def _scores(query: Tensor, document: Tensor, similarity: Similarity) -> Tensor:
-    query, document = pair("in-batch scoring", query, document)
-    if similarity == "cosine":
-        return unit_rows(query) @ unit_rows(document).T
-    if similarity == "dot":
-        return query.double() @ document.double().T
-    if similarity == "euclidean":
-        return -_distances(query, document)
-    raise ValueError(f"unknown similarity {similarity!r}: use cosine, dot or euclidean")
+def side_gap(query: Tensor, document: Tensor) -> Tensor:
+    """Return ||mean query - mean document|| / sqrt((tr C_q + tr C_d) / 2), the gap between the two roles.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+
+    Returns:
+        A scalar of at least 0: sqrt(1 / Q + 1 / M) by chance, above 1 where the roles lie apart by more than a row
+        lies from its mean; 0 where neither role varies.
+
+    Raises:
+        ValueError: not ``[Q, D]`` and ``[M, D]``.
+
+    >>> side_gap(torch.tensor([[1.0], [-1.0]]), torch.tensor([[4.0], [2.0]])).item()
+    2.12...
+    """
+    own = torch.zeros(len(query), dtype=torch.long, device=query.device)
+    query, document, _ = checked_pairs("side_gap", query, document, own)
+    variance = _variance(query) + _variance(document)
+    return ratio(norm(widened(query).mean(dim=0) - widened(document).mean(dim=0)), (variance / 2).sqrt())
 
 
-def _distances(query: Tensor, document: Tensor) -> Tensor:
-    """Return all distances ``[N, N]`` by difference, for embeddings of any scale and any common mean."""
-    # cdist squares in the input's precision, so the scale is taken out; a common mean has to go before that, or
-    # dividing would round away what little differs between collapsed embeddings.
-    shift = document.mean(dim=0)
-    query, document = query - shift, document - shift
-    scale = torch.maximum(query.abs().amax(), document.abs().amax())
-    mode = "donot_use_mm_for_euclid_dist"
-    return scale * torch.cdist(ratio(query, scale), ratio(document, scale), compute_mode=mode)
+def distance_mean(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+    """Return the mean Euclidean distance of queries and their own documents, in embedding units.
+
+    It rises where retrieval is destroyed as well as where it is learnt: read :func:`d_prime` beside it.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar of at least 0.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> distance_mean(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0]])).item()
+    5.0
+    """
+    return pair_distance(query, own_documents(query, document, own)).mean()
 
 
-def _best_other(scores: Tensor) -> Tensor:
-    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
-    return scores.masked_fill(own, -math.inf).amax(dim=1)
+def distance_random_mean(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+    """Return the mean Euclidean distance of mismatched pairs, the same ones every time, in embedding units.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar of at least 0; of the own pair where there is only one.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> distance_random_mean(torch.eye(2), torch.eye(2)).item()
+    1.41...
+    """
+    return pair_distance(query, mismatched(own_documents(query, document, own))).mean()
+
+
+def cosine_mean(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+    """Return the mean cosine of queries and their own documents.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar in ``[-1, 1]``.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> cosine_mean(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0]])).item()
+    1.0
+    """
+    return pair_cosine(query, own_documents(query, document, own)).mean()
+
+
+def cosine_random_mean(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+    """Return the mean cosine of mismatched pairs, the same ones every time.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar in ``[-1, 1]``; of the own pair where there is only one.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> cosine_random_mean(torch.eye(2), torch.eye(2)).item()
+    0.0
+    """
+    return pair_cosine(query, mismatched(own_documents(query, document, own))).mean()
+
+
+def own_documents(query: Tensor, document: Tensor, own: Tensor | None) -> Tensor:
+    """Return each query's own document ``[Q, D]``, in the documents' type."""
+    if own is None and len(query) == len(document):
+        return document
+    _, _, rows = checked_pairs("own documents", query, document, own)
+    return document[rows]
+
+
+def mismatched(document: Tensor) -> Tensor:
+    """Return rows shifted by half of their number: every query meets another's document, always the same.
+
+    Args:
+        document: ``[N, D]``.
+
+    >>> mismatched(torch.tensor([[1.0], [2.0], [3.0], [4.0]])).flatten().tolist()
+    [3.0, 4.0, 1.0, 2.0]
+    """
+    return document.roll(max(1, len(document) // 2), dims=0)
+
+
+def _variance(z: Tensor) -> Tensor:
+    return centred(z).square().sum() / max(len(z) - 1, 1)

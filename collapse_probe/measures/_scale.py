@@ -7,29 +7,25 @@ import math
 import torch
 from torch import Tensor
 
-from ._checks import centred, matrix, nan_from, norm, ratio, row_norms
+from ._checks import centred, matrix, nan_from, norm, ratio, row_norms, widened
+
+__all__ = [
+    "common_share",
+    "dead_dimensions",
+    "dimension_std",
+    "finite_share",
+    "grand_mean_fraction",
+    "norm_mean",
+    "norm_median",
+    "norm_spread",
+    "scale_drift",
+    "spread",
+    "std_mean",
+    "std_min",
+]
 
 SCALE_FLOOR = -38.0
 """What :func:`scale_drift` returns for a norm of 0: about the smallest positive float32."""
-
-
-def rms(z: Tensor) -> Tensor:
-    """Return the root mean square of all entries, in embedding units.
-
-    Args:
-        z: ``[N, D]``.
-
-    Returns:
-        A scalar of at least 0.
-
-    Raises:
-        ValueError: not ``[N, D]``.
-
-    >>> rms(torch.full((2, 3), -2.0)).item()
-    2.0
-    """
-    z = matrix("rms", z)
-    return norm(z) / math.sqrt(z.numel())
 
 
 def norm_mean(z: Tensor) -> Tensor:
@@ -48,6 +44,26 @@ def norm_mean(z: Tensor) -> Tensor:
     5.0
     """
     return row_norms(matrix("norm_mean", z)).mean()
+
+
+def norm_median(z: Tensor) -> Tensor:
+    """Return the median L2 norm of the rows, in embedding units; the lower one of two in the middle.
+
+    One exploded row moves the mean and not this.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar of at least 0.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> norm_median(torch.tensor([[1.0], [2.0], [1e9]])).item()
+    2.0
+    """
+    return row_norms(matrix("norm_median", z)).median()
 
 
 def norm_spread(z: Tensor) -> Tensor:
@@ -88,6 +104,47 @@ def dimension_std(z: Tensor) -> Tensor:
     return (centred(z).square().sum(dim=0) / max(len(z) - 1, 1)).sqrt().to(z.dtype)
 
 
+def spread(z: Tensor) -> Tensor:
+    """Return tr(C) / D, the variance about the mean a dimension, in squared embedding units.
+
+    A norm that holds while this dies is a cone: the squared norm is D times this plus the mean's.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar of at least 0; exactly 0 at total collapse, and for one row.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> spread(torch.tensor([[1.0, 5.0], [-1.0, 5.0]])).item()
+    1.0
+    """
+    z = matrix("spread", z)
+    return centred(z).square().sum() / (max(len(z) - 1, 1) * z.shape[1])
+
+
+def common_share(z: Tensor) -> Tensor:
+    """Return ||mean||^2 / mean ||z||^2, the share of the squared norm that all rows have in common.
+
+    Args:
+        z: ``[N, D]``.
+
+    Returns:
+        A scalar in ``[0, 1]``: 1 where all rows are equal, about 1 / N where they have nothing in common; 0 where
+        all are 0.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> round(common_share(torch.ones(5, 3)).item(), 6), common_share(torch.tensor([[1.0], [-1.0]])).item()
+    (1.0, 0.0)
+    """
+    z = matrix("common_share", z)
+    return (ratio(norm(z.mean(dim=0)), norm(z)).square() * len(z)).clamp(max=1.0)
+
+
 def std_mean(z: Tensor) -> Tensor:
     """Return the mean over dimensions of their standard deviation, in embedding units.
 
@@ -124,26 +181,6 @@ def std_min(z: Tensor) -> Tensor:
     return dimension_std(z).min()
 
 
-def mean_vector(z: Tensor) -> Tensor:
-    """Return the mean row in float64, in embedding units.
-
-    Centred and uncentred readings differ by this vector: a common mean hides from every centred one.
-
-    Args:
-        z: ``[N, D]``.
-
-    Returns:
-        ``[D]``, float64.
-
-    Raises:
-        ValueError: not ``[N, D]``.
-
-    >>> mean_vector(torch.tensor([[1.0, 0.0], [3.0, 0.0]])).tolist()
-    [2.0, 0.0]
-    """
-    return matrix("mean_vector", z).double().mean(dim=0)
-
-
 def scale_drift(norm: Tensor, reference: Tensor) -> Tensor:
     """Return log10(norm / reference): 0 is no drift, -1 a tenth of the reference.
 
@@ -157,7 +194,7 @@ def scale_drift(norm: Tensor, reference: Tensor) -> Tensor:
     >>> round(scale_drift(torch.tensor(0.1), torch.tensor(1.0)).item(), 6)
     -1.0
     """
-    share = ratio(norm.double(), reference.double())
+    share = ratio(widened(norm), widened(reference))
     floored = share.clamp(min=10.0**SCALE_FLOOR).log() / math.log(10)
     return torch.where(reference == 0, torch.zeros_like(floored), floored)
 
@@ -185,37 +222,43 @@ def grand_mean_fraction(z: Tensor) -> Tensor:
 
 
 def dead_dimensions(z: Tensor) -> Tensor:
-    """Return the share of dimensions with a standard deviation below 1 % of the median (own definition).
+    """Return the share of dimensions with a standard deviation below 1 % of the median of those alive.
+
+    Alive is above a millionth of the largest: the plain median dies with every second dimension. Own definition.
 
     Args:
         z: ``[N, D]``.
 
     Returns:
-        A scalar in ``[0, 1]``. Where the median is 0, the share of dimensions that do not vary at all, so
-        total collapse reads 1.
+        A scalar in ``[0, 1]``; 1 where no dimension varies (total collapse).
 
     Raises:
         ValueError: not ``[N, D]``.
 
-    >>> dead_dimensions(torch.ones(5, 4)).item()
-    1.0
+    >>> dead_dimensions(torch.tensor([[1.0, 5.0, 5.0], [-1.0, 5.0, 5.0]])).item() > 0.6
+    True
     """
-    std = dimension_std(z)
-    median = std.median()
-    dead = torch.where(median > 0, std < 0.01 * median, std == 0)
+    return dead_share(dimension_std(z))
+
+
+def dead_share(std: Tensor) -> Tensor:
+    """Return what :func:`dead_dimensions` does from the deviations ``[D]``."""
+    largest = std.max()
+    alive = torch.where(std > 1e-6 * largest, std, torch.full_like(std, torch.nan)).nanmedian()
+    dead = torch.where(largest > 0, std < 0.01 * alive, torch.ones_like(std, dtype=torch.bool))
     return nan_from(std, dead.to(std.dtype).mean())
 
 
-def finite_share(z: Tensor) -> Tensor:
+def finite_share(values: Tensor) -> Tensor:
     """Return the share of entries that are neither NaN nor infinite.
 
     Args:
-        z: Any shape with at least one entry.
+        values: Any shape.
 
     Returns:
-        A scalar in ``[0, 1]``.
+        A scalar in ``[0, 1]``; 1 where there is no entry.
 
     >>> finite_share(torch.tensor([1.0, float("nan")])).item()
     0.5
     """
-    return torch.isfinite(z).float().mean()
+    return torch.isfinite(values).float().mean() if values.numel() else torch.ones((), device=values.device)

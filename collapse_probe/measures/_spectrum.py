@@ -5,11 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._checks import centred, matrix, ratio, square
+from ._checks import centred, matrix, ratio, spectrum_of, square, wide, widened
+
+__all__ = [
+    "covariance",
+    "effective_rank",
+    "isoscore_corrected",
+    "participation_ratio",
+    "participation_ratio_corrected",
+    "participation_ratio_uncentred",
+    "scatter",
+    "spectrum",
+    "top_share",
+]
 
 
 def covariance(z: Tensor) -> Tensor:
-    """Return the centred sample covariance, computed in float64.
+    """Return the centred sample covariance, in float64 where the device has it.
 
     Centring comes before squaring: E[x^2] - E[x]^2 in float32 goes negative at mean/std = 1e4, and a
     collapsing encoder is exactly there.
@@ -18,7 +30,7 @@ def covariance(z: Tensor) -> Tensor:
         z: ``[N, D]``.
 
     Returns:
-        ``[D, D]``, float64; zeros for one row.
+        ``[D, D]``; zeros for one row.
 
     Raises:
         ValueError: not ``[N, D]``.
@@ -30,22 +42,26 @@ def covariance(z: Tensor) -> Tensor:
     return rows.T @ rows / max(len(rows) - 1, 1)
 
 
-def total_variance(covariance: Tensor) -> Tensor:
-    """Return tr(C), the variance summed over dimensions, in squared embedding units.
+def scatter(z: Tensor) -> Tensor:
+    """Return the covariance, or where N is below D the centred rows' Gram matrix over N - 1.
+
+    Both have the same trace, norm and eigenvalues other than 0: 512 rows of 4,096 dimensions cost a 64th.
 
     Args:
-        covariance: ``[D, D]``.
+        z: ``[N, D]``.
 
     Returns:
-        A scalar of at least 0; 0 at total collapse.
+        ``[min(N, D), min(N, D)]``, in the widest type; zeros for one row.
 
     Raises:
-        ValueError: not square.
+        ValueError: not ``[N, D]``.
 
-    >>> total_variance(torch.eye(3)).item()
-    3.0
+    >>> scatter(torch.tensor([[1.0, 0.0, 0.0], [-1.0, 0.0, 0.0]])).tolist()
+    [[1.0, -1.0], [-1.0, 1.0]]
     """
-    return square("total_variance", covariance).trace()
+    rows = centred(matrix("scatter", z))
+    product = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+    return product / max(len(rows) - 1, 1)
 
 
 def participation_ratio(covariance: Tensor) -> Tensor:
@@ -55,7 +71,7 @@ def participation_ratio(covariance: Tensor) -> Tensor:
     is below 5 D, and never compare values at different N.
 
     Args:
-        covariance: ``[D, D]``, symmetric.
+        covariance: ``[D, D]``, symmetric, or the Gram matrix of :func:`scatter`.
 
     Returns:
         A scalar in ``[1, D]``; 0 where the covariance is all zero (total collapse, not an error).
@@ -70,15 +86,16 @@ def participation_ratio(covariance: Tensor) -> Tensor:
     return ratio(c.trace().square(), c.square().sum())
 
 
-def participation_ratio_corrected(covariance: Tensor, *, n: int) -> Tensor:
+def participation_ratio_corrected(covariance: Tensor, *, n: int, dimension: int | None = None) -> Tensor:
     """Return the participation ratio with numerator and denominator corrected for N Gaussian samples.
 
     ``||C||_F^2`` is replaced by ``v^2 / ((v - 1)(v + 2)) (||C||_F^2 - tr(C)^2 / v)`` with v = N - 1, its
     unbiased estimate under normality (the trace-only correction of Srivastava 2005).
 
     Args:
-        covariance: ``[D, D]``, centred sample covariance.
+        covariance: ``[D, D]``, centred sample covariance, or the Gram matrix of :func:`scatter`.
         n: Rows that it was computed from.
+        dimension: D; the matrix's size where it is not given.
 
     Returns:
         A scalar in ``[1, D]`` (clamped); 0 at total collapse. The uncorrected value where N < 3.
@@ -99,7 +116,7 @@ def participation_ratio_corrected(covariance: Tensor, *, n: int) -> Tensor:
     frobenius = c.square().sum()
     unbiased = v**2 / ((v - 1) * (v + 2)) * (frobenius - trace_squared / v)
     # A sample cannot resolve more than D dimensions: an estimate at or below that floor is clamped to it.
-    floor = trace_squared / c.shape[0]
+    floor = trace_squared / (dimension or len(c))
     value = ratio(trace_squared, torch.maximum(unbiased, floor))
     return torch.where(trace_squared > 0, value.clamp(min=1.0), value)
 
@@ -121,15 +138,19 @@ def participation_ratio_uncentred(z: Tensor) -> Tensor:
     >>> participation_ratio_uncentred(torch.ones(5, 3)).item()
     1.0
     """
-    z = matrix("participation_ratio_uncentred", z).double()
-    return participation_ratio(z.T @ z / len(z))
+    z = widened(matrix("participation_ratio_uncentred", z))
+    return participation_ratio((z @ z.T if len(z) < z.shape[1] else z.T @ z) / len(z))
 
 
-def isoscore(covariance: Tensor) -> Tensor:
-    """Return IsoScore, which equals (PR - 1) / (D - 1) exactly (Rudman et al., Findings of ACL 2022).
+def isoscore_corrected(covariance: Tensor, *, n: int, dimension: int | None = None) -> Tensor:
+    """Return (PR - 1) / (D - 1) of the corrected participation ratio.
+
+    IsoScore is this exactly, of the uncorrected one (Rudman et al., Findings of ACL 2022).
 
     Args:
-        covariance: ``[D, D]``.
+        covariance: ``[D, D]``, or the Gram matrix of :func:`scatter`.
+        n: Rows that it was computed from.
+        dimension: D; the matrix's size where it is not given.
 
     Returns:
         A scalar in ``[0, 1]``; 0 at total collapse and for D = 1.
@@ -137,93 +158,82 @@ def isoscore(covariance: Tensor) -> Tensor:
     Raises:
         ValueError: not square.
 
-    >>> isoscore(torch.eye(4)).item()
+    >>> isoscore_corrected(torch.eye(4), n=10**9).item()
     1.0
     """
-    c = square("isoscore", covariance)
-    return ((participation_ratio(c) - 1) / max(c.shape[0] - 1, 1)).clamp(min=0)
+    ranks = participation_ratio_corrected(covariance, n=n, dimension=dimension)
+    return ((ranks - 1) / max((dimension or len(covariance)) - 1, 1)).clamp(min=0)
 
 
-def singular_values(z: Tensor, *, centre: bool = True) -> Tensor:
-    """Return the singular values in descending order, in embedding units times sqrt(N).
+def spectrum(covariance: Tensor, *, n: int) -> Tensor:
+    """Return the centred sample's singular values, descending; waits for the device.
 
-    Args:
-        z: ``[N, D]``.
-        centre: Subtract the mean row first.
-
-    Returns:
-        ``[min(N, D)]``, float64.
-
-    Raises:
-        ValueError: not ``[N, D]``.
-
-    >>> [round(s, 6) for s in singular_values(torch.diag(torch.tensor([3.0, 2.0])), centre=False).tolist()]
-    [3.0, 2.0]
-    """
-    z = matrix("singular_values", z)
-    return torch.linalg.svdvals(centred(z) if centre else z.double())
-
-
-def effective_rank_of_spectrum(spectrum: Tensor) -> Tensor:
-    """Return exp(H(p)) for p proportional to given singular values (Roy & Vetterli 2007).
+    From float64 eigenvalues: one below 1e-16 of the largest is rounding, and so is the root of one.
 
     Args:
-        spectrum: ``[K]``, of at least 0.
+        covariance: ``[D, D]``, or the Gram matrix of :func:`scatter`.
+        n: Rows that it was computed from.
 
     Returns:
-        A scalar in ``[1, K]``; 0 where all are zero.
-
-    Raises:
-        ValueError: not a vector.
-
-    >>> round(effective_rank_of_spectrum(torch.ones(4)).item(), 6)
-    4.0
-    """
-    if spectrum.ndim != 1:
-        raise ValueError(f"effective_rank_of_spectrum needs [K], got {tuple(spectrum.shape)}: pass singular values")
-    total = spectrum.sum()
-    p = ratio(spectrum, total)
-    entropy = -torch.xlogy(p, p).sum()
-    return torch.where(total == 0, entropy.new_zeros(()), entropy.exp())
-
-
-def effective_rank(z: Tensor) -> Tensor:
-    """Return the effective rank of centred embeddings (Roy & Vetterli 2007, on singular values).
-
-    Biased low at small N, and not comparable with RankMe, which does not centre and adds an epsilon.
-
-    Args:
-        z: ``[N, D]``.
-
-    Returns:
-        A scalar in ``[1, min(N, D)]``; 0 at total collapse.
-
-    Raises:
-        ValueError: not ``[N, D]``.
-
-    >>> effective_rank(torch.ones(5, 3)).item()
-    0.0
-    """
-    return effective_rank_of_spectrum(singular_values(z))
-
-
-def stable_rank(covariance: Tensor) -> Tensor:
-    """Return tr(C) / lambda_1, the effective dimension of the strongest direction.
-
-    Args:
-        covariance: ``[D, D]``, symmetric.
-
-    Returns:
-        A scalar in ``[1, D]``, at most the participation ratio; 0 at total collapse.
+        ``[min(N, D)]``, in embedding units times sqrt(N); NaN where the matrix is not finite.
 
     Raises:
         ValueError: not square.
 
-    >>> stable_rank(torch.diag(torch.tensor([2.0, 1.0, 1.0]))).item()
-    2.0
+    >>> [round(s, 6) for s in spectrum(torch.diag(torch.tensor([1.0, 4.0])), n=10).tolist()]
+    [6.0, 3.0]
     """
-    c = square("stable_rank", covariance)
-    return ratio(c.trace(), torch.linalg.eigvalsh(c)[-1])
+    c = square("spectrum", covariance)
+    count = min(n, len(c))
+    if not torch.isfinite(c).all():
+        return torch.full((count,), torch.nan, dtype=c.dtype, device=c.device)
+    # Apple's devices have no such solver.
+    solved = torch.linalg.eigvalsh(c.cpu().double() if c.device.type == "mps" else widened(c))
+    return (solved.flip(0).clamp(min=0)[:count] * (n - 1)).sqrt().to(c.device, wide(c.device))
+
+
+def effective_rank(spectrum: Tensor) -> Tensor:
+    """Return exp(H(p)) for p proportional to the singular values (Roy & Vetterli 2007).
+
+    Biased low at small N, and not comparable with RankMe, which does not centre and adds an epsilon.
+
+    Args:
+        spectrum: ``[K]``, of at least 0; of centred embeddings by :func:`spectrum`.
+
+    Returns:
+        A scalar in ``[1, K]``; 0 where all are zero (total collapse).
+
+    Raises:
+        ValueError: not a vector.
+
+    >>> round(effective_rank(torch.ones(4)).item(), 6)
+    4.0
+    """
+    values = spectrum_of("effective_rank", spectrum)
+    total = values.sum()
+    p = ratio(values, total)
+    entropy = -torch.xlogy(p, p).sum()
+    return torch.where(total == 0, entropy.new_zeros(()), entropy.exp())
+
+
+def top_share(spectrum: Tensor) -> Tensor:
+    """Return the share of the variance along the first principal component, 1 / stable rank.
+
+    Args:
+        spectrum: ``[K]``, singular values, descending; of centred embeddings by :func:`spectrum`.
+
+    Returns:
+        A scalar in ``[1 / K, 1]``; 0 where all are zero (total collapse).
+
+    Raises:
+        ValueError: not a vector.
+
+    >>> round(top_share(torch.tensor([2.0, 1.0, 1.0])).item(), 6)
+    0.666667
+    """
+    values = spectrum_of("top_share", spectrum)
+    shares = ratio(values, values[0]).square()
+    return ratio(shares[0], shares.sum())
 
 
 def _scaled(c: Tensor) -> Tensor:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .. import measures
+from ..journal.vocabulary import Role, Similarity, modern_reading, reading_name
+from ._names import EMBEDDING_MEASURES
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Sample:
     document: Tensor
     delta: Tensor | None
     alpha: Tensor | None
-    similarity: Literal["euclidean", "cosine", "dot"]
+    similarity: Similarity
 
     @cached_property
     def correction(self) -> Tensor:
@@ -48,13 +49,13 @@ def _delta(sample: Sample) -> Tensor:
 RESIDUAL_READINGS: dict[str, Callable[[Sample], Tensor]] = {
     "delta/mean_abs": lambda s: measures.mean_abs(_delta(s)),
     "delta/max_abs": lambda s: measures.max_abs(_delta(s)),
-    "delta/norm": lambda s: measures.mean_norm(_delta(s)),
-    "delta/alpha": lambda s: s.query.new_zeros(()) if s.alpha is None else s.alpha.reshape(()),
-    "delta/correction_mean_abs": lambda s: measures.mean_abs(s.correction),
-    "delta/correction_max_abs": lambda s: measures.max_abs(s.correction),
-    "delta/correction_over_query": lambda s: measures.relative_size(s.correction, s.query),
-    "delta/correction_over_residual": lambda s: measures.relative_size(s.correction, s.document - s.query),
-    "delta/identity_gain": lambda s: measures.identity_gain(s.query, s.correction, s.document),
+    "delta/norm": lambda s: measures.norm_mean(_delta(s)),
+    "delta/alpha": lambda s: s.query.new_zeros(()) if s.alpha is None else measures.value(s.alpha),
+    "delta/correction_mean_abs": lambda s: measures.correction_mean_abs(s.correction),
+    "delta/correction_max_abs": lambda s: measures.correction_max_abs(s.correction),
+    "delta/correction_over_query": lambda s: measures.correction_over_query(s.correction, s.query),
+    "delta/correction_over_residual": lambda s: measures.correction_over_residual(s.correction, s.query, s.document),
+    "delta/identity_gain": lambda s: measures.identity_gain(s.correction, s.query, s.document),
     "delta/cosine_above_chance": lambda s: measures.alignment_above_chance(_delta(s), s.query, s.document),
     "delta/constancy": lambda s: measures.constancy(_delta(s)),
     "delta/tanh_saturation": lambda s: measures.saturation(_delta(s)),
@@ -62,12 +63,12 @@ RESIDUAL_READINGS: dict[str, Callable[[Sample], Tensor]] = {
 """Readings of the tap ``delta``."""
 
 PAIR_READINGS: dict[str, Callable[[Sample], Tensor]] = {
-    "pairs/distance_mean": lambda s: measures.pair_distance(s.query, s.document).mean(),
-    "pairs/cosine_mean": lambda s: measures.pair_cosine(s.query, s.document).mean(),
-    "pairs/distance_random_mean": lambda s: measures.pair_distance(s.query, mismatched(s.document)).mean(),
-    "pairs/cosine_random_mean": lambda s: measures.pair_cosine(s.query, mismatched(s.document)).mean(),
-    "pairs/margin": lambda s: measures.in_batch_margin(s.query, s.document, similarity=s.similarity),
-    "pairs/accuracy": lambda s: measures.in_batch_accuracy(s.query, s.document, similarity=s.similarity),
+    "pairs/distance_mean": lambda s: measures.distance_mean(s.query, s.document),
+    "pairs/cosine_mean": lambda s: measures.cosine_mean(s.query, s.document),
+    "pairs/distance_random_mean": lambda s: measures.distance_random_mean(s.query, s.document),
+    "pairs/cosine_random_mean": lambda s: measures.cosine_random_mean(s.query, s.document),
+    "pairs/margin": lambda s: measures.margin(s.query, s.document, similarity=s.similarity),
+    "pairs/accuracy": lambda s: measures.accuracy(s.query, s.document, similarity=s.similarity),
 }
 """Readings of the pairs."""
 
@@ -94,14 +95,6 @@ def dtype_name(tensor: Tensor) -> str:
     return str(tensor.dtype).removeprefix("torch.")
 
 
-def mismatched(documents: Tensor) -> Tensor:
-    """Return the documents shifted by half of their number: every query meets another's document.
-
-    The same pairs every time, so that two epochs are compared on the same mismatches.
-    """
-    return documents.roll(max(1, len(documents) // 2), dims=0)
-
-
 def embedding_readings(embeddings: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Return every embedding measure of one sample, and its singular values.
 
@@ -115,38 +108,13 @@ def embedding_readings(embeddings: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     Returns:
         Measure name to scalar, and the centred sample's singular values, descending.
     """
-    z = embeddings.float()
-    n, dimension = z.shape
-    covariance = measures.covariance(z)
-    corrected = measures.participation_ratio_corrected(covariance, n=n)
-    singular = _singular_values(covariance, n=n)
-    values = {
-        "norm_mean": measures.norm_mean(z),
-        "norm_spread": measures.norm_spread(z),
-        "std_mean": measures.std_mean(z),
-        "std_min": measures.std_min(z),
-        "mean_cosine": measures.mean_cosine(z),
-        "participation_ratio": corrected,
-        "participation_ratio_uncentred": measures.participation_ratio_uncentred(z),
-        "effective_rank": measures.effective_rank_of_spectrum(singular),
-        "isoscore": ((corrected - 1) / max(dimension - 1, 1)).clamp(min=0),
-        "grand_mean_fraction": measures.grand_mean_fraction(z),
-        "dead_dimensions": measures.dead_dimensions(z),
-        "uniformity": measures.uniformity(z),
-    }
-    return values, singular
-
-
-def _singular_values(covariance: Tensor, *, n: int) -> Tensor:
-    """Return the centred sample's singular values from its covariance, min(n, D) of them, descending.
-
-    In float64: an eigenvalue below 1e-16 of the largest is rounding, and so is the square root of one. NaN for a
-    covariance that is not finite, which the solver would refuse.
-    """
-    if not torch.isfinite(covariance).all():
-        return torch.full((min(n, len(covariance)),), torch.nan, dtype=torch.float64)
-    eigenvalues = torch.linalg.eigvalsh(covariance.double()).flip(0).clamp(min=0)
-    return (eigenvalues[: min(n, len(eigenvalues))] * (n - 1)).sqrt()
+    sample = measures.Sample(streams={"query": embeddings.float()}, roles={"query": Role.query})
+    modern = {measure: modern_reading(reading_name("query", measure))[0] for measure in EMBEDDING_MEASURES}
+    values = measures.read(sample, on="reference", wanted=modern.values())
+    singular = measures.singular_values(sample, "query")
+    if singular is None:
+        raise ValueError(f"embeddings need [N, D], got {tuple(embeddings.shape)}")
+    return {measure: values[name] for measure, name in modern.items()}, singular
 
 
 def scalars(readings: Mapping[str, Tensor]) -> dict[str, float]:

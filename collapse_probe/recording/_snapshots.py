@@ -21,7 +21,6 @@ from ._readings import (
     Sample,
     dtype_name,
     embedding_readings,
-    mismatched,
     scalars,
 )
 
@@ -74,7 +73,7 @@ class Snapshots:
         self._write(values, sample.query, step=step, epoch=epoch)
         if epoch == 0:
             self._untrained_delta(sample, step=step, epoch=epoch)
-        for suffix, documents in (("", sample.document), ("_random", mismatched(sample.document))):
+        for suffix, documents in (("", sample.document), ("_random", measures.mismatched(sample.document))):
             self._pair_histograms(sample.query, documents, suffix=suffix, step=step, epoch=epoch)
 
     def _embeddings(self, tap: str, embeddings: Tensor, *, step: int, epoch: int) -> None:

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
 from ..errors import InputError, unknown_name
+from ..journal.vocabulary import Similarity
 
 ProjectionKind = Literal["none", "linear", "mlp"]
 PredictorKind = Literal["none", "direct", "residual"]
 Reduction = Literal["sum", "mean"]
-Similarity = Literal["euclidean", "cosine", "dot"]
 ScoringPath = Literal["no_predictor", "predictor"]
 IsotropyTerm = Literal["covariance", "sigreg", "sigreg_paper", "vicreg", "koleo", "uniformity"]
 Penalty = Literal["l2", "l1", "orthogonal"]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Similarity = Literal["euclidean", "cosine", "dot"]
+from ..journal.vocabulary import Similarity
 
 _BLOCK_BYTES = 64 * 2**20
 _CANDIDATE_BYTES = 2 * 2**20

@@ -1,0 +1,108 @@
+"""Measures of queries with their documents."""
+
+from __future__ import annotations
+
+from . import _nulls as nulls
+from ._measure import REFERENCE, Measure
+
+_BATCH = frozenset({"batch"})
+_NEEDS = ("query", "document")
+
+PAIRS = (
+    Measure(
+        name="d_prime",
+        needs=_NEEDS,
+        label="d'",
+        about="Mean own score minus mean other score, over their pooled standard deviation.",
+        scale_blind=True,
+        null=nulls.d_prime,
+    ),
+    Measure(
+        name="mrr",
+        needs=_NEEDS,
+        label="MRR",
+        about="Mean reciprocal rank of the own document among all documents, as scored; ties count against.",
+        scale_blind=True,
+        null=nulls.mrr,
+    ),
+    Measure(
+        name="mrr_cosine",
+        needs=_NEEDS,
+        label="MRR, cosine",
+        about="Mean reciprocal rank of the own document under a cosine: above the scored one where norms spoil it.",
+        scale_blind=True,
+        null=nulls.mrr,
+    ),
+    Measure(
+        name="mrr_centred",
+        needs=_NEEDS,
+        label="MRR, centred",
+        about="Mean reciprocal rank with each role's mean taken off: above the scored one in a cone or a side gap.",
+        scale_blind=True,
+        null=nulls.mrr,
+    ),
+    Measure(
+        name="auc",
+        needs=_NEEDS,
+        label="AUC",
+        about="Mean share of other documents that score below the own one; ties count half.",
+        scale_blind=True,
+        null=nulls.auc,
+    ),
+    Measure(
+        name="margin",
+        needs=_NEEDS,
+        label="margin",
+        about="Mean own score minus the best other score of the batch.",
+        on=_BATCH,
+    ),
+    Measure(
+        name="accuracy",
+        needs=_NEEDS,
+        label="accuracy",
+        about="Share of queries whose own document scores above every other of the batch; ties are wrong.",
+        on=_BATCH,
+        scale_blind=True,
+        null=nulls.accuracy,
+    ),
+    Measure(
+        name="side_gap",
+        needs=_NEEDS,
+        label="side gap",
+        about="Distance of the mean query and the mean document over the root of their variance.",
+        scale_blind=True,
+        null=nulls.side_gap,
+    ),
+    Measure(
+        name="distance_mean",
+        needs=_NEEDS,
+        label="distance, own",
+        about="Mean Euclidean distance of own pairs.",
+        on=REFERENCE,
+    ),
+    Measure(
+        name="distance_random_mean",
+        needs=_NEEDS,
+        label="distance, others",
+        about="Mean Euclidean distance of mismatched pairs.",
+        on=REFERENCE,
+    ),
+    Measure(
+        name="cosine_mean",
+        needs=_NEEDS,
+        label="cosine, own",
+        about="Mean cosine of own pairs.",
+        on=REFERENCE,
+        scale_blind=True,
+        null=nulls.pair_cosine,
+    ),
+    Measure(
+        name="cosine_random_mean",
+        needs=_NEEDS,
+        label="cosine, others",
+        about="Mean cosine of mismatched pairs.",
+        on=REFERENCE,
+        scale_blind=True,
+        null=nulls.pair_cosine,
+    ),
+)

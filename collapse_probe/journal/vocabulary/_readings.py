@@ -1,0 +1,80 @@
+"""Names of readings: derived from a stream and a measure, never listed; and the names of older journals."""
+
+from __future__ import annotations
+
+from ...errors import InputError
+
+SUMMARIES = ("first", "last", "mean", "max")
+"""What stands behind the dot where a reading is a window's summary, as in ``delta/mean_abs.mean``."""
+
+_MEASURES = {
+    "norm": "norm_mean",
+    "cosine_above_chance": "alignment_above_chance",
+    "tanh_saturation": "saturation",
+    "isoscore": "isoscore_corrected",
+    "participation_ratio": "participation_ratio_corrected",
+}
+"""Measures of schemas 1 and 2 that were called otherwise than what was computed."""
+
+_STREAMS = {
+    "delta": ("delta", "batch"),
+    "delta_eval": ("delta", "reference"),
+    "query": ("query", "reference"),
+    "document": ("document", "reference"),
+    "raw_query": ("query", "raw"),
+    "raw_document": ("document", "raw"),
+    "pairs": ("pairs", "reference"),
+    "validation": ("validation", "reference"),
+    "loss": ("loss", "batch"),
+}
+
+_ON_BATCHES = ("pairs/margin", "pairs/accuracy")
+
+
+def reading_name(stream: str, measure: str) -> str:
+    """Return ``STREAM/MEASURE``.
+
+    >>> reading_name("encoder/0", "norm_mean")
+    'encoder/0/norm_mean'
+    """
+    return f"{stream}/{measure}"
+
+
+def split_reading(name: str) -> tuple[str, str]:
+    """Return the stream and the measure of a reading; a stream's name may have slashes, a measure's has none.
+
+    Raises:
+        InputError: there is no stream or no measure in it.
+
+    >>> split_reading("encoder/0/norm_mean")
+    ('encoder/0', 'norm_mean')
+    """
+    stream, _, measure = name.rpartition("/")
+    if not stream or not measure:
+        raise InputError(f"{name!r} is no reading: write STREAM/MEASURE, such as query/norm_mean")
+    return stream, measure
+
+
+def modern_reading(name: str) -> tuple[str, str]:
+    """Return today's name of a reading of schema 1 or 2, and what it was read on: batch, reference or raw.
+
+    A name of today stays as it is; a window's ``.mean``, ``.first``, ``.last`` or ``.max`` is kept.
+
+    Raises:
+        InputError: not STREAM/MEASURE.
+
+    >>> modern_reading("delta_eval/norm")
+    ('delta/norm_mean', 'reference')
+    >>> modern_reading("delta/alpha.mean")
+    ('alpha/value.mean', 'batch')
+    """
+    stream, measure = split_reading(name)
+    plain, dot, summary = measure.rpartition(".")
+    plain, suffix = (plain, dot + summary) if summary in SUMMARIES and plain else (measure, "")
+    new, on = _STREAMS.get(stream, (stream, "batch"))
+    if f"{stream}/{plain}" in _ON_BATCHES:
+        on = "batch"
+    if new == "delta" and plain == "alpha":
+        return reading_name("alpha", "value") + suffix, on
+    renamed = plain if stream in ("loss", "validation") else _MEASURES.get(plain, plain)
+    return reading_name(new, renamed) + suffix, on

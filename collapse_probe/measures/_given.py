@@ -1,0 +1,158 @@
+"""The arguments that a sample has for measures, each made once and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..journal.vocabulary import Measure, Role, Similarity
+from ._checks import at_least_float32
+from ._pairs import own_documents
+from ._scores import Scores, compare
+from ._spectrum import scatter, spectrum
+
+
+class Given:
+    """What a sample gives to measures: covariances, spectra and scores are computed once and kept.
+
+    Args:
+        streams: As :class:`Sample` has them, and the rest.
+        roles: Roles by stream.
+        similarity: How queries are scored.
+        own: Each query's own document.
+    """
+
+    def __init__(
+        self, streams: Mapping[str, Tensor], roles: Mapping[str, Role], similarity: Similarity, own: Tensor | None
+    ) -> None:
+        # Not the sample itself, which keeps this: tensors in a circle are freed late.
+        self._streams, self._roles, self._similarity, self._own = streams, roles, similarity, own
+        self._made: dict[tuple[str, str], Any] = {}
+
+    def arguments(self, stream: str, measure: Measure, options: Collection[str]) -> dict[str, Any] | None:
+        """Return a measure's arguments by name, or None where the sample has not all that it needs."""
+        makers = self._of_pairs if measure.subject == "pairs" else self._of_stream
+        needed = {need: self._once(stream, need, makers) for need in measure.needs}
+        if any(value is None for value in needed.values()):
+            return None
+        if measure.subject == "correction" and len({value.shape for value in needed.values()}) > 1:
+            return None
+        return needed | {name: self._once(stream, name, self._options) for name in options if name in self._options}
+
+    def of_role(self, *roles: Role) -> list[str]:
+        """Return the streams of some roles, in order."""
+        return [name for name in self._streams if self._roles.get(name, Role.hidden) in roles]
+
+    def spectrum(self, stream: str) -> Tensor | None:
+        """Return the singular values of a stream, None where it is not ``[N, D]``."""
+        return self._once(stream, "spectrum", self._of_stream)
+
+    def _once(self, stream: str, name: str, makers: dict[str, Callable[[Given, str], Any]]) -> Any:
+        key = (stream, name)
+        if key not in self._made:
+            self._made[key] = makers[name](self, stream)
+        return self._made[key]
+
+    def _vectors(self, stream: str) -> Tensor | None:
+        z = self._streams[stream]
+        fits = z.ndim == 2 and z.numel() > 0 and not z.is_complex()
+        return at_least_float32(z.detach()) if fits else None
+
+    def _z(self, stream: str) -> Tensor | None:
+        return self._once(stream, "z", self._of_stream)
+
+    def _covariance(self, stream: str) -> Tensor | None:
+        z = self._z(stream)
+        return None if z is None else scatter(z)
+
+    def _spectrum(self, stream: str) -> Tensor | None:
+        covariance, z = self._once(stream, "covariance", self._of_stream), self._z(stream)
+        return None if covariance is None or z is None else spectrum(covariance, n=len(z))
+
+    def _sides(self) -> tuple[Tensor, Tensor] | None:
+        """Return the queries and all documents, None where they are not of one width or have no own documents."""
+        queries = [self._z(name) for name in self.of_role(Role.query)[:1]]
+        documents = [self._z(name) for name in self.of_role(Role.document)]
+        found = [z for z in (*queries, *documents) if z is not None]
+        if len(found) < len(queries) + len(documents) or not queries or not documents:
+            return None
+        if len({z.shape[1] for z in found}) > 1 or len({z.device for z in found}) > 1:
+            return None
+        query, document = found[0], found[1] if len(found) == 2 else torch.cat(found[1:])
+        own = self._own
+        fits = len(query) <= len(document) if own is None else own.shape == (len(query),)
+        return (query, document) if fits else None
+
+    def _query(self, stream: str) -> Tensor | None:
+        sides = self._once("", "sides", {"sides": lambda given, _: given._sides()})
+        return None if sides is None else sides[0]
+
+    def _document(self, stream: str) -> Tensor | None:
+        sides = self._once("", "sides", {"sides": lambda given, _: given._sides()})
+        return None if sides is None else sides[1]
+
+    def _own_document(self, stream: str) -> Tensor | None:
+        query, document = self._query(stream), self._document(stream)
+        return None if query is None or document is None else own_documents(query, document, self._own)
+
+    def _only_query(self, stream: str) -> Tensor | None:
+        """Return the queries that a correction is added to, also where there is no document."""
+        names = self.of_role(Role.query)
+        return self._z(names[0]) if names else None
+
+    def _applied(self, stream: str) -> Tensor | None:
+        """Return the gate times the correction; which of several gates scales it is not known."""
+        correction, gates = self._z(stream), self.of_role(Role.gate)
+        if correction is None or not gates:
+            return correction
+        gate = at_least_float32(self._streams[gates[0]].detach()).squeeze()
+        if gate.ndim == 1 and len(gate) == len(correction) != correction.shape[1]:
+            gate = gate[:, None]
+        fits = len(gates) == 1 and gate.shape in _gate_shapes(correction)
+        return gate * correction if fits else None
+
+    def _scores(self, stream: str) -> Scores | None:
+        query, document = self._query(stream), self._document(stream)
+        if query is None or document is None:
+            return None
+        return compare(query, document, similarity=self._similarity, own=self._own)
+
+    def _rows(self, stream: str) -> int | None:
+        z = self._z(stream)
+        return None if z is None else len(z)
+
+    def _dimension(self, stream: str) -> int | None:
+        z = self._z(stream)
+        return None if z is None else z.shape[1]
+
+    def _gate(self, stream: str) -> Tensor | None:
+        gate = self._streams[stream].detach()
+        return gate if gate.numel() else None
+
+    _of_stream: dict[str, Callable[[Given, str], Any]] = {
+        "values": lambda given, stream: given._streams[stream].detach(),
+        "z": _vectors,
+        "covariance": _covariance,
+        "spectrum": _spectrum,
+        "gate": _gate,
+        "correction": _z,
+        "applied": _applied,
+        "query": _only_query,
+        "document": _own_document,
+    }
+    _of_pairs: dict[str, Callable[[Given, str], Any]] = {"query": _query, "document": _document}
+    _options: dict[str, Callable[[Given, str], Any]] = {
+        "n": _rows,
+        "dimension": _dimension,
+        "similarity": lambda given, _: given._similarity,
+        "own": lambda given, _: given._own,
+        "scores": _scores,
+    }
+
+
+def _gate_shapes(correction: Tensor) -> tuple[tuple[int, ...], ...]:
+    n, dimension = correction.shape
+    return (), (dimension,), (n, 1), (n, dimension)
