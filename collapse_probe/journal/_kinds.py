@@ -454,7 +454,7 @@ def fields_of(record: Record) -> dict[str, Any]:
     for one in fields(record):
         value = getattr(record, one.name)
         default = one.default_factory() if one.default_factory is not MISSING else one.default
-        if default is MISSING or value != default:
+        if default is MISSING or value != default or one.name == "schema":
             found[one.name] = _plain(value)
     return found
 

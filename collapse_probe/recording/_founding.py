@@ -14,10 +14,10 @@ from ..journal import FoundingWriter
 from ._accumulators import LogHistogram
 from ._coverage import Coverage
 from ._declarations import Probe
+from ._founding_taps import FoundingTap, OpenTaps
 from ._readings import DELTA_BINS, IN_BATCH, PAIR_READINGS, RESIDUAL_READINGS, SUMMARISED, Sample, dtype_name
 from ._running import RunningValues
 from ._schedule import any_due
-from ._founding_taps import OpenTaps, FoundingTap
 
 _FLUSH_AT = {"cpu": 16, "cuda": 256}
 """Scheduled readings that are gathered before they are copied out, which waits for a GPU."""

@@ -170,7 +170,7 @@ class Recorder:
         Args:
             terms: Name to scalar, before its weight.
             weights: Weights of the terms; 1 for those that have none.
-            total: The loss; the sum of the weighted terms if None. What of it the terms do not explain is ``loss/rest``.
+            total: The loss; the sum of the weighted terms if None. What the terms leave of it is ``loss/rest``.
         """
         weighted = []
         for name, value in terms.items():
@@ -469,8 +469,9 @@ class Recorder:
             return None
         if sample.streams[name].ndim != 2 or sample.roles.get(name) in (Role.gate, Role.correction):
             return None
-        values = measures.sample_singular_values(sample, name).tolist()
-        return values if all(math.isfinite(value) for value in values) else None
+        values = measures.singular_values(sample, name)
+        found = [] if values is None else values.tolist()
+        return found if found and all(math.isfinite(value) for value in found) else None
 
     def _say_not_finite(self, subject: str, step: int) -> None:
         if subject not in self._not_finite:

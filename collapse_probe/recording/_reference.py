@@ -112,6 +112,10 @@ class Budget:
         self._read += pairs
 
 
+Weights = dict[str, dict[str, Tensor]]
+"""Side to the weights of its module, by name."""
+
+
 @dataclass
 class Replay:
     """Reference pairs made of the first steps' own inputs: they are run through the same modules again.
@@ -133,15 +137,13 @@ class Replay:
     blocks: bool = False
     _pairs: list[tuple[Call, Call, tuple[int, int]]] = field(default_factory=list)
     _bytes: int = 0
-    _start: dict[str, dict[str, Tensor]] | None = None
+    _start: Weights | None = None
 
-    def keep_start(self, most: int = 512 * 2**20) -> None:
-        """Keep the weights as they are, if they take at most so many bytes."""
-        found = {key: module for key, module in (("query", self.query), ("document", self.document))}
-        size = sum(_size(tensor) for module in set(found.values()) for tensor in module.state_dict().values())
-        if size <= most:
-            copies = {id(m): {k: v.detach().clone() for k, v in _state(m).items()} for m in set(found.values())}
-            self._start = {key: copies[id(module)] for key, module in found.items()}
+    def start_from(self, weights: StartWeights) -> None:
+        """Take the weights of step 0, so that the pairs can be read by them once they are complete."""
+        both = {"query": weights.of(self.query), "document": weights.of(self.document)}
+        if all(state is not None for state in both.values()):
+            self._start = both  # type: ignore[assignment]
 
     def keep(self, query: Call, document: Call, *, rows: tuple[int, int]) -> None:
         """Keep the inputs of a query's and a document's call, copied before, of so many rows."""
@@ -159,29 +161,37 @@ class Replay:
         """Pairs that are kept."""
         return sum(rows[0] for _, _, rows in self._pairs)
 
-    def __call__(self) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the pairs' embeddings by the weights of now, and each query's own row among the documents."""
-        return self._run(None)
+    def __call__(self, most: int | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the pairs' embeddings by the weights of now, and each query's own row among the documents.
+
+        Args:
+            most: Pairs that are enough; all if None.
+        """
+        return self._run(None, most)
 
     def at_start(self) -> tuple[Tensor, Tensor, Tensor | None] | None:
         """Return the pairs' embeddings by the weights of step 0, once; None where they were too large to keep."""
         if self._start is None:
             return None
         start, self._start = self._start, None
-        return self._run(start)
+        return self._run(start, None)
 
-    def _run(self, weights: dict[str, dict[str, Tensor]] | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _run(
+        self, weights: dict[str, dict[str, Tensor]] | None, most: int | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         queries, documents, own, count = [], [], [], 0
         for query, document, rows in self._pairs:
             queries.append(self._forward("query", query, self.take_query, weights))
             documents.append(self._forward("document", document, self.take_document, weights))
             own.append(count + _own(*rows, blocks=self.blocks))
             count += rows[1]
+            if most is not None and sum(len(part) for part in queries) >= most:
+                break
         equal = all(rows[0] == rows[1] for _, _, rows in self._pairs)
         device = queries[0].device
         return torch.cat(queries), torch.cat(documents), None if equal else torch.cat(own).to(device)
 
-    def _forward(self, side: str, kept: Call, take: Take, weights: dict[str, dict[str, Tensor]] | None) -> Tensor:
+    def _forward(self, side: str, kept: Call, take: Take, weights: Weights | None) -> Tensor:
         module, args, kwargs = kept.module, copied(kept.args), copied(dict(kept.kwargs))
         if weights is None:
             result = module(*args, **kwargs)
@@ -191,6 +201,27 @@ class Replay:
         if taken is None:
             raise ValueError(f"the {side}'s module gave nothing in evaluation mode")
         return taken.detach()
+
+
+class StartWeights:
+    """The weights of step 0, copied where they take at most so many bytes; dropped once nobody needs them.
+
+    Args:
+        target: What they are of.
+        most: Bytes.
+    """
+
+    def __init__(self, target: nn.Module, *, most: int = 512 * 2**20) -> None:
+        state = {id(tensor): tensor for tensor in _state(target).values()}
+        fits = sum(_size(tensor) for tensor in state.values()) <= most
+        self._copies = {key: tensor.detach().clone() for key, tensor in state.items()} if fits else {}
+
+    def of(self, module: nn.Module) -> dict[str, Tensor] | None:
+        """Return the weights of a module by name; None where they were not kept."""
+        state = _state(module)
+        if any(id(tensor) not in self._copies for tensor in state.values()):
+            return None
+        return {name: self._copies[id(tensor)] for name, tensor in state.items()}
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from ..journal import FoundingWriter
-from ..recording import FoundingRecorder, Sample, Snapshots, FoundingTap
+from ..recording import FoundingRecorder, FoundingTap, Sample, Snapshots
 from ..retrieval import Scores
 from ._counterfactuals import delta_counterfactuals, graft_counterfactuals, record_counterfactuals
 from ._evaluation import EvaluationSet, embed, record_evaluation, score_embedded

@@ -15,7 +15,7 @@ from transformers import PrinterCallback, ProgressCallback
 
 from ..errors import InputError
 from ..journal import FoundingWriter, Run
-from ..recording import Probe, FoundingRecorder, Snapshots
+from ..recording import FoundingRecorder, Probe, Snapshots
 from ..retrieval import Encoder
 from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
 from ._encoder_layers import encoder_modules, unfreeze_top

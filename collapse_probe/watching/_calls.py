@@ -100,10 +100,11 @@ class CallListener:
             return
         heard = self._recorder.observe(key, tensor, by_hand=False)
         replay = self.replay
-        if heard is not None and replay is not None and not replay.complete and tensor.ndim == 2:
-            if call.module is replay.query or call.module is replay.document:
-                inputs = Call(call.module, copied(call.args), copied(dict(call.kwargs)), None)
-                self._kept.append(_Kept(heard, inputs, take))
+        if heard is None or replay is None or replay.complete or tensor.ndim != 2:
+            return
+        if call.module is replay.query or call.module is replay.document:
+            inputs = Call(call.module, copied(call.args), copied(dict(call.kwargs)), None)
+            self._kept.append(_Kept(heard, inputs, take))
 
     def end_step(self) -> None:
         """Keep the inputs of this step's own pairs; to be called before the recorder's step ends."""

@@ -1,4 +1,4 @@
-"""Finding streams that nobody named: candidates of the first steps, confirmed by a backward, chosen by rules in order."""
+"""Finding streams that nobody named: candidates of the first steps, confirmed by a backward, chosen by rules."""
 
 from __future__ import annotations
 

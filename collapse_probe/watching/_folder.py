@@ -66,7 +66,8 @@ def module_infos(target: nn.Module, groups: Sequence[str]) -> tuple[ModuleInfo, 
     frozen = [
         canonical(name)
         for name, child in target.named_children()
-        if any(True for _ in child.parameters()) and not any(one == name or one.startswith(f"{name}.") for one in trained)
+        if any(True for _ in child.parameters())
+        and not any(one == name or one.startswith(f"{name}.") for one in trained)
     ]
     infos = [ModuleInfo(name=name, trained=True) for name in groups]
     return (*infos, *(ModuleInfo(name=name, trained=False) for name in frozen))

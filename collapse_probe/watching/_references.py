@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .. import measures
 from ..journal.vocabulary import Role
 from ..measures import Sample
-from ..recording import PART, Budget, Recorder, Replay, check_pairs, undisturbed
+from ..recording import PART, Budget, Recorder, Replay, StartWeights, check_pairs, undisturbed
 
 NAME = "reference pairs"
 """The collection that their reciprocal ranks are written under."""
@@ -27,6 +27,7 @@ class ReferenceReader:
         raw: The same through the encoder before any module of the user's.
         budget: When a part may be read in between.
         pause: Called with True before and False after our own forward passes.
+        replays: Whether pairs may be made of the first steps' inputs.
 
     Attributes:
         replay: Pairs that are made of the first steps' inputs.
@@ -42,7 +43,9 @@ class ReferenceReader:
         raw: Callable[[], Any] | None,
         budget: Budget,
         pause: Callable[[bool], None],
+        replays: bool = False,
     ) -> None:
+        self.replays = replays
         self.replay: Replay | None = None
         self.read = False
         self._recorder = recorder
@@ -51,6 +54,7 @@ class ReferenceReader:
         self._raw = raw
         self._budget = budget
         self._pause = pause
+        self._start: StartWeights | None = None
         self._last = -1
 
     def start(self) -> None:
@@ -61,13 +65,19 @@ class ReferenceReader:
             self._contained(self._full, self._pairs, 0)
 
     def before_step(self) -> None:
-        """Keep the weights of step 0 for pairs that are only being made."""
-        if self.replay is not None and self._recorder.done == 0:
-            self._recorder.containment.run("reference pairs", self.replay.keep_start)
+        """Keep the weights of step 0 for pairs that are only being made, or may be."""
+        if self.replays and self._recorder.done == 0 and self._start is None:
+            self._start = self._recorder.containment.run("reference pairs", StartWeights, self._modules[0])
+        if self.replay is not None and self._start is not None:
+            self.replay.start_from(self._start)
+            self._start = None
 
     def after_step(self) -> None:
         """Read a part, if it is due."""
         step = self._recorder.done
+        if step == 1:
+            rows = [one.n for one in self._recorder.streams.values() if one.role is Role.query]
+            self._budget.batch_is(sum(rows))
         if self.replay is not None and self._pairs is None and self.replay.complete:
             self._complete()
         if self._pairs is not None and self._budget.due(step):
@@ -114,7 +124,8 @@ class ReferenceReader:
         if not raw and len(query) > PART:
             recorder.reference(_first(sample), step=step)
         recorder.reference(sample, raw=raw, step=step)
-        ranks = measures.reciprocal_ranks(query, document, similarity=sample.similarity, own=sample.own)
+        scores = measures.compare(query, document, similarity=sample.similarity, own=sample.own)
+        ranks = (1.0 + scores.above + scores.tied).reciprocal()
         values = {str(index): value for index, value in enumerate(ranks.tolist())}
         found = measures.read(sample, on="reference", wanted=["pairs/mrr", "pairs/d_prime"])
         metrics = {name.removeprefix("pairs/"): float(value) for name, value in found.items()}
@@ -134,9 +145,10 @@ class ReferenceReader:
     def _part(self) -> None:
         assert self._pairs is not None
         with self._quietly():
-            sample = _first(self._sample(self._pairs()))
-        self._recorder.reference(sample)
-        self._budget.spend(PART)
+            found = self._pairs(PART) if self._pairs is self.replay else self._pairs()
+            whole = self._sample(found)
+        self._recorder.reference(_first(whole))
+        self._budget.spend(len(whole.streams["query"]))
 
     def _sample(self, found: Any) -> Sample:
         own: Tensor | None = None

@@ -53,7 +53,7 @@ class LossListener:
             InputError: no module.
         """
         if not isinstance(loss, nn.Module):
-            raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over by w.terms(name=value)")
+            raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
         label = name or type(loss).__name__
         containment = self._recorder.containment
 

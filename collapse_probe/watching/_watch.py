@@ -146,6 +146,7 @@ class Watch:
             raw=raw if callable(raw) else None,
             budget=Budget(every=reference_every, batch=None),
             pause=self._pause,
+            replays=source == "replayed",
         )
         self._replays = source == "replayed"
         self._finder = None
@@ -319,7 +320,9 @@ class Watch:
         norm = total_norm(self._parameters) if self._parameters else None
         before = self._clip.take()
         if norm is not None:
-            found = {"gradient/norm": norm} if before is None else {"gradient/norm": before, "gradient/clipped_norm": norm}
+            found = (
+                {"gradient/norm": norm} if before is None else {"gradient/norm": before, "gradient/clipped_norm": norm}
+            )
             self.recorder.scalars(found)
         if self._optimizers:
             self.recorder.rates(rates(self._optimizers))
@@ -368,9 +371,7 @@ class Watch:
         domain: str | None,
     ) -> None:
         self._reference.full()
-        self.recorder.evaluation(
-            collection, metrics, step=step, variant=variant, per_query=per_query, domain=domain
-        )
+        self.recorder.evaluation(collection, metrics, step=step, variant=variant, per_query=per_query, domain=domain)
         self._verdicts.judge()
 
     # What was found
@@ -400,8 +401,8 @@ class Watch:
             what = "; heard instead: " + ", ".join(heard[:6]) if heard else ""
             self._say(
                 "unheard",
-                f"no query and no document was heard in {HEARD_BY} steps{what}. Give query= and document= (module paths), "
-                "or hand them over: w.observe('query', q)",
+                f"no query and no document was heard in {HEARD_BY} steps{what}. Give query= and document= (module "
+                "paths), or hand them over: w.observe('query', q)",
             )
         self.recorder.cover()
 
@@ -454,7 +455,9 @@ class Watch:
             if value not in ("cosine", "dot", "euclidean"):
                 raise InputError(f"{name}={value!r}: give 'cosine', 'dot' or 'euclidean'")
         if not callable(on_collapse) and on_collapse not in ("ignore", "warn", "stop"):
-            raise InputError(f"on_collapse={on_collapse!r}: give 'ignore', 'warn', 'stop', or a function of the finding")
+            raise InputError(
+                f"on_collapse={on_collapse!r}: give 'ignore', 'warn', 'stop', or a function of the finding"
+            )
 
 
 def _declared(
