@@ -33,6 +33,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedText:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "1")
 
 
 @pytest.fixture(scope="session")

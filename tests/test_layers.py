@@ -17,10 +17,11 @@ ALLOWED = {
     "journal": set(),
     "measures": {"journal"},
     "recording": {"journal", "measures"},
+    "watching": {"journal", "measures", "recording", "retrieval", "diagnosis"},
     "retrieval": {"journal"},
     "diagnosis": {"journal"},
     "reporting": {"journal", "diagnosis"},
-    "respred": {"journal", "measures", "recording", "retrieval", "diagnosis"},
+    "respred": {"journal", "measures", "recording", "retrieval", "diagnosis", "watching"},
     "cli": {"journal", "recording", "retrieval", "diagnosis", "reporting", "respred"},
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from ..journal import Artifact, FoundingWriter, Run
+from ..journal import Artifact, JournalWriter, Run
 from ..respred import Recipe
 from ._options import identical_ids, resolve_device, shared_options
 
@@ -95,16 +95,16 @@ def _score(loaded: Run, recipe: Recipe, collection: Any, features: Any, *, dimen
 
     data = make_evaluation_set(collection, features)
     display = TrainingDisplay()
-    with FoundingWriter(loaded.folder / "journal.jsonl") as journal:
+    with JournalWriter(loaded.folder) as journal:
         raw = evaluate_raw(data, similarity=recorded_similarity(loaded, recipe), device=device)
-        record_evaluation(journal, loaded.folder, data, raw, path="raw", step=0, epoch=0)
+        record_evaluation(journal, loaded.folder, data, raw, variant="raw", step=0, epoch=0)
         shown = [EpochScores(collection.name, {"raw": raw}, collection.group)]
         display.epoch(epoch=-1, epochs=recipe.epochs, values={}, scores=shown)
         for step, epoch, head, encode in saved_heads(loaded, recipe, dimension=dimension):
             now = data if encode is None else encoded_again(data, encode)
             by_path = evaluate_head(head.to(device), now, similarity=recipe.similarity, device=device)
             for path, scores in by_path.items():
-                record_evaluation(journal, loaded.folder, now, scores, path=path, step=step, epoch=epoch)
+                record_evaluation(journal, loaded.folder, now, scores, variant=path, step=step, epoch=epoch)
             shown = [EpochScores(collection.name, by_path, collection.group)]
             display.epoch(epoch=epoch, epochs=recipe.epochs, values={}, scores=shown)
 

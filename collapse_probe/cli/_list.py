@@ -50,9 +50,6 @@ def _forms() -> list[tuple[str, str]]:
 
 
 def _measures() -> list[tuple[str, str]]:
-    from ..recording import READING_NAMES, available_probes, load_probe
+    from ..recording import usual_readings
 
-    texts: dict[str, str] = {}
-    for name in available_probes():
-        texts |= load_probe(name).readings
-    return [(name, texts.get(name, "")) for name in READING_NAMES]
+    return list(usual_readings())

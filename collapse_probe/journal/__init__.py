@@ -9,7 +9,7 @@ from ._config import (
     is_plain_name,
 )
 from ._files import atomic_write_text, fresh_folder, write_beside
-from ._founding import FoundingWriter, write_run_json
+from ._founding import write_run_json
 from ._kinds import (
     KINDS,
     SCHEMA,
@@ -49,7 +49,6 @@ __all__ = [
     "Event",
     "FieldError",
     "Force",
-    "FoundingWriter",
     "Histogram",
     "JournalError",
     "JournalWriter",

@@ -47,7 +47,7 @@ class JournalWriter:
 
     def __init__(self, folder: Path | None, *, store: Store | None = None) -> None:
         self.folder = folder
-        self._store = store
+        self.store = store
         self._number = 0
         self._file: TextIO | None = None
         self._lock: FileLock | None = None
@@ -78,8 +78,8 @@ class JournalWriter:
         Raises:
             ValueError: the journal is closed.
         """
-        if self._store is not None:
-            self._store.add_record(record)
+        if self.store is not None:
+            self.store.add_record(record)
         if self.folder is None:
             return
         if self._file is None or self._file.closed:
@@ -100,13 +100,13 @@ class JournalWriter:
         """
         file = f"evaluations/{re.sub(r'[^A-Za-z0-9._-]+', '-', name)[:120].strip('.-') or 'scores'}.json"
         if self.folder is None:
-            if self._store is None:
+            if self.store is None:
                 return file
             number, found = 1, file
-            while found in self._store.files:
+            while found in self.store.files:
                 number += 1
                 found = f"{file.removesuffix('.json')}-{number}.json"
-            self._store.files[found] = dict(content)
+            self.store.files[found] = dict(content)
             return found
         plain = {key: [_plain(value) for value in values] for key, values in content.items()}
         return write_beside(self.folder / file, json.dumps(plain)).relative_to(self.folder).as_posix()

@@ -16,19 +16,16 @@ from ._declarations import (
     load_watched,
     parse_probe,
 )
-from ._names import HISTOGRAM_NAMES, READING_NAMES
+from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
 from ._schedule import Schedule, at_powers_of, every
+from ._wishes import cadence_of, wishes_of
 
 if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import Containment
-    from ._founding import FoundingRecorder
-    from ._founding_taps import FoundingTap, OpenTaps
     from ._heard import Heard
-    from ._readings import Sample
     from ._recorder import Recorder, Wishes
     from ._reference import PART, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
-    from ._snapshots import Snapshots
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output
     from ._weights import WeightReader, group_parameters, total_norm
 
@@ -60,35 +57,24 @@ _WITH_TORCH = {
     "WeightReader": "_weights",
     "group_parameters": "_weights",
     "total_norm": "_weights",
-    "FoundingRecorder": "_founding",
-    "FoundingTap": "_founding_taps",
-    "OpenTaps": "_founding_taps",
-    "Sample": "_readings",
-    "Snapshots": "_snapshots",
 }
 
 __all__ = [
     "ALWAYS_WATCHED",
     "HISTOGRAM_NAMES",
     "PART",
-    "READING_NAMES",
     "RESIDUAL_SET",
     "Budget",
     "Cadence",
     "Call",
     "Containment",
-    "FoundingRecorder",
-    "FoundingTap",
     "Heard",
     "Nth",
-    "OpenTaps",
     "Place",
     "Probe",
     "Recorder",
     "Replay",
-    "Sample",
     "Schedule",
-    "Snapshots",
     "StartWeights",
     "Take",
     "Tap",
@@ -97,6 +83,7 @@ __all__ = [
     "added",
     "at_powers_of",
     "available_probes",
+    "cadence_of",
     "call",
     "canonical",
     "check_pairs",
@@ -105,6 +92,7 @@ __all__ = [
     "find",
     "group_parameters",
     "input",
+    "is_reading",
     "item",
     "load_probe",
     "load_watched",
@@ -112,6 +100,8 @@ __all__ = [
     "parse_probe",
     "total_norm",
     "undisturbed",
+    "usual_readings",
+    "wishes_of",
 ]
 
 

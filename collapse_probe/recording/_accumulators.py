@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+
+from .. import measures
 
 
 class LinearHistogram:
@@ -94,3 +97,29 @@ class LogHistogram(LinearHistogram):
 
     def _position_to_value(self, positions: Tensor) -> Tensor:
         return 10.0**positions
+
+
+def pair_histograms(query: Tensor, document: Tensor) -> Iterator[tuple[str, LinearHistogram, int]]:
+    """Yield histograms of own pairs' distances and cosines, and of those with another's document; waits.
+
+    Where a distance is not finite there is none.
+
+    Args:
+        query: ``[N, D]``.
+        document: ``[N, D]``, row by row the queries' own.
+
+    Yields:
+        Name, histogram, and values counted.
+    """
+    if query.shape != document.shape:
+        return
+    for suffix, other in (("", document), ("_random", document.roll(max(1, len(document) // 2), dims=0))):
+        distances = measures.pair_distance(query, other)
+        farthest = max(float(distances.max()) * 1.001, 1e-30)
+        if not math.isfinite(farthest):
+            return
+        cosines = measures.pair_cosine(query, other)
+        for name, values, low, high in (("distance", distances, 0.0, farthest), ("cosine", cosines, -1.0, 1.0)):
+            histogram = LinearHistogram(low=low, high=high, bins=60)
+            histogram.update(values)
+            yield f"pairs/{name}{suffix}", histogram, len(values)

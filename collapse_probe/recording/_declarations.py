@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, unknown_name
-from ._names import HISTOGRAM_NAMES, READING_NAMES
+from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
 from ._schedule import Schedule
 
 ALWAYS_WATCHED = ("loss",)
@@ -127,8 +127,8 @@ def parse_probe(name: str, text: str, *, source: str) -> Probe:
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{source}: not TOML: {error}") from None
     _check_keys(content, _KEYS, where=source)
-    readings = _texts(content, "readings", READING_NAMES, where=source)
-    histograms = _texts(content, "histograms", HISTOGRAM_NAMES, where=source)
+    readings = _texts(content, "readings", is_reading, where=source)
+    histograms = _texts(content, "histograms", HISTOGRAM_NAMES.__contains__, where=source)
     expected = content.get("expected", [])
     if not isinstance(expected, list):
         raise InputError(f"{source}: [expected] is a single table: write [[expected]]")
@@ -158,13 +158,18 @@ def _check_keys(content: Mapping[str, Any], known: set[str], *, where: str) -> N
             raise InputError(f"{where}: {unknown_name('key', key, known)}")
 
 
-def _texts(content: Mapping[str, Any], key: str, known: Sequence[str], *, where: str) -> dict[str, str]:
+def _unknown(kind: str, name: str) -> InputError:
+    known = HISTOGRAM_NAMES if kind == "histogram" else [reading for reading, _ in usual_readings()]
+    return unknown_name(kind, name, known)
+
+
+def _texts(content: Mapping[str, Any], key: str, is_known: Callable[[str], bool], *, where: str) -> dict[str, str]:
     table = content.get(key, {})
     if not isinstance(table, dict):
         raise InputError(f'{where}: {key} is no table: write [{key}] and under it "TAP/MEASURE" = "what it is"')
     for name in table:
-        if name not in known:
-            raise InputError(f"{where}: {unknown_name(key[:-1], name, known)}")
+        if not is_known(name):
+            raise InputError(f"{where}: {_unknown(key[:-1], name)}")
     return {name: str(text) for name, text in table.items()}
 
 
@@ -173,8 +178,8 @@ def _check_expected(entry: Any, *, where: str) -> None:
         raise InputError(f'{where}: an [[expected]] entry names no reading: write reading = "TAP/MEASURE"')
     _check_keys(entry, _EXPECTED_KEYS, where=where)
     for key in ("reading", "relative_to"):
-        if key in entry and entry[key] not in READING_NAMES:
-            raise InputError(f"{where}: {unknown_name('reading', str(entry[key]), READING_NAMES)}")
+        if key in entry and not (isinstance(entry[key], str) and is_reading(entry[key])):
+            raise InputError(f"{where}: {_unknown('reading', str(entry[key]))}")
     bounds = [key for key in _BOUNDS if key in entry]
     if not bounds:
         raise InputError(f"{where}: {entry['reading']} has no bound: give one of {', '.join(_BOUNDS)}")

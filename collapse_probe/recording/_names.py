@@ -1,60 +1,40 @@
-"""The names of everything that can be read. No torch: declarations are checked against these lists."""
+"""Which names of readings a probe may use. No torch: declarations are checked without it."""
 
 from __future__ import annotations
 
-RESIDUAL_MEASURES = (
-    "mean_abs",
-    "max_abs",
-    "norm",
-    "alpha",
-    "correction_mean_abs",
-    "correction_max_abs",
-    "correction_over_query",
-    "correction_over_residual",
-    "identity_gain",
-    "cosine_above_chance",
-    "constancy",
-    "tanh_saturation",
-)
+from collections.abc import Iterator
 
-EMBEDDING_MEASURES = (
-    "norm_mean",
-    "norm_spread",
-    "std_mean",
-    "std_min",
-    "mean_cosine",
-    "participation_ratio",
-    "participation_ratio_uncentred",
-    "effective_rank",
-    "isoscore",
-    "grand_mean_fraction",
-    "dead_dimensions",
-    "uniformity",
-)
+from ..journal.vocabulary import MEASURES, modern_reading, reading_name, split_reading
 
-DRIFT_MEASURES = ("scale_drift", "scale_drift_raw")
+SCALARS = ("loss", "validation", "gradient", "rate", "update", "drift", "monitor")
+"""What scalars of a step are under; what stands behind the slash is free."""
 
-LOSS_TERMS = ("isotropy", "predictive", "residual", "contrastive")
+DERIVED = ("scale_drift", "scale_drift_raw")
+"""Readings of older journals that are judged from others today."""
 
-EMBEDDING_TAPS = ("query", "document")
+_USUAL = ("query", "document", "delta", "alpha")
 
-RAW_TAPS = ("raw_query", "raw_document")
 
-PAIR_MEASURES = ("distance_mean", "cosine_mean", "distance_random_mean", "cosine_random_mean", "margin", "accuracy")
+def is_reading(name: str) -> bool:
+    """Return whether a name may be a reading: of any stream, by a known measure, or a scalar of a step.
 
-READING_NAMES = (
-    *(f"{tap}/{measure}" for tap in ("delta", "delta_eval") for measure in RESIDUAL_MEASURES),
-    *(f"{tap}/{measure}" for tap in EMBEDDING_TAPS for measure in (*EMBEDDING_MEASURES, *DRIFT_MEASURES)),
-    *(f"{tap}/{measure}" for tap in RAW_TAPS for measure in EMBEDDING_MEASURES),
-    *(f"pairs/{measure}" for measure in PAIR_MEASURES),
-    "loss/total",
-    *(f"loss/{term}" for term in LOSS_TERMS),
-    *(f"loss/{term}_weighted" for term in LOSS_TERMS),
-    "loss/gradient_norm",
-    *(f"validation/{term}" for term in ("total", *LOSS_TERMS)),
-)
-"""Every reading that a probe may name. Epoch summaries carry ``.first``, ``.last``, ``.mean`` or ``.max``
-behind these names in the journal."""
+    >>> is_reading("tower/norm_mean"), is_reading("delta_eval/norm"), is_reading("query/nonsense"), is_reading("x")
+    (True, True, False, False)
+    """
+    try:
+        stream, measure = split_reading(modern_reading(name)[0])
+    except ValueError:
+        return False
+    return stream.partition("/")[0] in SCALARS or measure in MEASURES or measure in DERIVED
+
+
+def usual_readings() -> Iterator[tuple[str, str]]:
+    """Yield the readings of the usual streams, and what each is."""
+    streams = {"stream": _USUAL[:2], "pairs": ("pairs",), "correction": ("delta",), "gate": ("alpha",)}
+    for measure in MEASURES.values():
+        for stream in streams[measure.subject]:
+            yield reading_name(stream, measure.name), measure.about
+
 
 HISTOGRAM_NAMES = (
     "delta/abs",

@@ -27,7 +27,7 @@ from ..journal import (
 )
 from ..journal.vocabulary import MEASURES, Role, Similarity, split_reading
 from ..measures import Sample
-from ._accumulators import LogHistogram
+from ._accumulators import LogHistogram, pair_histograms
 from ._cadence import Cadence
 from ._containment import Containment
 from ._heard import Heard, Step
@@ -51,7 +51,8 @@ class Wishes:
         batch: Names of readings on batches; None for all.
         reference: Names of readings on reference pairs; None for all.
         every_step: Streams that are read on every step, for the summaries of a window.
-        histograms: Streams of corrections whose entries are counted over a window.
+        histograms: Streams of corrections whose absolute entries are counted over a window, and of the reference pairs
+            ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
     """
 
     batch: Collection[str] | None = None
@@ -204,6 +205,11 @@ class Recorder:
         """Make one tap's calls of a micro-batch several streams: the first call the first, further ones the last."""
         self._split[key] = streams
 
+    def go_on(self, rates: Mapping[str, float]) -> None:
+        """Go on with a run that was stopped after :attr:`done` steps, with the learning rates that it has."""
+        self._rates = dict(rates)
+        self.next_due = self.cadence.next(self.done)
+
     def dataset(self, name: str | None) -> None:
         """Hear which data set the batch in progress is of."""
         if name is not None:
@@ -249,23 +255,32 @@ class Recorder:
         self.containment.run("writing", self._outbox.flush)
 
     def reference(
-        self, sample: Sample, *, raw: bool = False, step: int | None = None, epoch: int | None = None
+        self,
+        sample: Sample,
+        *,
+        raw: bool = False,
+        part: bool = False,
+        step: int | None = None,
+        epoch: int | None = None,
     ) -> None:
         """Read reference pairs, in evaluation mode. Waits for the device.
 
         Args:
             sample: What the model made of them.
             raw: Through the encoder before any module of the user's.
+            part: A part of the pairs, between full readings: spectra are left out.
             step: Optimiser steps done; those done now if None.
             epoch: Epochs done.
         """
         on = "raw" if raw else "reference"
         where: dict[str, Any] = {"on": on, "step": self.done if step is None else step}
         where["epoch"] = self.epoch if epoch is None else epoch
-        values = measures.read(sample, on="reference", wanted=self.wishes.reference)
-        for tensors, part in _by_sample(values, sample):
-            floats = _floats(part)
-            self.journal.write(Readings(values=floats, **where, **_shape(tensors)))
+        values = measures.read(sample, on="reference", wanted=self._wanted(sample, part=part))
+        for tensors, found in _by_sample(values, sample):
+            self.journal.write(Readings(values=_floats(found), **where, **_shape(tensors)))
+        if part:
+            return
+        self._pair_histograms(sample, where)
         for name, tensor in sample.streams.items():
             spectrum = self._spectrum(sample, name)
             if spectrum is not None:
@@ -400,7 +415,7 @@ class Recorder:
             if stream in streams and MEASURES[measure].every_step:
                 kept[name] = value
         if kept:
-            rows = sum(len(next(iter(sample.streams.values()))) for sample in samples)
+            rows = sum(max(_shape(tensor)["n"] for tensor in sample.streams.values()) for sample in samples)
             self._summary.update(kept, n=rows)
         for sample in samples:
             for stream in self.wishes.histograms:
@@ -464,8 +479,26 @@ class Recorder:
         self._summary = WindowSummary()
         self._histograms = {}
 
+    def _wanted(self, sample: Sample, *, part: bool) -> Collection[str] | None:
+        wanted = self.wishes.reference
+        if not part:
+            return wanted
+        cheap = [one.name for one in MEASURES.values() if not {"covariance", "spectrum"} & set(one.needs)]
+        names = {f"{stream}/{name}" for stream in (*sample.streams, "pairs") for name in cheap}
+        return {name for name in names if "reference" in MEASURES[split_reading(name)[1]].on} & set(wanted or names)
+
+    def _pair_histograms(self, sample: Sample, where: Mapping[str, Any]) -> None:
+        wanted = [name for name in self.wishes.histograms if name.startswith("pairs/")]
+        named = {role: sample.streams[name] for name, role in sample.roles.items()}
+        if not wanted or where["on"] == "raw" or not {Role.query, Role.document} <= set(named):
+            return
+        for name, histogram, n in pair_histograms(named[Role.query], named[Role.document]):
+            if name in wanted:
+                self.journal.write(Histogram(name=name, n=n, dimension=1, **where, **histogram.as_dict()))  # type: ignore[arg-type]
+
     def _spectrum(self, sample: Sample, name: str) -> list[float] | None:
-        if self.wishes.reference is not None and f"{name}/singular_values" not in self.wishes.reference:
+        wanted = self.wishes.reference
+        if wanted is not None and not any(one.startswith(f"{name}/") for one in wanted):
             return None
         if sample.streams[name].ndim != 2 or sample.roles.get(name) in (Role.gate, Role.correction):
             return None

@@ -127,6 +127,7 @@ class Replay:
         document: The module of the documents.
         complete: Whether no more pairs are kept.
         blocks: Of k documents a query, whether the own ones come first.
+        in_parts: That a call may ask for a part of the pairs.
     """
 
     query: nn.Module
@@ -135,6 +136,7 @@ class Replay:
     take_document: Take = output
     complete: bool = False
     blocks: bool = False
+    in_parts: bool = True
     _pairs: list[tuple[Call, Call, tuple[int, int]]] = field(default_factory=list)
     _bytes: int = 0
     _start: Weights | None = None

@@ -1,4 +1,4 @@
-"""What happens around the trainer's steps: recording, evaluation, stopping on a loss that is not finite."""
+"""What happens around the trainer's steps: evaluation, choosing, stopping on a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from ..journal import FoundingWriter
-from ..recording import FoundingRecorder, FoundingTap, Sample, Snapshots
+from ..journal import JournalWriter, Readings
+from ..journal.vocabulary import Role
+from ..measures import Sample
+from ..recording import Call, Recorder, Tap, item
 from ..retrieval import Scores
+from ..watching import Watch
 from ._counterfactuals import delta_counterfactuals, graft_counterfactuals, record_counterfactuals
 from ._evaluation import EvaluationSet, embed, record_evaluation, score_embedded
 from ._recipe import Recipe, head_modules
@@ -54,50 +57,87 @@ class Progress:
     stopped: bool = field(default=False)
 
 
-def make_taps(loss: WeightedTerms, head: Router) -> list[FoundingTap]:
-    """Return the taps of a head and its losses, under the names that the recorder expects."""
+def make_taps(head: Router) -> list[Tap]:
+    """Return the taps of a head: its queries before any predictor, its documents, and what a predictor adds."""
+    taps = [
+        Tap(stream="query", at=head, take=_query, role=Role.query),
+        Tap(stream="document", at=head, take=_document, role=Role.document),
+    ]
     predictor = head_parts(head).predictor
-    taps = [FoundingTap("loss", loss, _weighted_losses), FoundingTap("embeddings", head, _embeddings)]
-    taps += [FoundingTap(f"loss/{name}", term, _raw_loss(name)) for name, term in loss.terms.items()]
     if isinstance(predictor, ResidualPredictor):
-        taps.append(FoundingTap("delta", predictor, _delta))
+        taps.append(Tap(stream="delta", at=predictor, take=item("delta"), role=Role.correction))
+        taps.append(Tap(stream="alpha", at=predictor.scale, role=Role.gate))
     return taps
 
 
-def _weighted_losses(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> dict[str, Tensor]:
-    weighted = {f"loss/{name}_weighted": value for name, value in output.items()}
-    return {**weighted, "loss/total": torch.stack(list(output.values())).sum()}
+def _query(call: Call) -> Tensor | None:
+    output = call.output
+    return None if output.get("task") == "document" else output.get("query_embedding", output["sentence_embedding"])
 
 
-def _raw_loss(name: str) -> Callable[[nn.Module, tuple[Any, ...], Any], dict[str, Tensor]]:
-    return lambda module, arguments, output: {f"loss/{name}": output}
+def _document(call: Call) -> Tensor | None:
+    return call.output["sentence_embedding"] if call.output.get("task") == "document" else None
 
 
-def _embeddings(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> dict[str, Tensor]:
-    if output.get("task") == "document":
-        return {"document": output["sentence_embedding"]}
-    return {"query": output.get("query_embedding", output["sentence_embedding"])}
+class TermListener:
+    """Hears every raw term with its weight, once a micro-batch.
+
+    Args:
+        loss: The losses.
+        recorder: What they are told to.
+    """
+
+    def __init__(self, loss: WeightedTerms, recorder: Recorder) -> None:
+        self._weights = loss.weights
+        self._recorder = recorder
+        self._raw: dict[str, Tensor] = {}
+        self._handles = [term.register_forward_hook(self._keep(name)) for name, term in loss.terms.items()]
+        self._handles.append(loss.register_forward_hook(self._tell))
+
+    def close(self) -> None:
+        """Listen no more."""
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _keep(self, name: str) -> Callable[..., None]:
+        def keep(module: nn.Module, arguments: Any, output: Tensor) -> None:
+            self._raw[name] = output.detach()
+
+        return keep
+
+    def _tell(self, module: nn.Module, arguments: Any, output: Mapping[str, Tensor]) -> None:
+        raw, self._raw = self._raw, {}
+        # The total as the trainer adds it up, so that its bits are the training's own.
+        total = torch.stack([value.detach() for value in output.values()]).sum()
+        self._recorder.containment.run("terms", self._recorder.terms, raw, weights=self._weights, total=total)
 
 
-def _delta(module: nn.Module, arguments: tuple[Any, ...], output: Any) -> dict[str, Tensor]:
-    assert isinstance(module, ResidualPredictor)
-    # The optimiser changes alpha in place right after the step that is being recorded.
-    return {"delta": output["delta"], "alpha": module.scale.detach().clone()}
+@dataclass(frozen=True)
+class ReferencePairs:
+    """The same training pairs every time, through a head in evaluation mode; the first of them if a part is enough."""
+
+    head: Router
+    vectors: Vectors
+    recipe: Recipe
+    device: str
+    in_parts: bool = True
+
+    def __call__(self, most: int | None = None) -> Sample:
+        """Return what the head makes of them."""
+        return reference_sample(self.head, self.vectors.probe_set(most), self.recipe, self.device)
 
 
-class RunCallback(TrainerCallback):
-    """Feeds the recorder on every step, and evaluates at step 0 and at every epoch's end.
+class EvaluationCallback(TrainerCallback):
+    """Evaluates at step 0 and at every epoch's end, and stops where the loss is not finite.
 
     Args:
         recipe: The recipe that is trained.
         head: The head that is trained.
         initial_head: The same at step 0, to put modules back to; None where no counterfactual is scored.
         loss: Its losses, for the validation loss.
-        recorder: Open recorder of the training steps.
-        snapshots: FoundingRecorder of the fixed probe set.
-        journal: Open journal.
+        watch: What watches the training.
         folder: The run folder.
-        vectors: Collections, probe set and held-out pairs under the encoder as it is.
+        vectors: Collections, reference pairs and held-out pairs under the encoder as it is.
         development: nDCG@10 on the development split so far, step 0 first; what comes is appended.
         listener: What is told how far it is.
         device: ``cpu`` or ``cuda``.
@@ -111,9 +151,7 @@ class RunCallback(TrainerCallback):
         head: Router,
         initial_head: Router | None,
         loss: WeightedTerms,
-        recorder: FoundingRecorder,
-        snapshots: Snapshots,
-        journal: FoundingWriter,
+        watch: Watch,
         folder: Path,
         vectors: Vectors,
         development: list[float],
@@ -124,9 +162,7 @@ class RunCallback(TrainerCallback):
         self._recipe = recipe
         self._head = head
         self._loss = loss
-        self._recorder = recorder
-        self._snapshots = snapshots
-        self._journal = journal
+        self._watch = watch
         self._folder = folder
         self._vectors = vectors
         self._development = development
@@ -135,58 +171,65 @@ class RunCallback(TrainerCallback):
         self._listener = listener
         self._device = device
         self._progress = progress
-        self._check_every = 1 if device == "cpu" else 10
-        self.trainer: Any = None
+
+    @property
+    def _journal(self) -> JournalWriter:
+        return self._watch.recorder.journal
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note the epoch's number."""
         self._progress.epoch = int((state.epoch or 0) + 1e-6) + 1
+        self._watch.recorder.epoch = self._progress.epoch
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Tell the losses which step it is."""
         self._loss.set_step(state.global_step)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Record the step; stop where the loss is not finite."""
-        step, epoch = state.global_step - 1, self._progress.epoch
-        self._recorder.after_step(step=step, epoch=epoch, gradient_norm=self.trainer.gradient_norm)
+        """Stop where the loss is not finite."""
         self._progress.step = state.global_step
-        if state.global_step % self._check_every == 0:
-            self._stop_if_bad(control)
-        self._listener.step(step=state.global_step, steps=state.max_steps, epoch=epoch)
+        self._stop_if_bad(control)
+        self._listener.step(step=state.global_step, steps=state.max_steps, epoch=self._progress.epoch)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the epoch's summaries, evaluate, and keep a bad model from being saved."""
+        self._watch.recorder.flush()
         self._stop_if_bad(control)
-        self._recorder.end_epoch(step=state.global_step, epoch=self._progress.epoch)
         if self._progress.bad_step is not None:
+            self._watch.recorder.window(epoch=self._progress.epoch)
             control.should_save = False
             return
+        self._watch.window(epoch=self._progress.epoch)
+        self._watch.recorder.epoch = self._progress.epoch
         self.measure(step=state.global_step, epoch=self._progress.epoch)
         if self._recipe.early_stop != "none" and should_stop(self._development, patience=self._recipe.patience):
             best = max(self._development)
             message = f"{self._recipe.early_stop} on the development split has not risen above {best:.4f}"
-            self._journal.event("early_stop", message, step=state.global_step, epoch=self._progress.epoch)
+            self._watch.recorder.event("early_stop", message)
             control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write that a checkpoint is complete."""
-        message = f"checkpoints/checkpoint-{state.global_step}"
-        self._journal.event("checkpoint", message, step=state.global_step, epoch=self._progress.epoch)
+        self._watch.recorder.artifact("checkpoint", f"checkpoints/checkpoint-{state.global_step}")
 
     def measure(self, *, step: int, epoch: int) -> None:
-        """Record the probe set, the validation loss, retrieval and counterfactuals; step 0 is before training."""
-        sample = probe_sample(self._head, self._vectors.probe_set(), self._recipe, self._device)
-        self._snapshots.record(sample, step=step, epoch=epoch)
+        """Record the validation loss, retrieval and counterfactuals; step 0 is before training."""
         losses, rows = validation_losses(self._head, self._loss, self._vectors.validation(), self._recipe, self._device)
-        self._journal.readings(losses, step=step, epoch=epoch, n=rows, dimension=1, dtype="float32")
+        where = {"step": step, "epoch": epoch, "on": "reference"}
+        self._journal.write(Readings(values=losses, n=rows, dimension=1, dtype="float32", **where))  # type: ignore[arg-type]
         sets = self._vectors.initial if epoch == 0 else self._vectors.evaluations()
         scores = [
             self._evaluate(initial, data, step=step, epoch=epoch)
             for initial, data in zip(self._vectors.initial, sets, strict=True)
         ]
-        values = {**losses, **_delta_values(sample)}
+        values = {**losses, **self._delta_values()}
         self._listener.epoch(epoch=epoch, epochs=self._recipe.epochs, values=values, scores=scores)
+
+    def _delta_values(self) -> dict[str, float]:
+        run = self._watch.live
+        names = {"delta": "delta/mean_abs", "alpha": "alpha/value", "correction": "delta/correction_max_abs"}
+        found = {key: run.series(name, on="reference").last for key, name in names.items()}
+        return {key: value for key, value in found.items() if value is not None} if None not in found.values() else {}
 
     def _evaluate(self, initial: EvaluationSet, data: EvaluationSet, *, step: int, epoch: int) -> EpochScores:
         where: dict[str, Any] = {"similarity": self._recipe.similarity, "device": self._device}
@@ -194,7 +237,7 @@ class RunCallback(TrainerCallback):
         embedded = embed(parts, data, device=self._device)
         by_path = score_embedded(embedded, data, queries=embedded.paths(), **where)
         for path, result in by_path.items():
-            record_evaluation(self._journal, self._folder, data, result, path=path, step=step, epoch=epoch)
+            record_evaluation(self._journal, self._folder, data, result, variant=path, step=step, epoch=epoch)
         if data.role == "development":
             self._development.append(by_path[self._recipe.scoring_path].mean["ndcg@10"])
         elif self._initial_head is not None:
@@ -212,20 +255,17 @@ class RunCallback(TrainerCallback):
         return EpochScores(data.shown, by_path, data.collection.group)
 
     def _stop_if_bad(self, control: Any) -> None:
-        bad = self._recorder.first_bad_step()
+        bad = self._watch.recorder.first_bad_step
         if bad is None or self._progress.bad_step is not None:
             return
         self._progress.bad_step = bad
-        message = f"the total loss is not finite at step {bad}; training stopped"
-        self._recorder.flush()
-        self._journal.event("nan_loss", message, step=bad, epoch=self._progress.epoch)
         control.should_training_stop = True
         control.should_save = False
 
 
 @torch.no_grad()
-def probe_sample(head: Router, pairs: tuple[Tensor, Tensor], recipe: Recipe, device: str) -> Sample:
-    """Return the fixed probe set through a head in evaluation mode; the head's mode is left as it was."""
+def reference_sample(head: Router, pairs: tuple[Tensor, Tensor], recipe: Recipe, device: str) -> Sample:
+    """Return pairs through a head in evaluation mode; the head's mode is left as it was."""
     training = head.training
     head.eval()
     try:
@@ -234,15 +274,15 @@ def probe_sample(head: Router, pairs: tuple[Tensor, Tensor], recipe: Recipe, dev
     finally:
         head.train(training)
     batch = make_batch(query, document)
-    predictor = head_parts(head).predictor
-    alpha = predictor.scale.detach() if isinstance(predictor, ResidualPredictor) else None
-    return Sample(
-        query=batch.query,
-        document=batch.document,
-        delta=batch.delta,
-        alpha=alpha,
-        similarity=recipe.similarity,
+    streams, roles = (
+        {"query": batch.query, "document": batch.document},
+        {"query": Role.query, "document": Role.document},
     )
+    predictor = head_parts(head).predictor
+    if isinstance(predictor, ResidualPredictor) and batch.delta is not None:
+        streams |= {"delta": batch.delta, "alpha": predictor.scale.detach()}
+        roles |= {"delta": Role.correction, "alpha": Role.gate}
+    return Sample(streams=streams, roles=roles, similarity=recipe.similarity)
 
 
 @torch.no_grad()
@@ -274,14 +314,3 @@ def validation_losses(
     finally:
         head.train(training)
     return {f"validation/{name}": value / batches for name, value in sums.items()}, batches * size
-
-
-def _delta_values(sample: Sample) -> dict[str, float]:
-    if sample.delta is None or sample.alpha is None:
-        return {}
-    alpha = float(sample.alpha)
-    return {
-        "delta": float(sample.delta.abs().mean()),
-        "alpha": alpha,
-        "correction": abs(alpha) * float(sample.delta.abs().max()),
-    }

@@ -12,7 +12,7 @@ import torch
 from sentence_transformers.base.modules import Module
 from torch import Tensor
 
-from ..journal import FoundingWriter, write_beside
+from ..journal import Counterfactual, JournalWriter, write_beside
 from ..retrieval import Scores
 from ._evaluation import Embedded, EvaluationSet, embed, score_embedded
 from ._recipe import Similarity
@@ -24,7 +24,7 @@ _SHUFFLE_SEED = 17
 
 
 @dataclass(frozen=True)
-class Counterfactual:
+class ChangedModel:
     """One changed version of the model, scored.
 
     Attributes:
@@ -63,13 +63,13 @@ def delta_variants(embedded: Embedded) -> dict[str, Tensor]:
 
 def delta_counterfactuals(
     embedded: Embedded, data: EvaluationSet, *, similarity: Similarity, device: str
-) -> list[Counterfactual]:
+) -> list[ChangedModel]:
     """Return the scores of :func:`delta_variants`."""
     variants = delta_variants(embedded)
     if not variants:
         return []
     scores = score_embedded(embedded, data, queries=variants, similarity=similarity, device=device)
-    return [Counterfactual("delta", name, "predictor", None, result) for name, result in scores.items()]
+    return [ChangedModel("delta", name, "predictor", None, result) for name, result in scores.items()]
 
 
 def graft_counterfactuals(
@@ -81,7 +81,7 @@ def graft_counterfactuals(
     data: EvaluationSet,
     similarity: Similarity,
     device: str,
-) -> list[Counterfactual]:
+) -> list[ChangedModel]:
     """Return the scores of every mixture of modules from step 0 and from now, on every path.
 
     With all mixtures the single effects and their interaction add up to the whole change exactly. A mixture that
@@ -108,15 +108,15 @@ def graft_counterfactuals(
                 where = {"similarity": similarity, "device": device}
                 scored[key] = score_embedded(embedded, vectors, queries={path: queries}, **where)[path]
             name = f"trained: {', '.join(trained) or 'nothing'}"
-            found.append(Counterfactual("graft", name, path, trained, scored[key]))
+            found.append(ChangedModel("graft", name, path, trained, scored[key]))
     return found
 
 
 def record_counterfactuals(
-    journal: FoundingWriter,
+    journal: JournalWriter,
     folder: Path,
     data: EvaluationSet,
-    found: Sequence[Counterfactual],
+    found: Sequence[ChangedModel],
     *,
     step: int,
     epoch: int,
@@ -128,21 +128,23 @@ def record_counterfactuals(
     content = json.dumps({"query_ids": data.query_ids, **values})
     file = write_beside(folder / "evaluations" / f"{data.label}-epoch-{epoch}-counterfactuals.json", content)
     for one in found:
-        record = {
-            "collection": data.collection.name,
-            "split": data.collection.split,
-            "step": step,
-            "epoch": epoch,
-            "path": one.path,
-            "family": one.family,
-            "name": one.name,
-            "trained": None if one.trained is None else list(one.trained),
-            "metrics": {METRIC: one.scores.mean[METRIC]},
-            "n_queries": one.scores.n_queries,
-            "per_query": file.relative_to(folder).as_posix(),
-            "key": _key(one),
-        }
-        journal.append("counterfactual", record)
+        journal.write(
+            Counterfactual(
+                collection=data.collection.name,
+                split=data.collection.split,
+                step=step,
+                epoch=epoch,
+                variant=one.path,
+                family=one.family,
+                name=one.name,
+                trained=None if one.trained is None else list(one.trained),
+                metrics={METRIC: one.scores.mean[METRIC]},
+                n_queries=one.scores.n_queries,
+                per_query=file.relative_to(folder).as_posix(),
+                key=_key(one),
+                fingerprint=data.collection.fingerprint,
+            )
+        )
 
 
 def _key(one: Counterfactual) -> str:

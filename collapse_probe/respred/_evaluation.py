@@ -12,7 +12,7 @@ import torch
 from sentence_transformers.base.modules import Module, Router
 from torch import Tensor
 
-from ..journal import FoundingWriter, write_beside
+from ..journal import Evaluation, JournalWriter, now, write_beside
 from ..retrieval import Collection, Features, Scores, evaluate_variants
 from ._recipe import Similarity
 from .modules import HeadParts, ResidualPredictor, head_parts
@@ -143,12 +143,12 @@ def evaluate_head(head: Router, data: EvaluationSet, *, similarity: Similarity, 
 
 
 def record_evaluation(
-    journal: FoundingWriter,
+    journal: JournalWriter,
     folder: Path,
     data: EvaluationSet,
     scores: Scores,
     *,
-    path: str,
+    variant: str,
     step: int,
     epoch: int,
 ) -> None:
@@ -159,33 +159,33 @@ def record_evaluation(
         folder: The run folder.
         data: What was scored.
         scores: The result.
-        path: ``raw``, ``no_predictor`` or ``predictor``.
+        variant: ``raw``, ``no_predictor`` or ``predictor``.
         step: Optimiser steps done.
         epoch: Epochs done; 0 before training.
     """
     per_query = {metric: [values[q] for q in data.query_ids] for metric, values in scores.per_query.items()}
     content = json.dumps({"query_ids": data.query_ids, **per_query})
-    file = write_beside(folder / "evaluations" / f"{data.label}-epoch-{epoch}-{path}.json", content)
-    record = {
-        "collection": data.collection.name,
-        "split": data.collection.split,
-        "role": data.role,
-        "step": step,
-        "epoch": epoch,
-        "path": path,
-        "similarity": scores.similarity,
-        "metrics": scores.mean,
-        "n_queries": scores.n_queries,
-        "n_documents": scores.n_documents,
-        "fingerprint": data.collection.fingerprint,
-        "tied_share": scores.tied_share,
-        "per_query": file.relative_to(folder).as_posix(),
-    }
-    if data.collection.group is not None:
-        record["group"] = data.collection.group
-    if not data.verified:
-        record["verified"] = False
-    journal.append("evaluation", record)
+    file = write_beside(folder / "evaluations" / f"{data.label}-epoch-{epoch}-{variant}.json", content)
+    journal.write(
+        Evaluation(
+            collection=data.collection.name,
+            split=data.collection.split,
+            role=data.role,
+            step=step,
+            epoch=epoch,
+            variant=variant,
+            similarity=scores.similarity,
+            metrics=dict(scores.mean),
+            n_queries=scores.n_queries,
+            n_documents=scores.n_documents,
+            fingerprint=data.collection.fingerprint,
+            tied_share=scores.tied_share,
+            per_query=file.relative_to(folder).as_posix(),
+            group=data.collection.group,
+            verified=data.verified,
+            time=now(),
+        )
+    )
 
 
 def _in_blocks(vectors: Tensor, device: str, module: Module, size: int = 16_384) -> dict[str, Tensor]:

@@ -14,10 +14,19 @@ from torch import nn
 from transformers import PrinterCallback, ProgressCallback
 
 from ..errors import InputError
-from ..journal import FoundingWriter, Run
-from ..recording import FoundingRecorder, Probe, Snapshots
+from ..journal import Event, JournalWriter, Run, Start, Store, now
+from ..recording import Probe, cadence_of, wishes_of
 from ..retrieval import Encoder
-from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
+from ..watching import Prepared, Watch
+from ._callback import (
+    EpochScores,
+    EvaluationCallback,
+    Listener,
+    Progress,
+    ReferencePairs,
+    TermListener,
+    make_taps,
+)
 from ._encoder_layers import encoder_modules, unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
 from ._recipe import Recipe, Similarity
@@ -27,6 +36,9 @@ from ._trainer import make_trainer
 from ._vectors import LiveVectors, StoredVectors, TrainingData, Vectors
 from .losses import build_loss
 from .modules import build_head
+
+REFERENCE_EVERY = 25
+"""Steps between two readings of a part of the reference pairs, where their vectors are stored."""
 
 Status = Literal["completed", "interrupted", "failed"]
 
@@ -88,16 +100,16 @@ def train(
     Raises:
         InputError: a recipe that trains, without pairs.
     """
-    with FoundingWriter(folder / "journal.jsonl") as journal:
+    with JournalWriter(folder, store=Store()) as journal:
         checkpoint = last_checkpoint(folder / "checkpoints") if resume else None
         if resume:
             _journal_resumption(journal, checkpoint)
         if checkpoint is None:
-            journal.append("start", {"recipe": recipe.name, "trains": recipe.trains})
+            journal.write(Start(time=now()))
             similarity = raw_similarity or recipe.similarity
             _evaluate_raw(recipe, folder, evaluations, journal, listener, similarity=similarity, device=device)
         if not recipe.trains:
-            journal.append("end", {"status": "completed", "step": 0, "epoch": 0, "message": ""})
+            journal.end("completed", step=0, epoch=0)
             return Outcome("completed", "", 0, None)
         if data is None:
             raise InputError(f"recipe {recipe.name} trains: it needs pairs (--pairs FILE)")
@@ -136,7 +148,7 @@ def _train(
     encoder: Encoder | None,
     counterfactuals: bool,
     checkpoints: bool,
-    journal: FoundingWriter,
+    journal: JournalWriter,
     checkpoint: Path | None,
     finish: Callable[[], None] | None,
 ) -> Outcome:
@@ -145,23 +157,6 @@ def _train(
     loss = build_loss(recipe, model)
     progress = Progress()
     before = Run.load(folder) if checkpoint is not None else None
-    recorder = FoundingRecorder(journal, probes=probes, taps=make_taps(loss, head), similarity=recipe.similarity)
-    snapshots = Snapshots(journal, probes=probes, reference_norms=_reference_norms(before))
-    callback = RunCallback(
-        recipe,
-        head=head,
-        initial_head=build_head(recipe, data.dimension, seed=seed).to(device) if counterfactuals else None,
-        loss=loss,
-        recorder=recorder,
-        snapshots=snapshots,
-        journal=journal,
-        folder=folder,
-        vectors=vectors,
-        development=development_history(before, recipe) if before else [],
-        listener=listener,
-        device=device,
-        progress=progress,
-    )
     trainer = make_trainer(
         recipe,
         model,
@@ -174,28 +169,58 @@ def _train(
         device=device,
         checkpoints=folder / "checkpoints",
         keep_checkpoints=checkpoints,
-        callbacks=[callback],
+        callbacks=[],
     )
     _silence(trainer)
-    callback.trainer = trainer
+    wishes = wishes_of(probes)
+    watching = "delta" in wishes.every_step or wishes.reference
+    watch = Watch(
+        model,
+        optimizer=trainer.optimizer,
+        taps=make_taps(head) if wishes.batch or watching else (),
+        reference=ReferencePairs(head, vectors, recipe, device) if watching else False,
+        raw=vectors.probe_set if watching and checkpoint is None else None,
+        similarity=recipe.similarity,
+        every=cadence_of(probes).every,
+        reference_every=None if recipe.trains_from_text else REFERENCE_EVERY,
+        searching=False,
+        prepared=Prepared(
+            Run.load(folder).config, journal, wishes, done=0 if checkpoint is None else _steps_of(checkpoint)
+        ),
+    )
+    terms = TermListener(loss, watch.recorder)
+    callback = EvaluationCallback(
+        recipe,
+        head=head,
+        initial_head=build_head(recipe, data.dimension, seed=seed).to(device) if counterfactuals else None,
+        loss=loss,
+        watch=watch,
+        folder=folder,
+        vectors=vectors,
+        development=development_history(before, recipe) if before else [],
+        listener=listener,
+        device=device,
+        progress=progress,
+    )
+    trainer.add_callback(callback)
     status: Status = "completed"
     message = ""
     try:
         if checkpoint is None:
-            query, document = vectors.probe_set()
-            snapshots.record_raw(query=query, document=document)
             callback.measure(step=0, epoch=0)
-        with recorder:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if finish is not None and progress.bad_step is None:
             finish()
     except KeyboardInterrupt:
         status, message = "interrupted", f"interrupted after step {progress.step}"
-        journal.event("interrupted", message, step=progress.step, epoch=progress.epoch)
+        watch.recorder.flush()
+        watch.recorder.event("interrupted", message)
+    finally:
+        terms.close()
+        watch.detach()
     if progress.bad_step is not None:
         status, message = "failed", f"the total loss is not finite at step {progress.bad_step}"
-    end = {"status": status, "step": progress.step, "epoch": progress.epoch, "message": message}
-    journal.append("end", end)
+    watch.end(status, message)
     return Outcome(status, message, progress.step, head)
 
 
@@ -221,7 +246,7 @@ def _evaluate_raw(
     recipe: Recipe,
     folder: Path,
     evaluations: Sequence[EvaluationSet],
-    journal: FoundingWriter,
+    journal: JournalWriter,
     listener: Listener,
     *,
     similarity: Similarity,
@@ -230,30 +255,24 @@ def _evaluate_raw(
     results: list[EpochScores] = []
     for data in evaluations:
         scores = evaluate_raw(data, similarity=similarity, device=device)
-        record_evaluation(journal, folder, data, scores, path="raw", step=0, epoch=0)
+        record_evaluation(journal, folder, data, scores, variant="raw", step=0, epoch=0)
         results.append(EpochScores(data.shown, {"raw": scores}, data.collection.group))
     empty: Mapping[str, float] = {}
     listener.epoch(epoch=-1, epochs=recipe.epochs, values=empty, scores=results)
 
 
-def _journal_resumption(journal: FoundingWriter, checkpoint: Path | None) -> None:
+def _journal_resumption(journal: JournalWriter, checkpoint: Path | None) -> None:
     if checkpoint is None:
-        journal.event("resumed", "from the beginning: there is no complete checkpoint", step=-1, epoch=0)
+        message = "from the beginning: there is no complete checkpoint"
+        journal.write(Event(name="resumed", message=message, step=-1, epoch=0))
         return
+    step = _steps_of(checkpoint)
+    journal.write(Event(name="resumed", message=f"from step {step}", step=step))
+
+
+def _steps_of(checkpoint: Path) -> int:
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    step, epoch = int(state["global_step"]), round(state["epoch"])
-    journal.event("resumed", f"from step {step}", step=step, epoch=epoch)
-
-
-def _reference_norms(run: Run | None) -> dict[str, float] | None:
-    if run is None:
-        return None
-    found = {
-        f"{prefix}{stream}": run.series(f"{stream}/norm_mean", on=on)
-        for stream in ("query", "document")
-        for prefix, on in (("", "reference"), ("raw_", "raw"))
-    }
-    return {tap: float(series.values[0]) for tap, series in found.items() if len(series) and series.steps[0] == 0}
+    return int(state["global_step"])
 
 
 def _silence(trainer) -> None:

@@ -114,7 +114,7 @@ class Vectors(Protocol):
         """Return the collections."""
         ...
 
-    def probe_set(self) -> tuple[Tensor, Tensor]:
+    def probe_set(self, most: int | None = None) -> tuple[Tensor, Tensor]:
         """Return queries and documents of the same training pairs every time."""
         ...
 
@@ -135,9 +135,10 @@ class StoredVectors:
         """Return the collections."""
         return self.initial
 
-    def probe_set(self) -> tuple[Tensor, Tensor]:
-        """Return queries and documents of the same training pairs every time."""
-        return self._data.query[self._chosen], self._data.document[self._chosen]
+    def probe_set(self, most: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return queries and documents of the same training pairs every time; the first ``most`` of them."""
+        chosen = self._chosen[:most]
+        return self._data.query[chosen], self._data.document[chosen]
 
     def validation(self) -> tuple[Tensor, Tensor]:
         """Return queries and documents of the held-out pairs."""
@@ -164,12 +165,12 @@ class LiveVectors:
         """Return the collections."""
         return [encoded_again(data, self._encode) for data in self.initial]
 
-    def probe_set(self) -> tuple[Tensor, Tensor]:
-        """Return queries and documents of the same training pairs every time."""
+    def probe_set(self, most: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return queries and documents of the same training pairs every time; the first ``most`` of them."""
         query, document = self._texts.query, self._texts.document
         return (
-            self._vectors([query[i] for i in self._chosen], "query"),
-            self._vectors([document[i] for i in self._chosen], "document"),
+            self._vectors([query[i] for i in self._chosen[:most]], "query"),
+            self._vectors([document[i] for i in self._chosen[:most]], "document"),
         )
 
     def validation(self) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ class ReferenceReader:
         budget: When a part may be read in between.
         pause: Called with True before and False after our own forward passes.
         replays: Whether pairs may be made of the first steps' inputs.
+        variant: What is written as the variant that their ranks belong to.
 
     Attributes:
         replay: Pairs that are made of the first steps' inputs.
@@ -44,7 +45,9 @@ class ReferenceReader:
         budget: Budget,
         pause: Callable[[bool], None],
         replays: bool = False,
+        variant: str = "model",
     ) -> None:
+        self._variant = variant
         self.replays = replays
         self.replay: Replay | None = None
         self.read = False
@@ -122,7 +125,7 @@ class ReferenceReader:
         recorder = self._recorder
         query, document = sample.streams["query"], sample.streams["document"]
         if not raw and len(query) > PART:
-            recorder.reference(_first(sample), step=step)
+            recorder.reference(_first(sample), step=step, part=True)
         recorder.reference(sample, raw=raw, step=step)
         scores = measures.compare(query, document, similarity=sample.similarity, own=sample.own)
         ranks = (1.0 + scores.above + scores.tied).reciprocal()
@@ -134,7 +137,7 @@ class ReferenceReader:
                 NAME,
                 metrics,
                 step=step,
-                variant="raw" if raw else "model",
+                variant="raw" if raw else self._variant,
                 per_query={"mrr": values},
                 domain="in",
                 n_documents=len(document),
@@ -145,12 +148,13 @@ class ReferenceReader:
     def _part(self) -> None:
         assert self._pairs is not None
         with self._quietly():
-            found = self._pairs(PART) if self._pairs is self.replay else self._pairs()
-            whole = self._sample(found)
-        self._recorder.reference(_first(whole))
+            whole = self._sample(self._pairs(PART) if getattr(self._pairs, "in_parts", False) else self._pairs())
+        self._recorder.reference(_first(whole), part=True)
         self._budget.spend(len(whole.streams["query"]))
 
     def _sample(self, found: Any) -> Sample:
+        if isinstance(found, Sample):
+            return found
         own: Tensor | None = None
         if isinstance(found, tuple) and len(found) == 3:
             query, document, own = found
@@ -184,5 +188,9 @@ def _first(sample: Sample) -> Sample:
     query, document = sample.streams["query"], sample.streams["document"]
     n = min(PART, len(query))
     own = torch.arange(n, device=document.device) if sample.own is None else sample.own[:n].to(document.device)
-    streams = {"query": query[:n], "document": document.index_select(0, own)}
+    streams = {
+        name: tensor[:n] if tensor.ndim and len(tensor) == len(query) else tensor
+        for name, tensor in sample.streams.items()
+    }
+    streams["document"] = document.index_select(0, own)
     return Sample(streams=streams, roles=sample.roles, similarity=sample.similarity)

@@ -7,6 +7,7 @@ import logging
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -24,6 +25,7 @@ from ..recording import (
     Replay,
     Tap,
     WeightReader,
+    Wishes,
     call,
     find,
     group_parameters,
@@ -50,6 +52,23 @@ WINDOW = 100
 
 _log = logging.getLogger("collapse_probe")
 _watched: weakref.WeakKeyDictionary[Any, weakref.ref[Watch]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that somebody else has begun: its configuration is written and its journal is open.
+
+    Attributes:
+        config: What the run is.
+        journal: Its journal.
+        wishes: What is read.
+        done: Optimiser steps that were done before: of a run that is resumed.
+    """
+
+    config: RunConfig
+    journal: JournalWriter
+    wishes: Wishes
+    done: int = 0
 
 
 class Watch:
@@ -85,6 +104,7 @@ class Watch:
         on_collapse: OnCollapse = "ignore",
         session: Mapping[str, Any] | None = None,
         searching: bool = True,
+        prepared: Prepared | None = None,
     ) -> None:
         self._check(target, similarity, trained_by, on_collapse)
         optimizers = as_optimizers(optimizer)
@@ -96,9 +116,12 @@ class Watch:
         self._closed = False
         self._said: set[str] = set()
         self.stop = False
-        self.run, said = choose_folder(run, name=model_name(target))
-        if said:
-            _log.warning("collapse-probe: %s", said)
+        if prepared is None:
+            self.run, said = choose_folder(run, name=model_name(target))
+            if said:
+                _log.warning("collapse-probe: %s", said)
+        else:
+            self.run = prepared.journal.folder
         replayed = reference is None and not callable(reference)
         source = None if reference is False else "replayed" if replayed else "given"
         config = RunConfig(
@@ -113,14 +136,18 @@ class Watch:
             command=command(),
             session={"program": "watch", "optimizers": describe(optimizers), **(session or {})},
         )
-        store = Store()
-        writes = is_main_process()
-        if self.run is not None:
-            write_config(self.run, config)
-        journal = JournalWriter(self.run, store=store if writes else None)
+        if prepared is None:
+            store = Store()
+            if self.run is not None:
+                write_config(self.run, config)
+            journal = JournalWriter(self.run, store=store if is_main_process() else None)
+            journal.write(Start(time=now()))
+        else:
+            config, journal = prepared.config, prepared.journal
+            store = journal.store or Store()
+        wishes = None if prepared is None else prepared.wishes
         self.live = LiveRun(config, store, folder=self.run)
-        self.recorder = Recorder(journal, cadence=cadence, similarity=similarity)
-        self.recorder.journal.write(Start(time=now()))
+        self.recorder = Recorder(journal, cadence=cadence, similarity=similarity, wishes=wishes)
         containment = self.recorder.containment
         self._attachments = Attachments(containment)
         self._parameters = parameters_of(optimizers)
@@ -147,6 +174,7 @@ class Watch:
             budget=Budget(every=reference_every, batch=None),
             pause=self._pause,
             replays=source == "replayed",
+            variant=config.judged,
         )
         self._replays = source == "replayed"
         self._finder = None
@@ -163,7 +191,13 @@ class Watch:
                 attachments=self._attachments,
             )
         _watched[target] = weakref.ref(self)
-        self._reference.start()
+        if prepared is not None:
+            self._windows_by_hand = True
+            self.recorder.done = prepared.done
+        if self.recorder.done == 0:
+            self._reference.start()
+        else:
+            self.recorder.go_on(rates(optimizers))
         atexit.register(self._at_exit)
 
     # What the user calls
@@ -259,20 +293,34 @@ class Watch:
         """
         if self._closed:
             return
+        if error is None:
+            self.recorder.containment.run("reference pairs", self._reference.full)
+        self.detach()
+        self.end(*_status(error))
+
+    def detach(self) -> None:
+        """Take everything off; the journal stays open until :meth:`end`."""
+        if self._closed:
+            return
         self._closed = True
         atexit.unregister(self._at_exit)
         containment = self.recorder.containment
-        if error is None:
-            containment.run("reference pairs", self._reference.full)
         if self._finder is not None:
             self._finder.close()
         self._attachments.close()
         containment.run("coverage", self._explain)
         containment.run("writing", self.recorder.flush)
         containment.run("verdict", self._verdicts.judge)
-        status, message = _status(error)
-        self.recorder.close(status, message)
         _watched.pop(self._target, None)
+
+    def end(self, status: str, message: str = "") -> None:
+        """Write the end record, after everything else of the run is saved.
+
+        Args:
+            status: ``completed``, ``interrupted`` or ``failed``.
+            message: Why it did not complete.
+        """
+        self.recorder.close(status, message)
 
     # What happens in a step
 

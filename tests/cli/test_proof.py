@@ -292,11 +292,11 @@ def test_a_run_from_text_killed_in_an_epoch_ends_with_the_same_bits(run, few, in
     """Dropout in the trained layers draws from the global generator; sums depend on the number of threads."""
     script = (
         "import os; from collapse_probe.respred import _callback as c\n"
-        "old = c.RunCallback.on_step_end\n"
+        "old = c.EvaluationCallback.on_step_end\n"
         "def step(self, args, state, control, **k):\n"
         "    old(self, args, state, control, **k)\n"
         "    if state.global_step == 7: os.kill(os.getpid(), 9)\n"
-        "c.RunCallback.on_step_end = step\n"
+        "c.EvaluationCallback.on_step_end = step\n"
         "from collapse_probe.cli import main; main()"
     )
     environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache"), "OMP_NUM_THREADS": "1"}
@@ -334,7 +334,7 @@ def test_a_resumed_run_reads_the_vectors_and_writes_the_report_of_its_start(run,
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("collapse_probe.respred._callback.RunCallback.on_step_begin", interrupted)
+        patch.setattr("collapse_probe.respred._callback.EvaluationCallback.on_step_begin", interrupted)
         code, out, _ = run("train", *arguments, "--reports", "mine")
     assert code == 130 and "encoding" not in out
     shutil.rmtree("mine")

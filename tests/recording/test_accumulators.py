@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from collapse_probe.recording._accumulators import LinearHistogram, LogHistogram
-from collapse_probe.recording._running import RunningValues
+from collapse_probe.recording._window import WindowSummary
 
 
 def values(seed: int = 0) -> torch.Tensor:
@@ -69,20 +69,33 @@ def test_edges_without_meaning_are_refused(bad):
         LogHistogram(**bad, bins=3)
 
 
-def test_running_values_summarise_each_name():
-    running = RunningValues()
+def test_a_window_summarises_each_reading_though_they_come_and_go():
+    summary = WindowSummary()
     for step in (3.0, 1.0, 5.0):
-        running.update(("a", "b"), torch.tensor([step, -step]), n=2)
-    assert running.summary() == {
-        "a": {"first": 3.0, "last": 5.0, "mean": 3.0, "max": 5.0},
-        "b": {"first": -3.0, "last": -5.0, "mean": -3.0, "max": -1.0},
+        values = {"a/x": torch.tensor(step)}
+        summary.update(values if step == 1.0 else {**values, "b/x": torch.tensor(-step)}, n=2)
+    found = {name: {part: float(value) for part, value in parts.items()} for name, parts in summary.finish().items()}
+    assert found == {
+        "a/x": {"first": 3.0, "last": 5.0, "mean": 3.0, "max": 5.0},
+        "b/x": {"first": -3.0, "last": -5.0, "mean": -4.0, "max": -3.0},
     }
-    assert running.rows == 6
-    assert RunningValues().summary() == {}
+    assert summary.rows == 6
+    assert WindowSummary().finish() == {}
 
 
-def test_running_values_keep_full_precision():
-    running = RunningValues()
+def test_windows_merge_to_what_one_would_have_seen():
+    values = [0.5, -2.0, 7.0, 1.0, 3.0]
+    whole, parts = WindowSummary(), [WindowSummary(), WindowSummary()]
+    for index, value in enumerate(values):
+        for summary in (whole, parts[index > 1]):
+            summary.update({"a/x": torch.tensor(value)}, n=3)
+    parts[0].merge(parts[1])
+    assert parts[0].rows == whole.rows
+    assert all(torch.equal(parts[0].finish()["a/x"][part], value) for part, value in whole.finish()["a/x"].items())
+
+
+def test_windows_keep_full_precision():
+    summary = WindowSummary()
     for _ in range(1000):
-        running.update(("a",), torch.tensor([1e-9], dtype=torch.float64), n=1)
-    assert running.summary()["a"]["mean"] == pytest.approx(1e-9, rel=1e-12)
+        summary.update({"a/x": torch.tensor(1e-9, dtype=torch.float64)})
+    assert float(summary.finish()["a/x"]["mean"]) == pytest.approx(1e-9, rel=1e-12)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from tests_support import Silent, toy_data, toy_evaluation, toy_run
 
 from collapse_probe.errors import InputError
-from collapse_probe.journal import Run
+from collapse_probe.journal import Run, RunConfig, write_config
 from collapse_probe.respred import Recipe, evaluate_head, get_recipe, train
 from collapse_probe.respred._state import last_checkpoint
 from collapse_probe.respred._vectors import split_pairs
@@ -44,7 +44,7 @@ def test_watching_changes_no_bit(tmp_path):
     assert same(weights(tmp_path / "watched"), weights(tmp_path / "plain"))
     losses = [Run.load(tmp_path / name).readings("loss/total")["value"].tolist() for name in ("watched", "plain")]
     assert losses[0] == losses[1]
-    assert len(Run.load(tmp_path / "watched").reading_names) > 2 * len(Run.load(tmp_path / "plain").reading_names)
+    assert len(Run.load(tmp_path / "watched").reading_names) > 1.5 * len(Run.load(tmp_path / "plain").reading_names)
 
 
 def test_the_same_seed_gives_the_same_journal(tmp_path):
@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(tmp_path):
     assert run.status == "failed"
     event = next(e for e in run.records("event") if e["name"] == "not_finite")
     losses = run.readings("loss/total.last")
-    assert f"not finite at step {event['step'] - 1}" in outcome.message
+    assert f"not finite at step {event['step']}" in outcome.message
     assert event["step"] == outcome.step <= 5
     assert not math.isfinite(losses["value"].iloc[0])
     assert last_checkpoint(tmp_path / "nan" / "checkpoints") is None
@@ -216,6 +216,7 @@ def test_the_founding_case_on_real_text(shared, tmp_path):
     evaluation = make_evaluation_set(read_beir(shared / "data" / "scifact"), features)
     folder = tmp_path / "run"
     folder.mkdir()
+    write_config(folder, RunConfig(name="run"))
     outcome = train(
         get_recipe("respred"),
         folder=folder,
@@ -228,9 +229,6 @@ def test_the_founding_case_on_real_text(shared, tmp_path):
         listener=Silent(),
     )
     assert outcome.status == "completed"
-    from collapse_probe.journal import write_run_json
-
-    write_run_json(folder, {"name": "run"})
     run = Run.load(folder)
     assert run.readings("delta/mean_abs.mean")["value"].tolist() == pytest.approx([0.0017, 0.00075, 0.00055], rel=0.25)
     assert run.readings("delta/alpha.last")["value"].tolist() == pytest.approx([0.085, 0.082, 0.079], abs=0.006)
