@@ -18,13 +18,14 @@ ALLOWED = {
     "measures": set(),
     "recording": {"journal", "measures"},
     "retrieval": {"journal"},
-    "diagnosis": {"journal"},
-    "reporting": {"journal", "diagnosis"},
+    "statistics": set(),
+    "diagnosis": {"journal", "statistics"},
+    "reporting": {"journal", "statistics", "diagnosis"},
     "respred": {"journal", "measures", "recording", "retrieval", "diagnosis"},
     "cli": {"journal", "recording", "retrieval", "diagnosis", "reporting", "respred"},
 }
 
-WITHOUT_TORCH = ("journal", "diagnosis", "reporting", "errors", "cli", "recording")
+WITHOUT_TORCH = ("journal", "statistics", "diagnosis", "reporting", "errors", "cli", "recording")
 
 
 def imported_layers(path: Path) -> set[str]:
