@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..journal import Run
-from ..statistics import FEWEST_RANKED, Interval, RankCorrelation, align, max_t, rank_correlation
+from ..statistics import FEWEST_RANKED, Interval, RankCorrelation, align, max_t, rank_correlation, t_interval
 from . import _scores
 from ._finding import Finding, Status
 
@@ -85,14 +85,16 @@ def _against_best(
     other: .03 nDCG of 300 queries and 6 checkpoints in 27 % of simulated runs against 20 %, .05 in 67 % against 49 %.
     """
     path, records = _scores.evaluated_path(run), _scores.evaluation_records(run)
-    found = {epoch: _scores.per_query(run, records[(collection, path, epoch)]) for epoch in candidates}
-    if any(not values or values.keys() != found[chosen].keys() for values in found.values()):  # type: ignore[union-attr]
+    read = {epoch: _scores.per_query(run, records[(collection, path, epoch)]) for epoch in candidates}
+    own = read[chosen] or {}
+    others = {epoch: found for epoch, found in read.items() if found and epoch != chosen and found.keys() == own.keys()}
+    if chosen == best and own:
+        return t_interval([0.0, 0.0]), len(own)
+    if best not in others:
         return None, 0
-    if chosen == best:
-        return Interval(0.0, 0.0, 0.0, 1.0), len(found[chosen])  # type: ignore[arg-type]
-    others = [epoch for epoch in candidates if epoch != chosen]
-    own, *rest = align(found[chosen], *(found[epoch] for epoch in others))  # type: ignore[arg-type]
-    return max_t(own[:, None] - np.stack(rest, axis=1))[others.index(best)], len(own)
+    of_chosen, *rest = align(own, *others.values())
+    judged = max_t(of_chosen[:, None] - np.stack(rest, axis=1))
+    return judged[list(others).index(best)], len(own)
 
 
 def _losses_and_scores(run: Run, collection: str) -> dict[int, tuple[float, float]]:

@@ -36,7 +36,7 @@ def max_t(differences: np.ndarray) -> list[Interval]:
     another. The intervals hold all at once in 95 % of cases; they are of the same kind, over sign-flipped residuals.
 
     Args:
-        differences: ``[Q, E]``: of every query, for every evaluation. Or ``[E]`` lists of one length.
+        differences: ``[Q, E]``: of every query, for every evaluation.
 
     Returns:
         An interval for each evaluation, with its adjusted p. NaN ends for one query, or where a difference is NaN;

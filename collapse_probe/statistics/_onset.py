@@ -14,6 +14,10 @@ FEWEST_READINGS = 8
 _POINTS = 100
 _STRETCH = 3
 _FEWEST_OF_A_GAIN = 5
+_LEFT = math.log(0.05)
+"""Share of the variance below which what a model leaves is its own misfit to a smooth curve, not noise that drifts: a
+random walk of 30 readings is fitted that well in 2 % of cases (simulated)."""
+
 _PLACE = 2
 """Parameters that a place costs: any of them may fit noise best, so one is too cheap (simulated)."""
 
@@ -148,6 +152,8 @@ class _Ramps:
             return None
         index, error = self.best(y[:, None], sign=sign)
         chosen = int(index[0])
+        if error[0] < _LEFT:
+            return chosen
         parameters = 1 + int(self.places[chosen])
         kept = _independent(self.fitted(y, chosen)[1]) - self.base.shape[1] - parameters
         cost = (1 + _PLACE * self.places[chosen]) * math.log(len(y))

@@ -79,6 +79,13 @@ def test_a_fall_from_the_first_step_on_begins_there():
     assert change_point(range(0, 300, 10), np.linspace(1, 0, 30)) == Onset(0, 0, 10)
 
 
+@pytest.mark.parametrize("n", [12, 46, 200])
+def test_a_smooth_fall_is_found_though_its_residuals_are_no_noise(n):
+    x = np.linspace(0, 1, n)
+    found = change_point(np.arange(n), -(1 - np.exp(-np.clip(x - 0.3, 0, None) / 0.15)))
+    assert abs(found.step / n - 0.3) < 0.1
+
+
 def test_a_transient_that_clears_is_no_onset():
     rng = np.random.default_rng(0)
     values = noise(rng, 60)
