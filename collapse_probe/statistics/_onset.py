@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._interval import ROUNDING
+
 FEWEST_READINGS = 8
 """Below this a series has no noise to be judged by."""
 
@@ -88,9 +90,9 @@ def change_point(
     Onset(step=120, low=110, high=120)
     """
     x, y = _cleaned(np.asarray(steps, dtype=float), np.asarray(values, dtype=float))
-    if len(x) < FEWEST_READINGS:
+    if len(x) < FEWEST_READINGS or np.ptp(y) <= ROUNDING * np.abs(y).max():
         return None
-    y = y if falls else -y
+    y = (y if falls else -y) / np.abs(y).max()
     models = _Ramps(x, _gain(x, y))
     index = models.found(y)
     if index is None:
