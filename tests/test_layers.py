@@ -19,13 +19,14 @@ ALLOWED = {
     "recording": {"journal", "measures"},
     "watching": {"journal", "measures", "recording", "retrieval", "diagnosis"},
     "retrieval": {"journal"},
-    "diagnosis": {"journal"},
-    "reporting": {"journal", "diagnosis"},
+    "statistics": set(),
+    "diagnosis": {"journal", "statistics"},
+    "reporting": {"journal", "statistics", "diagnosis"},
     "respred": {"journal", "measures", "recording", "retrieval", "diagnosis", "watching"},
     "cli": {"journal", "recording", "retrieval", "diagnosis", "reporting", "respred"},
 }
 
-WITHOUT_TORCH = ("journal", "diagnosis", "reporting", "errors", "cli", "recording")
+WITHOUT_TORCH = ("journal", "statistics", "diagnosis", "reporting", "errors", "cli", "recording")
 
 
 def imported_layers(path: Path) -> set[str]:

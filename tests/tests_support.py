@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from collapse_probe.journal import write_run_json
+from collapse_probe.journal import KINDS, JournalWriter, encode_number, now, write_run_json
+from collapse_probe.journal._kinds import record_from
+from collapse_probe.journal._legacy import modern_line
 from collapse_probe.recording import load_watched
 from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, head_modules, preflight, train
 from collapse_probe.respred._batch import Batch
@@ -23,6 +27,28 @@ class Silent:
 
     def epoch(self, *, epoch, epochs, values, scores):
         """Ignore."""
+
+
+class FoundingWriter(JournalWriter):
+    """A journal that is written by the names of schemas 1 and 2."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.parent)
+
+    def append(self, kind: str, fields: Mapping[str, Any]) -> None:
+        if kind == "end":
+            self.end(fields["status"], step=fields["step"], epoch=fields["epoch"], message=fields["message"])
+        else:
+            line = modern_line({"kind": kind, "time": now(), **fields})
+            self.write(record_from(KINDS[line["kind"]], line))
+
+    def readings(self, values: Mapping[str, float], **sample: Any) -> None:
+        for name, value in values.items():
+            line = modern_line({"kind": "reading", "name": name, "value": encode_number(value), **sample})
+            self.write(record_from(KINDS[line["kind"]], line))
+
+    def event(self, name: str, message: str, *, step: int, epoch: int) -> None:
+        self.append("event", {"name": name, "message": message, "step": step, "epoch": epoch})
 
 
 def toy_vectors(rows: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

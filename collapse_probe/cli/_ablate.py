@@ -235,7 +235,7 @@ def _report(folder: Path, reports: Path) -> int:
     say(f"cells   {folder}")
     say(f"report  {report}")
     if not ablation.completed(CONTROL):
-        say("no run of the control came to its end: nothing can be compared")
+        say("no control run finished, so nothing can be compared")
         return 1
     return 0
 

@@ -22,8 +22,8 @@ Examples:
   collapse-probe compare runs/respred runs/frozen --epochs all
   collapse-probe compare runs/a runs/b --against b --csv table.csv
 
-Differences are paired over queries, with 95 % bootstrap intervals; averages resample queries within each
-collection. p is a sign-flip randomisation test, adjusted by Holm over all comparisons of the table.
+Intervals are 95 %, over the queries of these runs, not adjusted for multiple comparisons; the collections of an
+average weigh alike. p values come from the same t test and are Holm-adjusted over all comparisons of the table.
 Exit codes: 0 fine, 2 wrong use.
 """
 
@@ -103,10 +103,11 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 def _said(one: Compared) -> str:
     """Return what keeps a difference from being a finding; empty where nothing does."""
     n = f"n = {one.difference.n_queries:,}"
-    if one.smallest == 0 and one.difference.mean == 0:
+    smallest = one.difference.smallest_resolvable
+    if smallest == 0 and one.difference.mean == 0:
         return f"the same on every query, {n}"
     if not one.difference.resolved:
-        return f"not resolved at {n}" + ("" if math.isnan(one.smallest) else f" (would resolve {one.smallest:.3f})")
+        return f"not resolved at {n}" + ("" if math.isnan(smallest) else f" (would resolve {smallest:.3f})")
     if one.adjusted_p >= 0.05:
         return f"resolved by itself at {n}, but not among all comparisons of this table"
     return ""
@@ -148,5 +149,5 @@ def _numbers(one: Compared | None, fields: Sequence[str]) -> list[object]:
     if one is None:
         return [""] * len(fields)
     found = one.difference
-    values = [found.mean, found.low, found.high, one.relative, one.p_value, one.adjusted_p, one.smallest]
-    return [one.reference, *values, found.n_queries]
+    values = [found.mean, found.low, found.high, one.relative, found.p_value, one.adjusted_p]
+    return [one.reference, *values, found.smallest_resolvable, found.n_queries]

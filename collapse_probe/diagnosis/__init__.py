@@ -10,7 +10,7 @@ from ._attribution import (
 )
 from ._comparison import Compared, Row, compare
 from ._detectors import ALL_DETECTORS, findings
-from ._effects import Effect, LogRatio, ModuleShare, Verdict, effects, module_shares, verdict
+from ._effects import Effect, ModuleShare, Verdict, effects, module_shares, verdict
 from ._finding import Finding, Status, worst_status
 from ._overlap import Overlap, overlaps
 from ._retrieval import fall_onset
@@ -23,17 +23,7 @@ from ._scores import (
     evaluation_records,
     last_trained,
 )
-from ._selection import Choice, RankCorrelation, Selection, choose_checkpoint, loss_against_retrieval, selection
-from ._statistics import (
-    PairedDifference,
-    SeededDifference,
-    holm,
-    macro_average,
-    over_seeds,
-    paired_difference,
-    randomisation_p,
-    smallest_resolvable,
-)
+from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
 
 __all__ = [
     "ALL_DETECTORS",
@@ -46,14 +36,10 @@ __all__ = [
     "Compared",
     "Effect",
     "Finding",
-    "LogRatio",
     "ModuleEffect",
     "ModuleShare",
     "Overlap",
-    "PairedDifference",
-    "RankCorrelation",
     "Row",
-    "SeededDifference",
     "Selection",
     "Status",
     "Verdict",
@@ -70,17 +56,11 @@ __all__ = [
     "evaluation_records",
     "fall_onset",
     "findings",
-    "holm",
     "last_trained",
     "loss_against_retrieval",
-    "macro_average",
     "module_shares",
-    "over_seeds",
     "overlaps",
-    "paired_difference",
-    "randomisation_p",
     "selection",
-    "smallest_resolvable",
     "verdict",
     "worst_status",
 ]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..journal import JournalError, Run
+from ..journal import Run
+from ..statistics import PairedDifference, align, paired_difference
 from . import _scores
-from ._statistics import PairedDifference, paired_difference
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,13 @@ class Attribution:
     effects: tuple[ModuleEffect, ...]
     interaction: PairedDifference
 
+    def effect(self, module: str) -> ModuleEffect:
+        """Return the effect of one module."""
+        return next(effect for effect in self.effects if effect.module == module)
+
     def fraction(self, module: str) -> float:
         """Return a module's share of the change, 1 for all of it; NaN where nothing changed."""
-        effect = next(effect for effect in self.effects if effect.module == module)
-        return effect.share.mean / self.total.mean if self.total.mean else math.nan
+        return self.effect(module).share.mean / self.total.mean if self.total.mean else math.nan
 
 
 def attribution(run: Run, collection: str, path: str, epoch: int | None = None) -> Attribution | None:
@@ -76,25 +79,30 @@ def attribution(run: Run, collection: str, path: str, epoch: int | None = None) 
     values = {
         frozenset(r["trained"]): found
         for r in records
-        if r["epoch"] == epoch and (found := _per_query(run, r)) is not None
+        if r["epoch"] == epoch and (found := _scores.per_query(run, r, str(r.get("key")))) is not None
     }
     modules = sorted(frozenset().union(*values)) if values else []
-    if not modules or len(values) < 2 ** len(modules):
+    if not modules or len(values) < 2 ** len(modules) or len({frozenset(one) for one in values.values()}) > 1:
         return None
-    everything = frozenset(modules)
-    start = values[frozenset()]
+    everything, queries = frozenset(modules), sorted(values[frozenset()])
+    mixtures = dict(zip(values, align(*values.values()), strict=True))
+    start = mixtures[frozenset()]
+
+    def change(differences: np.ndarray) -> PairedDifference:
+        return paired_difference(dict.fromkeys(queries, 0.0), dict(zip(queries, differences.tolist(), strict=True)))
+
     effects = tuple(
         ModuleEffect(
             module=module,
-            alone=paired_difference(start, values[frozenset({module})]),
-            put_back=paired_difference(values[everything], values[everything - {module}]),
-            share=_as_difference(_shapley(values, modules, module)),
+            alone=change(mixtures[frozenset({module})] - start),
+            put_back=change(mixtures[everything - {module}] - mixtures[everything]),
+            share=change(_shapley(mixtures, modules, module)),
         )
         for module in modules
     )
-    total = values[everything] - start
-    alone = sum((values[frozenset({module})] - start for module in modules), np.zeros_like(start))
-    return Attribution(collection, path, epoch, _as_difference(total), effects, _as_difference(total - alone))
+    total = mixtures[everything] - start
+    alone = sum((mixtures[frozenset({module})] - start for module in modules), np.zeros_like(start))
+    return Attribution(collection, path, epoch, change(total), effects, change(total - alone))
 
 
 def counterfactual_records(run: Run, collection: str, path: str | None = None) -> list[dict[str, Any]]:
@@ -120,22 +128,15 @@ def counterfactual_differences(run: Run, collection: str, epoch: int) -> list[tu
         for record in counterfactual_records(run, collection, "predictor")
         if record["family"] == "delta" and record["epoch"] == epoch
     ]
-    actual = next((_per_query(run, record) for record in records if record["name"] == "alpha x 1"), None)
-    if actual is None:
+    scored = [(str(r["name"]), _scores.per_query(run, r, str(r.get("key")))) for r in records]
+    actual = next((values for name, values in scored if name == "alpha x 1"), None)
+    if not actual:
         return []
-    rows = []
-    for record in records:
-        values = _per_query(run, record)
-        if values is not None:
-            rows.append((str(record["name"]), float(values.mean()), paired_difference(actual, values)))
-    return rows
-
-
-def _per_query(run: Run, record: dict[str, Any]) -> np.ndarray | None:
-    try:
-        return np.asarray(run.per_query(record["per_query"])[record["key"]], dtype=float)
-    except (JournalError, KeyError):
-        return None
+    return [
+        (name, math.fsum(values.values()) / len(values), paired_difference(actual, values))
+        for name, values in scored
+        if values is not None and values.keys() == actual.keys()
+    ]
 
 
 def _shapley(values: dict[frozenset[str], np.ndarray], modules: Sequence[str], module: str) -> np.ndarray:
@@ -147,7 +148,3 @@ def _shapley(values: dict[frozenset[str], np.ndarray], modules: Sequence[str], m
             base = frozenset(subset)
             total += weight * (values[base | {module}] - values[base])
     return total
-
-
-def _as_difference(differences: np.ndarray) -> PairedDifference:
-    return paired_difference(np.zeros_like(differences), differences)

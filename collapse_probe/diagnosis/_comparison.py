@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from ..errors import InputError, unknown_name
 from ..journal import Run
+from ..statistics import SeededDifference, align, holm, seeded_difference
 from . import _scores
-from ._statistics import SeededDifference, holm, macro_average, randomisation_p, smallest_resolvable
 
 BASELINE = "Baseline (raw encoder)"
 
@@ -26,19 +24,15 @@ class Compared:
 
     Attributes:
         reference: Label of the row that it is compared with.
-        difference: Mean over collections, queries resampled within each.
+        difference: Mean over collections, with the interval and p over the queries of these two runs.
         relative: The difference over the reference's own average; NaN where that is 0.
-        p_value: Sign-flip randomisation of the same mean, two-sided.
-        adjusted_p: After Holm's method over every comparison of the table.
-        smallest: The true difference that this query set would resolve in 80 % of cases.
+        adjusted_p: Its p after Holm's method over every comparison of the table.
     """
 
     reference: str
     difference: SeededDifference
     relative: float
-    p_value: float
     adjusted_p: float
-    smallest: float
 
 
 @dataclass(frozen=True)
@@ -147,20 +141,15 @@ def _row(one: _Scored, label: str, vs_baseline: Compared | None, vs_reference: C
 
 
 def _compared(one: _Scored, reference: _Scored, label: str) -> Compared:
-    differences = [
-        np.array([one.values[name][query] - values[query] for query in sorted(values)])
-        for name, values in reference.values.items()
-    ]
-    start = math.fsum(math.fsum(v.values()) / len(v) for v in reference.values.values()) / len(differences)
-    found = macro_average(differences)
-    p_value = randomisation_p(differences)
-    relative = found.mean / start if start else math.nan
-    return Compared(label, found, relative, p_value, p_value, smallest_resolvable(differences))
+    pairs = [align(values, one.values[name]) for name, values in reference.values.items()]
+    found = seeded_difference(*(after[None] - before[None] for before, after in pairs))
+    start = math.fsum(math.fsum(v.values()) / len(v) for v in reference.values.values()) / len(pairs)
+    return Compared(label, found, found.mean / start if start else math.nan, found.p_value)
 
 
 def _adjusted(rows: Sequence[Row]) -> list[Row]:
     family = [c for row in rows for c in (row.against_baseline, row.against_reference) if c is not None]
-    adjusted = dict(zip(map(id, family), holm([c.p_value for c in family]), strict=True))
+    adjusted = dict(zip(map(id, family), holm([c.difference.p_value for c in family]), strict=True))
 
     def with_p(one: Compared | None) -> Compared | None:
         return None if one is None else replace(one, adjusted_p=adjusted[id(one)])
@@ -269,6 +258,11 @@ def _scored(
     values = {}
     for name, record in found.items():
         content = run.per_query(record["per_query"])
+        if metric not in content:
+            raise InputError(
+                f"{run.folder / record['per_query']}: no {metric} of each query; `collapse-probe evaluate "
+                f"{run.folder} --beir ...` scores it again"
+            )
         values[name] = dict(zip(content["query_ids"], content[metric], strict=True))
     sizes = {name: int(record["n_documents"]) for name, record in found.items()}
     fingerprints = {name: _fingerprint(run, name, record) for name, record in found.items()}

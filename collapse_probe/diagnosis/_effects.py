@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
-from scipy import stats
 
 from ..journal import Run
+from ..statistics import (
+    SEEDS_TO_CONFIRM,
+    Interval,
+    PairedDifference,
+    SeededDifference,
+    align,
+    holm,
+    seeded_difference,
+    t_interval,
+)
 from . import _scores
 from ._ablation import CONTROL, READINGS, Ablation
 from ._attribution import attribution
-from ._statistics import SeededDifference, holm, over_seeds, randomisation_p
 
 RESTORED = 0.9
 """Share of the control's fall from which an effect restores it; a smaller one restores it in part (own cut)."""
@@ -42,21 +51,14 @@ class Verdict(StrEnum):
     UNRESOLVED = "not resolved at this n"
 
 
-@dataclass(frozen=True)
-class LogRatio:
-    """How many times a positive measure differs, on a log10 scale, paired by seed.
-
-    Attributes:
-        mean: Mean of log10(intervention / control).
-        low: Lower end of its 95 % t interval over seeds; NaN for one seed.
-        high: Upper end.
-        n_seeds: Seeds.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n_seeds: int
+_CAUSE = {
+    Verdict.RESTORES: "confirmed",
+    Verdict.IN_PART: "contributes",
+    Verdict.BETTER: "contributes",
+    Verdict.NO_EFFECT: "refuted",
+    Verdict.WORSE: "not supported: taking it away is worse",
+    Verdict.UNRESOLVED: "not resolved at this n",
+}
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,14 @@ class Effect:
         score: nDCG@10 on its own evaluated path, mean over seeds and queries.
         since_start: Its change since its own step 0.
         against_control: Its difference from the control.
-        adjusted_p: Sign-flip randomisation over queries of the differences averaged over seeds, after Holm's method
+        adjusted_p: That difference's p, of the same model of seeds and queries as its interval, after Holm's method
             over the interventions; None for the control.
         restored: The difference as a share of the control's fall; NaN where the control did not fall.
         verdict: What that amounts to.
         delta_kept: Mean |delta| after the last epoch over that at step 0, mean over seeds; NaN without a residual
             predictor.
-        ratios: ``correction``, ``scale`` and ``rank`` against the control's; None where one of the two has none.
+        ratios: log10 of ``correction``, ``scale`` and ``rank`` over the control's, paired by seed; None where one of
+            the two has none.
     """
 
     intervention: str
@@ -87,7 +90,17 @@ class Effect:
     restored: float
     verdict: Verdict | None
     delta_kept: float
-    ratios: dict[str, LogRatio | None]
+    ratios: dict[str, Interval | None]
+
+    @property
+    def cause(self) -> str:
+        """What the verdict says of the cause that this intervention takes away; empty for the control."""
+        if self.verdict is None or self.against_control is None:
+            return ""
+        seeds = self.against_control.n_seeds
+        if self.verdict is Verdict.RESTORES and seeds < SEEDS_TO_CONFIRM:
+            return f"supported; to confirm it, run {SEEDS_TO_CONFIRM} seeds"
+        return _CAUSE[self.verdict]
 
 
 @dataclass(frozen=True)
@@ -116,17 +129,15 @@ def effects(ablation: Ablation, collection: str) -> list[Effect]:
         ablation: The ablation.
         collection: Label of the collection.
     """
-    control = {seed: _finals(run, collection) for seed, run in ablation.runs(CONTROL).items()}
-    control = {seed: found for seed, found in control.items() if found is not None}
-    fall = None
-    if control:
-        fall = over_seeds(np.stack([last - start for start, last in control.values()]))  # type: ignore[misc]
+    control = _finals_of(ablation, CONTROL, collection)
+    fall = _change(control) if control else None
     found = []
     for name in ablation.interventions:
-        runs = ablation.runs(name)
-        scores = {seed: values for seed, run in runs.items() if (values := _finals(run, collection)) is not None}
+        scores = _finals_of(ablation, name, collection)
         if scores:
-            found.append(_effect(name, collection, runs, scores, ablation.runs(CONTROL), control, fall))
+            ratios = {measure: _log_ratio(measure, ablation, name) for measure in ("correction", "scale", "rank")}
+            effect = _effect(name, collection, scores, control if name != CONTROL else {}, fall)
+            found.append(replace(effect, delta_kept=_delta_kept(ablation.runs(name)), ratios=ratios))
     compared = [effect for effect in found if effect.adjusted_p is not None]
     p_values = dict(zip(map(id, compared), holm([e.adjusted_p for e in compared]), strict=True))  # type: ignore[misc]
     return [_judged(effect, p_values.get(id(effect))) for effect in found]
@@ -156,57 +167,65 @@ def module_shares(ablation: Ablation, collection: str, path: str | None = None) 
     if not found:
         return []
     total = float(np.mean([one.total.mean for one in found]))
+
+    def over_seeds(parts: Sequence[PairedDifference]) -> SeededDifference:
+        return seeded_difference(align(*(part.by_query for part in parts)))
+
+    def row(module: str, alone: SeededDifference, share: SeededDifference) -> ModuleShare:
+        return ModuleShare(module, alone, share, share.mean / total if total else math.nan)
+
     shares = []
-    for number, effect in enumerate(found[0].effects):
-        alone = over_seeds(np.stack([one.effects[number].alone.differences for one in found]))
-        share = over_seeds(np.stack([one.effects[number].share.differences for one in found]))
-        shares.append(ModuleShare(effect.module, alone, share, share.mean / total if total else math.nan))
-    interaction = over_seeds(np.stack([one.interaction.differences for one in found]))
-    shares.append(ModuleShare("interaction", interaction, interaction, interaction.mean / total if total else math.nan))
-    return shares
+    for effect in found[0].effects:
+        effects_ = [one.effect(effect.module) for one in found]
+        alone, share = over_seeds([e.alone for e in effects_]), over_seeds([e.share for e in effects_])
+        shares.append(row(effect.module, alone, share))
+    interaction = over_seeds([one.interaction for one in found])
+    return [*shares, row("interaction", interaction, interaction)]
 
 
-def _finals(run: Run, collection: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return per-query nDCG@10 at step 0 and after the last epoch, on the run's evaluated path."""
-    path = _scores.evaluated_path(run)
-    epochs = _scores.epochs(run, collection, path)
-    if run.status != "completed" or len(epochs) < 2 or epochs[0] != 0:
-        return None
-    records = _scores.evaluation_records(run)
-    start, last = (run.per_query(records[(collection, path, epoch)]["per_query"]) for epoch in (0, epochs[-1]))
-    return np.asarray(start[_scores.HEADLINE], dtype=float), np.asarray(last[_scores.HEADLINE], dtype=float)
+_Finals = dict[int, tuple[dict[str, float], dict[str, float]]]
+"""Seed to the scores of every query at step 0 and after the last epoch."""
 
 
-def _effect(
-    name: str,
-    collection: str,
-    runs: dict[int, Run],
-    scores: dict[int, tuple[np.ndarray, np.ndarray]],
-    control_runs: dict[int, Run],
-    control: dict[int, tuple[np.ndarray, np.ndarray]],
-    fall: SeededDifference | None,
-) -> Effect:
+def _finals_of(ablation: Ablation, name: str, collection: str) -> _Finals:
+    """Return nDCG@10 of the finished runs that can be read, each on its own evaluated path."""
+    found = {}
+    for seed, run in ablation.completed(name).items():
+        path = _scores.evaluated_path(run)
+        epochs = _scores.epochs(run, collection, path)
+        if len(epochs) < 2 or epochs[0] != 0:
+            continue
+        records = _scores.evaluation_records(run)
+        start, last = (_scores.per_query(run, records[(collection, path, epoch)]) for epoch in (0, epochs[-1]))
+        if start and last:
+            found[seed] = (start, last)
+    return found
+
+
+def _change(scores: _Finals) -> SeededDifference:
+    """Return the change since each seed's own step 0."""
+    values = align(*(start for start, _ in scores.values()), *(last for _, last in scores.values()))
+    return seeded_difference(values[len(scores) :] - values[: len(scores)])
+
+
+def _effect(name: str, collection: str, scores: _Finals, control: _Finals, fall: SeededDifference | None) -> Effect:
     shared = [seed for seed in scores if seed in control]
-    against = p_value = None
-    if shared and name != CONTROL:
-        differences = np.stack([scores[seed][1] - control[seed][1] for seed in shared])
-        against, p_value = over_seeds(differences), randomisation_p([differences.mean(axis=0)])
+    against = None
+    if shared:
+        values = align(*(control[seed][1] for seed in shared), *(scores[seed][1] for seed in shared))
+        against = seeded_difference(values[len(shared) :] - values[: len(shared)])
     fell = fall is not None and fall.high < 0
-    restored = against.mean / -fall.mean if against is not None and fall is not None and fell else math.nan
     return Effect(
         intervention=name,
         collection=collection,
-        score=float(np.mean([last.mean() for _, last in scores.values()])),
-        since_start=over_seeds(np.stack([last - start for start, last in scores.values()])),
+        score=float(np.mean([np.mean(list(last.values())) for _, last in scores.values()])),
+        since_start=_change(scores),
         against_control=against,
-        adjusted_p=p_value,
-        restored=restored,
+        adjusted_p=None if against is None else against.p_value,
+        restored=against.mean / -fall.mean if against is not None and fall is not None and fell else math.nan,
         verdict=None if against is None else verdict(against, fall if fell else None),
-        delta_kept=_delta_kept(runs),
-        ratios={
-            measure: None if name == CONTROL else _log_ratio(measure, runs, control_runs)
-            for measure in ("correction", "scale", "rank")
-        },
+        delta_kept=math.nan,
+        ratios={},
     )
 
 
@@ -239,17 +258,11 @@ def _delta_kept(runs: dict[int, Run]) -> float:
     return float(np.mean(kept)) if kept else math.nan
 
 
-def _log_ratio(measure: str, runs: dict[int, Run], control: dict[int, Run]) -> LogRatio | None:
-    found = []
-    for seed, run in runs.items():
+def _log_ratio(measure: str, ablation: Ablation, name: str) -> Interval | None:
+    control, found = ablation.runs(CONTROL) if name != CONTROL else {}, []
+    for seed, run in ablation.runs(name).items():
         if seed in control:
             pair = [one.readings(READINGS[measure])["value"] for one in (run, control[seed])]
             if all(len(values) and values.iloc[-1] > 0 for values in pair):
                 found.append(math.log10(pair[0].iloc[-1] / pair[1].iloc[-1]))
-    if not found:
-        return None
-    mean = float(np.mean(found))
-    if len(found) < 2:
-        return LogRatio(mean, math.nan, math.nan, len(found))
-    half = float(stats.t.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / math.sqrt(len(found)))
-    return LogRatio(mean, mean - half, mean + half, len(found))
+    return t_interval(found) if found else None

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from scipy import stats
-
 from ..journal import Run
+from ..statistics import PairedDifference, welch_p
 from . import _scores
 from ._finding import Finding, Status
-from ._statistics import PairedDifference
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def overlaps(run: Run) -> list[Overlap]:
         seen = _seen(run, record)
         if not seen:
             continue
-        others = set(run.per_query(record["per_query"])["query_ids"]) - seen
+        others = set(_scores.per_query(run, record) or ()) - seen
         where: dict[str, Any] = {"before": ("raw", 0), "after": (path, epoch)}
         of_seen = _scores.difference(run, collection, **where, queries=seen)
         if of_seen is not None:
@@ -75,9 +73,7 @@ def trained_documents(run: Run) -> list[Finding]:
 def _apart(one: Overlap) -> bool:
     """Return whether the two groups' gains differ by more than noise (Welch's t-test, 5 %)."""
     assert one.others is not None
-    if min(one.seen.n, one.others.n) < 2:
-        return False
-    return bool(stats.ttest_ind(one.seen.differences, one.others.differences, equal_var=False).pvalue < 0.05)
+    return welch_p(one.seen.differences, one.others.differences) < 0.05
 
 
 def _in_words(change: PairedDifference | None) -> str:

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 from ..journal import Run
+from ..statistics import Onset, PairedDifference, bracket
 from . import _scores
 from ._finding import Finding, Status
-from ._statistics import PairedDifference
 
 FALL_COLLAPSED = 0.05
 """Relative fall of nDCG@10 above which a resolved fall is a collapse (own choice)."""
@@ -20,8 +20,8 @@ TIES = 0.01
 """Share of tied places in the top 10 above which scores partly measure document ids (own choice)."""
 
 
-def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> int | None:
-    """Return the step of the first epoch from which every later one is resolved below the reference.
+def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> Onset | None:
+    """Return since when every evaluation is resolved below the reference: from the last good to the first bad one.
 
     Args:
         run: The run.
@@ -29,16 +29,13 @@ def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int])
         path: Which scoring path.
         reference: (path, epoch) to compare with.
     """
-    onset = None
+    records = _scores.evaluation_records(run)
+    steps, bad = [], []
     for epoch in _scores.epochs(run, collection, path):
-        if (path, epoch) == reference:
-            continue
         change = _scores.difference(run, collection, reference, (path, epoch))
-        if change is None or math.isnan(change.high) or change.high >= 0:
-            onset = None
-        elif onset is None:
-            onset = int(_scores.evaluation_records(run)[(collection, path, epoch)]["step"])
-    return onset
+        steps.append(int(records[(collection, path, epoch)]["step"]))
+        bad.append(change is not None and change.high < 0)
+    return bracket(steps, bad)
 
 
 def retrieval_change(run: Run) -> list[Finding]:
@@ -146,13 +143,14 @@ def _change(run: Run, collection: str, now: tuple[str, int], title: str, referen
     change = _scores.difference(run, collection, reference, now)
     status = _fall_status(run, collection, reference, change)
     fell = status in (Status.WARNING, Status.COLLAPSED)
+    onset = fall_onset(run, collection, now[0], reference) if fell else None
     return Finding(
         code="CP201",
         title=f"{collection}: change of nDCG@10 against {title}, epoch {now[1]}",
         status=status,
         value=None if change is None else change.mean,
         expected="no fall" + _interval_in_words(change),
-        onset_step=fall_onset(run, collection, now[0], reference) if fell else None,
+        onset_step=None if onset is None else onset.step,
         evidence=(f"{collection}/{_scores.HEADLINE}",),
         why="this is what the model is for; a falling loss says nothing about it",
         remedy="Keep step 0 and the raw encoder among the candidates, and select by development nDCG",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..journal import JournalError, Run
-from ._statistics import PairedDifference, paired_difference
+from ..statistics import PairedDifference, paired_difference
 
 HEADLINE = "ndcg@10"
 """The metric that verdicts are about."""
@@ -73,19 +73,28 @@ def difference(
     pair = [records.get((collection, *where)) for where in (before, after)]
     if pair[0] is None or pair[1] is None:
         return None
-    try:
-        first, second = (run.per_query(record["per_query"]) for record in pair if record is not None)
-    except JournalError:
+    first, second = (per_query(run, record, metric) for record in pair if record is not None)
+    if first is None or second is None:
         return None
-    values = dict(zip(second["query_ids"], second[metric], strict=True))
-    shared = [
-        (a, values[q])
-        for q, a in zip(first["query_ids"], first[metric], strict=True)
-        if q in values and (queries is None or q in queries)
-    ]
+    shared = [q for q in first if q in second and (queries is None or q in queries)]
     if not shared:
         return None
-    return paired_difference([a for a, _ in shared], [b for _, b in shared])
+    return paired_difference({q: first[q] for q in shared}, {q: second[q] for q in shared})
+
+
+def per_query(run: Run, record: Mapping[str, Any], metric: str = HEADLINE) -> dict[str, float] | None:
+    """Return query id to score; None where the record's file is missing or damaged, or lacks the metric.
+
+    Args:
+        run: The run.
+        record: A record that names its file as ``per_query``.
+        metric: A list in that file.
+    """
+    try:
+        content = run.per_query(str(record["per_query"]))
+        return {str(q): float(v) for q, v in zip(content["query_ids"], content[metric], strict=True)}
+    except (JournalError, KeyError, TypeError, ValueError):
+        return None
 
 
 def last_trained(run: Run) -> Iterator[tuple[str, str, int]]:

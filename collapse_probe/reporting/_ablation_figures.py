@@ -53,7 +53,7 @@ def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: 
     names = [_wrapped(effect.intervention) for effect in effects]
     axes.set_yticks(range(len(effects)), names, fontsize="small" if any("\n" in name for name in names) else None)
     axes.set_ylim(len(effects) - 0.5, -0.5)
-    axes.set_xlabel("nDCG@10 minus the control's, 95 % over queries and seeds\n(filled: the verdict is resolved)")
+    axes.set_xlabel("nDCG@10 minus the control's, 95 % over seeds and queries\n(filled: the verdict is resolved)")
     axes.set_title(title, loc="left")
     axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 

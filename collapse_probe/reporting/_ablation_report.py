@@ -14,29 +14,19 @@ from ..diagnosis import (
     HEADLINE,
     Ablation,
     Effect,
-    LogRatio,
     ModuleShare,
-    SeededDifference,
-    Verdict,
     effects,
     module_shares,
 )
+from ..statistics import Interval, SeededDifference
 from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
 from ._place import write_folder
 from ._render import render_template
 from ._style import saved
-from ._text import Table, code, md, number, score, signed
+from ._text import Table, code, interval, md, number, score
 
 REPORT = "ablation.md"
 
-_CAUSE = {
-    Verdict.RESTORES: "confirmed",
-    Verdict.IN_PART: "contributes",
-    Verdict.BETTER: "contributes",
-    Verdict.NO_EFFECT: "refuted",
-    Verdict.WORSE: "not supported: taking it away is worse",
-    Verdict.UNRESOLVED: "not resolved at this n",
-}
 DELTA_COLLAPSED = 0.1
 """Share of the untrained |delta| below which delta is said to have collapsed (own cut)."""
 
@@ -66,21 +56,21 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
     """Return what an ablation shows on one collection, as Markdown sentences with their numbers."""
     control = _control(found)
     if control is None:
-        return [f"On {md(collection)}, no run of the control came to its end: nothing can be compared."]
+        return [f"On {md(collection)}, no control run finished, so nothing can be compared."]
     lines = [
         f"On {md(collection)}, the control's nDCG@10 changes by {interval(control.since_start)} between step 0 and its "
-        f"last epoch (n = {sample(control.since_start)})."
+        f"last epoch (n = {control.since_start.sample})."
     ]
     if shares:
         parts = ", ".join(f"{md(one.module)} {_percent(one.fraction)}" for one in shares if one.module != "interaction")
         lines.append(
-            "Shares of that change on the evaluated path, over all orders of putting modules back to step 0: "
-            f"{parts} (n = {sample(shares[0].share)})."
+            "Resetting trained modules to their initial weights, without retraining, attributes that change on the "
+            f"evaluated path to: {parts} (n = {shares[0].share.sample})."
         )
     for effect in found:
         if effect.against_control is not None and effect.verdict is not None:
             lines.append(_sentence(effect))
-    lines += [f"**{md(name)}: failed.** No run of it came to its end." for name in _failed(ablation)]
+    lines += [f"**{md(name)}: failed.** No run of it finished." for name in _failed(ablation)]
     return lines
 
 
@@ -90,18 +80,6 @@ def _control(found: Sequence[Effect]) -> Effect | None:
 
 def _failed(ablation: Ablation) -> list[str]:
     return [name for name in ablation.interventions if name != CONTROL and not ablation.completed(name)]
-
-
-def interval(difference: SeededDifference | None) -> str:
-    """Return a difference with its 95 % interval over queries and seeds."""
-    if difference is None:
-        return "-"
-    return f"{signed(difference.mean)} [{signed(difference.low)}, {signed(difference.high)}]"
-
-
-def sample(difference: SeededDifference) -> str:
-    """Return what a difference was taken over."""
-    return f"{difference.n_queries:,} queries x {difference.n_seeds} seed{'s' if difference.n_seeds > 1 else ''}"
 
 
 def _sentence(effect: Effect) -> str:
@@ -190,7 +168,7 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
             "-" if effect.adjusted_p is None else f"{effect.adjusted_p:.4f}",
             "-" if math.isnan(effect.restored) else _percent(effect.restored),
             f"**{effect.verdict.value}**" if effect.verdict else "-",
-            sample(effect.since_start),
+            effect.since_start.sample,
         ]
         for effect in found
     ]
@@ -228,7 +206,7 @@ def _shares_table(shares: Sequence[ModuleShare]) -> Table:
     rows = []
     for one in shares:
         divided = ["-", "-"] if one.module == "interaction" else [interval(one.share), _percent(one.fraction)]
-        rows.append([md(one.module), interval(one.alone), *divided, sample(one.share)])
+        rows.append([md(one.module), interval(one.alone), *divided, one.share.sample])
     return Table(["module", "trained alone [95 %]", "share, all orders [95 %]", "of the change", "n"], rows)
 
 
@@ -241,7 +219,7 @@ def _causes_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
             md(ablation.tests(e.intervention)),
             md(e.intervention),
             interval(e.against_control),
-            f"**{_CAUSE[e.verdict]}**",
+            f"**{e.cause}**",
         ]
         for e in found
         if e.verdict is not None and ablation.tests(e.intervention)
@@ -258,7 +236,7 @@ def _draw(
         return []
     fall = -control.since_start.mean if control.since_start.high < 0 else None
     suffix = "" if number_ == 0 else f"-{number_ + 1}"
-    n = sample(control.since_start)
+    n = control.since_start.sample
     with saved(folder / f"forest{suffix}.png", height=forest_height(compared)) as axes:
         forest(axes[0], compared, fall=fall, title=f"{collection}: n = {n}")
     table = ablation.table
@@ -287,13 +265,13 @@ def _changes(changes: dict[str, Any]) -> str:
     return ", ".join(f"{md(name)} = {md(json.dumps(value))}" for name, value in changes.items()) or "none"
 
 
-def _factor(ratio: LogRatio | None) -> str:
+def _factor(ratio: Interval | None) -> str:
     if ratio is None:
         return "-"
     if math.isnan(ratio.low):
-        return f"x {number(10**ratio.mean, digits=3)}"
+        return f"x {number(10**ratio.value, digits=3)}"
     low, high = (number(10**value, digits=3) for value in (ratio.low, ratio.high))
-    return f"x {number(10**ratio.mean, digits=3)} [{low}, {high}]"
+    return f"x {number(10**ratio.value, digits=3)} [{low}, {high}]"
 
 
 def _percent(fraction: float) -> str:
@@ -321,5 +299,5 @@ def _as_json(found: dict[str, list[Effect]]) -> list[dict[str, Any]]:
 def _json_difference(difference: SeededDifference | None) -> dict[str, float] | None:
     if difference is None:
         return None
-    keys = ("mean", "low", "high", "n_seeds", "n_queries")
+    keys = ("mean", "low", "high", "p_value", "n_seeds", "n_queries")
     return {key: getattr(difference, key) for key in keys}

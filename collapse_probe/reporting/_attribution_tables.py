@@ -7,14 +7,13 @@ from collections.abc import Sequence
 
 from ..diagnosis import (
     Attribution,
-    PairedDifference,
     attribution,
     collections,
     counterfactual_differences,
-    holm,
     last_trained,
 )
 from ..journal import Run
+from ..statistics import PairedDifference, holm
 from ._score_tables import PATH_LABELS
 from ._text import Table, interval, md, score
 

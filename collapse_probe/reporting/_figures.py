@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ..diagnosis import PairedDifference
+from ..statistics import PairedDifference
 from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs
 
 

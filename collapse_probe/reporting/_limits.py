@@ -31,8 +31,8 @@ def limits(run: Run, findings: Sequence[Finding]) -> list[str]:
         "read them beside norm and standard deviation, and against the raw encoder's on the same texts."
     )
     lines.append(
-        "One run is one seed. Intervals are over queries, each for itself, without a correction for how many "
-        "there are; the spread over seeds comes on top. No cause is confirmed without an intervention."
+        "One run is one seed: another seed gives another model. Intervals are 95 %, over the queries of this run, not "
+        "adjusted for multiple comparisons. To confirm a cause, run the experiment."
     )
     return lines
 

@@ -11,7 +11,6 @@ import pandas as pd
 from ..diagnosis import (
     HEADLINE,
     Finding,
-    PairedDifference,
     Status,
     attribution,
     choose_checkpoint,
@@ -24,6 +23,7 @@ from ..diagnosis import (
     selection,
 )
 from ..journal import Run
+from ..statistics import PairedDifference
 from ._attribution_tables import share
 from ._score_tables import PATH_LABELS
 from ._text import interval, md, number, percent, score
@@ -111,7 +111,7 @@ def _against(run: Run, collection: str, now: tuple[str, int], label: str, refere
     start = float(evaluation_records(run)[(collection, *reference)]["metrics"][HEADLINE])
     relative = f", {percent(change.mean / start)}" if start else ""
     onset = fall_onset(run, collection, now[0], reference) if change.high < 0 else None
-    since = "" if onset is None else f", in every evaluation from step {onset} on"
+    since = "" if onset is None else f", in every evaluation from step {onset.step} on"
     return f"It {_verb(change)} against {label} ({score(start)}): {interval(change)}{relative}{since}."
 
 
@@ -150,8 +150,9 @@ def _grafts(run: Run) -> list[str]:
             f"{md(effect.module)} {share(found, effect.module)} ({interval(effect.share)})" for effect in found.effects
         )
         lines.append(
-            f"On {md(collection)}, putting trained modules back to step 0 divides the change of nDCG@10 since then, "
-            f"{interval(found.total)}, on the evaluated path: **{parts}** (n = {found.total.n:,} queries)."
+            f"On {md(collection)}, resetting trained modules to their initial weights, without retraining, attributes "
+            f"the change of nDCG@10 since step 0, {interval(found.total)}, on the evaluated path to: **{parts}** "
+            f"(n = {found.total.n:,} queries)."
         )
     return lines
 
@@ -241,7 +242,7 @@ def _selection(run: Run) -> list[str]:
         lines.append(
             f"On {md(collection)}, selecting by validation loss keeps epoch {found.chosen} where epoch "
             f"{found.best} retrieves best: nDCG@10 {interval(found.change)} "
-            f"(n = {found.change.n} queries, {found.n} checkpoints). "
+            f"(n = {found.n_queries} queries, {found.n} checkpoints; the interval is adjusted for choosing the best). "
             "**A lower validation loss is not a better model here.**"
         )
     return lines

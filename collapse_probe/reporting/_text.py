@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..diagnosis import PairedDifference
+from ..statistics import Interval, PairedDifference, SeededDifference
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$&])")
 
@@ -58,11 +58,11 @@ def percent(value: float | None) -> str:
     return "-" if value is None or not math.isfinite(value) else f"{100 * value:+.2f} %"
 
 
-def interval(difference: PairedDifference | None) -> str:
-    """Return a paired difference with its 95 % interval."""
+def interval(difference: PairedDifference | SeededDifference | Interval | None) -> str:
+    """Return a difference with its 95 % interval, where the sample gives one."""
     if difference is None:
         return "-"
-    text = signed(difference.mean)
+    text = signed(difference.value if isinstance(difference, Interval) else difference.mean)
     if math.isnan(difference.low):
         return text
     return f"{text} [{signed(difference.low)}, {signed(difference.high)}]"

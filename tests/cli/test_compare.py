@@ -67,7 +67,8 @@ def test_what_is_not_resolved_is_said_with_what_would_be(run):
     _, out, _ = run("one", "two")
     rows = compare([Run.load(name) for name in ("one", "two")])
     found = rows[2].against_reference
-    said = f"two, epoch 2 vs one, epoch 2: not resolved at n = 40 (would resolve {found.smallest:.3f})"
+    smallest = found.difference.smallest_resolvable
+    said = f"two, epoch 2 vs one, epoch 2: not resolved at n = 40 (would resolve {smallest:.3f})"
     assert (said in out) is not found.difference.resolved
     code, out, _ = run("one", "two", "--metric", "recall@100")
     assert code == 0

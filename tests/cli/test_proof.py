@@ -150,7 +150,7 @@ def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run,
     config["recipe"]["learning_rate"] = 1e30
     (trained / "run.json").write_text(json.dumps(config))
     code, out, _ = run("ablate", trained, "--vary", "tanh=off", "--workers", 2, "--name", "hopeless")
-    assert code == 1 and "no run of the control came to its end: nothing can be compared" in out
+    assert code == 1 and "no control run finished, so nothing can be compared" in out
     with (trained / "journal.jsonl").open("a") as journal:
         end = json.loads((trained / "journal.jsonl").read_text().splitlines()[-1])
         journal.write(json.dumps({**end, "status": "failed"}) + "\n")

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests_support import FoundingWriter
 
-from collapse_probe.diagnosis import compare, holm, macro_average, paired_difference
+from collapse_probe.diagnosis import compare
 from collapse_probe.errors import InputError
-from collapse_probe.journal import FoundingWriter, JournalWriter, Run, write_run_json
+from collapse_probe.journal import JournalWriter, Run, write_run_json
+from collapse_probe.statistics import holm, paired_difference, seeded_difference
 
 QUERIES = 60
 
@@ -99,9 +101,10 @@ def test_the_numbers_are_those_of_the_scores(tmp_path):
     expected = paired_difference(raw, first)
     found = rows[1].against_baseline
     assert found.difference.mean == pytest.approx(expected.mean)
-    assert (found.difference.low, found.difference.high) == pytest.approx(expected.bootstrap, abs=0.003)
+    assert (found.difference.low, found.difference.high) == pytest.approx((expected.low, expected.high))
+    assert found.difference.p_value == pytest.approx(expected.p_value)
     assert found.relative == pytest.approx(first.mean() / raw.mean() - 1)
-    assert found.smallest == pytest.approx(expected.smallest_resolvable)
+    assert found.difference.smallest_resolvable == pytest.approx(expected.smallest_resolvable)
     assert rows[2].against_reference.reference == "a, epoch 2"
     assert rows[2].against_reference.difference.mean == pytest.approx(second.mean() - first.mean())
 
@@ -111,7 +114,7 @@ def test_queries_are_paired_by_their_ids_not_by_their_places(tmp_path):
     rows = compare([trained(tmp_path / "a", -0.2), trained(tmp_path / "b", -0.2)])
     found = rows[2].against_reference.difference
     assert (found.mean, found.low, found.high) == (0, 0, 0)
-    assert rows[2].against_reference.p_value == 1
+    assert rows[2].against_reference.difference.p_value == 1
 
 
 def test_p_is_adjusted_over_every_comparison_of_the_table(tmp_path):
@@ -119,7 +122,7 @@ def test_p_is_adjusted_over_every_comparison_of_the_table(tmp_path):
     rows = compare(runs)
     family = [one for row in rows for one in (row.against_baseline, row.against_reference) if one is not None]
     assert len(family) == 3
-    assert [one.adjusted_p for one in family] == pytest.approx(holm([one.p_value for one in family]))
+    assert [one.adjusted_p for one in family] == pytest.approx(holm([one.difference.p_value for one in family]))
 
 
 def test_every_epoch_adds_to_the_family(tmp_path):
@@ -128,7 +131,7 @@ def test_every_epoch_adds_to_the_family(tmp_path):
     assert [row.label for row in rows[1:4]] == ["a, step 0", "a, epoch 1", "a, epoch 2"]
     assert sum(row.against_reference is not None for row in rows) == 5
     last, every = compare(runs)[2].against_baseline, rows[6].against_baseline
-    assert last.p_value == every.p_value
+    assert last.difference.p_value == every.difference.p_value
     assert last.adjusted_p <= every.adjusted_p
 
 
@@ -139,10 +142,10 @@ def test_an_average_is_over_the_shared_collections_alone(tmp_path):
     assert [list(row.by_collection) for row in rows] == [["toy", "other"]] * 3
     assert rows[1].average == pytest.approx(np.mean(list(rows[1].by_collection.values())))
     pairs = [(scores(0.0, n=n), scores(-0.2, n=n, seed=s)) for n, s in ((60, 1), (80, 2))]
-    expected = macro_average([after - before for before, after in pairs])
+    expected = seeded_difference(*((after - before)[None] for before, after in pairs))
     found = rows[1].against_baseline.difference
     assert found.mean == pytest.approx(expected.mean)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.003)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.n_queries == 140
 
 
@@ -173,7 +176,7 @@ def test_a_run_that_is_the_raw_encoder_is_compared_once(tmp_path):
     ]
     assert rows[1].against_baseline is None
     assert all(row.against_reference is None for row in rows)
-    assert rows[2].against_baseline.adjusted_p == rows[2].against_baseline.p_value
+    assert rows[2].against_baseline.adjusted_p == rows[2].against_baseline.difference.p_value
     rows = compare([trained(tmp_path / "c", 0.02), baseline(tmp_path / "base2")])
     assert rows[2].against_reference.reference == "c, epoch 2"
 
@@ -282,3 +285,13 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path):
     assert "unknown metric 'ndcg10': did you mean 'ndcg@10'?" in refused(runs, metric="ndcg10")
     assert "unknown run 'secnd': did you mean 'second'?" in refused(runs, against="secnd")
     assert compare(runs, metric="mrr@10")[1].average == 0.5
+
+
+def test_a_metric_that_a_file_lacks_is_refused_with_the_file(tmp_path):
+    runs = [trained(tmp_path / name, 0.1) for name in "ab"]
+    for record in runs[0].records("evaluation"):
+        file = runs[0].folder / record["per_query"]
+        content = json.loads(file.read_text())
+        del content["mrr@10"]
+        file.write_text(json.dumps(content))
+    assert "0.json: no mrr@10 of each query; `collapse-probe evaluate" in refused(runs, metric="mrr@10")

@@ -10,24 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from tests_support import FoundingWriter
 
 from collapse_probe.diagnosis import (
     ALL_DETECTORS,
     Finding,
     Status,
     findings,
-    paired_difference,
     selection,
     worst_status,
 )
 from collapse_probe.diagnosis._ranges import _NOT_FINITE_WHY, _status
-from collapse_probe.journal import FoundingWriter, Run, write_run_json
+from collapse_probe.journal import Run, write_run_json
+from collapse_probe.statistics import paired_difference
 
 
 class Writer:
     """Writes a run folder record by record."""
 
     def __init__(self, folder: Path, **config: object) -> None:
+        folder.mkdir(exist_ok=True)
         recipe = {"predictor": "residual", "scoring_path": "no_predictor"}
         base = {"name": "r", "recipe": recipe, "pairs": {"train": 1}}
         write_run_json(folder, {**base, **config})
@@ -236,6 +238,61 @@ def test_one_query_or_one_path_is_not_measured_rather_than_healthy(tmp_path):
     assert (change.status, change.value) == (Status.NOT_MEASURED, pytest.approx(-0.8))
     assert against_raw.status is Status.NOT_MEASURED
     assert [writer.found(code)[0].status for code in ("CP202", "CP203")] == [Status.NOT_MEASURED] * 2
+
+
+def damaged(folder: Path, how: str, **config: object) -> Run:
+    """Return a run that fell and whose last per-query file is gone, torn, or without the metric."""
+    writer = Writer(folder, **config)
+    for epoch in range(3):
+        writer.reading("validation/total", 3.0 - epoch, 10 * epoch, epoch)
+        writer.evaluation("no_predictor", epoch, scores(0.6) - 0.1 * epoch)
+    writer.evaluation("raw", 0, scores(0.6))
+    writer.evaluation("predictor", 2, scores(0.4))
+    writer.journal.close()
+    file = folder / "no_predictor-2.json"
+    file.unlink()
+    if how != "missing":
+        file.write_text("{" if how == "torn" else json.dumps({"query_ids": ["q0"], "mrr@10": [0.5]}))
+    return Run.load(folder)
+
+
+@pytest.mark.parametrize("how", ["missing", "torn", "without the metric"])
+def test_a_damaged_per_query_file_is_not_measured_and_never_raises(tmp_path, how):
+    """Bug: it raised out of the findings where a query's document had been trained on, or the metric was missing."""
+    seen = [{"name": "toy", "split": "test", "seen_queries": ["q0", "q1"]}]
+    found = findings(damaged(tmp_path, how, collections=seen))
+    assert {f.status for f in found if f.code in ("CP201", "CP202", "CP203")} == {Status.NOT_MEASURED}
+    assert not [f for f in found if f.code == "CP206"]
+
+
+@pytest.mark.parametrize("others", [0.0, 0.15])
+def test_a_gain_on_trained_documents_alone_is_found(tmp_path, others):
+    seen = [f"q{i}" for i in range(100)]
+    writer = Writer(tmp_path, collections=[{"name": "toy", "split": "test", "seen_queries": seen}])
+    start = scores(0.4)
+    noise = np.random.default_rng(0).normal(0, 0.1, size=300)
+    writer.evaluation("raw", 0, start)
+    writer.evaluation("no_predictor", 0, start)
+    writer.evaluation("no_predictor", 1, start + noise + np.where(np.arange(300) < 100, 0.15, others))
+    (finding,) = writer.found("CP206")
+    assert finding.status is (Status.HEALTHY if others else Status.WARNING)
+    assert finding.n == 200
+
+
+def test_choosing_the_best_of_equal_checkpoints_is_no_alarm(tmp_path):
+    """Bug: judged by the queries that chose it, the best of 21 equal checkpoints was a warning in a fifth of runs."""
+    alarms = 0
+    for seed in range(20):
+        writer = Writer(tmp_path / str(seed))
+        rng = np.random.default_rng(seed)
+        for epoch in range(21):
+            writer.reading("validation/total", float(-epoch), epoch, epoch)
+            writer.evaluation("no_predictor", epoch, rng.normal(0.5, 0.2, size=60))
+        writer.journal.close()
+        found = selection(Run.load(writer.folder), "toy")
+        assert found.regret == pytest.approx(-found.change.value) and found.n_queries == 60
+        alarms += found.misleads
+    assert alarms <= 2
 
 
 def test_ties_are_reported(tmp_path):

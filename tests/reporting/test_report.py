@@ -14,14 +14,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from tests_support import Silent, toy_data, toy_run
+from tests_support import FoundingWriter, Silent, toy_data, toy_run
 
-from collapse_probe.diagnosis import findings, paired_difference
-from collapse_probe.journal import FoundingWriter, Run, write_run_json
+from collapse_probe.diagnosis import findings
+from collapse_probe.journal import Run, write_run_json
 from collapse_probe.reporting import _figures, _gallery, write_report
 from collapse_probe.reporting._gallery import FIGURES
 from collapse_probe.reporting._text import Table, code, md, number, percent, score, signed
 from collapse_probe.respred import Recipe, get_recipe
+from collapse_probe.statistics import paired_difference
 
 SECTIONS = [
     "In short",
@@ -69,7 +70,9 @@ def report(respred_run, tmp_path_factory) -> Path:
 def test_a_watched_run_has_every_section_and_figure(report):
     text = report.read_text()
     assert sections(text) == SECTIONS
-    assert "ot measured" not in text
+    # Three checkpoints are too few for a rank correlation; everything else was measured.
+    unmeasured = [line for line in text.splitlines() if "ot measured" in line and "1 not measured" not in line]
+    assert len(unmeasured) == 1 and "rank correlation" in unmeasured[0]
     assert_well_formed(text)
     drawn = {path.stem for path in (report.parent / "figures").glob("*.png")}
     assert drawn == set(FIGURES)

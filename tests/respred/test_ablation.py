@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests_support import toy_data, toy_evaluation, toy_run
@@ -20,6 +21,7 @@ from collapse_probe.respred import Recipe, get_recipe
 from collapse_probe.respred._ablation import Material, finished, keep, make_cells, run_cell, write_record
 from collapse_probe.respred._engines import run_in_processes, run_in_ray
 from collapse_probe.respred._plans import Intervention, distinct, plan, vary
+from collapse_probe.statistics import SeededDifference, seeded_difference
 
 RECIPE = Recipe(batch_size=32, epochs=2, learning_rate=1e-2)
 
@@ -168,7 +170,8 @@ def test_freezing_the_projection_keeps_the_score_while_delta_shrinks(ablation):
     assert frozen.delta_kept < 0.5
     assert found[CONTROL].against_control is None
     assert found["predictor off"].ratios["correction"] is None
-    assert found["penalty off"].ratios["scale"].n_seeds == 2
+    scale = found["penalty off"].ratios["scale"]
+    assert scale.low < scale.value < scale.high
 
 
 def test_the_shares_of_the_modules_add_up(ablation):
@@ -258,7 +261,7 @@ def test_an_unfinished_ablation_can_be_read(ablation, tmp_path):
     (effect,) = effects(part, "toy")
     assert effect.against_control is None and effect.verdict is None
     report, lines = write_ablation_report(part, tmp_path / "report")
-    assert "no run of the control came to its end" in lines[0]
+    assert "no control run finished" in lines[0]
     assert report.is_file()
 
 
@@ -314,10 +317,10 @@ def test_threads_of_this_process_are_left_alone(base):
     ],
 )
 def test_verdicts(low, mean, high, fall, expected):
-    from collapse_probe.diagnosis import SeededDifference, verdict
+    from collapse_probe.diagnosis import verdict
 
     def difference(low: float, mean: float, high: float) -> SeededDifference:
-        return SeededDifference(mean, low, high, 0.0, 3, 300)
+        return replace(over(3, mean), mean=mean, low=low, high=high)
 
     control = None if fall is None else difference(-fall - 0.03, -fall, -fall + 0.03)
     assert verdict(difference(low, mean, high), control) is expected
@@ -343,31 +346,34 @@ def test_a_worker_that_dies_is_one_line(base):
         list(run_in_processes(cells, material(base.settings), workers=1))
 
 
+def over(seeds: int, mean: float) -> SeededDifference:
+    """Return a resolved difference over some seeds."""
+    return seeded_difference(mean + np.random.default_rng(0).normal(0, 0.01, size=(seeds, 40)))
+
+
 def test_causes_are_judged_where_the_control_fell(ablation):
     from dataclasses import replace
 
-    from collapse_probe.diagnosis import SeededDifference
     from collapse_probe.reporting._ablation_report import _causes_table
 
     loaded = Ablation.load(ablation)
-    fell = SeededDifference(-0.1, -0.13, -0.07, 0.01, 2, 40)
-    found = [
-        replace(effect, since_start=fell)
-        if effect.intervention == CONTROL
-        else replace(effect, verdict=Verdict.RESTORES)
-        for effect in effects(loaded, "toy")
-    ]
-    text = _causes_table(loaded, found).markdown
-    assert text.count("**confirmed**") == 5 and "training the projection causes it" in text
+    for seeds, word in ((3, "supported; to confirm it, run 5 seeds"), (5, "confirmed")):
+        found = [
+            replace(effect, since_start=over(seeds, -0.1))
+            if effect.intervention == CONTROL
+            else replace(effect, verdict=Verdict.RESTORES, against_control=over(seeds, 0.1))
+            for effect in effects(loaded, "toy")
+        ]
+        text = _causes_table(loaded, found).markdown
+        assert text.count(f"**{word}**") == 5 and "training the projection causes it" in text
 
 
 def test_a_verdict_needs_its_adjusted_p():
     from dataclasses import replace
 
-    from collapse_probe.diagnosis import SeededDifference
     from collapse_probe.diagnosis._effects import Effect, _judged
 
-    gain = SeededDifference(0.1, 0.02, 0.18, 0.0, 3, 300)
+    gain = over(3, 0.1)
     effect = Effect("x", "toy", 0.5, gain, gain, 0.2, 1.0, Verdict.RESTORES, float("nan"), {})
     assert _judged(effect, 0.2).verdict is Verdict.UNRESOLVED
     assert _judged(effect, 0.01).verdict is Verdict.RESTORES
@@ -375,11 +381,37 @@ def test_a_verdict_needs_its_adjusted_p():
 
 
 def test_one_query_resolves_nothing():
-    import numpy as np
+    from collapse_probe.diagnosis import verdict
 
-    from collapse_probe.diagnosis import over_seeds, verdict
+    assert verdict(seeded_difference(np.array([[-0.3]])), None) is Verdict.UNRESOLVED
 
-    assert verdict(over_seeds(np.array([[-0.3]])), None) is Verdict.UNRESOLVED
+
+def test_runs_are_paired_by_the_ids_of_their_queries(ablation, tmp_path):
+    """Bug: the per-query scores of two runs were subtracted by their places in the files."""
+    import shutil
+
+    expected = effects(Ablation.load(ablation), "toy")
+    shutil.copytree(ablation, tmp_path / "turned")
+    for number, file in enumerate(sorted((tmp_path / "turned").rglob("*.json"))):
+        content = json.loads(file.read_text())
+        if "query_ids" in content and number % 2:
+            file.write_text(json.dumps({name: values[::-1] for name, values in content.items()}))
+    turned = Ablation.load(tmp_path / "turned")
+    for one, other in zip(effects(turned, "toy"), expected, strict=True):
+        assert one.since_start == other.since_start and one.against_control == other.against_control
+    assert module_shares(turned, "toy") == module_shares(Ablation.load(ablation), "toy")
+
+
+def test_a_seed_whose_scores_cannot_be_read_is_left_out(ablation, tmp_path):
+    import shutil
+
+    shutil.copytree(ablation, tmp_path / "torn")
+    for cell in (tmp_path / "torn" / "cells").glob("control-*-seed-0"):
+        for file in cell.rglob("*.json"):
+            if "query_ids" in file.read_text():
+                file.unlink()
+    before, after = (effects(Ablation.load(folder), "toy") for folder in (ablation, tmp_path / "torn"))
+    assert after[0].since_start.n_seeds == before[0].since_start.n_seeds - 1
 
 
 @pytest.mark.parametrize(
