@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ._checks import matrix, unit_rows
+from ._checks import matrix, nan_from, unit_rows
 
 __all__ = ["mean_cosine", "uniformity"]
 
@@ -33,7 +33,7 @@ def mean_cosine(z: Tensor) -> Tensor:
     z = matrix("mean_cosine", z)
     n = len(z)
     if n < 2:
-        return z.new_zeros(())
+        return nan_from(z, z.new_zeros(()))
     unit = unit_rows(z)
     cosine = (unit.sum(dim=0).square().sum() - unit.square().sum()) / (n * (n - 1))
     return cosine.clamp(-1 / (n - 1), 1.0)
@@ -61,7 +61,7 @@ def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:
     z = matrix("uniformity", z)
     n = len(z)
     if n < 2:
-        return z.new_zeros(())
+        return nan_from(z, z.new_zeros(()))
     unit = unit_rows(z)
     norms = unit.square().sum(dim=1)
     # In place: at some thousand rows every further matrix costs as much as the product itself.

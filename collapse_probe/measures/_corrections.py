@@ -190,7 +190,7 @@ def alignment_above_chance(correction: Tensor, query: Tensor, document: Tensor, 
     query, document = pair("alignment_above_chance", query, document)
     n = len(correction)
     if n < 2:
-        return correction.new_zeros(())
+        return nan_from(correction + query + document, correction.new_zeros(()))
     unit = unit_rows(correction)
     count = min(shifts, n - 1)
     others = [_mean_cosine_to(unit, document.roll(1 + k * (n - 1) // count, dims=0) - query) for k in range(count)]

@@ -57,9 +57,11 @@ def isoscore_corrected(n: int, dimension: int) -> Band:
 
 def top_share(n: int, dimension: int) -> Band:
     """The largest eigenvalue is Tracy-Widom about its edge (Johnstone 2001), over the trace v D."""
-    v = max(n - 1, 1)
-    edge = (math.sqrt(max(v - 1, 0)) + math.sqrt(dimension)) ** 2
-    width = math.sqrt(edge) * (1 / math.sqrt(max(v - 1, 1)) + 1 / math.sqrt(dimension)) ** (1 / 3)
+    v = n - 1
+    if min(v, dimension) < 2:
+        return Band(0.0, 1.0)
+    edge = (math.sqrt(v - 1) + math.sqrt(dimension)) ** 2
+    width = math.sqrt(edge) * (1 / math.sqrt(v - 1) + 1 / math.sqrt(dimension)) ** (1 / 3)
     trace = v * dimension
     spread = _Z * math.sqrt(2 / trace)
     low, high = (edge - 5.5 * width) / trace * (1 - spread), (edge + 5.0 * width) / trace * (1 + spread)
