@@ -85,6 +85,9 @@ class Finder:
         attachments: Where cheaper hooks go.
         loss: What hears loss terms.
         found: Called with the places to listen to from now on, and the rule.
+
+    Attributes:
+        paused: Whether nothing is heard: our own forward passes, and a trainer's evaluations.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Finder:
         loss: LossListener,
         found: Callable[[Sequence[Place], str], None],
     ) -> None:
+        self.paused = False
         self._target = target
         self._recorder = recorder
         self._attachments = attachments
@@ -156,7 +160,7 @@ class Finder:
     def _leave(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
         while self._stack and self._stack.pop() is not module:
             pass
-        if output is None or in_backward() or len(self._step.candidates) >= _MOST:
+        if self.paused or output is None or in_backward() or len(self._step.candidates) >= _MOST:
             return
         self._recorder.containment.run("finding streams", self._look, module, args, kwargs, output)
 

@@ -19,6 +19,9 @@ from ._calls import in_backward
 class _Said:
     terms: dict[str, Tensor]
     confirmed: list[bool] = field(default_factory=list)
+    total: Tensor | None = None
+    weights: Mapping[str, float] | None = None
+    whole: bool = False
 
 
 class LossListener:
@@ -75,12 +78,35 @@ class LossListener:
         self._said.append(said)
         next(iter(trained.values())).register_hook(_confirm(said))
 
+    def total(self, label: str, output: Any, *, weights: Mapping[str, float] | None = None) -> None:
+        """Hear what everything that was heard since the last total adds up to.
+
+        Args:
+            label: Its name, where nothing else was heard.
+            output: The loss; a dictionary's entries are the terms themselves.
+            weights: Weights of the terms; 1 for those that have none.
+        """
+        parts = [one for one in self._said if not one.whole]
+        self._said = [one for one in self._said if one.whole]
+        before = len(self._said)
+        self.hear(label, output)
+        if len(self._said) == before:
+            return
+        said = self._said[-1]
+        said.whole = True
+        if parts and isinstance(output, Tensor):
+            said.total, said.weights = said.terms[label], weights
+            said.terms = {name: value for one in parts for name, value in one.terms.items()}
+
     def end_step(self) -> None:
         """Tell the recorder what was confirmed in this step."""
         said, self._said = self._said, []
         for one in said:
             if one.confirmed and not self.by_hand:
-                self._recorder.containment.run("loss", self._recorder.terms, one.terms)
+                self._recorder.containment.run("loss", self._tell, one)
+
+    def _tell(self, said: _Said) -> None:
+        self._recorder.terms(said.terms, weights=said.weights, total=said.total)
 
     @staticmethod
     def check(name: str, value: Any) -> None:
