@@ -66,11 +66,20 @@ class LossListener:
 
         self._attachments.forward_hook(loss, hook)
 
-    def hear(self, label: str, output: Any) -> None:
-        """Hear one output; it counts once a backward comes through all of it."""
+    def hear(self, label: str, output: Any, *, apart: bool = False) -> None:
+        """Hear one output; it counts once a backward comes through all of it.
+
+        Args:
+            label: Of a single term.
+            output: A scalar, or a dictionary of scalars.
+            apart: Whether a term of a name that was heard since the last total gets a name of its own.
+        """
         if in_backward():
             return
         found = _terms(label, output)
+        if apart:
+            known = [name for one in self._said if not one.whole for name in one.terms]
+            found = {_fresh(name, known): value for name, value in found.items()}
         trained = {name: value for name, value in found.items() if value.requires_grad}
         if not trained or not torch.is_grad_enabled():
             return
@@ -127,6 +136,13 @@ def _terms(label: str, output: Any) -> dict[str, Tensor]:
     if isinstance(output, Mapping):
         return {str(k): v for k, v in output.items() if isinstance(v, Tensor) and v.numel() == 1}
     return {}
+
+
+def _fresh(name: str, known: list[str]) -> str:
+    number = 1
+    while (found := name if number == 1 else f"{name}.{number}") in known:
+        number += 1
+    return found
 
 
 def _confirm(said: _Said) -> Callable[[Tensor], None]:

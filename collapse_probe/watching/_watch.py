@@ -37,9 +37,11 @@ from ..recording import (
 )
 from ._attach import Attachments
 from ._calls import CallListener
+from ._dispatch import trainer_of, watch_trainer
 from ._finder import Finder
 from ._folder import choose_folder, command, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
+from ._options import Options
 from ._references import ReferenceReader
 from ._terms import LossListener
 from ._text_pairs import TextPairs
@@ -83,12 +85,16 @@ class Known:
         reference: What the reference pairs are, where the trainer has them.
         containment: What contains failures, where something of ours ran before the run began.
         epoch: Epoch of the first step, from 1; None in a run without epochs.
+        seed: Of weights and batches.
+        precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
     """
 
     batch: int | None = None
     reference: ReferenceInfo | None = None
     containment: Containment | None = None
     epoch: int | None = None
+    seed: int | None = None
+    precision: str = ""
 
 
 class Watch:
@@ -149,6 +155,8 @@ class Watch:
         pairs = ReferenceInfo(source=source, seen=replayed, declared=not replayed) if source is not None else None
         config = RunConfig(
             name=self.run.name if self.run is not None else model_name(target),
+            seed=known.seed,
+            precision=known.precision,
             similarity=similarity,
             trained_by=trained_by or similarity,
             streams=declared,
@@ -629,7 +637,7 @@ def _status(error: BaseException | None) -> tuple[str, str]:
 
 
 def watch(
-    target: nn.Module,
+    target: Any,
     *,
     run: str | Path | bool | None = None,
     optimizer: Any = None,
@@ -644,6 +652,7 @@ def watch(
     examples: int | None = None,
     every: int = 10,
     reference_every: int | None = None,
+    baseline: bool | None = None,
     on_collapse: OnCollapse = "ignore",
 ) -> Watch:
     """Watch a training: the loop itself stays as it is.
@@ -651,6 +660,25 @@ def watch(
     Raises:
         InputError: something given cannot be used; nothing is attached then.
     """
+    trainer = trainer_of(target)
+    if trainer is not None:
+        options = Options(
+            run=run,
+            loss=loss,
+            query=query,
+            document=document,
+            taps=taps,
+            reference=reference,
+            raw=raw,
+            similarity=similarity,
+            trained_by=trained_by,
+            examples=examples,
+            every=every,
+            reference_every=reference_every,
+            baseline=baseline,
+            on_collapse=on_collapse,
+        )
+        return watch_trainer(trainer, options)
     return Watch(
         target,
         run=run,
