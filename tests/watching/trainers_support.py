@@ -58,7 +58,8 @@ def pairs(rows: int = 64, *, seed: int = 1, negatives: bool = False, labels: boo
     """Return pairs whose documents share half of their query's words."""
     queries = texts(rows, seed)
     documents = [
-        " ".join([*query.split()[:3], *other.split()[:3]]) for query, other in zip(queries, texts(rows, seed + 1))
+        " ".join([*query.split()[:3], *other.split()[:3]])
+        for query, other in zip(queries, texts(rows, seed + 1), strict=False)
     ]
     columns: dict[str, list[Any]] = {"anchor": queries, "positive": documents}
     if negatives:
@@ -69,7 +70,7 @@ def pairs(rows: int = 64, *, seed: int = 1, negatives: bool = False, labels: boo
 
 
 def st_trainer(
-    model: SentenceTransformer,
+    model: SentenceTransformer | None,
     loss: Any,
     folder: Path,
     *,
@@ -79,6 +80,7 @@ def st_trainer(
     trainer: type = SentenceTransformerTrainer,
     eval_dataset: Any = None,
     callbacks: Any = None,
+    making: Any = None,
     **arguments: Any,
 ) -> SentenceTransformerTrainer:
     """Return a trainer of a few steps."""
@@ -105,6 +107,7 @@ def st_trainer(
         loss=loss,
         evaluator=evaluator,
         callbacks=callbacks,
+        model_init=making,
     )
 
 
