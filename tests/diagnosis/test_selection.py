@@ -84,7 +84,9 @@ def journal_of(folder, losses, scores) -> Run:
     toy_run(folder, Recipe(batch_size=32, epochs=1), counterfactuals=False)
     kept = [line for line in (folder / "journal.jsonl").read_text().splitlines() if '"validation/' not in line]
     (folder / "journal.jsonl").write_text("\n".join(kept) + "\n")
-    record = next(r for r in Run.load(folder).records("evaluation") if r["path"] == "no_predictor")
+    record = next(
+        r for r in Run.load(folder).records("evaluation") if r["path"] == "no_predictor" and r["role"] == "test"
+    )
     with FoundingWriter(folder / "journal.jsonl") as journal:
         for epoch, (loss, score) in enumerate(zip(losses, scores, strict=True)):
             where = {"step": epoch, "epoch": epoch}
