@@ -178,6 +178,16 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert result.stdout.strip().splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(("own", "in_force"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_wait_without_spinning_unless_the_user_says_otherwise(own, in_force):
+    """OpenMP itself says what it found when torch was loaded."""
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    script = "import sys, collapse_probe.cli; assert 'torch' not in sys.modules; import torch"
+    environment = {**kept, **own, "OMP_DISPLAY_ENV": "TRUE"}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert f"OMP_WAIT_POLICY = '{in_force}'" in result.stderr
+
+
 def test_every_field_of_a_recipe_is_a_flag_in_both_spellings(run):
     code, out, _ = run("train", "--help")
     assert code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -299,6 +300,15 @@ def test_threads_of_this_process_are_left_alone(base):
     cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
     list(run_in_processes(cells, material(base.config), workers=1))
     assert torch.get_num_threads() == before
+
+
+def test_workers_are_started_with_threads_that_wait(base, monkeypatch):
+    for own, left in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if own is not None:
+            monkeypatch.setenv("OMP_WAIT_POLICY", own)
+        list(run_in_processes([], material(base.config), workers=1))
+        assert os.environ["OMP_WAIT_POLICY"] == left
 
 
 @pytest.mark.parametrize(
