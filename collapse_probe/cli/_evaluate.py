@@ -116,6 +116,7 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     """
     from sentence_transformers import SentenceTransformer
 
+    from ..respred._saved import load_encoder, load_head
     from ..respred.modules import build_head
     from ..retrieval import Prompts, encode_with
 
@@ -128,9 +129,8 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     for event in loaded.records("event"):
         folder = loaded.folder / str(event["message"])
         if event["name"] == "checkpoint" and folder.is_dir():
-            model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
             encode = None
             if recipe.trains_from_text:
-                encoder = SentenceTransformer(modules=list(model.children())[:-1], prompts=model.prompts, device="cpu")
+                encoder = SentenceTransformer(modules=load_encoder(folder), device="cpu")
                 encode = partial(encode_with, encoder, prompts=prompts)
-            yield event["step"], event["epoch"], model[-1], encode
+            yield event["step"], event["epoch"], load_head(folder, recipe, dimension), encode

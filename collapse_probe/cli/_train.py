@@ -297,8 +297,8 @@ def _save_model(folder: Path, recipe: Recipe, inputs: Inputs) -> None:
     if not inputs.encoder.is_here:
         say(f"model   not saved: {inputs.encoder.name} is not on this machine; the checkpoints hold the trained head")
         return
-    save_chosen(choice, run, recipe, inputs.encoder, folder / "model")
-    say(f"model   {folder / 'model'}: {choice.why}")
+    needs = save_chosen(choice, run, recipe, inputs.encoder, folder / "model")
+    say(f"model   {folder / 'model'}: {choice.why}; {needs}")
 
 
 def _is_demonstration(inputs: Inputs) -> bool:

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from collapse_probe.errors import InputError
 from collapse_probe.respred import Recipe, get_recipe
+from collapse_probe.respred._saved import load_head
 from collapse_probe.respred.modules import DirectPredictor, Projection, ResidualPredictor, build_head, head_parts
 
 
@@ -99,7 +100,7 @@ def test_a_saved_model_loads_in_a_fresh_process_and_gives_the_same(tmp_path, nam
     script = (
         "import json, sys, torch\n"
         "from sentence_transformers import SentenceTransformer\n"
-        "m = SentenceTransformer(sys.argv[1], device='cpu').eval()\n"
+        "m = SentenceTransformer(sys.argv[1], device='cpu', trust_remote_code=True).eval()\n"
         "z = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))\n"
         "outs = [m({'sentence_embedding': z.clone(), 'task': t}) for t in ('query', 'document')]\n"
         "q = outs[0]['predicted_embedding']\n"
@@ -145,7 +146,7 @@ def test_an_asymmetric_model_survives_saving(tmp_path):
     with torch.no_grad():
         head_parts(model[0]).document_projection.net[0].weight.add_(1.0)
     model.save(str(tmp_path / "model"), create_model_card=False)
-    loaded = head_parts(SentenceTransformer(str(tmp_path / "model"), device="cpu", trust_remote_code=True)[0])
+    loaded = head_parts(load_head(tmp_path / "model", get_recipe("option_e"), 8))
     for name, module in head_parts(model[0]).named().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, loaded.named()[name].state_dict()[key])
