@@ -64,8 +64,10 @@ def ablation(tmp_path_factory, base) -> Path:
         seeds=[0, 1],
         cells=[c.name for c in cells],
     )
+    before = torch.get_num_threads()
     for cell, files in run_in_processes(cells, material(base.config), workers=2):
         keep(folder, cell, files, base.config)
+    assert torch.get_num_threads() == before, "threads of this process are left alone"
     return folder
 
 
@@ -293,13 +295,6 @@ def test_an_unreachable_ray_is_one_line(base, address, message):
     with pytest.raises(InputError) as error:
         run_in_ray([], material(base.config), workers=1, address=address)
     assert message in str(error.value) and "\n" not in str(error.value)
-
-
-def test_threads_of_this_process_are_left_alone(base):
-    before = torch.get_num_threads()
-    cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
-    list(run_in_processes(cells, material(base.config), workers=1))
-    assert torch.get_num_threads() == before
 
 
 def test_workers_are_started_with_threads_that_wait(base, monkeypatch):
