@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from collapse_probe.cli import main
+from collapse_probe.reporting import _gallery
 
 WORDS = [
     "amber",
@@ -107,6 +108,12 @@ def run(inputs, tmp_path, monkeypatch, capsys):
     threads = torch.get_num_threads()
     yield invoke
     torch.set_num_threads(threads)  # a resumed run has taken its own number
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Leave the figures out of reports, where a test is about something else; drawing takes half of a small run."""
+    monkeypatch.setattr(_gallery, "FIGURES", {})
 
 
 @pytest.fixture

