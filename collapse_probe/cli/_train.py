@@ -39,7 +39,7 @@ Examples:
 Without --pairs, --beir or --encoder the embedded ones are used: all-MiniLM-L6-v2, and a docstring search
 collection made from the installed packages.
 
-Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted. A run on embedded text alone is a
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted, 143 terminated. A run on embedded text alone is a
 demonstration: it reports what collapsed and still exits 0, unless its loss was not finite.
 """
 
@@ -265,9 +265,11 @@ def _train_and_report(
         say(outcome.message)
     if outcome.status == "completed" and outcome.head is not None:
         _save_model(folder, recipe, inputs)
+    if outcome.status == "interrupted":
+        # Before the report, which takes seconds: whoever interrupts may do so twice.
+        say(f"to go on: collapse-probe train --resume {folder}")
     healthy = report_and_verdict(Run.load(folder), options["reports"])
     if outcome.status == "interrupted":
-        say(f"to go on: collapse-probe train --resume {folder}")
         return 130
     if outcome.status == "failed":
         return 1

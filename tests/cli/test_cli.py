@@ -93,20 +93,26 @@ def test_a_loss_that_is_not_finite_exits_1_with_journal_and_report(run, given):
     assert "The run is failed" in Path("reports/respred/failure_analysis.md").read_text()
 
 
-def test_ctrl_c_finishes_the_journal_writes_the_report_and_can_be_resumed(run, given, tmp_path):
-    arguments = ["train", "--watch-delta", *map(str, given), "--epochs", "4000", "--batch-size", "32"]
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-    journal = tmp_path / "runs" / "respred" / "journal.jsonl"
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and not (journal.is_file() and '"epoch":2' in journal.read_text()):
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=90)
-    assert process.returncode == 130
-    assert "to go on: collapse-probe train --resume runs/respred" in out
-    stopped = Run.load(tmp_path / "runs" / "respred")
-    assert stopped.status == "interrupted"
-    assert "The run is interrupted" in (tmp_path / "reports" / "respred" / "failure_analysis.md").read_text()
+def test_ctrl_c_and_sigterm_finish_the_journal_write_the_report_and_say_how_to_go_on(run, given, tmp_path):
+    """Both at once, in two processes: the libraries need seconds to be imported."""
+    arguments = ["train", "--watch-delta", *map(str, given), "--epochs", "4000", "--batch-size", "32", "--name"]
+    signals = {"ctrl-c": (signal.SIGINT, 130), "sigterm": (signal.SIGTERM, 143)}
+    processes = {
+        name: subprocess.Popen([*COMMAND, *arguments, name], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+        for name in signals
+    }
+    deadline = time.monotonic() + 120
+    for name, process in processes.items():
+        journal = tmp_path / "runs" / name / "journal.jsonl"
+        while time.monotonic() < deadline and not (journal.is_file() and '"epoch":2' in journal.read_text()):
+            time.sleep(0.1)
+        process.send_signal(signals[name][0])
+    for name, process in processes.items():
+        out, _ = process.communicate(timeout=90)
+        assert process.returncode == signals[name][1]
+        assert f"to go on: collapse-probe train --resume runs/{name}" in out
+        assert Run.load(tmp_path / "runs" / name).status == "interrupted"
+        assert "The run is interrupted" in (tmp_path / "reports" / name / "failure_analysis.md").read_text()
 
 
 def test_a_killed_run_is_resumed(run, given, tmp_path):
