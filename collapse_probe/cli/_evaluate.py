@@ -116,9 +116,10 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     """
     from sentence_transformers import SentenceTransformer
 
-    from ..respred._saved import load_encoder, load_head
+    from ..respred._saved import DamagedCheckpoint, load_encoder, load_head
     from ..respred.modules import build_head
     from ..retrieval import Prompts, encode_with
+    from ._display import say
 
     # As they were applied, whether the model's own or given; version 0.1 applied none.
     prompts = Prompts(**(loaded.config["encoder"].get("prompts") or {}))
@@ -130,7 +131,12 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
         folder = loaded.folder / str(event["message"])
         if event["name"] == "checkpoint" and folder.is_dir():
             encode = None
-            if recipe.trains_from_text:
-                encoder = SentenceTransformer(modules=load_encoder(folder), device="cpu")
-                encode = partial(encode_with, encoder, prompts=prompts)
-            yield event["step"], event["epoch"], load_head(folder, recipe, dimension), encode
+            try:
+                head = load_head(folder, recipe, dimension)
+                if recipe.trains_from_text:
+                    encoder = SentenceTransformer(modules=load_encoder(folder), device="cpu")
+                    encode = partial(encode_with, encoder, prompts=prompts)
+            except DamagedCheckpoint as error:
+                say(f"note: epoch {event['epoch']} is not scored: {error}")
+                continue
+            yield event["step"], event["epoch"], head, encode

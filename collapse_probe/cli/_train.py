@@ -192,6 +192,7 @@ def _resume(options: dict[str, Any]) -> int:
         check_vectors(run, data)
     if is_main_process():
         say(f"resuming {run.folder}")
+        _say_damaged(run, recipe, data)
     folder = run.folder if is_main_process() else _private_copy(run.folder)
     return _train_and_report(
         recipe,
@@ -204,6 +205,17 @@ def _resume(options: dict[str, Any]) -> int:
         raw_similarity=recorded_similarity(run, recipe),
         resume=True,
     )
+
+
+def _say_damaged(run: Run, recipe: Recipe, data: Any) -> None:
+    from ..respred._saved import sound_checkpoint
+    from ._display import say
+
+    if data is None:
+        return
+    checkpoint, damaged = sound_checkpoint(run.folder / "checkpoints", recipe, data.dimension)
+    for line in damaged:
+        say(f"note: {line}; going on from {'the beginning' if checkpoint is None else checkpoint.name}")
 
 
 def _only_flags_of_resume() -> None:

@@ -16,10 +16,12 @@ from torch import nn
 
 from ..errors import InputError
 from ._recipe import Recipe
+from ._state import check_training_state, complete_checkpoints
 from .modules import Projection, build_head, head_parts
 
 _LIBRARY = "sentence_transformers."
 _OURS = "collapse_probe.respred.modules."
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError)
 
 
 class DamagedCheckpoint(InputError):
@@ -79,7 +81,7 @@ def fill_head(head: Router, checkpoint: Path) -> None:
         for route, modules in head.sub_modules.items():
             for module, name in zip(modules, structure[route], strict=True):  # type: ignore[arg-type]
                 module.load_state_dict(load_file(folder / name / "model.safetensors") if module.state_dict() else {})
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except _UNREADABLE as error:
         raise _damaged(checkpoint, error) from None
 
 
@@ -96,6 +98,35 @@ def load_encoder(checkpoint: Path) -> list[nn.Module]:
     except DamagedCheckpoint:
         raise
     except Exception as error:
+        raise _damaged(checkpoint, error) from None
+
+
+def sound_checkpoint(folder: Path, recipe: Recipe, dimension: int) -> tuple[Path | None, list[str]]:
+    """Return the last checkpoint that can be gone on from, and what is wrong with each one after it.
+
+    Args:
+        folder: Of the checkpoints.
+        recipe: The run's.
+        dimension: D of the head.
+    """
+    damaged: list[str] = []
+    for checkpoint in complete_checkpoints(folder):
+        try:
+            load_head(checkpoint, recipe, dimension)
+            if recipe.trains_from_text:
+                load_encoder(checkpoint)
+            _check_state(checkpoint)
+        except DamagedCheckpoint as error:
+            damaged.append(str(error))
+        else:
+            return checkpoint, damaged
+    return None, damaged
+
+
+def _check_state(checkpoint: Path) -> None:
+    try:
+        check_training_state(checkpoint)
+    except _UNREADABLE as error:
         raise _damaged(checkpoint, error) from None
 
 

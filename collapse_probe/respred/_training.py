@@ -21,8 +21,8 @@ from ._callback import EpochScores, Listener, Progress, RunCallback, make_taps
 from ._encoder_layers import encoder_modules, unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
 from ._recipe import Recipe, Similarity
+from ._saved import sound_checkpoint
 from ._selection import development_history
-from ._state import last_checkpoint
 from ._trainer import make_trainer
 from ._vectors import LiveVectors, StoredVectors, TrainingData, Vectors
 from .losses import build_loss
@@ -87,9 +87,11 @@ def train(
         InputError: a recipe that trains, without pairs.
     """
     with JournalWriter(folder / "journal.jsonl") as journal:
-        checkpoint = last_checkpoint(folder / "checkpoints") if resume else None
+        checkpoint = None
         if resume:
-            _journal_resumption(journal, checkpoint)
+            dimension = 0 if data is None else data.dimension
+            checkpoint, damaged = sound_checkpoint(folder / "checkpoints", recipe, dimension)
+            _journal_resumption(journal, checkpoint, damaged)
         if checkpoint is None:
             journal.append("start", {"recipe": recipe.name, "trains": recipe.trains})
             similarity = raw_similarity or recipe.similarity
@@ -230,13 +232,14 @@ def _evaluate_raw(
     listener.epoch(epoch=-1, epochs=recipe.epochs, values=empty, scores=results)
 
 
-def _journal_resumption(journal: JournalWriter, checkpoint: Path | None) -> None:
+def _journal_resumption(journal: JournalWriter, checkpoint: Path | None, damaged: Sequence[str]) -> None:
+    more = "".join(f"; {line}" for line in damaged)
     if checkpoint is None:
-        journal.event("resumed", "from the beginning: there is no complete checkpoint", step=-1, epoch=0)
+        journal.event("resumed", f"from the beginning: there is no complete checkpoint{more}", step=-1, epoch=0)
         return
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     step, epoch = int(state["global_step"]), round(state["epoch"])
-    journal.event("resumed", f"from step {step}", step=step, epoch=epoch)
+    journal.event("resumed", f"from step {step}{more}", step=step, epoch=epoch)
 
 
 def _reference_norms(run: Run | None) -> dict[str, float] | None:

@@ -184,6 +184,20 @@ def test_a_damaged_configuration_is_one_line(run, trained, recipe):
     assert code == 2 and "run.json: " in err and err.count("\n") == 1
 
 
+def test_a_damaged_checkpoint_is_named_when_a_run_is_evaluated_or_resumed(run, trained, inputs):
+    next(trained.rglob("*Predictor/model.safetensors")).write_bytes(b"x")
+    code, out, err = run("evaluate", trained, "--beir", inputs / "beir")
+    assert code == 0, err
+    assert "note: epoch 1 is not scored: " in out and "this checkpoint is damaged" in out
+    lines = (trained / "journal.jsonl").read_text().splitlines(keepends=True)
+    end = next(number for number, line in enumerate(lines) if '"kind":"end"' in line)
+    (trained / "journal.jsonl").write_text("".join(lines[:end]))
+    code, out, err = run("train", "--resume", trained)
+    assert code in (0, 1), err
+    assert "this checkpoint is damaged" in out and "going on from the beginning" in out
+    assert Run.load(trained).status == "completed"
+
+
 def test_a_flag_that_plays_no_role_is_named(run, given):
     code, out, _ = run("train", *given, *SMALL, "--temperature", 0.2, "--max-steps", 1)
     assert code in (0, 1)
