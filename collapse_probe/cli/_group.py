@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -33,7 +37,7 @@ Examples:
   collapse-probe report runs/respred
   collapse-probe list recipes
 
-Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted.
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted, 143 terminated.
 """
 
 
@@ -64,20 +68,46 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line: one-line errors, and the exit codes that the help names."""
+    with _terminated_as_interrupted() as signals:
+        code = _exit_code()
+    sys.exit(143 if code == 130 and signals else code)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[list[int]]:
+    """Treat SIGTERM, which schedulers and containers send, as Ctrl-C; yields the signals that came."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        # Python lets no other thread handle signals.
+        yield came
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit_code() -> int:
     try:
         result = group(standalone_mode=False)
     except InputError as error:
         click.echo(f"collapse-probe: {error.told(_as_flag)}", err=True)
-        sys.exit(2)
+        return 2
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         click.echo(f"collapse-probe: {_one_line(error)}", err=True)
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("collapse-probe: interrupted", err=True)
-        sys.exit(130)
-    sys.exit(result if isinstance(result, int) else 0)
+        return 130
+    return result if isinstance(result, int) else 0
 
 
 def _as_flag(name: str, value: str) -> str:
