@@ -15,9 +15,9 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
     found = findings(run)
     report = write_report(run, reports / run.name)
     for finding in found:
-        if finding.status in (Status.COLLAPSED, Status.WARNING):
+        if finding.status in (Status.CRITICAL, Status.WARNING):
             say(_line(finding))
-    collapsed = [finding for finding in found if finding.status is Status.COLLAPSED]
+    collapsed = [finding for finding in found if finding.status is Status.CRITICAL]
     damaged = run.damaged
     for line in damaged:
         say(f"damaged {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -29,7 +30,7 @@ def evaluation_records(run: Run, *, role: str = "test") -> dict[tuple[str, str, 
     for record in records:
         name = record["collection"]
         label = name if len(splits[name]) == 1 else f"{name} ({record['split']})"
-        found[(label, record["path"], int(record["epoch"]))] = record
+        found[(label, record["path"], _moment(record))] = record
     return found
 
 
@@ -74,8 +75,10 @@ def difference(
     if pair[0] is None or pair[1] is None:
         return None
     try:
-        first, second = (run.per_query(record["per_query"]) for record in pair if record is not None)
+        first, second = (run.per_query(record["per_query"] or "") for record in pair if record is not None)
     except JournalError:
+        return None
+    if metric not in first or metric not in second:
         return None
     values = dict(zip(second["query_ids"], second[metric], strict=True))
     shared = [
@@ -95,3 +98,29 @@ def last_trained(run: Run) -> Iterator[tuple[str, str, int]]:
         scored = epochs(run, collection, path)
         if scored and scored[-1] > 0:
             yield collection, path, scored[-1]
+
+
+def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> int | None:
+    """Return the step of the first epoch from which every later one is resolved below the reference.
+
+    Args:
+        run: The run.
+        collection: Label of the collection.
+        path: Which scoring path.
+        reference: (path, epoch) to compare with.
+    """
+    onset = None
+    for epoch in epochs(run, collection, path):
+        if (path, epoch) == reference:
+            continue
+        change = difference(run, collection, reference, (path, epoch))
+        if change is None or math.isnan(change.high) or change.high >= 0:
+            onset = None
+        elif onset is None:
+            onset = int(evaluation_records(run)[(collection, path, epoch)]["step"])
+    return onset
+
+
+def _moment(record: dict[str, Any]) -> int:
+    """Return the epoch of an evaluation, or its step in a run without epochs."""
+    return int(record["step"] if record["epoch"] is None else record["epoch"])

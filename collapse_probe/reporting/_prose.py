@@ -28,7 +28,7 @@ from ._attribution_tables import share
 from ._score_tables import PATH_LABELS
 from ._text import interval, md, number, percent, score
 
-_GRAVE = (Status.COLLAPSED, Status.WARNING)
+_GRAVE = (Status.CRITICAL, Status.WARNING)
 
 
 def in_short(run: Run, findings: Sequence[Finding]) -> list[str]:
@@ -249,7 +249,7 @@ def _selection(run: Run) -> list[str]:
 
 def _collapsed(findings: Sequence[Finding]) -> list[str]:
     """Return the readings, not the scores, that their ranges call collapsed."""
-    grave = [f for f in findings if f.status is Status.COLLAPSED and f.code.startswith("CP1")]
+    grave = [f for f in findings if f.status is Status.CRITICAL and f.code.startswith("CP1")]
     finite = [f for f in grave if f.value is not None and math.isfinite(f.value)]
     named = [f"{md(f.subject)} at {number(f.value)} (n = {f.n or 0:,})" for f in finite]
     lines = [f"Collapsed by their declared ranges: {', '.join(named)}."] if named else []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from collapse_probe.diagnosis._ranges import _NOT_FINITE_WHY, _status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -20,7 +21,6 @@ from collapse_probe.diagnosis import (
     selection,
     worst_status,
 )
-from collapse_probe.diagnosis._ranges import _NOT_FINITE_WHY, _status
 from collapse_probe.journal import FoundingWriter, Run, write_run_json
 
 
@@ -60,9 +60,9 @@ def declared(**entry: object) -> dict[str, object]:
     [
         (0.5, Status.HEALTHY),
         (0.3, Status.WARNING),
-        (0.05, Status.COLLAPSED),
+        (0.05, Status.CRITICAL),
         (2.0, Status.WARNING),
-        (float("nan"), Status.COLLAPSED),
+        (float("nan"), Status.CRITICAL),
     ],
 )
 def test_ranges_are_judged_by_the_last_reading(tmp_path, value, status):
@@ -95,7 +95,7 @@ def test_a_reading_that_is_not_finite_is_not_explained_by_its_range(tmp_path):
     writer = Writer(tmp_path, probes=declared(min=0.4))
     writer.reading("delta/alpha", float("nan"), 5)
     (finding,) = writer.found("CP101")
-    assert (finding.status, finding.why) == (Status.COLLAPSED, _NOT_FINITE_WHY)
+    assert (finding.status, finding.why) == (Status.CRITICAL, _NOT_FINITE_WHY)
 
 
 def test_a_range_relative_to_another_reading(tmp_path):
@@ -134,7 +134,7 @@ def test_a_status_gets_graver_away_from_the_range(value, cuts):
     entry = dict(zip(("collapsed_below", "min", "max", "collapsed_above"), cuts, strict=True))
     inside = cuts[1] <= value <= cuts[2]
     near = cuts[0] <= value <= cuts[3]
-    assert _status(value, entry) is (Status.HEALTHY if inside else Status.WARNING if near else Status.COLLAPSED)
+    assert _status(value, entry) is (Status.HEALTHY if inside else Status.WARNING if near else Status.CRITICAL)
 
 
 def scores(mean: float, n: int = 300, seed: int = 0) -> np.ndarray:
@@ -150,7 +150,7 @@ def test_a_planted_fall_is_found_with_its_onset(tmp_path):
         noise -= noise.mean()
         writer.evaluation("no_predictor", epoch, start - fall + (noise if epoch else 0))
     against_step0, against_raw = writer.found("CP201")
-    assert {against_step0.status, against_raw.status} == {Status.COLLAPSED}
+    assert {against_step0.status, against_raw.status} == {Status.CRITICAL}
     assert against_step0.onset_step == 20
     assert against_step0.value == pytest.approx(-0.15, abs=0.04)
 
@@ -281,7 +281,7 @@ def test_a_loss_that_was_not_finite_is_a_collapse_with_its_step(tmp_path):
     writer = Writer(tmp_path)
     writer.journal.event("nan_loss", "x", step=17, epoch=1)
     (finding,) = writer.found("CP001")
-    assert (finding.status, finding.onset_step) == (Status.COLLAPSED, 18)
+    assert (finding.status, finding.onset_step) == (Status.CRITICAL, 18)
 
 
 def test_a_run_without_anything_is_not_called_healthy(tmp_path):
