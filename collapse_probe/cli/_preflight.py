@@ -11,7 +11,7 @@ from ..respred import Recipe
 from ._options import encoding_options, pair_options, recipe_from, recipe_options, resolve_device
 
 if TYPE_CHECKING:
-    from ..diagnosis import Finding
+    from ..diagnosis import FindingRow as Finding
 
 EPILOG = """\b
 Examples:
@@ -23,7 +23,7 @@ Without --pairs or --encoder the embedded ones are used. Exit codes: 0 no red li
 """
 
 COLOURS = {
-    "collapsed": "red",
+    "critical": "red",
     "warning": "amber",
     "healthy": "green",
     "not applicable": "n/a",

@@ -1,6 +1,7 @@
 """From a run to its diagnosis: findings, kinds, what was not measured. Needs neither torch nor the data."""
 
 from ._ablation import CONTROL, Ablation, CellRun
+from ._agreement import agreement
 from ._attribution import (
     Attribution,
     ModuleEffect,
@@ -87,6 +88,7 @@ __all__ = [
     "Subject",
     "Threshold",
     "Verdict",
+    "agreement",
     "attribution",
     "choose_checkpoint",
     "collections",

@@ -34,7 +34,7 @@ def subjects(detector: Detector, evidence: Evidence) -> list[Subject]:
     if detector.per == "stream":
         streams = [one for one in evidence.streams if not detector.roles or one.role in detector.roles]
         if not detector.roles:
-            streams = [one for one in streams if one.name in evidence.heard or one.name in _declared(evidence)]
+            streams = [one for one in streams if one.name in evidence.heard]
         return streams or [Subject()]
     if detector.per == "collection":
         names = dict.fromkeys([*(one.name for one in evidence.curves), *evidence.evaluations.collections])
@@ -76,10 +76,6 @@ def _entries(probes: Mapping[str, Any], code: str) -> list[Mapping[str, Any]]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _declared(evidence: Evidence) -> set[str]:
-    return {one.name for one in evidence.config.streams if one.declared}
 
 
 def _finding(

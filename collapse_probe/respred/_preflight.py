@@ -46,7 +46,7 @@ def preflight(recipe: Recipe, data: TrainingData, *, seed: int) -> list[Finding]
         seed: The seed that it would be trained with; the head is the one that it would begin with.
 
     Returns:
-        Findings with codes ``CP3xx``; a red line has the status ``collapsed``. Empty for a recipe that trains nothing.
+        Findings with codes ``CP3xx``; a red line has the status ``critical``. Empty for a recipe that trains nothing.
     """
     if not recipe.trains:
         return []

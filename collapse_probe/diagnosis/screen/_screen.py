@@ -83,7 +83,8 @@ def _headline(kinds: Sequence[Finding]) -> str:
 
 
 def _seen(kinds: Sequence[Finding]) -> list[str]:
-    texts = [text for one in kinds if one.kind != "loss_against_retrieval" and (text := evidence_line(one))]
+    shown = [one for one in kinds if one.kind != "loss_against_retrieval"]
+    texts = [f"{one.code}  {text}" for one in shown if (text := evidence_line(one))]
     texts = list(dict.fromkeys(texts))[:4]
     return [line for at, text in enumerate(texts) for line in _wrapped("" if at else "Seen", text)[:2]]
 
