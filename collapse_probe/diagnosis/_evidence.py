@@ -9,9 +9,10 @@ import numpy as np
 
 from ..journal import Coverage, LiveRun, Series
 from ..journal.vocabulary import modern_reading
-from ._contract import Condition, Subject
+from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve
 from ._evaluations import REFERENCE, Evaluations
+from ._onset import FEWEST, change_point
 from ._separation import D_PRIME, RANK, batch_curve, reference_curve
 
 NOT_STREAMS = ("loss", "gradient", "rate", "update", "drift", "monitor", "pairs", "validation")
@@ -22,6 +23,10 @@ EMBEDDINGS = ("query", "document", "view", "class", "left", "right", "served", "
 
 _ALIASES = {"norm_median": ("norm_mean",), "common_share": ("mean_cosine",)}
 """What stands in for a reading that a run lacks: for vectors of like length, the mean cosine is the common share."""
+
+
+DENSE = 0.03
+"""Share of the run between two readings of the reference pairs above which an onset comes from the batches."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,22 @@ class Evidence:
         """The curve that says best since when separation or retrieval fell; None where nothing fell."""
         fell = [curve for curve in self.curves if curve.fell]
         return max(fell, key=lambda curve: (bool(curve.inside), len(curve.steps)), default=None)
+
+    @cached_property
+    def separation_onset(self) -> Onset | None:
+        """Since when separation fell, by d'; None where it did not, or where it was read too seldom to tell.
+
+        Of the reference pairs where they were read often enough, else of the batches.
+        """
+        if self.fallen is None or not self.fallen.inside:
+            return None
+        reference, batch = (self._series(D_PRIME, on).finite() for on in ("reference", "batch"))
+        dense = len(reference) > 1 and np.median(np.diff(reference.steps)) <= DENSE * max(self.run.steps, 1)
+        for series in (reference, batch) if dense else (batch, reference):
+            found = change_point(series.steps, series.values) if len(series) >= FEWEST else None
+            if found is not None:
+                return found
+        return None
 
     def _separation(self, *, seen: bool) -> Curve | None:
         rank, d_prime = (self._series(name, "reference") for name in (RANK, D_PRIME))

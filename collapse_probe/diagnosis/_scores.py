@@ -45,8 +45,8 @@ def epochs(run: Run, collection: str, path: str) -> list[int]:
 
 
 def evaluated_path(run: Run) -> str:
-    """Return the path that the recipe's verdict is about."""
-    return str(run.settings.get("recipe", {}).get("scoring_path", "no_predictor"))
+    """Return the variant that verdicts are about."""
+    return run.config.judged
 
 
 def difference(
@@ -92,11 +92,11 @@ def difference(
 
 
 def last_trained(run: Run) -> Iterator[tuple[str, str, int]]:
-    """Yield (collection, evaluated path, last epoch) of every collection that was scored after training."""
+    """Yield (collection, evaluated path, last epoch) of what was scored by the headline metric after training."""
     path = evaluated_path(run)
     for collection in collections(run):
         scored = epochs(run, collection, path)
-        if scored and scored[-1] > 0:
+        if scored and scored[-1] > 0 and HEADLINE in evaluation_records(run)[(collection, path, scored[-1])]["metrics"]:
             yield collection, path, scored[-1]
 
 

@@ -36,7 +36,7 @@ def _fall(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         bounds=Bounds(warning=cuts["warning"], critical=worst.cut, above=False),
         conditions=conditions,
         interval=worst.interval,
-        onset=curve.onset,
+        onset=(evidence.separation_onset if curve.inside and curve.fell else None) or curve.onset,
         outside=curve.outside,
         evidence=(f"{curve.name}/{curve.metric}",),
         n=worst.interval.n if worst.interval else None,

@@ -49,11 +49,11 @@ def signature(
     outside = values > cut if above else values < cut
     onset = crossing(track.series.steps, outside)
     steps = tuple(int(step) for step in track.series.steps[track.series.steps >= onset.step]) if onset else ()
-    fallen = evidence.fallen
-    if onset is not None and harm and fallen is not None and fallen.inside and len(fallen.steps) >= FEWEST:
-        onset = fallen.onset or onset
+    if onset is not None and harm and evidence.separation_onset is not None:
+        onset = evidence.separation_onset
     elif onset is not None and len(values) >= FEWEST:
-        onset = change_point(track.series.steps, np.log(np.maximum(values, 1e-300)), falls=not above) or onset
+        bounded = np.minimum(values, cut * 100) if above else np.maximum(values, cut / 100)
+        onset = change_point(track.series.steps, np.log(bounded), falls=not above) or onset
     known = int(track.series.n[-1])
     return Judgement(
         value=value,

@@ -109,7 +109,7 @@ def _part(one: Condition, detector: Detector) -> str:
         if measure == "mrr_centred":
             return f"centring adds {number(one.value, sign=True)} to the reciprocal rank"
         stream = clean(one.reading.partition("/")[0])
-        return f"{stream}: what is not common direction is {number(one.value)} x its baseline (cut {number(one.cut)})"
+        return f"{stream}: 1 - common share is {number(one.value)} x its baseline (cut {number(one.cut)})"
     if measure in ("norm_median", "norm_mean", "scale_drift", "participation_ratio") and one.cut > 1e-6:
         return f"{name} is {number(one.value)} x its baseline (cut {number(one.cut)})"
     return f"{name} is {number(one.value)} (cut {number(one.cut)})"
@@ -118,7 +118,7 @@ def _part(one: Condition, detector: Detector) -> str:
 def _value(finding: Finding, judgement: Judgement) -> str:
     name = clean(", ".join(finding.evidence[:2]) or finding.subject, length=60)
     if finding.kind == "divergence":
-        return f"{name}: not finite at {number(judgement.value)} of the readings since then"
+        return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then"
     if finding.kind == "unfinished":
         return "the journal has no end record, or says that the run failed"
     if judgement.value is None:
