@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,10 @@ def apart(one: Overlap) -> bool:
     """Return whether the two groups' gains differ by more than noise (Welch's t-test, 5 %)."""
     if one.others is None or min(one.seen.n, one.others.n) < 2:
         return False
-    return bool(stats.ttest_ind(one.seen.differences, one.others.differences, equal_var=False).pvalue < 0.05)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # differences that are all alike have no spread
+        found = stats.ttest_ind(one.seen.differences, one.others.differences, equal_var=False)
+    return bool(found.pvalue < 0.05)
 
 
 def _seen(run: Run, record: dict[str, Any]) -> set[str]:

@@ -73,7 +73,7 @@ def unverified(folder: Path) -> Run:
 
 def memory(folder: Path) -> Run:
     seen = [f"q{i}" for i in range(100)]
-    gain = np.where(np.arange(300) < 100, 0.1, 0.0)
+    gain = np.where(np.arange(300) < 100, 0.1, 0.0) + np.random.default_rng(1).normal(0, 0.01, 300)
     collections = (CollectionInfo(name="toy", seen_queries=seen),)
     return scored(folder, {("raw", 0): QUERIES, ("model", 200): QUERIES + gain}, fields={"collections": collections})
 
