@@ -21,8 +21,10 @@ COMMANDS = {
     "ablate": ("_ablate", "Run a run again with fields changed, and say what each change does."),
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
     "compare": ("_compare", "Print the performance table of several runs, with intervals."),
+    "diagnose": ("_diagnose", "Say whether a run is healthy, what happened, and since when."),
+    "explain": ("_explain", "Say what a detector reads, how it judges, and what to do."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
-    "list": ("_list", "List recipes, probes, measures, or forms of inputs."),
+    "list": ("_list", "List recipes, probes, measures, detectors, or forms of inputs."),
 }
 """Every command: the module that holds it, and its line of help."""
 
@@ -34,6 +36,8 @@ Examples:
   collapse-probe ablate runs/respred --plan causes --seeds 3
   collapse-probe compare runs/baseline runs/respred
   collapse-probe evaluate runs/respred --beir path/to/nfcorpus
+  collapse-probe diagnose runs/respred
+  collapse-probe explain CP411
   collapse-probe report runs/respred
   collapse-probe list recipes
 

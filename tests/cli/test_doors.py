@@ -124,7 +124,7 @@ def test_parts_of_one_collection_are_scored_each_and_averaged(run, inputs, tmp_p
     assert "Average over the collections" not in text
 
 
-@pytest.mark.parametrize(("grade", "status", "code"), [(1, "warning", 0), (0, "collapsed", 1)])
+@pytest.mark.parametrize(("grade", "status", "code"), [(1, "warning", 0), (0, "critical", 1)])
 def test_a_raw_score_of_exactly_one_or_nothing_is_a_finding(run, inputs, tmp_path, grade, status, code):
     folder = tmp_path / "small"
     (folder / "qrels").mkdir(parents=True)
