@@ -1,3 +1,79 @@
-"""Diagnostic training dynamics for embedding and retrieval models."""
+"""Diagnostic training dynamics for embedding and retrieval models.
+
+One line watches a training that stays as it is::
+
+    with collapse_probe.watch(model, optimizer=optimizer, run="runs/mine") as w:
+        ...                                              # the loop
+    print(collapse_probe.diagnose("runs/mine").summary)
+    collapse_probe.write_report("runs/mine", "reports/mine")
+
+    collapse_probe.watch(trainer); trainer.train()       # of transformers and sentence-transformers
+    collapse_probe.autolog()                             # every trainer that is made from here on
+
+What a run does wrong is in its journal; ``diagnose`` reads it, on any machine. Importing this package costs nothing
+heavy: torch is imported by what needs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from . import respred
+    from .diagnosis import compare, diagnose
+    from .journal import Run
+    from .recording import Tap, added, call, input, item, output
+    from .reporting import write_report
+    from .watching import Watch, WatchCallback, autolog, watch
+
+_HOMES = {
+    "Run": "journal",
+    "Tap": "recording",
+    "Watch": "watching",
+    "WatchCallback": "watching",
+    "added": "recording",
+    "autolog": "watching",
+    "call": "recording",
+    "compare": "diagnosis",
+    "diagnose": "diagnosis",
+    "input": "recording",
+    "item": "recording",
+    "output": "recording",
+    "watch": "watching",
+    "write_report": "reporting",
+}
+"""Every public name and the layer that it comes from, which is imported when it is first asked for."""
+
+__all__ = [
+    "Run",
+    "Tap",
+    "Watch",
+    "WatchCallback",
+    "added",
+    "autolog",
+    "call",
+    "compare",
+    "diagnose",
+    "input",
+    "item",
+    "output",
+    "respred",
+    "watch",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "respred":
+        return import_module(f"{__name__}.respred")
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

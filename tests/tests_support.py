@@ -14,8 +14,6 @@ from collapse_probe.journal._kinds import record_from
 from collapse_probe.journal._legacy import modern_line
 from collapse_probe.recording import load_watched
 from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, head_modules, preflight, train
-from collapse_probe.respred._batch import Batch
-from collapse_probe.respred._isotropy import SIGReg
 from collapse_probe.retrieval import Collection
 
 
@@ -121,36 +119,3 @@ def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), 
         "listener": Silent(),
     }
     return train(recipe, **{**arguments, **changes})
-
-
-def as_batch(z: torch.Tensor) -> Batch:
-    """Return rows as a batch: the first half queries, the second documents."""
-    half = len(z) // 2
-    return Batch(query=z[:half], document=z[half:], predicted=z[:half], delta=None)
-
-
-def sigreg_case() -> tuple[torch.nn.Linear, torch.Tensor]:
-    """Return a small model and its rows, the same in every process."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        model = torch.nn.Linear(6, 6).double()
-    return model, torch.randn(24, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-
-
-def sigreg_in_one_of_two(rank: int, folder: str, first: int) -> None:
-    """Save the gradient and loss of one of two processes, gradients averaged as by DDP; ``first`` rows go to rank 0."""
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    try:
-        model, rows = sigreg_case()
-        loss = SIGReg(convention="paper", slices=16)(as_batch(model(rows[:first] if rank == 0 else rows[first:])))
-        loss.backward()
-        assert model.weight.grad is not None
-        gradient = model.weight.grad.clone()
-        torch.distributed.all_reduce(gradient)
-        if rank == 0:
-            found = torch.cat([gradient.flatten() / 2, loss.detach()[None]])
-            np.save(Path(folder) / "found.npy", found.numpy())
-        torch.distributed.barrier()
-    finally:
-        torch.distributed.destroy_process_group()

@@ -30,7 +30,7 @@ Examples:
 An unchanged control is always among the cells. Finished cells are kept: the same command again runs what is
 missing, and with more seeds or fields only what is new.
 
-Exit codes: 0 fine, 2 wrong use, 130 interrupted.
+Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 """
 
 

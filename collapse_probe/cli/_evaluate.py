@@ -116,8 +116,10 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     """
     from sentence_transformers import SentenceTransformer
 
+    from ..respred._saved import DamagedCheckpoint, load_encoder, load_head
     from ..respred.modules import build_head
     from ..retrieval import Prompts, encode_with
+    from ._display import say
 
     # As they were applied, whether the model's own or given; version 0.1 applied none.
     prompts = Prompts(**(loaded.settings["encoder"].get("prompts") or {}))
@@ -128,9 +130,13 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     for artifact in loaded.of(Artifact):
         folder = loaded.folder / artifact.path
         if artifact.name == "checkpoint" and folder.is_dir():
-            model = SentenceTransformer(str(folder), device="cpu", trust_remote_code=True)
             encode = None
-            if recipe.trains_from_text:
-                encoder = SentenceTransformer(modules=list(model.children())[:-1], prompts=model.prompts, device="cpu")
-                encode = partial(encode_with, encoder, prompts=prompts)
-            yield artifact.step, artifact.epoch, model[-1], encode
+            try:
+                head = load_head(folder, recipe, dimension)
+                if recipe.trains_from_text:
+                    encoder = SentenceTransformer(modules=load_encoder(folder), device="cpu")
+                    encode = partial(encode_with, encoder, prompts=prompts)
+            except DamagedCheckpoint as error:
+                say(f"note: epoch {artifact.epoch} is not scored: {error}")
+                continue
+            yield artifact.step, artifact.epoch, head, encode

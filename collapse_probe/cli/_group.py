@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -17,8 +21,10 @@ COMMANDS = {
     "ablate": ("_ablate", "Run a run again with fields changed, and say what each change does."),
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
     "compare": ("_compare", "Print the performance table of several runs, with intervals."),
+    "diagnose": ("_diagnose", "Say whether a run is healthy, what happened, and since when."),
+    "explain": ("_explain", "Say what a detector reads, how it judges, and what to do."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
-    "list": ("_list", "List recipes, probes, measures, or forms of inputs."),
+    "list": ("_list", "List recipes, probes, measures, detectors, or forms of inputs."),
 }
 """Every command: the module that holds it, and its line of help."""
 
@@ -30,10 +36,12 @@ Examples:
   collapse-probe ablate runs/respred --plan causes --seeds 3
   collapse-probe compare runs/baseline runs/respred
   collapse-probe evaluate runs/respred --beir path/to/nfcorpus
+  collapse-probe diagnose runs/respred
+  collapse-probe explain CP411
   collapse-probe report runs/respred
   collapse-probe list recipes
 
-Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted.
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted, 143 terminated.
 """
 
 
@@ -64,20 +72,46 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line: one-line errors, and the exit codes that the help names."""
+    with _terminated_as_interrupted() as signals:
+        code = _exit_code()
+    sys.exit(143 if code == 130 and signals else code)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[list[int]]:
+    """Treat SIGTERM, which schedulers and containers send, as Ctrl-C; yields the signals that came."""
+    came: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        # Python lets no other thread handle signals.
+        yield came
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _exit_code() -> int:
     try:
         result = group(standalone_mode=False)
     except InputError as error:
         click.echo(f"collapse-probe: {error.told(_as_flag)}", err=True)
-        sys.exit(2)
+        return 2
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         click.echo(f"collapse-probe: {_one_line(error)}", err=True)
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, click.Abort):
         click.echo("collapse-probe: interrupted", err=True)
-        sys.exit(130)
-    sys.exit(result if isinstance(result, int) else 0)
+        return 130
+    return result if isinstance(result, int) else 0
 
 
 def _as_flag(name: str, value: str) -> str:

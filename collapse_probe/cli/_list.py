@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-_KINDS = ("recipes", "probes", "measures", "forms")
+_KINDS = ("recipes", "probes", "measures", "detectors", "forms")
 
 
 @click.command("list", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("kind", type=click.Choice(_KINDS), required=False, metavar="[KIND]")
 def command(kind: str | None) -> int:
-    """List one KIND: recipes, probes, measures, or forms of inputs; everything where none is given."""
-    listings = {"recipes": _recipes, "probes": _probes, "measures": _measures, "forms": _forms}
+    """List one KIND: recipes, probes, measures, detectors, or forms of inputs; everything where none is given."""
+    listings = {"recipes": _recipes, "probes": _probes, "measures": _measures, "detectors": _detectors, "forms": _forms}
     for name in _KINDS if kind is None else (kind,):
         if kind is None:
             click.secho(name, bold=True)
@@ -39,6 +39,12 @@ def _probes() -> list[tuple[str, str]]:
     from ..recording import available_probes, load_probe
 
     return [(name, f"{load_probe(name).summary} [{origin}]") for name, origin in available_probes().items()]
+
+
+def _detectors() -> list[tuple[str, str]]:
+    from ..diagnosis import DETECTORS
+
+    return [(one.code, f"{one.kind}: {one.title} [{', '.join(one.reads)}]") for one in DETECTORS]
 
 
 def _forms() -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from ..respred import Recipe
 from ._options import encoding_options, pair_options, recipe_from, recipe_options, resolve_device
 
 if TYPE_CHECKING:
-    from ..diagnosis import Finding
+    from ..diagnosis import FindingRow as Finding
 
 EPILOG = """\b
 Examples:
@@ -23,7 +23,7 @@ Without --pairs or --encoder the embedded ones are used. Exit codes: 0 no red li
 """
 
 COLOURS = {
-    "collapsed": "red",
+    "critical": "red",
     "warning": "amber",
     "healthy": "green",
     "not applicable": "n/a",
@@ -62,9 +62,9 @@ def command(**options: Any) -> int:
     found = preflight(recipe, data, seed=options["seed"])
     for finding in found:
         say(line(finding))
-        if finding.status in (Status.COLLAPSED, Status.WARNING):
+        if finding.status in (Status.CRITICAL, Status.WARNING):
             say(f"             {finding.why}. {finding.remedy}.")
-    counts = [sum(f.status is status for f in found) for status in (Status.COLLAPSED, Status.WARNING)]
+    counts = [sum(f.status is status for f in found) for status in (Status.CRITICAL, Status.WARNING)]
     say(f"preflight of {recipe.name}: {counts[0]} red, {counts[1]} amber, of {len(found)} audits")
     return 1 if counts[0] else 0
 
@@ -73,7 +73,7 @@ def red(found: Sequence[Finding]) -> list[Finding]:
     """Return the findings that ``train --strict`` refuses to start on."""
     from ..diagnosis import Status
 
-    return [finding for finding in found if finding.status is Status.COLLAPSED]
+    return [finding for finding in found if finding.status is Status.CRITICAL]
 
 
 def say_red(found: Sequence[Finding]) -> None:

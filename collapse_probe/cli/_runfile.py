@@ -19,7 +19,7 @@ from ..retrieval import TASKS, Collection, Encoder, Overlap, Pairs, is_half
 from ._prepare import Inputs, open_inputs
 
 if TYPE_CHECKING:
-    from ..diagnosis import Finding
+    from ..diagnosis import FindingRow as Finding
     from ..recording import Probe
     from ..respred import TrainingData
 

@@ -39,7 +39,7 @@ Examples:
 Without --pairs, --beir or --encoder the embedded ones are used: all-MiniLM-L6-v2, and a docstring search
 collection made from the installed packages.
 
-Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted. A run on embedded text alone is a
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted, 143 terminated. A run on embedded text alone is a
 demonstration: it reports what collapsed and still exits 0, unless its loss was not finite.
 """
 
@@ -192,6 +192,7 @@ def _resume(options: dict[str, Any]) -> int:
         check_vectors(run, data)
     if is_main_process():
         say(f"resuming {run.folder}")
+        _say_damaged(run, recipe, data)
     folder = run.folder if is_main_process() else _private_copy(run.folder)
     return _train_and_report(
         recipe,
@@ -204,6 +205,17 @@ def _resume(options: dict[str, Any]) -> int:
         raw_similarity=recorded_similarity(run, recipe),
         resume=True,
     )
+
+
+def _say_damaged(run: Run, recipe: Recipe, data: Any) -> None:
+    from ..respred._saved import sound_checkpoint
+    from ._display import say
+
+    if data is None:
+        return
+    checkpoint, damaged = sound_checkpoint(run.folder / "checkpoints", recipe, data.dimension)
+    for line in damaged:
+        say(f"note: {line}; going on from {'the beginning' if checkpoint is None else checkpoint.name}")
 
 
 def _only_flags_of_resume() -> None:
@@ -264,9 +276,11 @@ def _train_and_report(
         return 0
     if outcome.message:
         say(outcome.message)
+    if outcome.status == "interrupted":
+        # Before the report, which takes seconds: whoever interrupts may do so twice.
+        say(f"to go on: collapse-probe train --resume {folder}")
     healthy = report_and_verdict(Run.load(folder), options["reports"])
     if outcome.status == "interrupted":
-        say(f"to go on: collapse-probe train --resume {folder}")
         return 130
     if outcome.status == "failed":
         return 1
@@ -296,8 +310,8 @@ def _save_model(folder: Path, recipe: Recipe, inputs: Inputs) -> None:
     if not inputs.encoder.is_here:
         say(f"model   not saved: {inputs.encoder.name} is not on this machine; the checkpoints hold the trained head")
         return
-    save_chosen(choice, run, recipe, inputs.encoder, folder / "model")
-    say(f"model   {folder / 'model'}: {choice.why}")
+    needs = save_chosen(choice, run, recipe, inputs.encoder, folder / "model")
+    say(f"model   {folder / 'model'}: {choice.why}; {needs}")
 
 
 def _is_demonstration(inputs: Inputs) -> bool:

@@ -1,36 +1,44 @@
-"""The report of a run, and the lines that the terminal shows of its findings."""
+"""The report of a run, and its first screen on the terminal."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ..diagnosis import Finding, Status, findings
-from ..journal import Run
+from ..diagnosis import Diagnosis, diagnose
+from ..diagnosis.screen import remedies
+from ..journal import LiveRun, Run
 from ..reporting import write_report
 from ._display import say
 
 
 def report_and_verdict(run: Run, reports: Path) -> bool:
-    """Write a run's report, print what was found, and return whether nothing collapsed or is damaged."""
-    found = findings(run)
+    """Write a run's report, print the first screen, and return whether the run is fit to be called so."""
+    found = diagnose(run)
     report = write_report(run, reports / run.name)
-    for finding in found:
-        if finding.status in (Status.COLLAPSED, Status.WARNING):
-            say(_line(finding))
-    collapsed = [finding for finding in found if finding.status is Status.COLLAPSED]
+    say(found.summary)
+    flags = as_flags(found, run)
+    if flags:
+        say(f"flags      {flags}")
     damaged = run.damaged
     for line in damaged:
-        say(f"damaged {line}")
-    say(f"run     {run.folder}")
-    say(f"report  {report}")
-    count = sum(finding.status is Status.WARNING for finding in found)
-    missing = sum(finding.status is Status.NOT_MEASURED for finding in found)
-    unmeasured = f", {missing} not measured" if missing else ""
-    say(f"verdict {len(collapsed)} collapsed, {count} warnings{unmeasured}, of {len(found)} findings")
-    return not collapsed and not damaged
+        say(f"damaged    {line}")
+    say(f"run        {run.folder}")
+    say(f"report     {report}")
+    return found.exit_code == 0 and not damaged
 
 
-def _line(finding: Finding) -> str:
-    value = "" if finding.value is None else f" {finding.value:.4g}"
-    onset = "" if finding.onset_step is None else f", since step {finding.onset_step}"
-    return f"{finding.status.value:<9} {finding.code} {finding.title}:{value} (expected {finding.expected}{onset})"
+def as_flags(found: Diagnosis, run: LiveRun) -> str:
+    """Return what to change as flags of ``train``; empty where the run was made by another program."""
+    recipe = run.config.session.get("recipe")
+    gravest = [one for one in found.kinds if one.status is found.kinds[0].status][:3]
+    if not isinstance(recipe, dict) or not gravest:
+        return ""
+    change = {key: value for key, value in remedies(gravest, run.config).items() if key in recipe}
+    return " ".join(_flag(key, value) for key, value in change.items())
+
+
+def _flag(key: str, value: object) -> str:
+    name = key.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {value:g}" if isinstance(value, float) else f"--{name} {value}"

@@ -1,6 +1,7 @@
-"""Detectors from a run to findings. Needs neither torch nor the data."""
+"""From a run to its diagnosis: findings, kinds, what was not measured. Needs neither torch nor the data."""
 
 from ._ablation import CONTROL, Ablation, CellRun
+from ._agreement import agreement
 from ._attribution import (
     Attribution,
     ModuleEffect,
@@ -9,11 +10,25 @@ from ._attribution import (
     counterfactual_records,
 )
 from ._comparison import Compared, Row, compare
-from ._detectors import ALL_DETECTORS, findings
+from ._contract import (
+    Bounds,
+    Condition,
+    Detector,
+    Finding,
+    Interval,
+    Judgement,
+    NotApplicable,
+    Onset,
+    Remedy,
+    Status,
+    Subject,
+    Threshold,
+)
+from ._diagnosis import Diagnosis, diagnose
 from ._effects import Effect, ModuleShare, Verdict, effects, module_shares, verdict
-from ._finding import Finding, Status, worst_status
+from ._evidence import Evidence
 from ._overlap import Overlap, overlaps
-from ._retrieval import fall_onset
+from ._rows import FindingRow, findings
 from ._scores import (
     HEADLINE,
     collections,
@@ -21,34 +36,52 @@ from ._scores import (
     epochs,
     evaluated_path,
     evaluation_records,
+    fall_onset,
     last_trained,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
+from .detectors import BY_CODE, DETECTORS
 
 __all__ = [
-    "ALL_DETECTORS",
+    "BY_CODE",
     "CONTROL",
+    "DETECTORS",
     "HEADLINE",
     "Ablation",
     "Attribution",
+    "Bounds",
     "CellRun",
     "Choice",
     "Compared",
+    "Condition",
+    "Detector",
+    "Diagnosis",
     "Effect",
+    "Evidence",
     "Finding",
+    "FindingRow",
+    "Interval",
+    "Judgement",
     "ModuleEffect",
     "ModuleShare",
+    "NotApplicable",
+    "Onset",
     "Overlap",
+    "Remedy",
     "Row",
     "Selection",
     "Status",
+    "Subject",
+    "Threshold",
     "Verdict",
+    "agreement",
     "attribution",
     "choose_checkpoint",
     "collections",
     "compare",
     "counterfactual_differences",
     "counterfactual_records",
+    "diagnose",
     "difference",
     "effects",
     "epochs",
@@ -62,5 +95,4 @@ __all__ = [
     "overlaps",
     "selection",
     "verdict",
-    "worst_status",
 ]

@@ -8,7 +8,6 @@ from typing import Any
 from ..journal import Run
 from ..statistics import PairedDifference, welch_p
 from . import _scores
-from ._finding import Finding, Status
 
 
 @dataclass(frozen=True)
@@ -45,41 +44,11 @@ def overlaps(run: Run) -> list[Overlap]:
     return found
 
 
-def trained_documents(run: Run) -> list[Finding]:
-    """CP206: whether what was gained is gained on documents that were not trained on, too."""
-    findings = []
-    for one in overlaps(run):
-        only_seen = one.seen.low > 0 and (one.others is None or (not one.others.low > 0 and _apart(one)))
-        findings.append(
-            Finding(
-                code="CP206",
-                title=f"{one.collection}: change of nDCG@10 against raw where no relevant document was trained on",
-                status=Status.WARNING if only_seen else Status.HEALTHY,
-                value=None if one.others is None else one.others.mean,
-                expected=(
-                    f"a gain here too: {_in_words(one.others)}, beside {_in_words(one.seen)} where one was trained on"
-                ),
-                evidence=(f"{one.collection}/{_scores.HEADLINE}",),
-                why="a gain on trained documents alone is memory of them; it does not carry over to others",
-                remedy="Judge by queries whose documents were not trained on, or train on another collection",
-                source="paired over queries, apart by the texts of the training pairs",
-                n=None if one.others is None else one.others.n,
-                subject=one.collection,
-            )
-        )
-    return findings
-
-
-def _apart(one: Overlap) -> bool:
+def apart(one: Overlap) -> bool:
     """Return whether the two groups' gains differ by more than noise (Welch's t-test, 5 %)."""
-    assert one.others is not None
+    if one.others is None or min(one.seen.n, one.others.n) < 2:
+        return False
     return welch_p(one.seen.differences, one.others.differences) < 0.05
-
-
-def _in_words(change: PairedDifference | None) -> str:
-    if change is None:
-        return "no such query"
-    return f"{change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}] (n = {change.n})"
 
 
 def _seen(run: Run, record: dict[str, Any]) -> set[str]:

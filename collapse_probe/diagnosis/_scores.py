@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ..journal import JournalError, Run
-from ..statistics import PairedDifference, paired_difference
+from ..statistics import Onset, PairedDifference, bracket, paired_difference
 
 HEADLINE = "ndcg@10"
 """The metric that verdicts are about."""
@@ -29,7 +30,7 @@ def evaluation_records(run: Run, *, role: str = "test") -> dict[tuple[str, str, 
     for record in records:
         name = record["collection"]
         label = name if len(splits[name]) == 1 else f"{name} ({record['split']})"
-        found[(label, record["path"], int(record["epoch"]))] = record
+        found[(label, record["path"], _moment(record))] = record
     return found
 
 
@@ -44,8 +45,8 @@ def epochs(run: Run, collection: str, path: str) -> list[int]:
 
 
 def evaluated_path(run: Run) -> str:
-    """Return the path that the recipe's verdict is about."""
-    return str(run.settings.get("recipe", {}).get("scoring_path", "no_predictor"))
+    """Return the variant that verdicts are about."""
+    return run.config.judged
 
 
 def difference(
@@ -98,9 +99,33 @@ def per_query(run: Run, record: Mapping[str, Any], metric: str = HEADLINE) -> di
 
 
 def last_trained(run: Run) -> Iterator[tuple[str, str, int]]:
-    """Yield (collection, evaluated path, last epoch) of every collection that was scored after training."""
+    """Yield (collection, evaluated path, last epoch) of what was scored by the headline metric after training."""
     path = evaluated_path(run)
     for collection in collections(run):
         scored = epochs(run, collection, path)
-        if scored and scored[-1] > 0:
+        if scored and scored[-1] > 0 and HEADLINE in evaluation_records(run)[(collection, path, scored[-1])]["metrics"]:
             yield collection, path, scored[-1]
+
+
+def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int]) -> Onset | None:
+    """Return the evaluation from which every later one is resolved below the reference.
+
+    Args:
+        run: The run.
+        collection: Label of the collection.
+        path: Which scoring path.
+        reference: (path, epoch) to compare with.
+    """
+    steps, bad = [], []
+    for epoch in epochs(run, collection, path):
+        if (path, epoch) == reference:
+            continue
+        change = difference(run, collection, reference, (path, epoch))
+        steps.append(int(evaluation_records(run)[(collection, path, epoch)]["step"]))
+        bad.append(change is not None and not math.isnan(change.high) and change.high < 0)
+    return bracket(steps, bad)
+
+
+def _moment(record: dict[str, Any]) -> int:
+    """Return the epoch of an evaluation, or its step in a run without epochs."""
+    return int(record["step"] if record["epoch"] is None else record["epoch"])

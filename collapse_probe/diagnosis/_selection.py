@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..journal import Run
-from ..statistics import FEWEST_RANKED, Interval, RankCorrelation, align, max_t, rank_correlation, t_interval
+from ..statistics import Interval, RankCorrelation, align, max_t, rank_correlation, t_interval
 from . import _scores
-from ._finding import Finding, Status
 
 
 @dataclass(frozen=True)
@@ -164,70 +163,3 @@ def loss_against_retrieval(run: Run, collection: str) -> RankCorrelation | None:
     """
     pairs = _losses_and_scores(run, collection)
     return rank_correlation([loss for loss, _ in pairs.values()], [score for _, score in pairs.values()])
-
-
-def validation_against_retrieval(run: Run) -> list[Finding]:
-    """CP203: whether selecting by validation loss would keep a checkpoint that retrieves worse."""
-    findings = []
-    for collection, _, _ in _scores.last_trained(run):
-        found = selection(run, collection)
-        status, expected = Status.NOT_MEASURED, "0"
-        if found is not None and found.change is not None and not math.isnan(found.change.high):
-            status = Status.WARNING if found.misleads else Status.HEALTHY
-            expected = f"0: it picks epoch {found.chosen}, the best is epoch {found.best}, of {found.n} checkpoints"
-            if found.regret > 0 and not found.misleads:
-                expected += "; the difference is not resolved at this number of queries"
-        findings.append(
-            Finding(
-                code="CP203",
-                title=f"{collection}: nDCG@10 lost by selecting on validation loss",
-                status=status,
-                value=None if found is None else found.regret,
-                expected=expected,
-                evidence=("validation/total", f"{collection}/{_scores.HEADLINE}"),
-                why="the checkpoint of the smallest validation loss retrieves worse than another one",
-                remedy="Select by nDCG on a development split, with step 0 and the raw encoder as candidates",
-                source="selection regret, paired over queries, max-T over checkpoints; n counts checkpoints",
-                n=None if found is None else found.n,
-                subject=collection,
-            )
-        )
-    return findings
-
-
-def loss_rank_correlation(run: Run) -> list[Finding]:
-    """CP205: whether a lower validation loss goes with better retrieval, over checkpoints."""
-    findings = []
-    for collection, _, _ in _scores.last_trained(run):
-        found = loss_against_retrieval(run, collection)
-        findings.append(
-            Finding(
-                code="CP205",
-                title=f"{collection}: rank correlation of validation loss with nDCG@10",
-                status=_correlation_status(found),
-                value=None if found is None else found.spearman,
-                expected="below 0" + _correlation_in_words(found),
-                evidence=("validation/total", f"{collection}/{_scores.HEADLINE}"),
-                why="above 0, the checkpoints that the loss calls better are those that retrieve worse",
-                remedy="Select by nDCG on a development split (--dev), with step 0 and the raw encoder as candidates",
-                source="Spearman, all permutations up to n = 8, else 50,000; n counts checkpoints, step 0 among them; "
-                "checkpoints are autocorrelated, so p is optimistic",
-                n=None if found is None else found.n,
-                subject=collection,
-            )
-        )
-    return findings
-
-
-def _correlation_status(found: RankCorrelation | None) -> Status:
-    if found is None or math.isnan(found.p_value):
-        return Status.NOT_MEASURED
-    return Status.WARNING if found.spearman > 0 and found.p_value <= 0.05 else Status.HEALTHY
-
-
-def _correlation_in_words(found: RankCorrelation | None) -> str:
-    if found is None:
-        return ""
-    if math.isnan(found.p_value):
-        return f"; {found.n} checkpoints are too few for a test, {FEWEST_RANKED} are needed"
-    return f"; Kendall tau {found.kendall:+.2f}, p = {found.p_value:.3f}"

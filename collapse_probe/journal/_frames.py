@@ -62,12 +62,13 @@ class Frames:
         return list(dict.fromkeys(reading for reading, _, _ in self.keys))
 
     def evaluations(self: LiveRun) -> pd.DataFrame:  # type: ignore[misc]
-        """Return one row for each evaluated metric: collection, step, epoch, path, metric, value and so on."""
+        """Return one row for each metric of each scored collection: collection, step, epoch, path, metric, value."""
         import pandas as pd
 
         rows = [
             {**_fields(one), "path": one.variant, "metric": metric, "value": value}
             for one in self.of(Evaluation)
+            if one.role != "reference"
             for metric, value in one.metrics.items()
         ]
         return pd.DataFrame(rows, columns=_EVALUATION_COLUMNS)

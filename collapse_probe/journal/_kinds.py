@@ -172,7 +172,8 @@ class Evaluation:
         variant: What was scored: ``raw`` is the encoder before any module of the user's, all others are free names.
         split: Of the judgements.
         epoch: As in :class:`Readings`.
-        role: ``test``, or ``development`` where checkpoints are chosen by it.
+        role: ``test``; ``development`` where checkpoints are chosen by it; ``reference`` of the reference pairs, each
+            query among the documents of all.
         domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
         similarity: How it was scored.
         n_queries: Queries.

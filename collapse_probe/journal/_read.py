@@ -12,6 +12,8 @@ from ._kinds import SCHEMA, End, FieldError
 from ._legacy import modern_line
 from ._store import Store
 
+_DECODE = json.JSONDecoder().raw_decode
+
 
 class JournalError(InputError):
     """A run folder cannot be read, or not be written; the message names the file, and the line where there is one."""
@@ -57,14 +59,18 @@ class _Reader:
     def read(self, lines: Iterable[bytes]) -> bool:
         """Take in lines in the order of the file; False where their numbers say that this is not their order."""
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            self._lines += 1
             content = _parsed(line)
             if content is None:
-                self._note_unreadable(number, line)
+                if line.strip():
+                    self._lines += 1
+                    self._note_unreadable(number, line)
                 continue
-            if not self._is_next(content.get("seq")):
+            self._lines += 1
+            seq = content.get("seq")
+            if type(seq) is int and seq == self._next and not self._unreadable:
+                # The usual case, in a line of its own: this loop runs a million times.
+                self._next = seq + 1
+            elif not self._is_next(seq):
                 return False
             self._take(number, content)
         return True
@@ -178,7 +184,8 @@ def _numbers(lines: Iterable[bytes]) -> Iterator[int]:
 
 def _parsed(line: bytes) -> dict[str, Any] | None:
     try:
-        content = json.loads(line)
+        text = line.decode().strip()
+        content, end = _DECODE(text)
     except (ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    return content if end == len(text) and isinstance(content, dict) else None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar
+
+import numpy as np
 
 from ._config import RunConfig
 from ._frames import Frames
@@ -83,8 +86,26 @@ class LiveRun(Frames):
         return self._store.keys
 
     def series(self, reading: str, *, on: str | None = None, dataset: str | None = None) -> Series:
-        """Return one reading by step, as :meth:`Store.series` does; empty where nothing was recorded."""
-        return self._store.series(reading, on=on, dataset=dataset)
+        """Return one reading by step, as :meth:`Store.series` does; empty where nothing was recorded.
+
+        ``STREAM/scale_drift`` and ``STREAM/scale_drift_raw`` are made of ``STREAM/norm_mean``: its decimal logarithm
+        over that of step 0, and over the raw encoder's; -38 for a norm of 0.
+        """
+        found = self._store.series(reading, on=on, dataset=dataset)
+        stream, _, measure = reading.rpartition("/")
+        if not len(found) and measure in ("scale_drift", "scale_drift_raw"):
+            return self._drift(stream, raw=measure.endswith("raw"), reading=reading, on=on)
+        return found
+
+    def _drift(self, stream: str, *, raw: bool, reading: str, on: str | None) -> Series:
+        norms = self._store.series(f"{stream}/norm_mean", on=on)
+        whole = norms.where(norms.n == norms.n.max()) if len(norms) else norms
+        start = self._store.series(f"{stream}/norm_mean", on="raw") if raw else whole
+        if not len(start) or not start.values[0] > 0:
+            return whole.where(np.zeros(len(whole), dtype=bool))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.maximum(np.log10(whole.values / start.values[0]), -38.0)
+        return replace(whole, reading=reading, values=np.where(np.isnan(whole.values), np.nan, values))
 
     def baseline(self, reading: str) -> float | None:
         """Return what a reading is compared with: the raw encoder's on the reference pairs, else that of step 0.

@@ -13,9 +13,6 @@ from ._kinds import KINDS, End, Event, FieldError, Readings, Record, Start, Summ
 
 R = TypeVar("R")
 
-_NONE = -(2**62)
-"""What stands for None in a column of whole numbers."""
-
 _DAMAGES = 20
 """Damages that are kept in words; the rest is counted."""
 
@@ -69,26 +66,31 @@ class Series:
         return Series(self.reading, self.on, self.dataset, *(column[kept] for column in columns), self.dtype)
 
 
-class Columns:
-    """One reading's numbers as they come in."""
+Sample = tuple[int | None, int | None, int | None, str | None]
+"""Rows, columns, epoch and element type of what was read: seldom another from one reading to the next."""
 
-    __slots__ = ("dimension", "dtype", "epochs", "n", "steps", "values")
+
+class Columns:
+    """One reading's numbers as they come in; the sample is kept where it changes."""
+
+    __slots__ = ("sample", "samples", "starts", "steps", "values")
 
     def __init__(self) -> None:
         self.steps = array("q")
         self.values = array("d")
-        self.n = array("q")
-        self.dimension = array("q")
-        self.epochs = array("q")
-        self.dtype: str | None = None
+        self.starts = array("q")
+        self.samples = array("q")
+        self.sample = -1
 
     def truncate(self, step: int) -> None:
         """Leave out what was recorded after a step."""
         kept = len(self.steps)
         while kept and self.steps[kept - 1] > step:
             kept -= 1
-        for column in (self.steps, self.values, self.n, self.dimension, self.epochs):
-            del column[kept:]
+        del self.steps[kept:], self.values[kept:]
+        while self.starts and self.starts[-1] >= kept:
+            del self.starts[-1:], self.samples[-1:]
+        self.sample = self.samples[-1] if self.samples else -1
 
 
 Key = tuple[str, str, str | None]
@@ -116,6 +118,9 @@ class Store:
         self.count = 0
         self.files: dict[str, dict[str, Any]] = {}
         self._columns: dict[Key, Columns] = {}
+        self._tables: dict[tuple[str, str | None], dict[str, Columns]] = {}
+        self._samples: dict[Sample, int] = {}
+        self._known: list[Sample] = []
         self._records: dict[type, list[Any]] = {kind: [] for kind in KINDS.values()}
 
     def of(self, kind: type[R]) -> list[R]:
@@ -142,9 +147,14 @@ class Store:
         if on is None:
             on = "reference" if (reading, "reference", dataset) in self._columns else "batch"
         found = self._columns.get((reading, on, dataset)) or Columns()
-        whole = (_array(column) for column in (found.n, found.dimension, found.epochs))
         steps, values = np.array(found.steps, dtype=np.int64), np.array(found.values, dtype=np.float64)
-        return Series(reading, on, dataset, steps, values, *whole, found.dtype)
+        lengths = np.diff(np.array([*found.starts, len(steps)], dtype=np.int64))
+        samples = [self._known[one] for one in found.samples]
+        whole = (
+            np.repeat(np.array([-1 if one[at] is None else one[at] for one in samples], dtype=np.int64), lengths)
+            for at in range(3)
+        )
+        return Series(reading, on, dataset, steps, values, *whole, samples[-1][3] if samples else None)
 
     def add(self, kind: str, content: Mapping[str, Any]) -> None:
         """Take in a line of the journal.
@@ -165,14 +175,14 @@ class Store:
         """Take in a record."""
         self.count += 1
         if isinstance(record, Readings):
-            sample = (record.n, record.dimension, record.dtype)
-            self._extend(record.values, record.step, record.on, record.dataset, record.epoch, *sample)
+            sample = (record.n, record.dimension, record.epoch, record.dtype)
+            self._extend(record.values, record.step, record.on, record.dataset, sample)
         elif isinstance(record, Terms):
-            self._extend(record.values, record.step, "batch", record.dataset, record.epoch, None, None, None)
+            self._extend(record.values, record.step, "batch", record.dataset, (None, None, record.epoch, None))
         elif isinstance(record, Summary):
             values = {f"{name}.{part}": value for name, parts in record.values.items() for part, value in parts.items()}
-            sample = (record.n, record.dimension, record.dtype)
-            self._extend(values, record.step, record.on, None, record.epoch, *sample)
+            sample = (record.n, record.dimension, record.epoch, record.dtype)
+            self._extend(values, record.step, record.on, None, sample)
         else:
             if isinstance(record, Event) and record.name == "resumed":
                 self._supersede(record.step)
@@ -196,39 +206,42 @@ class Store:
             raise FieldError("on or dataset is no text")
         if not (dtype is None or type(dtype) is str):
             raise FieldError(f"dtype is {dtype!r:.40}, where a text is needed")
-        sample = content.get("epoch"), content.get("n"), content.get("dimension")
-        for name, value in zip(("epoch", "n", "dimension"), sample, strict=True):
-            if not (value is None or (type(value) is int and -(2**62) < value < 2**62)):
-                raise FieldError(f"{name} is {value!r:.40}, where a whole number is needed")
+        n, dimension, epoch = content.get("n"), content.get("dimension"), content.get("epoch")
+        if not ((n is None or type(n) is int) and (dimension is None or type(dimension) is int)):
+            name, value = ("dimension", dimension) if n is None or type(n) is int else ("n", n)
+            raise FieldError(f"{name} is {value!r:.40}, where a whole number is needed")
+        if not (epoch is None or type(epoch) is int):
+            raise FieldError(f"epoch is {epoch!r:.40}, where a whole number is needed")
         for name, value in values.items():
             if type(value) is not float:
                 values[name] = decode_number(value)
-        self._extend(values, step, on, dataset, *sample, dtype)
+        self._extend(values, step, on, dataset, (n, dimension, epoch, dtype))
 
-    def _extend(
-        self,
-        values: Mapping[str, float],
-        step: int,
-        on: str,
-        dataset: str | None,
-        epoch: int | None,
-        n: int | None,
-        dimension: int | None,
-        dtype: str | None,
-    ) -> None:
-        columns = self._columns
-        n, dimension, epoch = (_NONE if one is None else one for one in (n, dimension, epoch))
+    def _extend(self, values: Mapping[str, float], step: int, on: str, dataset: str | None, sample: Sample) -> None:
+        number = self._samples.get(sample)
+        if number is None:
+            number = self._sample(sample)
+        table = self._tables.get((on, dataset))
+        if table is None:
+            table = self._tables[(on, dataset)] = {}
         for name, value in values.items():
-            key = (name, on, dataset)
-            found = columns.get(key)
+            found = table.get(name)
             if found is None:
-                found = columns[key] = Columns()
+                found = table[name] = self._columns[(name, on, dataset)] = Columns()
+            if found.sample != number:
+                found.starts.append(len(found.steps))
+                found.samples.append(number)
+                found.sample = number
             found.steps.append(step)
             found.values.append(value)
-            found.n.append(n)
-            found.dimension.append(dimension)
-            found.epochs.append(epoch)
-            found.dtype = dtype
+
+    def _sample(self, sample: Sample) -> int:
+        for name, one in zip(("n", "dimension", "epoch"), sample, strict=False):
+            if type(one) is int and not -(2**62) < one < 2**62:
+                raise FieldError(f"{name} is {one!r:.40}, where a whole number is needed")
+        self._known.append(sample)
+        self._samples[sample] = len(self._known) - 1
+        return len(self._known) - 1
 
     def _supersede(self, step: int) -> None:
         """Leave out what was recorded before a resumption for later steps."""
@@ -239,9 +252,3 @@ class Store:
                 records.clear()
             elif kind is not Start:
                 records[:] = [record for record in records if record.step <= step]
-
-
-def _array(column: array[int]) -> np.ndarray:
-    whole = np.array(column, dtype=np.int64)
-    whole[whole == _NONE] = -1
-    return whole

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,20 @@ ALWAYS_WATCHED = ("loss",)
 RESIDUAL_SET = ("residual", "founding_monitor", "embedding", "pairs", "coverage")
 """What ``--watch-delta`` turns on: the readings that the founding failure analysis reports or lacked."""
 
-_KEYS = {"summary", "taps", "schedule", "readings", "histograms", "expected"}
+_KEYS = {"summary", "taps", "schedule", "readings", "histograms", "expected", "detectors"}
 _EXPECTED_KEYS = {
     "reading",
     "min",
     "max",
-    "collapsed_below",
-    "collapsed_above",
+    "critical_below",
+    "critical_above",
     "relative_to",
     "source",
     "why",
     "remedy",
     "code",
 }
-_BOUNDS = ("min", "max", "collapsed_below", "collapsed_above")
+_BOUNDS = ("min", "max", "critical_below", "critical_above")
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Probe:
         histograms: Name of every histogram to what it is.
         expected: The expected ranges with their sources, as declared.
         source: Where the declaration was found.
+        detectors: Detector's code to cuts in place of its own, or to ``ignore`` with a reason.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Probe:
     histograms: Mapping[str, str]
     expected: tuple[Mapping[str, Any], ...]
     source: str
+    detectors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the declaration as JSON-serialisable values, for ``run.json``."""
@@ -65,6 +67,7 @@ class Probe:
             "readings": dict(self.readings),
             "histograms": dict(self.histograms),
             "expected": [dict(entry) for entry in self.expected],
+            "detectors": {code: dict(entry) for code, entry in self.detectors.items()},
         }
 
 
@@ -142,7 +145,23 @@ def parse_probe(name: str, text: str, *, source: str) -> Probe:
         histograms=histograms,
         expected=tuple(expected),
         source=source,
+        detectors=_detectors(content.get("detectors", {}), where=source),
     )
+
+
+def _detectors(table: Any, *, where: str) -> dict[str, dict[str, Any]]:
+    """Return ``[detectors.CODE]`` tables; which codes there are is known to diagnosis alone."""
+    if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
+        raise InputError(
+            f"{where}: detectors is no table of tables: write [detectors.CP411] and under it warning = -0.3"
+        )
+    for code, entry in table.items():
+        for key, value in entry.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (isinstance(value, str) and value if key == "ignore" else number):
+                needed = "a reason in words" if key == "ignore" else "a number"
+                raise InputError(f"{where}: [detectors.{code}]: {key} is {value!r}, {needed} is needed")
+    return {code: dict(entry) for code, entry in table.items()}
 
 
 def _read(path: Path) -> str:

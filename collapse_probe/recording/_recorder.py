@@ -112,6 +112,7 @@ class Recorder:
         self._not_finite: set[str] = set()
         self._summary = WindowSummary()
         self._histograms: dict[str, tuple[LogHistogram, int, int]] = {}
+        self._covered = -1
         self._closed = False
 
     # What is handed in
@@ -256,7 +257,10 @@ class Recorder:
         self.containment.run("coverage", self.cover, epoch=epoch)
 
     def cover(self, *, epoch: int | None = None) -> None:
-        """Write a coverage record of every stream that is known."""
+        """Write a coverage record of every stream that is known, once a step."""
+        if self._covered == self.done:
+            return
+        self._covered = self.done
         for stream in self.streams.values():
             self.journal.write(stream.record(step=self.done, epoch=self.epoch if epoch is None else epoch))
 
@@ -406,7 +410,10 @@ class Recorder:
 
     def _readings(self, sample: Sample, *, due: bool) -> dict[str, Tensor]:
         if due:
-            return measures.read(sample, on="batch", wanted=self.wishes.batch)
+            wanted = self.wishes.batch
+            if wanted is not None:
+                wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
+            return measures.read(sample, on="batch", wanted=wanted)
         wanted = {
             f"{stream}/{measure.name}"
             for stream in sample.streams

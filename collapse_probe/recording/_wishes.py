@@ -29,7 +29,7 @@ def wishes_of(probes: Iterable[Probe]) -> Wishes:
         if measure not in MEASURES:
             continue
         if on == "batch" and "batch" in MEASURES[measure].on:
-            batch |= {reading, f"{stream}/finite_share"} if stream != "pairs" else {reading}
+            batch.add(reading)
             if MEASURES[measure].every_step and MEASURES[measure].subject in ("correction", "gate"):
                 every_step.add(stream)
         elif on != "batch" and "reference" in MEASURES[measure].on:

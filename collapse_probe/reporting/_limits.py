@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..diagnosis import Finding, Status, evaluated_path
+from ..diagnosis import agreement, evaluated_path, last_trained
 from ..journal import Run
 from ._prose import declared_modules, size
 from ._score_tables import PATH_LABELS
 from ._text import md, number
 
 
-def limits(run: Run, findings: Sequence[Finding]) -> list[str]:
+def limits(run: Run) -> list[str]:
     """Return what the run does and does not show."""
     lines = []
-    if any(f.code == "CP202" and f.status is Status.WARNING for f in findings):
+    if any(agreement(run, collection, epoch) is not None for collection, _, epoch in last_trained(run)):
         lines.append(_through_what(run))
     off_path = [name for name, module in declared_modules(run).items() if not module.get("on_evaluated_path")]
     if off_path:
@@ -41,8 +39,9 @@ def _through_what(run: Run) -> str:
     trained = [n for n, m in declared_modules(run).items() if m.get("trained", True) and m.get("on_evaluated_path")]
     names = ", ".join(md(name) for name in trained) or "none of the trained ones"
     return (
-        "The scores with and without predictor agree while nDCG fell, so **the predictor is not what changed the "
-        f"scores**. Trained modules on the evaluated path: {names}. That the fall comes through them follows from "
+        "The scores with and without predictor agree while nDCG fell, so **adding delta at scoring time is not what "
+        f"changed the scores**; its losses may still act through what they share. "
+        f"Trained modules on the evaluated path: {names}. That the fall comes through them follows from "
         "where the predictor is; which of their losses drives it does not. An intervention decides: run again "
         "with one field changed (`--freeze-projection`, `--detach-delta`, `--lambda-residual 0`)."
     )

@@ -10,8 +10,9 @@ import pandas as pd
 
 from ..diagnosis import (
     HEADLINE,
-    Finding,
+    FindingRow,
     Status,
+    agreement,
     attribution,
     choose_checkpoint,
     difference,
@@ -28,26 +29,26 @@ from ._attribution_tables import share
 from ._score_tables import PATH_LABELS
 from ._text import interval, md, number, percent, score
 
-_GRAVE = (Status.COLLAPSED, Status.WARNING)
+_GRAVE = (Status.CRITICAL, Status.WARNING)
 
 
-def in_short(run: Run, findings: Sequence[Finding]) -> list[str]:
+def in_short(run: Run, findings: Sequence[FindingRow]) -> list[str]:
     """Return the findings that a reader needs first, as Markdown sentences with their numbers."""
     return [
         *_ending(run),
         *_retrieval(run),
-        *_predictor(run, findings),
+        *_predictor(run),
         *_grafts(run),
         *_overlap(run),
         *_residual(run),
         *_scale(run),
         *_selection(run),
-        *_collapsed(findings),
+        *_critical(findings),
     ]
 
 
-def reasons(findings: Sequence[Finding]) -> list[str]:
-    """Return why each warning or collapse matters and what to do, once for findings that share it."""
+def reasons(findings: Sequence[FindingRow]) -> list[str]:
+    """Return why each warning or critical finding matters and what to do, once for findings that share it."""
     shared: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
         if finding.status in _GRAVE and finding.why:
@@ -56,7 +57,7 @@ def reasons(findings: Sequence[Finding]) -> list[str]:
     return [f"**{'; '.join(titles)}**: {md(why)}. *{md(remedy)}.*" for (why, remedy), titles in shared.items()]
 
 
-def counts(findings: Sequence[Finding]) -> str:
+def counts(findings: Sequence[FindingRow]) -> str:
     """Return how many findings have each status, the gravest first."""
     order = (*_GRAVE, Status.NOT_MEASURED, Status.HEALTHY, Status.NOT_APPLICABLE)
     found = [(sum(f.status is status for f in findings), status.value) for status in order]
@@ -123,19 +124,16 @@ def _verb(change: PairedDifference) -> str:
     return "**rose**" if change.low > 0 else "did not change by more than noise"
 
 
-def _predictor(run: Run, findings: Sequence[Finding]) -> list[str]:
+def _predictor(run: Run) -> list[str]:
     lines = []
-    epochs = {collection: epoch for collection, _, epoch in last_trained(run)}
-    for finding in findings:
-        if finding.code != "CP202" or finding.status is not Status.WARNING:
-            continue
-        epoch = epochs[finding.subject]
-        gap = difference(run, finding.subject, ("no_predictor", epoch), ("predictor", epoch))
-        lines.append(
-            f"On {md(finding.subject)}, scoring with the predictor instead of without changes nDCG@10 by "
-            f"{interval(gap)} (n = {finding.n} queries): with- and without-predictor scores agree, so "
-            "**the predictor is not what changed the scores.**"
-        )
+    for collection, _, epoch in last_trained(run):
+        gap = agreement(run, collection, epoch)
+        if gap is not None:
+            lines.append(
+                f"On {md(collection)}, scoring with the predictor instead of without changes nDCG@10 by "
+                f"{interval(gap)} (n = {gap.n} queries): with- and without-predictor scores agree, so **adding delta "
+                "at scoring time is not what changed the scores**; its losses may still act through what they share."
+            )
     return lines
 
 
@@ -248,12 +246,12 @@ def _selection(run: Run) -> list[str]:
     return lines
 
 
-def _collapsed(findings: Sequence[Finding]) -> list[str]:
-    """Return the readings, not the scores, that their ranges call collapsed."""
-    grave = [f for f in findings if f.status is Status.COLLAPSED and f.code.startswith("CP1")]
+def _critical(findings: Sequence[FindingRow]) -> list[str]:
+    """Return the readings, not the scores, that their ranges call critical."""
+    grave = [f for f in findings if f.status is Status.CRITICAL and f.code.startswith("CP1")]
     finite = [f for f in grave if f.value is not None and math.isfinite(f.value)]
     named = [f"{md(f.subject)} at {number(f.value)} (n = {f.n or 0:,})" for f in finite]
-    lines = [f"Collapsed by their declared ranges: {', '.join(named)}."] if named else []
+    lines = [f"Critical by their declared ranges: {', '.join(named)}."] if named else []
     others = [md(f.subject) for f in grave if f not in finite]
     if others:
         lines.append(f"Readings that are not finite: {', '.join(others)}.")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..diagnosis import Finding, collections, findings
+from ..diagnosis import FindingRow as Finding
+from ..diagnosis import collections, findings
 from ..journal import Run, encode_number
 from . import _attribution_tables, _limits, _prose, _score_tables, _tables
 from ._gallery import Figure, caption_line, draw_all
@@ -78,7 +79,7 @@ def _context(run: Run, figures: dict[str, Figure], found: Sequence[Finding]) -> 
         "monitored": _tables.monitored(found),
         "reasons": _prose.reasons(found),
         "coverage": _tables.coverage(run),
-        "limits": _limits.limits(run, found),
+        "limits": _limits.limits(run),
         "reproduce": _reproduce(run),
         "trains": bool(run.settings.get("pairs")),
         "figures": [(numbers[name], figures[name].file) for name in figures],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from ..diagnosis import Finding
+from ..diagnosis import FindingRow as Finding
 from ..journal import Run
 from ._text import Table, md, number
 
@@ -119,7 +119,7 @@ def monitored(findings: Sequence[Finding]) -> Table:
             f"{finding.code} {md(finding.title)}",
             number(finding.value) if finding.value is not None else "-",
             md(finding.expected),
-            f"**{finding.status.value}**" if finding.status.value in ("collapsed", "warning") else finding.status.value,
+            f"**{finding.status.value}**" if finding.status.value in ("critical", "warning") else finding.status.value,
             "-" if finding.onset_step is None else str(finding.onset_step),
             "-" if finding.n is None else f"{finding.n:,}",
             md(finding.source),

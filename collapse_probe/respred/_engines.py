@@ -26,6 +26,7 @@ def run_in_processes(cells: Sequence[Cell], material: Material, *, workers: int)
         material: What they read, sent to each process once.
         workers: Processes.
     """
+    _wait_passively()
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(material,))
     done = False
@@ -102,6 +103,7 @@ def _ray_results(ray, cells: Sequence[Cell], material: Material, *, threads: int
 
 def _ray():
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _wait_passively()
     try:
         import ray
     except ImportError:
@@ -137,6 +139,11 @@ def _reach(address: str) -> None:
         raise InputError(
             f"--ray-address {address}: nothing answers there ({reason}); start a cluster or leave it out"
         ) from None
+
+
+def _wait_passively() -> None:
+    """Have the processes that are started from now on leave the core to others while their threads wait."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def _begin(material: Material) -> None:

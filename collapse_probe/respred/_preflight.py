@@ -7,7 +7,8 @@ import math
 import torch
 from sentence_transformers import SentenceTransformer
 
-from ..diagnosis import Finding, Status
+from ..diagnosis import FindingRow as Finding
+from ..diagnosis import Status
 from ..measures import explained_residual, penalty_ratio, ridge_correction, shrinkage
 from . import _audits
 from ._audits import TermValues
@@ -45,7 +46,7 @@ def preflight(recipe: Recipe, data: TrainingData, *, seed: int) -> list[Finding]
         seed: The seed that it would be trained with; the head is the one that it would begin with.
 
     Returns:
-        Findings with codes ``CP3xx``; a red line has the status ``collapsed``. Empty for a recipe that trains nothing.
+        Findings with codes ``CP3xx``; a red line has the status ``critical``. Empty for a recipe that trains nothing.
     """
     if not recipe.trains:
         return []
@@ -101,7 +102,7 @@ def _shrink_forecast(recipe: Recipe, everything: Batch) -> Finding:
         return Finding(status=Status.NOT_APPLICABLE, expected=words, **base)
     dimension = everything.query.shape[1]
     half = recipe.lambda_predictive * recipe.alpha**2 / (dimension if recipe.residual_reduction == "sum" else 1)
-    status = Status.COLLAPSED if share < SHRINK_RED else Status.WARNING if share < SHRINK_AMBER else Status.HEALTHY
+    status = Status.CRITICAL if share < SHRINK_RED else Status.WARNING if share < SHRINK_AMBER else Status.HEALTHY
     remedy = "Lower --lambda-residual, or give --residual-reduction mean"
     if recipe.residual_penalty == "l2":
         remedy += f"; --lambda-residual {half:.3g} would leave half"
@@ -172,7 +173,7 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
     if not _embeddings_move(recipe):
         return Finding(status=Status.NOT_APPLICABLE, **{**base, "expected": _WITHOUT_ROOM})  # type: ignore[arg-type]
     # Cosines do not depend on scale, but for rounding.
-    status = Status.COLLAPSED if not gain <= 1e-5 else Status.HEALTHY
+    status = Status.CRITICAL if not gain <= 1e-5 else Status.HEALTHY
     if recipe.normalise:
         status, base["expected"] = Status.HEALTHY, "the projection gives unit length, whatever the loss prefers"
     return Finding(status=status, value=gain, **base)  # type: ignore[arg-type]
@@ -194,7 +195,7 @@ def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch], start
         if not reachable:
             status = Status.NOT_APPLICABLE
         elif better:
-            status = Status.WARNING if of_delta else Status.COLLAPSED
+            status = Status.WARNING if of_delta else Status.CRITICAL
         findings.append(
             Finding(
                 code="CP304",

@@ -7,13 +7,36 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
+from torch import nn
 
 from ..diagnosis import HEADLINE, Choice, evaluation_records
 from ..journal import Artifact, Run
 from ..retrieval import Encoder
 from ._encoder_layers import encoder_modules
 from ._recipe import Recipe
+from ._saved import library_head, load_encoder, load_head
 from .modules import build_head
+
+_PLAIN = "plain sentence-transformers loads it"
+_OURS = "the predictor is scored: loading it needs collapse-probe installed, and trust_remote_code=True"
+_CARD = """\
+---
+library_name: sentence-transformers
+---
+
+# {name}
+
+The checkpoint that `collapse-probe train` chose: {why}.
+
+To load it: {needs}.
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("path/to/this/folder"{more})
+scores = model.similarity(model.encode_query(["a query"]), model.encode_document(["a document"]))
+```
+"""
 
 
 def development_history(run: Run, recipe: Recipe) -> list[float]:
@@ -34,12 +57,12 @@ def should_stop(history: Sequence[float], *, patience: int) -> bool:
     return len(history) - 1 - max(range(len(history)), key=lambda i: history[i]) >= patience
 
 
-def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, folder: Path) -> None:
-    """Save the chosen checkpoint as one sentence-transformers model.
+def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, folder: Path) -> str:
+    """Save the chosen checkpoint as one sentence-transformers model, with a model card.
 
     ``encode_query`` and ``encode_document`` of the saved model give what the run evaluated on the recipe's
     scoring path, and its ``similarity`` scores as the run did. Where the raw encoder is chosen, it is the raw
-    encoder.
+    encoder. The modules are the library's own, unless the predictor is scored.
 
     Args:
         choice: What was chosen.
@@ -47,15 +70,13 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
         recipe: Its recipe.
         encoder: Its encoder; read from its files again where its layers were trained.
         folder: Where the model goes.
+
+    Returns:
+        How the saved model is loaded, in words.
     """
     fresh = encoder.anew()
     raw = choice.path == "raw"
-    modules = list(fresh.model.children()) if raw else encoder_modules(fresh)
-    if not raw and choice.epoch == 0:
-        modules.append(build_head(recipe, encoder.identity.dimension, seed=run.settings["seed"]))
-    elif not raw:
-        trained = SentenceTransformer(str(checkpoint_of(run, choice.epoch)), device="cpu", trust_remote_code=True)
-        modules = list(trained.children()) if recipe.trains_from_text else [*modules, *trained.children()]
+    modules, plain = _chosen_modules(choice, run, recipe, fresh)
     query, document = fresh.applied_prompts()
     model = SentenceTransformer(
         modules=modules,
@@ -69,6 +90,29 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
     model.save(str(folder), create_model_card=False)
     note = {"rule": choice.rule, "epoch": choice.epoch, "path": choice.path, "why": choice.why}
     (folder / "selection.json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
+    card = _CARD.format(
+        name=run.name,
+        why=choice.why,
+        needs=_PLAIN if plain else _OURS,
+        more="" if plain else ", trust_remote_code=True",
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return _PLAIN if plain else _OURS
+
+
+def _chosen_modules(choice: Choice, run: Run, recipe: Recipe, fresh: Encoder) -> tuple[list[nn.Module], bool]:
+    """Return the modules of the chosen model, and whether all of them are the library's own."""
+    if choice.path == "raw":
+        return list(fresh.model.children()), True
+    dimension = fresh.identity.dimension
+    if choice.epoch == 0:
+        modules, head = encoder_modules(fresh), build_head(recipe, dimension, seed=run.settings["seed"])
+    else:
+        checkpoint = checkpoint_of(run, choice.epoch)
+        modules = load_encoder(checkpoint) if recipe.trains_from_text else encoder_modules(fresh)
+        head = load_head(checkpoint, recipe, dimension)
+    own = library_head(head)
+    return [*modules, *([head] if own is None else own)], own is not None
 
 
 def checkpoint_of(run: Run, epoch: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -83,21 +82,39 @@ def load_json_state(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """Return the complete checkpoint of the most steps, or None.
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints in a folder, the one of the most steps first.
 
     The trainer writes ``trainer_state.json`` last, so a checkpoint without a readable one is unfinished.
     """
-    complete = [path for path in folder.glob("checkpoint-*") if _is_complete(path)]
-    return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    found = [path for path in folder.glob("checkpoint-*") if _steps(path).isdecimal() and _is_complete(path)]
+    return sorted(found, key=lambda path: int(_steps(path)), reverse=True)
+
+
+def check_training_state(checkpoint: Path) -> None:
+    """Read the state of a checkpoint's optimiser, schedule and generators, and keep none of it.
+
+    Raises:
+        OSError, ValueError, LookupError, TypeError, SafetensorError: something is missing or damaged.
+    """
+    for path in [checkpoint / OPTIMISER_FILE, *checkpoint.glob("random_state_*.safetensors")]:
+        with safe_open(path, framework="pt") as file:
+            for value in file.metadata().values():
+                json.loads(value)
+        load_file(path)
+    load_json_state(checkpoint / SCHEDULER_FILE)
+
+
+def _steps(checkpoint: Path) -> str:
+    return checkpoint.name.rpartition("-")[2]
 
 
 def _is_complete(checkpoint: Path) -> bool:
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+        return isinstance(state, dict) and {"global_step", "epoch"} <= state.keys()
     except (OSError, ValueError):
         return False
-    return os.path.isfile(checkpoint / OPTIMISER_FILE) and isinstance(state, dict)
 
 
 def _is_plain(value: Any) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.modules import Router
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -17,6 +18,7 @@ from torch.utils.data import BatchSampler
 from transformers import TrainerCallback
 
 from ._recipe import Recipe
+from ._saved import fill_head, load_encoder
 from ._state import (
     OPTIMISER_FILE,
     SCALER_FILE,
@@ -142,6 +144,14 @@ class FeatureTrainer(SentenceTransformerTrainer):
         folder = output_dir or self.args.output_dir
         assert folder is not None and self.model is not None
         self.model.save(folder, create_model_card=False)
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        assert self.model is not None
+        *encoder, head = self.model.children()
+        fill_head(cast(Router, head), Path(checkpoint_path))
+        if encoder:
+            for module, saved in zip(encoder, load_encoder(Path(checkpoint_path)), strict=True):
+                module.load_state_dict(saved.state_dict())
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.args.should_save:

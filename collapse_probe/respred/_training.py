@@ -30,8 +30,8 @@ from ._callback import (
 from ._encoder_layers import encoder_modules, unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
 from ._recipe import Recipe, Similarity
+from ._saved import sound_checkpoint
 from ._selection import development_history
-from ._state import last_checkpoint
 from ._trainer import make_trainer
 from ._vectors import LiveVectors, StoredVectors, TrainingData, Vectors
 from .losses import build_loss
@@ -101,9 +101,11 @@ def train(
         InputError: a recipe that trains, without pairs.
     """
     with JournalWriter(folder, store=Store()) as journal:
-        checkpoint = last_checkpoint(folder / "checkpoints") if resume else None
+        checkpoint = None
         if resume:
-            _journal_resumption(journal, checkpoint)
+            dimension = 0 if data is None else data.dimension
+            checkpoint, damaged = sound_checkpoint(folder / "checkpoints", recipe, dimension)
+            _journal_resumption(journal, checkpoint, damaged)
         if checkpoint is None:
             journal.write(Start(time=now()))
             similarity = raw_similarity or recipe.similarity
@@ -261,13 +263,14 @@ def _evaluate_raw(
     listener.epoch(epoch=-1, epochs=recipe.epochs, values=empty, scores=results)
 
 
-def _journal_resumption(journal: JournalWriter, checkpoint: Path | None) -> None:
+def _journal_resumption(journal: JournalWriter, checkpoint: Path | None, damaged: Sequence[str]) -> None:
+    more = "".join(f"; {line}" for line in damaged)
     if checkpoint is None:
-        message = "from the beginning: there is no complete checkpoint"
+        message = f"from the beginning: there is no complete checkpoint{more}"
         journal.write(Event(name="resumed", message=message, step=-1, epoch=0))
         return
     step = _steps_of(checkpoint)
-    journal.write(Event(name="resumed", message=f"from step {step}", step=step))
+    journal.write(Event(name="resumed", message=f"from step {step}{more}", step=step))
 
 
 def _steps_of(checkpoint: Path) -> int:

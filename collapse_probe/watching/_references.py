@@ -145,6 +145,7 @@ class ReferenceReader:
                 variant="raw" if raw else self._variant,
                 per_query={"mrr": values},
                 domain="in",
+                role="reference",
                 n_documents=len(document),
                 similarity=sample.similarity,
             )

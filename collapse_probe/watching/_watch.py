@@ -222,6 +222,7 @@ class Watch:
         if prepared is not None:
             self._windows_by_hand = True
             self.recorder.done = prepared.done
+            self.recorder.epoch = 0
         if self.recorder.done == 0:
             self._reference.start()
         else:

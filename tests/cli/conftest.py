@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 import torch
 
 from collapse_probe.cli import main
+from collapse_probe.reporting import _gallery
 
 WORDS = [
     "amber",
@@ -52,6 +57,41 @@ def inputs(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def train_once(inputs, tmp_path_factory) -> Callable[..., tuple[Path, str]]:
+    """Return a function that trains in a folder of its own and gives the folder and what was printed.
+
+    For runs that several tests read; one that changes its run copies the folder.
+    """
+
+    def trained(*arguments: object) -> tuple[Path, str]:
+        folder = tmp_path_factory.mktemp("trained")
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+            patch.chdir(folder)
+            patch.setenv("COLLAPSE_PROBE_CACHE", str(inputs / "cache"))
+            patch.setattr(sys, "argv", ["collapse-probe", "train", *map(str, arguments)])
+            with pytest.raises(SystemExit) as caught:
+                main()
+        assert caught.value.code in (0, 1), out.getvalue()
+        return folder, out.getvalue()
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def one_run(train_once, inputs) -> tuple[Path, str]:
+    """An epoch of the founding recipe: the folder with its run and report, and what was printed."""
+    given = ("--pairs", inputs / "pairs.jsonl", "--beir", inputs / "beir")
+    return train_once(*given, "--epochs", 1, "--batch-size", 32, "--learning-rate", 0.01)
+
+
+@pytest.fixture
+def trained(run, one_run, tmp_path) -> Path:
+    """A copy of that run and its report in the folder that the command line runs in."""
+    shutil.copytree(one_run[0], tmp_path, dirs_exist_ok=True)
+    return Path("runs/respred")
+
+
 @pytest.fixture
 def run(inputs, tmp_path, monkeypatch, capsys):
     """Return a function that runs the command line in an empty folder and gives (code, stdout, stderr)."""
@@ -68,6 +108,12 @@ def run(inputs, tmp_path, monkeypatch, capsys):
     threads = torch.get_num_threads()
     yield invoke
     torch.set_num_threads(threads)  # a resumed run has taken its own number
+
+
+@pytest.fixture
+def without_figures(monkeypatch):
+    """Leave the figures out of reports, where a test is about something else; drawing takes half of a small run."""
+    monkeypatch.setattr(_gallery, "FIGURES", {})
 
 
 @pytest.fixture

@@ -12,61 +12,87 @@ import pytest
 from collapse_probe.journal import Run
 from collapse_probe.retrieval.forms.__main__ import page
 
-WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from collapse_probe.cli import main; main()"
+WITHOUT_TORCH = """
+import contextlib, io, json, sys
+from pathlib import Path
+sys.modules["torch"] = None
+from collapse_probe.cli import main
+listing = lambda: sorted(str(path) for path in Path().rglob("*"))
+for arguments in json.load(sys.stdin):
+    before, out, err, code = listing(), io.StringIO(), io.StringIO(), None
+    sys.argv = ["collapse-probe", *arguments]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, err.getvalue(), listing() == before]))
+"""
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "inputs.md"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["train", "--pairs", "nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),
-        (["train", "--pairs", "pairs.json"], "pairs.json: no such file or folder; did you mean pairs.jsonl?"),
-        (["train", "--recipe", "baseline", "--beir", "beirr"], "beirr: no such folder or file"),
-        (["train", "--recipe", "baseline", "--beir", "scifactt"], "did you mean 'scifact'?"),
-        (
-            ["train", "--encoder", "there/all-MiniLM-L6-v2"],
-            "--encoder there/all-MiniLM-L6-v2: no such folder; there has",
-        ),
-        (["train", "--encoder", "no/such/path"], "--encoder no/such/path: no such folder"),
-        (["train", "--encoder", ""], "a model's name or folder is needed"),
-        (["train", "--encoder", "beir"], "beir: no sentence-transformers model: modules.json is needed"),
-        (["train", "--features", "nofeatures"], "nofeatures: no such folder; a feature store has manifest.json"),
-        (["train", "--recipe", "baseline", "--beir", "beir", "--split", "dev"], "give --split test"),
-        (["train", "--pairs", "graded.csv"], "give --min-score 0.9: rows below it are left out"),
-        (["train", "--pairs", "unknown.csv"], "give --map query=frage,document=antwort"),
-        (["train", "--map", "query=a,document=b"], "--map and --min-score are about --pairs"),
-        (["train", "--pairs", "pairs.jsonl", "--map", "query"], "write query=COLUMN,document=COLUMN"),
-        (["train", "--pairs", "pairs.jsonl", "--map", "question=a"], "unknown role of a column 'question'"),
-        (["train", "--pairs", "pairs.jsonl", "--map", "query=x,document=document"], "no column 'x'"),
-        (["train", "--pairs", ""], "an empty path"),
-        (["train", "--pairs", "pairs.jsonl", "--pairs", "other.jsonl"], "is given twice"),
-        (["train", "--reports", "pairs.jsonl"], "pairs.jsonl is a file, where a folder is needed"),
-        (["train", "--runs", "pairs.jsonl/runs"], "pairs.jsonl is a file, where a folder is needed"),
-        (["train", "--pairs", "x" * 5000], "no path that can be used"),
-        (["train", "--encoder", "pairs.jsonl"], "pairs.jsonl: a file, where a model's folder is needed"),
-        (["train", "--pairs", "pairs.jsonl", "--map", "query=a,query=b"], "names query twice"),
-        (["train", "--pairs", "pairs.jsonl", "--dev", "beir", "--dev-split", "x"], "give --dev-split test"),
-        (["preflight", "--pairs", "nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),
-        (["evaluate", "runs/nothing", "--beir", "beir"], "runs/nothing: no such run folder"),
-    ],
-)
-def test_wrong_use_is_said_without_torch(inputs, tmp_path, arguments, message):
+WRONG = [
+    (["train", "--pairs", "nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),
+    (["train", "--pairs", "pairs.json"], "pairs.json: no such file or folder; did you mean pairs.jsonl?"),
+    (["train", "--recipe", "baseline", "--beir", "beirr"], "beirr: no such folder or file"),
+    (["train", "--recipe", "baseline", "--beir", "scifactt"], "did you mean 'scifact'?"),
+    (
+        ["train", "--encoder", "there/all-MiniLM-L6-v2"],
+        "--encoder there/all-MiniLM-L6-v2: no such folder; there has",
+    ),
+    (["train", "--encoder", "no/such/path"], "--encoder no/such/path: no such folder"),
+    (["train", "--encoder", ""], "a model's name or folder is needed"),
+    (["train", "--encoder", "beir"], "beir: no sentence-transformers model: modules.json is needed"),
+    (["train", "--features", "nofeatures"], "nofeatures: no such folder; a feature store has manifest.json"),
+    (["train", "--recipe", "baseline", "--beir", "beir", "--split", "dev"], "give --split test"),
+    (["train", "--pairs", "graded.csv"], "give --min-score 0.9: rows below it are left out"),
+    (["train", "--pairs", "unknown.csv"], "give --map query=frage,document=antwort"),
+    (["train", "--map", "query=a,document=b"], "--map and --min-score are about --pairs"),
+    (["train", "--pairs", "pairs.jsonl", "--map", "query"], "write query=COLUMN,document=COLUMN"),
+    (["train", "--pairs", "pairs.jsonl", "--map", "question=a"], "unknown role of a column 'question'"),
+    (["train", "--pairs", "pairs.jsonl", "--map", "query=x,document=document"], "no column 'x'"),
+    (["train", "--pairs", ""], "an empty path"),
+    (["train", "--pairs", "pairs.jsonl", "--pairs", "other.jsonl"], "is given twice"),
+    (["train", "--reports", "pairs.jsonl"], "pairs.jsonl is a file, where a folder is needed"),
+    (["train", "--runs", "pairs.jsonl/runs"], "pairs.jsonl is a file, where a folder is needed"),
+    (["train", "--pairs", "x" * 5000], "no path that can be used"),
+    (["train", "--encoder", "pairs.jsonl"], "pairs.jsonl: a file, where a model's folder is needed"),
+    (["train", "--pairs", "pairs.jsonl", "--map", "query=a,query=b"], "names query twice"),
+    (["train", "--pairs", "pairs.jsonl", "--dev", "beir", "--dev-split", "x"], "give --dev-split test"),
+    (["preflight", "--pairs", "nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),
+    (["evaluate", "runs/nothing", "--beir", "beir"], "runs/nothing: no such run folder"),
+]
+
+
+@pytest.fixture(scope="module")
+def refused(inputs, tmp_path_factory) -> list[tuple[int, str, bool]]:
+    """Exit code, what was said, and whether every file stayed as it was, of each case; one process runs them all."""
+    folder = tmp_path_factory.mktemp("doors")
     for name in ("beir", "pairs.jsonl"):
-        (tmp_path / name).symlink_to(inputs / name)
-    (tmp_path / "there" / "other").mkdir(parents=True)
-    (tmp_path / "graded.csv").write_text("sentence1,sentence2,score\na,b,0.1\nc,d,0.9\n")
-    (tmp_path / "unknown.csv").write_text("frage,antwort\na,b\nc,d\n")
-    before = sorted(path.name for path in tmp_path.rglob("*"))
-    command = [sys.executable, "-c", WITHOUT_TORCH, *arguments, "--cache", "cache"]
-    if arguments[0] == "evaluate":
-        command = command[:-2]
+        (folder / name).symlink_to(inputs / name)
+    (folder / "there" / "other").mkdir(parents=True)
+    (folder / "graded.csv").write_text("sentence1,sentence2,score\na,b,0.1\nc,d,0.9\n")
+    (folder / "unknown.csv").write_text("frage,antwort\na,b\nc,d\n")
+    cases = [[*a, *([] if a[0] == "evaluate" else ["--cache", "cache"])] for a, _ in WRONG]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, env={"HF_HUB_OFFLINE": "1", "HOME": "."}
+        [sys.executable, "-c", WITHOUT_TORCH],
+        input=json.dumps(cases),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={"HF_HUB_OFFLINE": "1", "HOME": "."},
+        check=True,
     )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("collapse-probe: ") and done.stderr.count("\n") == 1
-    assert message in done.stderr
-    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=[" ".join(a)[:60] for a, _ in WRONG])
+def test_wrong_use_is_said_without_torch(refused, case):
+    code, said, untouched = refused[case]
+    assert code == 2, said
+    assert said.startswith("collapse-probe: ") and said.count("\n") == 1
+    assert WRONG[case][1] in said
+    assert untouched
 
 
 def test_the_page_of_inputs_is_the_generated_one():
@@ -98,7 +124,7 @@ def test_parts_of_one_collection_are_scored_each_and_averaged(run, inputs, tmp_p
     assert "Average over the collections" not in text
 
 
-@pytest.mark.parametrize(("grade", "status", "code"), [(1, "warning", 0), (0, "collapsed", 1)])
+@pytest.mark.parametrize(("grade", "status", "code"), [(1, "warning", 0), (0, "critical", 1)])
 def test_a_raw_score_of_exactly_one_or_nothing_is_a_finding(run, inputs, tmp_path, grade, status, code):
     folder = tmp_path / "small"
     (folder / "qrels").mkdir(parents=True)

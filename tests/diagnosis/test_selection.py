@@ -84,7 +84,9 @@ def journal_of(folder, losses, scores) -> Run:
     toy_run(folder, Recipe(batch_size=32, epochs=1), counterfactuals=False)
     kept = [line for line in (folder / "journal.jsonl").read_text().splitlines() if '"validation/' not in line]
     (folder / "journal.jsonl").write_text("\n".join(kept) + "\n")
-    record = next(r for r in Run.load(folder).records("evaluation") if r["path"] == "no_predictor")
+    record = next(
+        r for r in Run.load(folder).records("evaluation") if r["path"] == "no_predictor" and r["role"] == "test"
+    )
     with FoundingWriter(folder / "journal.jsonl") as journal:
         for epoch, (loss, score) in enumerate(zip(losses, scores, strict=True)):
             where = {"step": epoch, "epoch": epoch}
@@ -109,6 +111,4 @@ def test_a_loss_that_orders_checkpoints_the_wrong_way_round_is_found(tmp_path):
 def test_three_checkpoints_are_too_few_and_said_to_be(tmp_path):
     run = journal_of(tmp_path / "run", [3.0, 2.0, 1.0], [0.6, 0.5, 0.4])
     finding = next(f for f in findings(run) if f.code == "CP205")
-    assert finding.value == pytest.approx(1.0)
-    assert finding.status.value == "not measured"
-    assert "3 checkpoints are too few" in finding.expected
+    assert (finding.status.value, finding.n) == ("not measured", 3)

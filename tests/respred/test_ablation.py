@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def ablation(tmp_path_factory, base) -> Path:
         seeds=[0, 1],
         cells=[c.name for c in cells],
     )
+    before = torch.get_num_threads()
     for cell, files in run_in_processes(cells, material(base.settings), workers=2):
         keep(folder, cell, files, base.settings)
+    assert torch.get_num_threads() == before, "threads of this process are left alone"
     return folder
 
 
@@ -297,11 +300,13 @@ def test_an_unreachable_ray_is_one_line(base, address, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_threads_of_this_process_are_left_alone(base):
-    before = torch.get_num_threads()
-    cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
-    list(run_in_processes(cells, material(base.settings), workers=1))
-    assert torch.get_num_threads() == before
+def test_workers_are_started_with_threads_that_wait(base, monkeypatch):
+    for own, left in ((None, "PASSIVE"), ("ACTIVE", "ACTIVE")):
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        if own is not None:
+            monkeypatch.setenv("OMP_WAIT_POLICY", own)
+        list(run_in_processes([], material(base.settings), workers=1))
+        assert os.environ["OMP_WAIT_POLICY"] == left
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from sentence_transformers import SentenceTransformer
 
 from collapse_probe.errors import InputError
 from collapse_probe.respred import Recipe, get_recipe
+from collapse_probe.respred._saved import load_head
 from collapse_probe.respred.modules import DirectPredictor, Projection, ResidualPredictor, build_head, head_parts
 
 
@@ -91,29 +92,36 @@ def test_the_seed_configurations_initial_delta_has_the_documented_size():
     assert 0.19 < delta.square().sum(1).mean() < 0.23
 
 
-@pytest.mark.parametrize("name", ["respred", "iso15_pred12"])
-def test_a_saved_model_loads_in_a_fresh_process_and_gives_the_same(tmp_path, name):
-    head = build_head(get_recipe(name), 8, seed=3)
-    model = SentenceTransformer(modules=[head], device="cpu", similarity_fn_name="euclidean").eval()
-    model.save(str(tmp_path), create_model_card=False)
+def test_saved_heads_load_in_a_fresh_process_and_give_the_same(tmp_path):
+    models = {
+        name: SentenceTransformer(
+            modules=[build_head(get_recipe(name), 8, seed=3)], device="cpu", similarity_fn_name="euclidean"
+        ).eval()
+        for name in ("respred", "iso15_pred12")
+    }
+    for name, model in models.items():
+        model.save(str(tmp_path / name), create_model_card=False)
     script = (
         "import json, sys, torch\n"
         "from sentence_transformers import SentenceTransformer\n"
-        "m = SentenceTransformer(sys.argv[1], device='cpu').eval()\n"
-        "z = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))\n"
-        "outs = [m({'sentence_embedding': z.clone(), 'task': t}) for t in ('query', 'document')]\n"
-        "q = outs[0]['predicted_embedding']\n"
-        "print(json.dumps([[o['sentence_embedding'].tolist() for o in outs], q.tolist(), m.similarity_fn_name]))\n"
+        "for path in sys.argv[1:]:\n"
+        "    m = SentenceTransformer(path, device='cpu', trust_remote_code=True).eval()\n"
+        "    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))\n"
+        "    outs = [m({'sentence_embedding': z.clone(), 'task': t}) for t in ('query', 'document')]\n"
+        "    q = outs[0]['predicted_embedding']\n"
+        "    print(json.dumps([[o['sentence_embedding'].tolist() for o in outs], q.tolist(), m.similarity_fn_name]))\n"
     )
-    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
-    loaded, predicted, similarity = json.loads(result.stdout)
-    with torch.no_grad():
-        query = model({"sentence_embedding": embeddings(), "task": "query"})
-        document = model({"sentence_embedding": embeddings(), "task": "document"})
-    torch.testing.assert_close(torch.tensor(loaded[0]), query["sentence_embedding"])
-    torch.testing.assert_close(torch.tensor(loaded[1]), document["sentence_embedding"])
-    torch.testing.assert_close(torch.tensor(predicted), query["predicted_embedding"])
-    assert similarity == "euclidean"
+    arguments = [sys.executable, "-c", script, *(str(tmp_path / name) for name in models)]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    for model, line in zip(models.values(), result.stdout.splitlines(), strict=True):
+        loaded, predicted, similarity = json.loads(line)
+        with torch.no_grad():
+            query = model({"sentence_embedding": embeddings(), "task": "query"})
+            document = model({"sentence_embedding": embeddings(), "task": "document"})
+        torch.testing.assert_close(torch.tensor(loaded[0]), query["sentence_embedding"])
+        torch.testing.assert_close(torch.tensor(loaded[1]), document["sentence_embedding"])
+        torch.testing.assert_close(torch.tensor(predicted), query["predicted_embedding"])
+        assert similarity == "euclidean"
 
 
 def test_no_pickle_is_written(tmp_path):
@@ -145,7 +153,7 @@ def test_an_asymmetric_model_survives_saving(tmp_path):
     with torch.no_grad():
         head_parts(model[0]).document_projection.net[0].weight.add_(1.0)
     model.save(str(tmp_path / "model"), create_model_card=False)
-    loaded = head_parts(SentenceTransformer(str(tmp_path / "model"), device="cpu", trust_remote_code=True)[0])
+    loaded = head_parts(load_head(tmp_path / "model", get_recipe("option_e"), 8))
     for name, module in head_parts(model[0]).named().items():
         for key, value in module.state_dict().items():
             assert torch.equal(value, loaded.named()[name].state_dict()[key])

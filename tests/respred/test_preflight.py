@@ -46,10 +46,10 @@ class Norms(torch.nn.Module):
 
 def test_the_founding_recipe_is_red_before_its_first_step():
     result = found(SMALL)
-    assert result[("CP301", "")].status is Status.COLLAPSED
-    assert result[("CP303", "")].status is Status.COLLAPSED
+    assert result[("CP301", "")].status is Status.CRITICAL
+    assert result[("CP303", "")].status is Status.CRITICAL
     for solution in ("zero", "constant", "constant along all-ones", "rank 1"):
-        assert result[("CP304", solution)].status is Status.COLLAPSED
+        assert result[("CP304", solution)].status is Status.CRITICAL
     assert result[("CP304", "zero")].value == 0.0
     assert result[("CP305", "isotropy")].status is Status.WARNING
     assert result[("CP306", "")].status is Status.WARNING
@@ -76,7 +76,7 @@ def test_each_remedy_takes_its_red_line_away():
     assert anchored[("CP304", "zero")].status is Status.HEALTHY
     assert found(replace(SMALL, normalise=True))[("CP303", "")].status is Status.HEALTHY
     for blind in ("koleo", "uniformity"):
-        assert found(replace(SMALL, isotropy=blind, lambda_isotropy=0.0))[("CP303", "")].status is Status.COLLAPSED
+        assert found(replace(SMALL, isotropy=blind, lambda_isotropy=0.0))[("CP303", "")].status is Status.CRITICAL
 
 
 def test_no_solution_shrinks_where_embeddings_have_unit_length():
@@ -107,7 +107,7 @@ def test_what_has_no_delta_has_no_forecast():
 
 def test_shuffled_pairs_are_preferred_by_a_loss_that_does_not_see_pairs():
     blind = found(replace(SMALL, lambda_predictive=0.0, lambda_residual=0.0))
-    assert blind[("CP304", "shuffled pairs")].status is Status.COLLAPSED
+    assert blind[("CP304", "shuffled pairs")].status is Status.CRITICAL
     seeing = found(replace(SMALL, lambda_residual=0.0))
     assert seeing[("CP304", "shuffled pairs")].status is Status.HEALTHY
 
@@ -166,5 +166,5 @@ def test_a_term_without_scale_anchors_nothing_whatever_its_sign(name):
     """Uniformity is negative: an exponent of the total would be no number, which has to be no pass."""
     recipe = replace(get_recipe(name), batch_size=32)
     finding = found(recipe)[("CP303", "")]
-    assert finding.status is Status.COLLAPSED and finding.value > 0
+    assert finding.status is Status.CRITICAL and finding.value > 0
     assert ("CP305", "isotropy") not in found(recipe)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from collapse_probe.respred._state import (
-    last_checkpoint,
+    complete_checkpoints,
     load_optimiser,
     load_random_state,
     save_optimiser,
@@ -48,11 +48,11 @@ def test_all_global_generators_come_back(tmp_path):
 
 
 def test_an_unfinished_checkpoint_is_passed_over(tmp_path):
-    for step, state in ((9, "{}"), (10, "{}"), (11, '{"torn')):
+    whole = '{"global_step": 1, "epoch": 1.0}'
+    for step, state in ((9, whole), (10, whole), (11, '{"torn'), (13, "{}"), ("abc", whole)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "optimizer.safetensors").touch()
         (folder / "trainer_state.json").write_text(state)
     (tmp_path / "checkpoint-12").mkdir()
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
-    assert last_checkpoint(tmp_path / "nowhere") is None
+    assert complete_checkpoints(tmp_path) == [tmp_path / "checkpoint-10", tmp_path / "checkpoint-9"]
+    assert complete_checkpoints(tmp_path / "nowhere") == []

@@ -14,7 +14,7 @@ from tests_support import Silent, toy_data, toy_evaluation, toy_run
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Run, RunConfig, write_config
 from collapse_probe.respred import Recipe, evaluate_head, get_recipe, train
-from collapse_probe.respred._state import last_checkpoint
+from collapse_probe.respred._state import complete_checkpoints
 from collapse_probe.respred._vectors import split_pairs
 from collapse_probe.respred.modules import head_parts
 
@@ -22,8 +22,7 @@ SMALL = Recipe(batch_size=32)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    checkpoint = last_checkpoint(folder / "checkpoints")
-    assert checkpoint is not None
+    checkpoint = complete_checkpoints(folder / "checkpoints")[0]
     files = sorted(checkpoint.rglob("*.safetensors"))
     return {f"{f.relative_to(checkpoint)}:{k}": v for f in files for k, v in load_file(f).items()}
 
@@ -85,6 +84,23 @@ def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(tmp_pat
     assert whole.sort_values(key, ignore_index=True).equals(cut.sort_values(key, ignore_index=True))
 
 
+@pytest.mark.parametrize(
+    "damaged", ["optimizer.safetensors", "scheduler.json", "**/router_config.json", "**/*Predictor/model.safetensors"]
+)
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damaged):
+    toy_run(tmp_path / "run", SMALL)
+    # Copies: what was read is a view of the file that is about to be cut.
+    whole = {name: value.clone() for name, value in weights(tmp_path / "run").items()}
+    last, before = complete_checkpoints(tmp_path / "run" / "checkpoints")[:2]
+    file = next(last.glob(damaged))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    assert toy_run(tmp_path / "run", SMALL, resume=True).status == "completed"
+    assert same(weights(tmp_path / "run"), whole)
+    (event,) = [e for e in Run.load(tmp_path / "run").records("event") if e["name"] == "resumed"]
+    assert event["step"] == int(before.name.rpartition("-")[2])
+    assert f"{last.name}: this checkpoint is damaged" in event["message"]
+
+
 def test_hooks_are_gone_after_training_and_after_an_interruption(tmp_path):
     for name, listener in (("done", Silent()), ("cut", Interrupting(3))):
         outcome = toy_run(tmp_path / name, SMALL, listener=listener)
@@ -104,7 +120,7 @@ def test_a_loss_that_is_not_finite_stops_at_its_step(tmp_path):
     assert f"not finite at step {event['step']}" in outcome.message
     assert event["step"] == outcome.step <= 5
     assert not math.isfinite(losses["value"].iloc[0])
-    assert last_checkpoint(tmp_path / "nan" / "checkpoints") is None
+    assert complete_checkpoints(tmp_path / "nan" / "checkpoints") == []
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

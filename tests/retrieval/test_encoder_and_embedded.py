@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -138,32 +139,30 @@ def test_training_and_test_share_neither_queries_nor_their_documents(embedded):
     assert not set(pairs.documents) & judged
 
 
-def test_the_embedded_text_is_deterministic_and_reused(embedded, tmp_path):
-    again = build_embedded(tmp_path)
-    assert again.pairs.read_bytes() == embedded.pairs.read_bytes()
-    stamp = again.pairs.stat().st_mtime_ns
-    assert build_embedded(tmp_path).pairs.stat().st_mtime_ns == stamp
-    assert [path.name for path in tmp_path.iterdir()] == [again.pairs.parent.name]
-
-
-def test_building_imports_none_of_the_packages(tmp_path):
-    import subprocess
-
+def test_the_embedded_text_is_made_the_same_again_without_importing_the_packages(embedded, tmp_path):
     script = (
         "import sys; from pathlib import Path\n"
         "sys.modules['torch'] = None\n"
-        "import importlib.util\n"
-        "spec = importlib.util.spec_from_file_location('e', sys.argv[1])\n"
         "import collapse_probe.errors\n"
         "code = Path(sys.argv[1]).read_text().replace('from ..errors', 'from collapse_probe.errors')\n"
-        "scope = {'__name__': 'e'}\n"
         "module = type(sys)('e'); sys.modules['e'] = module; exec(compile(code, 'e', 'exec'), module.__dict__)\n"
-        "assert module.docstring_pairs()\n"
+        "module.build_embedded(Path(sys.argv[2]))\n"
         f"print([p for p in {sorted(PACKAGES.values())!r} if p in sys.modules])\n"
     )
     source = Path(_encoder.__file__).parents[1] / "_embedded.py"
-    result = subprocess.run([sys.executable, "-c", script, str(source)], capture_output=True, text=True, check=True)
+    arguments = [sys.executable, "-c", script, str(source), str(tmp_path)]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert len(files) > 3 and len(list(tmp_path.iterdir())) == 1
+    assert all((tmp_path / file).read_bytes() == (embedded.pairs.parents[1] / file).read_bytes() for file in files)
+
+
+def test_the_embedded_text_is_reused(embedded):
+    folder = embedded.pairs.parents[1]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert build_embedded(folder) == embedded
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
 @pytest.mark.parametrize(

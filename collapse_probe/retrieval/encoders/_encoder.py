@@ -143,12 +143,13 @@ class Encoder:
         """
         for name in ("transformers", "sentence_transformers"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        from sentence_transformers import SentenceTransformer
         from transformers.utils import logging as transformers_logging
+
+        from ._load import load_model
 
         transformers_logging.disable_progress_bar()
         try:
-            model = SentenceTransformer(str(self.folder), device=self.device, local_files_only=True)
+            model = load_model(self.folder, device=self.device)
         except InputError:
             raise
         except Exception as error:

@@ -1,0 +1,54 @@
+"""``collapse-probe explain``."""
+
+from __future__ import annotations
+
+import textwrap
+
+import click
+
+from ..errors import unknown_name
+
+EPILOG = """\b
+Example:
+  collapse-probe explain CP411
+
+Exit codes: 0 explained, 2 no such code.
+"""
+
+
+@click.command("explain", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("code")
+def command(code: str) -> int:
+    """Say what the detector CODE (or kind) reads, how it judges, by which thresholds, why, and what to do."""
+    click.echo(explained(code))
+    return 0
+
+
+def explained(code: str) -> str:
+    """Return the text of one detector, from its entry.
+
+    Raises:
+        InputError: no detector has that code or kind.
+    """
+    from ..diagnosis import DETECTORS
+
+    found = next((one for one in DETECTORS if code.upper() == one.code or code.lower() == one.kind), None)
+    if found is None:
+        raise unknown_name("code", code, [name for one in DETECTORS for name in (one.code, one.kind)])
+    cuts = [f"{name} {one.value:g} ({one.source})" for name, one in found.thresholds.items()]
+    change = ["; ".join(f"{key}: {value}" for key, value in one.change.items()) for one in found.remedies]
+    rows = [
+        ("reads", ", ".join(found.reads)),
+        ("for each", found.per + (f" ({', '.join(found.roles)})" if found.roles else "")),
+        ("holds if", found.formula),
+        ("thresholds", "; ".join(cuts) or "those of the declaration"),
+        ("gravest", f"{found.gravest.value}; confirmed by {found.confirm} in a row"),
+        ("why", found.why),
+        ("not this", found.not_this),
+        ("what to do", " | ".join(change)),
+    ]
+    lines = [f"{found.code} {found.kind}: {found.title}"]
+    for label, text in rows:
+        wrapped = textwrap.wrap(text, 86)
+        lines += [f"  {'' if at else label:<11} {line}" for at, line in enumerate(wrapped)]
+    return "\n".join(lines)

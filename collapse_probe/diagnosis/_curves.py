@@ -1,0 +1,211 @@
+"""Whether retrieval or separation fell: against step 0, the raw encoder, and the run's own best stretch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..journal import Evaluation
+from ._contract import Condition, Interval, Onset
+from ._evaluations import Evaluations, difference
+from ._onset import FEWEST, change_point, crossing
+from ._status import CRITICAL_P
+
+SMALLEST = 0.01
+"""Change below which a fall is not critical (diagnosis.md, 5)."""
+
+SMALLEST_FROM_BEST = 0.02
+"""The same against the run's best stretch, which is chosen by looking."""
+
+_Z_FROM_BEST = 4.0
+_POOLED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One comparison.
+
+    Attributes:
+        against: ``start``, ``raw`` or ``best``.
+        before: What it is compared with.
+        after: The latest.
+        value: The change; of d' it is relative.
+        interval: Of the change; None where the queries' scores are missing.
+        fell: Whether it is a resolved fall that counts; None where that cannot be said.
+        cut: The size from which on a fall counts.
+    """
+
+    against: str
+    before: float
+    after: float
+    value: float
+    interval: Interval | None
+    fell: bool | None
+    cut: float = -SMALLEST
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """Retrieval or separation over a run.
+
+    Attributes:
+        name: The collection, ``reference pairs`` or ``batch pairs``.
+        metric: What was read.
+        inside: Whether it is in the domain that is trained on; None where unknown.
+        seen: Whether it is trained on: a fall counts, a rise does not.
+        steps: When.
+        values: What.
+        changes: The comparisons.
+        onset: Since when it fell.
+        outside: Steps of the latest readings that are below.
+    """
+
+    name: str
+    metric: str
+    inside: bool | None
+    seen: bool
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    changes: tuple[Change, ...]
+    onset: Onset | None = None
+    outside: tuple[int, ...] = ()
+
+    @property
+    def fell(self) -> bool | None:
+        """Whether one of the comparisons is a fall that counts; None where none could be made."""
+        known = [one.fell for one in self.changes if one.fell is not None]
+        return any(known) if known else None
+
+    @property
+    def rose(self) -> bool:
+        """Whether it rose, resolved, since step 0, and that counts."""
+        start = next((one for one in self.changes if one.against == "start"), None)
+        return not self.seen and start is not None and start.interval is not None and start.interval.low > 0
+
+    @property
+    def worst(self) -> Change | None:
+        """The comparison that says most: a fall before none, the largest first."""
+        return min(self.changes, key=lambda one: (not one.fell, one.value), default=None)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Return the comparisons as parts of a signature."""
+        return tuple(
+            Condition(
+                reading=f"{self.name}/{self.metric} against {one.against}",
+                value=one.value,
+                cut=one.cut,
+                holds=one.fell,
+                harm=True,
+                interval=one.interval,
+            )
+            for one in self.changes
+        )
+
+
+def collection_curve(evaluations: Evaluations, collection: str, *, seen: bool, tests: int) -> Curve | None:
+    """Return the judged variant's curve on a collection; None where it was scored less than twice, raw included.
+
+    Args:
+        evaluations: The run's.
+        collection: Its label.
+        seen: Whether it is trained on.
+        tests: Collections that are tested: p is multiplied by it (Bonferroni).
+    """
+    metric = evaluations.metric(collection)
+    scored = [one for one in evaluations.of(collection, evaluations.judged) if metric in one.metrics]
+    raw = evaluations.raw(collection)
+    if metric is None or not scored or (len(scored) < 2 and raw is None):
+        return None
+    last = scored[-1]
+    pairs: list[tuple[str, Evaluation]] = []
+    if scored[0].step < last.step and scored[0].step == 0:
+        pairs.append(("start", scored[0]))
+    if raw is not None and metric in raw.metrics and last is not raw:
+        pairs.append(("raw", raw))
+    if not pairs and len(scored) > 1:
+        pairs.append(("start", scored[0]))
+    changes = [_change(evaluations, metric, against, one, last, tests) for against, one in pairs]
+    best = _from_best(evaluations, metric, scored)
+    steps, values = tuple(one.step for one in scored), tuple(float(one.metrics[metric]) for one in scored)
+    domain = {"in": True, "out": False}.get(last.domain or "")
+    curve = Curve(
+        name=collection,
+        metric=metric,
+        inside=domain,
+        seen=seen,
+        steps=steps,
+        values=values,
+        changes=(*changes, *([best] if best else [])),
+    )
+    fell = [one for one in curve.changes if one.value < 0 and one.interval and one.interval.high < 0]
+    return curve if not fell else _with_onset(curve, evaluations, scored, dict(pairs), curve.worst)
+
+
+def _change(
+    evaluations: Evaluations, metric: str, against: str, before: Evaluation, after: Evaluation, tests: int
+) -> Change:
+    start, end = float(before.metrics[metric]), float(after.metrics[metric])
+    found = evaluations.change(before, after, metric)
+    if found is None or math.isnan(found[1].high):
+        value = end - start if found is None else found[0]
+        return Change(against=against, before=start, after=end, value=value, interval=found and found[1], fell=None)
+    value, interval = found
+    interval = replace(interval, p=min(1.0, interval.p * tests))
+    fell = value <= -SMALLEST and interval.p <= CRITICAL_P
+    return Change(against=against, before=start, after=end, value=value, interval=interval, fell=fell)
+
+
+def _from_best(evaluations: Evaluations, metric: str, scored: Sequence[Evaluation]) -> Change | None:
+    """Return the change from the best stretch to the last one, pooled over three evaluations each."""
+    if len(scored) < 2 * _POOLED:
+        return None
+    means = np.array([float(one.metrics[metric]) for one in scored])
+    pooled = np.convolve(means, np.ones(_POOLED) / _POOLED, mode="valid")
+    at = int(np.nanargmax(pooled[:-_POOLED])) if np.isfinite(pooled[:-_POOLED]).any() else 0
+    if at == 0 or not pooled[at] - pooled[-1] >= SMALLEST_FROM_BEST:
+        return None
+    stretches = [_pooled(evaluations, metric, part) for part in (scored[at : at + _POOLED], scored[-_POOLED:])]
+    if stretches[0] is None or stretches[1] is None or stretches[0].shape != stretches[1].shape:
+        return None
+    value, interval = difference(stretches[0], stretches[1])
+    half = (interval.high - interval.low) / 2
+    fell = value <= -SMALLEST_FROM_BEST and -value > _Z_FROM_BEST * half / 1.96
+    before, after = float(pooled[at]), float(pooled[-1])
+    cut = -SMALLEST_FROM_BEST
+    return Change(against="best", before=before, after=after, value=value, interval=interval, fell=fell, cut=cut)
+
+
+def _pooled(evaluations: Evaluations, metric: str, scored: Sequence[Evaluation]) -> np.ndarray | None:
+    found = [evaluations.values(one, metric) for one in scored]
+    if any(one is None for one in found):
+        return None
+    queries = sorted(set.intersection(*(set(one) for one in found if one is not None)))
+    values = np.array([[one[query] for query in queries] for one in found if one is not None])
+    return values.mean(axis=0) if len(queries) > 1 and np.isfinite(values).all() else None
+
+
+def _with_onset(
+    curve: Curve,
+    evaluations: Evaluations,
+    scored: Sequence[Evaluation],
+    references: dict[str, Evaluation],
+    worst: Change | None,
+) -> Curve:
+    steps = np.array(curve.steps)
+    if len(scored) >= FEWEST:
+        onset = change_point(steps, np.array(curve.values))
+    else:
+        reference = references.get(worst.against if worst else "start", scored[0])
+        onset = crossing(steps, np.array([_below(evaluations, curve.metric, reference, one) for one in scored]))
+    since = onset.step if onset else curve.steps[-1]
+    return replace(curve, onset=onset, outside=tuple(step for step in curve.steps if step >= since))
+
+
+def _below(evaluations: Evaluations, metric: str, reference: Evaluation, one: Evaluation) -> bool:
+    if one is reference:
+        return False
+    found = evaluations.change(reference, one, metric)
+    return found is not None and found[1].high < 0

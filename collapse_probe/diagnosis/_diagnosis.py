@@ -1,0 +1,240 @@
+"""From a run to its diagnosis."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..journal import Event, LiveRun, Run
+from ._contract import Finding, Status
+from ._curves import Curve
+from ._evaluations import REFERENCE
+from ._evidence import Evidence
+from ._findings import findings_of, ignored_codes
+from ._kinds import kinds, place
+from ._measured import Heard, NotMeasured, heard, not_measured
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What a run is: its findings in numbers, and the first screen.
+
+    Attributes:
+        run: Its folder, or its name where it is kept in memory only.
+        status: ``healthy``, ``warning``, ``critical`` or ``not measured``.
+        summary: The first screen: plain text, at most 24 lines of 100 columns and 2 kB.
+        steps: Optimiser steps done.
+        findings: What every detector says, the gravest first; healthy, cleared and ignored ones too.
+        kinds: What is raised or confirmed now, in the order of what explains what.
+        causes: Causes that concern a kind, the most certain first.
+        retrieval: Every collection, and the pairs: raw, start, end, change.
+        heard: The streams that were heard.
+        not_measured: What was not measured, the essential first.
+        errors: Faults of ours that were contained.
+    """
+
+    run: str
+    status: Status
+    summary: str
+    steps: int
+    findings: tuple[Finding, ...]
+    kinds: tuple[Finding, ...]
+    causes: tuple[dict[str, Any], ...]
+    retrieval: tuple[dict[str, Any], ...]
+    heard: tuple[Heard, ...]
+    not_measured: tuple[NotMeasured, ...]
+    errors: tuple[dict[str, Any], ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 for healthy and warning, 1 for critical and not measured."""
+        return 1 if self.status in (Status.CRITICAL, Status.NOT_MEASURED) else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the diagnosis as JSON has it; numbers that are absent or not finite are None."""
+        plain = {
+            "schema": SCHEMA,
+            "run": self.run,
+            "status": self.status.value,
+            "exit_code": self.exit_code,
+            "summary": self.summary,
+            "steps": self.steps,
+            "errors": list(self.errors),
+            "heard": [asdict(one) for one in self.heard],
+            "retrieval": list(self.retrieval),
+            "kinds": [_as_dict(one) for one in self.kinds],
+            "causes": list(self.causes),
+            "findings": [{**_as_dict(one), **_more(one)} for one in self.findings],
+            "not_measured": [asdict(one) for one in self.not_measured],
+        }
+        return _finite(plain)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.summary)}</pre>"
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+def diagnose(run: Any, *, ablation: Any = None, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis:
+    """Say whether a run is healthy, what happened, since when, and what was not measured. Reads its journal.
+
+    Args:
+        run: A run folder's path, a ``Run``, a ``LiveRun``, or whatever has one of them as ``live`` or ``run``.
+        ablation: Not used yet: no cause is judged.
+        ignore: Codes that do not count; they are listed all the same.
+
+    Raises:
+        InputError: no such run, one that cannot be read, or a code that no detector has.
+    """
+    from .screen import first_screen
+
+    evidence = Evidence(as_run(run))
+    ignored = ignored_codes(evidence.config.probes, tuple(ignore))
+    found = tuple(sorted(findings_of(evidence, ignored=ignored), key=place))
+    missing = not_measured(evidence, found)
+    status = _status(evidence, found, missing)
+    now = kinds(found)
+    rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence)
+    folder = evidence.run.folder
+    return Diagnosis(
+        run=str(folder) if folder is not None else evidence.run.name,
+        status=status,
+        summary=first_screen(evidence, status=status, kinds=now, missing=missing, rows=rows, findings=found),
+        steps=evidence.run.steps,
+        findings=found,
+        kinds=now,
+        causes=(),
+        retrieval=rows,
+        heard=heard(evidence),
+        not_measured=missing,
+        errors=tuple(
+            {"what": one.subject, "message": one.message, "step": one.step}
+            for one in evidence.run.of(Event)
+            if one.name == "error"
+        ),
+    )
+
+
+def as_run(run: Any) -> LiveRun:
+    """Return the run that a path, a run, or something that has one stands for.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    if isinstance(run, LiveRun):
+        return run
+    if isinstance(run, str | Path):
+        return Run.load(run)
+    for name in ("live", "run"):
+        inner = getattr(run, name, None)
+        if isinstance(inner, LiveRun | str | Path):
+            return as_run(inner)
+    raise InputError(f"cannot diagnose a {type(run).__name__}: give a run folder's path, a Run or a Watch")
+
+
+def _status(evidence: Evidence, found: tuple[Finding, ...], missing: tuple[NotMeasured, ...]) -> Status:
+    grave = [one for one in found if one.grave]
+    ended = isinstance(evidence.run, Run) or evidence.run.status != "unfinished"
+    if any(one.status is Status.CRITICAL and (ended or one.state == "confirmed") for one in grave):
+        return Status.CRITICAL
+    if any(one.essential for one in missing):
+        return Status.NOT_MEASURED
+    return Status.WARNING if grave else Status.HEALTHY
+
+
+def _row(evidence: Evidence, curve: Curve) -> dict[str, Any]:
+    by = {one.against: one for one in curve.changes}
+    shown = by.get("start") or by.get("raw")
+    interval = shown.interval if shown else None
+    change = None
+    if shown is not None:
+        absolute = shown.after - shown.before
+        scale = absolute / shown.value if shown.value and curve.metric == "d_prime" else 1.0
+        change = {
+            "value": absolute if interval is None else shown.value * scale,
+            "low": None if interval is None else interval.low * scale,
+            "high": None if interval is None else interval.high * scale,
+            "p": None if interval is None else interval.p,
+        }
+    inside = {True: "in", False: "out", None: None}[curve.inside]
+    return {
+        "collection": curve.name,
+        "domain": inside,
+        "metric": curve.metric,
+        "n": interval.n if interval is not None else None,
+        "raw": by["raw"].before if "raw" in by else None,
+        "start": by["start"].before if "start" in by else None,
+        "end": curve.values[-1],
+        "change": change,
+    }
+
+
+def _unpaired(evidence: Evidence) -> tuple[dict[str, Any], ...]:
+    """Return a row for every collection that was scored and has no change."""
+    known, rows = {curve.name for curve in evidence.curves}, []
+    for name in evidence.evaluations.collections:
+        metric, raw = evidence.evaluations.metric(name), evidence.evaluations.raw(name)
+        scored = evidence.evaluations.of(name, evidence.evaluations.judged)
+        last = scored[-1] if scored else None
+        if name in known or metric is None or (last or raw) is None:
+            continue
+        rows.append(
+            {
+                "collection": name,
+                "domain": "in" if name == REFERENCE else (last or raw).domain,  # type: ignore[union-attr]
+                "metric": metric,
+                "n": (last or raw).n_queries,  # type: ignore[union-attr]
+                "raw": raw.metrics.get(metric) if raw else None,
+                "start": None,
+                "end": last.metrics.get(metric) if last else None,
+                "change": None,
+            }
+        )
+    return tuple(rows)
+
+
+def _as_dict(finding: Finding) -> dict[str, Any]:
+    judgement = finding.judgement
+    onset = judgement.onset if judgement and finding.state else None
+    bounds = judgement.bounds if judgement else None
+    return {
+        "kind": finding.kind,
+        "subject": finding.subject,
+        "code": finding.code,
+        "status": finding.status.value,
+        "state": finding.state,
+        "raised": judgement.outside[0] if judgement and judgement.outside and finding.state else None,
+        "onset": asdict(onset) if onset else None,
+        "value": judgement.value if judgement else None,
+        "bounds": {name: getattr(bounds, name, None) for name in ("warning", "critical")},
+    }
+
+
+def _more(finding: Finding) -> dict[str, Any]:
+    conditions = finding.judgement.conditions if finding.judgement else ()
+    return {
+        "evidence": list(finding.evidence),
+        "conditions": [
+            {"reading": one.reading, "value": one.value, "cut": one.cut, "holds": one.holds, "harm": one.harm}
+            for one in conditions
+        ],
+        "causes": list(finding.causes),
+        "ignored": finding.ignored,
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value

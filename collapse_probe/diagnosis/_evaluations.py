@@ -1,0 +1,121 @@
+"""A run's evaluations by collection, variant and step, with their per-query scores: none disappears."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from ..journal import Evaluation, JournalError, LiveRun
+from ..statistics import paired_difference
+from ._contract import Interval
+
+REFERENCE = "reference pairs"
+"""Name of the reference pairs among the collections."""
+
+_HEADLINES = ("ndcg@10", "mrr", "mrr@10")
+
+
+class Evaluations:
+    """What was scored, the latest of each collection, variant and step.
+
+    Args:
+        run: The run.
+        role: ``test``, or ``development`` for what checkpoints are chosen by.
+
+    Attributes:
+        faults: Per-query files that were asked for and cannot be read, a line each.
+    """
+
+    def __init__(self, run: LiveRun, *, role: str = "test") -> None:
+        self._run = run
+        self._files: dict[str, Mapping[str, list[float]] | None] = {}
+        self.faults: list[str] = []
+        records = [
+            one for one in run.of(Evaluation) if one.role == role or (role == "test" and one.role == "reference")
+        ]
+        splits: dict[str, set[str]] = {}
+        for one in records:
+            splits.setdefault(one.collection, set()).add(one.split)
+        self.records: dict[tuple[str, str, int], Evaluation] = {}
+        for one in records:
+            several = len(splits[one.collection]) > 1
+            label = f"{one.collection} ({one.split})" if several else one.collection
+            self.records[(label, one.variant, one.step)] = one
+
+    @cached_property
+    def collections(self) -> list[str]:
+        """Labels of the scored collections: the name, with the split where there are several."""
+        return list(dict.fromkeys(label for label, _, _ in self.records))
+
+    @cached_property
+    def judged(self) -> str:
+        """The variant that verdicts are about: the declared one, else the one that was scored most often."""
+        declared = self._run.config.judged
+        counts = Counter(variant for _, variant, _ in self.records if variant != "raw")
+        return declared if declared in counts or not counts else counts.most_common(1)[0][0]
+
+    def of(self, collection: str, variant: str) -> list[Evaluation]:
+        """Return one variant's evaluations on a collection, by step."""
+        found = [
+            (step, one) for (label, kind, step), one in self.records.items() if (label, kind) == (collection, variant)
+        ]
+        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+
+    def raw(self, collection: str) -> Evaluation | None:
+        """Return the raw encoder's evaluation, the latest; None where there is none."""
+        found = self.of(collection, "raw")
+        return found[-1] if found else None
+
+    def metric(self, collection: str) -> str | None:
+        """Return the metric that verdicts on a collection are about; None where it has none."""
+        held = next((one.metrics for (label, _, _), one in self.records.items() if label == collection), {})
+        return next((name for name in (*_HEADLINES, *sorted(held)) if name in held), None)
+
+    def values(self, one: Evaluation, metric: str) -> dict[str, float] | None:
+        """Return the score of every query; None where its file cannot be read, which is noted."""
+        if one.per_query is None:
+            return None
+        if one.per_query not in self._files:
+            self._files[one.per_query] = self._read(one.per_query)
+        content = self._files[one.per_query]
+        if content is None or metric not in content:
+            return None
+        try:
+            return {str(q): float(v) for q, v in zip(content["query_ids"], content[metric], strict=True)}
+        except (TypeError, ValueError):
+            self._note(f"{one.per_query}: holds a score that is no number")
+            return None
+
+    def change(self, before: Evaluation, after: Evaluation, metric: str) -> tuple[float, Interval] | None:
+        """Return the mean change over the queries that both have; None where one of them cannot be read."""
+        first, second = self.values(before, metric), self.values(after, metric)
+        if first is None or second is None:
+            return None
+        shared = [query for query in first if query in second]
+        pairs = np.array([(first[query], second[query]) for query in shared]).reshape(-1, 2)
+        pairs = pairs[np.isfinite(pairs).all(axis=1)]
+        if not len(pairs):
+            return None
+        return difference(pairs[:, 0], pairs[:, 1])
+
+    def _read(self, file: str) -> Mapping[str, list[float]] | None:
+        try:
+            return self._run.per_query(file)
+        except JournalError as error:
+            self._note(str(error))
+            return None
+
+    def _note(self, fault: str) -> None:
+        if fault not in self.faults:
+            self.faults.append(fault)
+
+
+def difference(before: np.ndarray, after: np.ndarray) -> tuple[float, Interval]:
+    """Return the mean of after - before with its interval and the p of sign flips."""
+    found = paired_difference(before, after)
+    p = math.nan if found.n < 2 else found.randomisation_p
+    return found.mean, Interval(low=found.low, high=found.high, p=p, n=found.n)

@@ -1,0 +1,211 @@
+"""A run as detectors see it: its series and records, and what several detectors derive from them, once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..journal import Coverage, LiveRun, Series
+from ..journal.vocabulary import modern_reading
+from ._contract import Condition, Onset, Subject
+from ._curves import Curve, collection_curve
+from ._evaluations import REFERENCE, Evaluations
+from ._onset import FEWEST, change_point
+from ._separation import D_PRIME, RANK, batch_curve, reference_curve
+
+NOT_STREAMS = ("loss", "gradient", "rate", "update", "drift", "monitor", "pairs", "validation")
+"""What stands before the slash of a reading that is of no stream."""
+
+EMBEDDINGS = ("query", "document", "view", "class", "left", "right", "served", "hidden", "embedding")
+"""Roles of streams that are embeddings; a stream whose role is unknown counts as ``hidden``."""
+
+_ALIASES = {"norm_median": ("norm_mean",), "common_share": ("mean_cosine",)}
+"""What stands in for a reading that a run lacks: for vectors of like length, the mean cosine is the common share."""
+
+
+DENSE = 0.03
+"""Share of the run between two readings of the reference pairs above which an onset comes from the batches."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A reading of a stream, and what it is held against.
+
+    Attributes:
+        reading: Its name.
+        series: Its finite values, of the reference pairs where there are two, else of the batches.
+        baseline: The raw encoder's, else step 0's, else the mean of steps 1 to 3.
+        against: Which of them: ``raw``, ``start``.
+    """
+
+    reading: str
+    series: Series
+    baseline: float
+    against: str
+
+
+class Evidence:
+    """A run on disk or in training, with what is derived from it.
+
+    Attributes:
+        run: The run.
+        config: What it is.
+    """
+
+    def __init__(self, run: LiveRun) -> None:
+        self.run = run
+        self.config = run.config
+
+    def series(self, reading: str, *, on: str | None = None) -> Series:
+        """Return one reading by step, those of all data sets together; old names are understood."""
+        found = self._series(reading, on)
+        if len(found):
+            return found
+        modern, where = modern_reading(reading)
+        return self._series(modern, on or where) if (modern, where) != (reading, on) else found
+
+    def baseline(self, reading: str) -> float | None:
+        """Return the raw encoder's, else step 0's; None where neither was recorded."""
+        return self.run.baseline(reading)
+
+    def track(self, stream: str, measure: str) -> Track | None:
+        """Return a stream's reading with its baseline; None where it was read less than twice."""
+        for name in (measure, *_ALIASES.get(measure, ())):
+            reading = f"{stream}/{name}"
+            reference = self._series(reading, "reference").finite()
+            raw = self._series(reading, "raw").finite()
+            start = self.run.baseline(reading)
+            if start is not None and len(reference) and int(reference.steps[-1]) > 0:
+                return Track(reading, reference, start, "raw" if len(raw) else "start")
+            batch = self._series(reading, "batch").finite()
+            if len(batch) > 1:
+                first = batch.values[batch.steps <= max(3, int(batch.steps[0]))]
+                return Track(reading, batch, float(first.mean()), "start")
+        return None
+
+    @cached_property
+    def streams(self) -> list[Subject]:
+        """Every stream that is declared or was heard, with its role."""
+        declared = {one.name: one.role for one in self.config.streams}
+        covered = {name: one.role for name, one in self.run.coverage.items()}
+        read = [reading.partition("/")[0] for reading, _, _ in self.run.keys]
+        names = dict.fromkeys([*declared, *covered, *read])
+        return [
+            Subject(name, declared.get(name) or covered.get(name) or (name if name in EMBEDDINGS else "hidden"))
+            for name in names
+            if name.partition("/")[0] not in NOT_STREAMS
+        ]
+
+    @cached_property
+    def heard(self) -> dict[str, list[Coverage]]:
+        """The coverage records of every stream."""
+        found: dict[str, list[Coverage]] = {}
+        for one in self.run.of(Coverage):
+            found.setdefault(one.stream, []).append(one)
+        return found
+
+    @cached_property
+    def evaluations(self) -> Evaluations:
+        """What was scored."""
+        return Evaluations(self.run)
+
+    @cached_property
+    def curves(self) -> tuple[Curve, ...]:
+        """Retrieval on every collection, the reference pairs among them, else separation from readings."""
+        names = self.evaluations.collections
+        seen = self.config.reference is not None and self.config.reference.seen
+        found = []
+        for name in names:
+            here = seen and name == REFERENCE
+            found.append(collection_curve(self.evaluations, name, seen=here, tests=len(names)))
+        curves = [one for one in found if one is not None]
+        reference = next((one for one in curves if one.name == REFERENCE), None)
+        if reference is None or reference.fell is None or (not reference.fell and self._saturated(reference)):
+            other = self._separation(seen=seen)
+            if other is not None and (reference is None or reference.fell is None or other.fell):
+                curves = [other, *(one for one in curves if one is not reference)]
+        return tuple(curves)
+
+    @property
+    def harm(self) -> tuple[Condition, ...]:
+        """Whether separation or retrieval fell, as parts of a signature; one unknown part where nothing says.
+
+        While the pairs' own domain rises, no geometry is critical: a fall elsewhere is forgetting (diagnosis.md, 1).
+        """
+        rising = [curve for curve in self.curves if curve.inside and curve.rose and not curve.fell]
+        found = []
+        for curve in rising or self.curves:
+            fell = curve.fell
+            if fell is False and curve.seen:
+                fell = None
+            worst = curve.worst
+            if worst is not None:
+                reading = f"{curve.name}/{curve.metric}"
+                found.append(
+                    Condition(
+                        reading=reading,
+                        value=worst.value,
+                        cut=worst.cut,
+                        holds=fell,
+                        harm=True,
+                        interval=worst.interval,
+                    )
+                )
+        return tuple(found) or (Condition(reading=RANK, value=None, cut=0.0, holds=None, harm=True),)
+
+    @cached_property
+    def fallen(self) -> Curve | None:
+        """The curve that says best since when separation or retrieval fell; None where nothing fell."""
+        fell = [curve for curve in self.curves if curve.fell]
+        return max(fell, key=lambda curve: (bool(curve.inside), len(curve.steps)), default=None)
+
+    @cached_property
+    def separation_onset(self) -> Onset | None:
+        """Since when separation fell, by d'; None where it did not, or where it was read too seldom to tell.
+
+        Of the reference pairs where they were read often enough, else of the batches.
+        """
+        if self.fallen is None or not self.fallen.inside:
+            return None
+        reference, batch = (self._series(D_PRIME, on).finite() for on in ("reference", "batch"))
+        dense = len(reference) > 1 and np.median(np.diff(reference.steps)) <= DENSE * max(self.run.steps, 1)
+        for series in (reference, batch) if dense else (batch, reference):
+            found = change_point(series.steps, series.values) if len(series) >= FEWEST else None
+            if found is not None:
+                return found
+        return None
+
+    def _separation(self, *, seen: bool) -> Curve | None:
+        rank, d_prime = (self._series(name, "reference") for name in (RANK, D_PRIME))
+        raw = {name: float(one.values[0]) for name in (RANK, D_PRIME) if len(one := self._series(name, "raw").finite())}
+        found = reference_curve(rank, d_prime, raw, seen=seen)
+        if found is not None and found.fell is not None:
+            return found
+        return batch_curve(*(self._series(name, "batch") for name in (RANK, D_PRIME))) or found
+
+    @staticmethod
+    def _saturated(curve: Curve) -> bool:
+        return bool(curve.values) and curve.values[0] > 0.95
+
+    def _series(self, reading: str, on: str | None) -> Series:
+        whole = self.run.series(reading, on=on)
+        sets = self._data_sets.get(reading)
+        if len(whole) or not sets:
+            return whole
+        parts = [self.run.series(reading, on=on, dataset=name) for name in sets]
+        columns = [
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("steps", "values", "n", "dimension", "epochs")
+        ]
+        order = np.argsort(columns[0], kind="stable")
+        return Series(reading, parts[0].on, None, *(column[order] for column in columns), parts[0].dtype)
+
+    @cached_property
+    def _data_sets(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for reading, _, dataset in self.run.keys:
+            if dataset is not None:
+                found.setdefault(reading, []).append(dataset)
+        return {reading: sorted(set(names)) for reading, names in found.items()}

@@ -1,0 +1,102 @@
+"""Running every detector over a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..errors import unknown_name
+from ._contract import Detector, Finding, Judgement, NotApplicable, Status, Subject
+from ._evidence import Evidence
+from ._status import state_of, status_of
+from .detectors import BY_CODE, DETECTORS
+from .detectors._ranges import declared
+
+
+def findings_of(evidence: Evidence, *, ignored: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Return what every detector says of every subject of its own."""
+    return tuple(finding for _, _, finding in examined(evidence, ignored=ignored))
+
+
+def examined(evidence: Evidence, *, ignored: Mapping[str, str]) -> Iterator[tuple[Detector, Subject, Finding]]:
+    """Yield every detector with each of its subjects, and what it says of it."""
+    for detector in DETECTORS:
+        cuts = cuts_of(detector, evidence.config.probes)
+        for subject in subjects(detector, evidence):
+            yield detector, subject, _finding(detector, subject, evidence, cuts, ignored.get(detector.code))
+
+
+def subjects(detector: Detector, evidence: Evidence) -> list[Subject]:
+    """Return what a detector looks at one by one; one nameless subject where a run has none."""
+    if detector.per == "range":
+        return declared(evidence)
+    if detector.per == "stream":
+        streams = [one for one in evidence.streams if not detector.roles or one.role in detector.roles]
+        if not detector.roles:
+            streams = [one for one in streams if one.name in evidence.heard]
+        return streams or [Subject()]
+    if detector.per == "collection":
+        names = dict.fromkeys([*(one.name for one in evidence.curves), *evidence.evaluations.collections])
+        return [Subject(name) for name in names] or [Subject()]
+    return [Subject()]
+
+
+def cuts_of(detector: Detector, probes: Mapping[str, Any]) -> dict[str, float]:
+    """Return a detector's cuts, with what ``[detectors.CODE]`` of a probe's TOML puts in their place."""
+    cuts = {name: one.value for name, one in detector.thresholds.items()}
+    for entry in _entries(probes, detector.code):
+        cuts |= {name: float(value) for name, value in entry.items() if name in cuts and _is_number(value)}
+    return cuts
+
+
+def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str, str]:
+    """Return the codes that do not count, each with the reason.
+
+    Raises:
+        InputError: no detector has that code.
+    """
+    found = {}
+    for code in BY_CODE:
+        for entry in _entries(probes, code):
+            if entry.get("ignore"):
+                found[code] = str(entry["ignore"])
+    for code in codes:
+        if code not in BY_CODE:
+            raise unknown_name("code", code, BY_CODE)
+        found.setdefault(code, "asked for")
+    return found
+
+
+def _entries(probes: Mapping[str, Any], code: str) -> list[Mapping[str, Any]]:
+    tables = [one.get("detectors") for one in probes.values() if isinstance(one, Mapping)]
+    entries = [one.get(code) for one in tables if isinstance(one, Mapping)]
+    return [one for one in entries if isinstance(one, Mapping)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _finding(
+    detector: Detector, subject: Subject, evidence: Evidence, cuts: Mapping[str, float], ignored: str | None
+) -> Finding:
+    judgement: Judgement | None = None
+    status = Status.NOT_APPLICABLE
+    try:
+        if detector.per == "stream" and not subject.name:
+            raise NotApplicable("no stream of that role")
+        judgement = detector.judge(subject, evidence, cuts)
+        status = status_of(judgement, gravest=detector.gravest)
+    except NotApplicable:
+        pass
+    return Finding(
+        code=detector.code,
+        kind=detector.kind,
+        subject=subject.name,
+        status=status,
+        judgement=judgement,
+        state=None if judgement is None else state_of(judgement, detector, status),
+        evidence=() if judgement is None else judgement.evidence,
+        ignored=ignored,
+    )

@@ -1,0 +1,78 @@
+"""The kinds that a run has now: in the order of what explains what, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ._contract import Finding, Status
+
+ORDER = (
+    "divergence",
+    "path_mismatch",
+    "underflow",
+    "too_good",
+    "mismatched_pairs",
+    "exact_scores",
+    "gate_collapse",
+    "gate_never_opened",
+    "delta_collapse",
+    "no_learning",
+    "one_sided_collapse",
+    "complete_collapse",
+    "cone",
+    "dead_dimensions",
+    "dimensional_collapse",
+    "scale_collapse",
+    "scale_explosion",
+    "saturation",
+    "overfitting",
+    "forgetting",
+    "false_negatives",
+    "harmful_correction",
+    "hubness",
+    "loss_against_retrieval",
+    "ties",
+    "identity",
+    "constant_correction",
+    "side_gap",
+)
+"""What explains stands before what it explains (diagnosis.md, 3); kinds that are not here come last."""
+
+_UNDER_EVERYTHING = ("loss_against_retrieval",)
+_FOLLOWS = {
+    "complete_collapse": ("cone", "ties", "dimensional_collapse", "dead_dimensions", "hubness"),
+    "cone": ("ties",),
+    "no_learning": ("identity", "constant_correction"),
+}
+_EXPLAINS_NO_FALL = ("coverage", "unfinished", "range", "ties", "unverified_vectors", "identity", "constant_correction")
+
+
+def kinds(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return what is raised or confirmed now, the gravest first, without what follows from another."""
+    grave = [one for one in findings if one.grave]
+    kept = [one for one in grave if not any(_folds(other, one) for other in grave)]
+    return tuple(sorted(kept, key=place))
+
+
+def place(finding: Finding) -> tuple[int, int, str, str]:
+    """Return where a finding stands: by status, then by what explains what, then by name."""
+    statuses = (Status.CRITICAL, Status.WARNING, Status.NOT_MEASURED, Status.HEALTHY, Status.NOT_APPLICABLE)
+    order = ORDER.index(finding.kind) if finding.kind in ORDER else len(ORDER)
+    return statuses.index(finding.status), order, finding.code, finding.subject
+
+
+def _folds(other: Finding, one: Finding) -> bool:
+    """Return whether one finding follows from another."""
+    if other is one or (other.status is not Status.CRITICAL and one.status is Status.CRITICAL):
+        return False
+    if other.kind == "divergence" and other.status is Status.CRITICAL and one.kind != "divergence":
+        return _since(one) is None or _since(one) >= (_since(other) or 0)  # type: ignore[operator]
+    if one.kind in _UNDER_EVERYTHING and one.kind != other.kind:
+        return other.kind not in _EXPLAINS_NO_FALL and other.kind not in ("selection_by_loss", "loss_rank_correlation")
+    same = other.subject == one.subject or not other.subject or one.kind in ("ties", "identity", "constant_correction")
+    return same and one.kind in _FOLLOWS.get(other.kind, ())
+
+
+def _since(finding: Finding) -> int | None:
+    onset = finding.judgement.onset if finding.judgement else None
+    return onset.step if onset else None

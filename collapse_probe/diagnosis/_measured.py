@@ -1,0 +1,163 @@
+"""What a run heard, and what it did not measure: a result, never silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..journal import Evaluation
+from ._contract import Finding, Status
+from ._evaluations import REFERENCE
+from ._evidence import Evidence
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotMeasured:
+    """Something that was not measured.
+
+    Attributes:
+        what: What.
+        why: Why not.
+        essential: Whether the run cannot be called healthy without it.
+    """
+
+    what: str
+    why: str
+    essential: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """A stream that was heard, as JSON has it."""
+
+    stream: str
+    role: str | None
+    where: str
+    rule: str
+    n: int | None
+    dimension: int | None
+    dtype: str | None
+    steps: int
+
+
+def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMeasured, ...]:
+    """Return what was not measured, the essential first."""
+    found = list(findings)
+    essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *_damage(evidence)]
+    rest = [*_streams(evidence, {one.what for one in essential}), *_by_kind(found)]
+    return (*essential, *sorted(rest, key=lambda one: one.what))
+
+
+def heard(evidence: Evidence) -> tuple[Heard, ...]:
+    """Return the streams that were heard, by name."""
+    found = []
+    for subject in evidence.streams:
+        records = [one for one in evidence.heard.get(subject.name, []) if one.calls or one.steps]
+        read = [key for key in evidence.run.keys if key[0].startswith(f"{subject.name}/")]
+        if not records and not read:
+            continue
+        series = [evidence.run.series(name, on=on, dataset=dataset) for name, on, dataset in read[:1]]
+        last = records[-1] if records else None
+        n = int(series[0].n[-1]) if series and len(series[0]) else -1
+        dimension = int(series[0].dimension[-1]) if series and len(series[0]) else -1
+        found.append(
+            Heard(
+                stream=subject.name,
+                role=subject.role,
+                where=last.where if last else "",
+                rule=last.rule if last else "",
+                n=n if n > 0 else None,
+                dimension=(last.dimension if last else None) or (dimension if dimension > 0 else None),
+                dtype=(last.dtype if last else None) or (series[0].dtype if series else None),
+                steps=max(last.steps, 0) if last else 0,
+            )
+        )
+    return tuple(sorted(found, key=lambda one: one.stream))
+
+
+def _finiteness(findings: list[Finding]) -> list[NotMeasured]:
+    missing = any(one.code == "CP001" and one.status is Status.NOT_MEASURED for one in findings)
+    why = "no loss, gradient norm or stream was recorded"
+    return [NotMeasured(what="finiteness", why=why, essential=True)] if missing else []
+
+
+def _retrieval(evidence: Evidence) -> list[NotMeasured]:
+    known = [curve for curve in evidence.curves if curve.fell is not None]
+    if known or (not evidence.config.trains and evidence.evaluations.records):
+        return []
+    if evidence.curves:
+        why = f"{evidence.curves[0].name}: no scores of single queries, so a change has no interval"
+    elif evidence.evaluations.records:
+        why = "scored once only, so there is no change"
+    else:
+        why = "no collection and no pairs were read"
+    return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
+
+
+def _declared(evidence: Evidence) -> list[NotMeasured]:
+    found = [
+        NotMeasured(what=f"stream {one.name}", why=_silence(evidence, one.name), essential=True)
+        for one in evidence.config.streams
+        if one.declared and _silent(evidence, one.name)
+    ]
+    reference = evidence.config.reference
+    read = any(on == "reference" for _, on, _ in evidence.run.keys)
+    scored = {
+        one.collection for one in evidence.run.of(Evaluation) if one.variant != "raw" or not evidence.config.trains
+    }
+    if reference is not None and reference.declared and not read and REFERENCE not in scored:
+        found.append(NotMeasured(what=REFERENCE, why="given, and never read", essential=True))
+    for collection in evidence.config.collections:
+        if collection.declared and collection.name not in scored:
+            found.append(
+                NotMeasured(what=f"collection {collection.name}", why="declared, and never scored", essential=True)
+            )
+    return found
+
+
+def _damage(evidence: Evidence) -> list[NotMeasured]:
+    lines = [*evidence.run.damage, *evidence.evaluations.faults]
+    if evidence.run.folder is not None:
+        files = dict.fromkeys(one.per_query for one in evidence.run.of(Evaluation) if one.per_query)
+        missing = [file for file in files if not (evidence.run.folder / file).is_file()]
+        known = "\n".join(lines)
+        lines += [f"{file}: is missing" for file in missing if file not in known]
+    return [NotMeasured(what="an undamaged journal", why=line, essential=True) for line in lines]
+
+
+def _silent(evidence: Evidence, stream: str) -> bool:
+    records = evidence.heard.get(stream)
+    return bool(records) and not any(one.calls or one.steps for one in records or ())
+
+
+def _silence(evidence: Evidence, stream: str) -> str:
+    return next((one.why for one in reversed(evidence.heard.get(stream, [])) if one.why), "was not heard")
+
+
+def _streams(evidence: Evidence, known: set[str]) -> list[NotMeasured]:
+    return [
+        NotMeasured(what=f"stream {name}", why=_silence(evidence, name))
+        for name in evidence.heard
+        if _silent(evidence, name) and f"stream {name}" not in known
+    ]
+
+
+def _by_kind(findings: list[Finding]) -> list[NotMeasured]:
+    missing: dict[str, list[str]] = {}
+    for one in findings:
+        if one.status is Status.NOT_MEASURED and one.code not in ("CP001", "CP002", "CP201"):
+            missing.setdefault(one.kind, []).extend(_unread(one))
+    found = []
+    for kind, names in missing.items():
+        unique = list(dict.fromkeys(name for name in names if name))
+        more = f" and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else ""
+        found.append(NotMeasured(what=kind, why=f"not enough of {', '.join(unique[:_SHOWN]) or 'it'}{more}"))
+    return found
+
+
+def _unread(finding: Finding) -> tuple[str, ...]:
+    conditions = finding.judgement.conditions if finding.judgement else ()
+    unread = tuple(one.reading for one in conditions if one.holds is None and not one.harm)
+    return unread or finding.evidence or (finding.subject,)

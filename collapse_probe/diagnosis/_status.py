@@ -1,0 +1,74 @@
+"""From a judgement's numbers to its status and state: the one place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ._contract import Bounds, Condition, Detector, Interval, Judgement, State, Status
+
+CRITICAL_P = 0.001
+"""A difference is critical only up to this p (diagnosis.md, 5: .05 calls 9 % of null runs resolved, .001 0.3 %)."""
+
+
+def status_of(judgement: Judgement, *, gravest: Status = Status.CRITICAL) -> Status:
+    """Return the status that the numbers have.
+
+    Parts of a signature decide first: one that does not hold, and there is nothing; one that was not measured, and
+    nothing is known; all hold, and the kind is there. Then harm decides how grave it is: a fall of separation or
+    retrieval makes it the kind's gravest status, harm that was not measured a warning, a change for the better
+    nothing at all. Where there are no parts, the value is held against its bounds.
+    """
+    signature = [one for one in judgement.conditions if not one.harm]
+    harm = [one for one in judgement.conditions if one.harm]
+    if any(one.holds is False for one in signature):
+        return Status.HEALTHY
+    if any(one.holds is None for one in signature):
+        return Status.NOT_MEASURED
+    if signature and not harm:
+        return gravest
+    if harm and any(one.holds for one in harm):
+        return gravest
+    if signature:
+        return _without_harm(harm)
+    return _by_value(judgement)
+
+
+def state_of(judgement: Judgement, detector: Detector, status: Status) -> State | None:
+    """Return how sure a finding is by the number of readings that say so; None where none ever did."""
+    if status in (Status.WARNING, Status.CRITICAL):
+        return "confirmed" if len(judgement.outside) >= detector.confirm else "raised"
+    return "cleared" if judgement.before and status is Status.HEALTHY else None
+
+
+def beyond(value: float, cut: float | None, *, above: bool) -> bool:
+    """Return whether a value is outside a cut; what is no number is outside every cut."""
+    return cut is not None and (math.isnan(value) or (value > cut if above else value < cut))
+
+
+def _without_harm(harm: Sequence[Condition]) -> Status:
+    known = [one.value for one in harm if one.holds is False and one.value is not None]
+    return Status.HEALTHY if known and min(known) >= 0 else Status.WARNING
+
+
+def _by_value(judgement: Judgement) -> Status:
+    value, bounds = judgement.value, judgement.bounds
+    if value is None or (judgement.interval is not None and math.isnan(judgement.interval.high)):
+        return Status.NOT_MEASURED
+    if math.isnan(value):
+        return Status.CRITICAL
+    if beyond(value, bounds.critical, above=bounds.above) and _sure(judgement.interval, CRITICAL_P):
+        return Status.CRITICAL
+    if beyond(value, bounds.warning, above=bounds.above) and _resolved(judgement.interval, bounds):
+        return Status.WARNING
+    return Status.HEALTHY
+
+
+def _sure(interval: Interval | None, p: float) -> bool:
+    return interval is None or interval.p <= p
+
+
+def _resolved(interval: Interval | None, bounds: Bounds) -> bool:
+    if interval is None or bounds.warning is None:
+        return True
+    return interval.low > bounds.warning if bounds.above else interval.high < bounds.warning

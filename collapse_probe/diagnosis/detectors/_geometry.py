@@ -1,0 +1,144 @@
+"""What became of the embeddings' shape: a point, a cone, few dimensions, dead dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
+from .._evidence import EMBEDDINGS, Evidence
+from ._signature import part, ratios, signature
+
+_MEASURED = "diagnosis.md, 3, measured on 73 failures and 27 controls"
+
+_PUSH = (
+    Remedy(change={"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-4}),
+    Remedy(
+        change={
+            "loss": "add a term that pushes different texts apart, such as an in-batch softmax",
+            "model": "let the head start at the identity",
+            "optimizer": "divide the learning rate by 10",
+        }
+    ),
+)
+
+
+def _spread(subject: Subject, evidence: Evidence, cut: float, others: tuple[Condition, ...]) -> Judgement:
+    track = evidence.track(subject.name, "common_share")
+    if track is None:
+        return Judgement(value=None, evidence=(f"{subject.name}/common_share",))
+    values = ratios(1 - track.series.values, 1 - track.baseline)
+    return signature(track, values, evidence, cut=cut, above=False, others=others)
+
+
+def _centring(evidence: Evidence) -> tuple[float, float] | None:
+    """Return what centring adds to the reciprocal rank, and half of what was lost; None where it was not read."""
+    for on in ("reference", "batch"):
+        centred, scored = (evidence.series(f"pairs/{name}", on=on).finite() for name in ("mrr_centred", "mrr"))
+        if len(centred) and len(scored):
+            last = 1 if on == "reference" else max(1, min(20, len(scored) // 10))
+            now = float(scored.values[-last:].mean())
+            start = evidence.baseline("pairs/mrr") if on == "reference" else float(scored.values[:3].mean())
+            lost = max(0.0, (start if start is not None else float(scored.values[0])) - now)
+            return float(centred.values[-last:].mean()) - now, max(lost / 2, 0.01)
+    return None
+
+
+def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    found = _centring(evidence)
+    gain, half = found if found else (None, 0.0)
+    restored = part("pairs/mrr_centred", gain, half, None if gain is None else gain < half)
+    return _spread(subject, evidence, cuts["critical"], (restored,))
+
+
+def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    found = _centring(evidence)
+    others = () if found is None else (part("pairs/mrr_centred", found[0], found[1], found[0] >= found[1]),)
+    return _spread(subject, evidence, cuts["critical"], others)
+
+
+def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    track = evidence.track(subject.name, "participation_ratio_corrected")
+    if track is None or track.series.on != "reference":
+        return Judgement(value=None, evidence=(f"{subject.name}/participation_ratio_corrected",))
+    raw = evidence.series(track.reading, on="raw")
+    if track.against == "raw" and int(raw.n[0]) != int(track.series.n[-1]):
+        raise NotApplicable("ranks at different n are never compared")
+    return signature(track, ratios(track.series.values, track.baseline), evidence, cut=cuts["critical"], above=False)
+
+
+def _dead(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    track = evidence.track(subject.name, "dead_dimensions")
+    if track is None:
+        return Judgement(value=None, evidence=(f"{subject.name}/dead_dimensions",))
+    return signature(track, np.asarray(track.series.values), evidence, cut=cuts["critical"], above=True)
+
+
+GEOMETRY = (
+    Detector(
+        code="CP410",
+        kind="complete_collapse",
+        title="complete collapse",
+        reads=("STREAM/common_share", "pairs/mrr_centred", "pairs/mrr"),
+        per="stream",
+        roles=EMBEDDINGS,
+        formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
+        "retrieval fell; and taking each role's mean off brings back less than half of the lost reciprocal rank.",
+        thresholds={"critical": Threshold(0.1, f"{_MEASURED}: failures .02 to .06")},
+        judge=_complete,
+        why="All texts have nearly the same embedding: what told them apart is gone.",
+        remedies=_PUSH,
+        not_this="a small scale with separation intact (scale collapse); a cone, which centring restores",
+    ),
+    Detector(
+        code="CP421",
+        kind="cone",
+        title="cone",
+        reads=("STREAM/common_share", "pairs/mrr_centred", "pairs/mrr"),
+        per="stream",
+        roles=EMBEDDINGS,
+        formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
+        "retrieval fell; where it was read, taking each role's mean off brings back half of the lost reciprocal rank.",
+        thresholds={"critical": Threshold(0.5, _MEASURED)},
+        judge=_cone,
+        why="All texts share one direction, and what is left to tell them apart is small beside it.",
+        remedies=_PUSH,
+        not_this="encoders whose cosines are all above .7 by temperature or bias, while separation rises",
+    ),
+    Detector(
+        code="CP422",
+        kind="dimensional_collapse",
+        title="dimensional collapse",
+        reads=("STREAM/participation_ratio_corrected",),
+        per="stream",
+        roles=EMBEDDINGS,
+        formula="The corrected participation ratio over that of the raw encoder at the same n, else of step 0, is "
+        "below the cut, and separation or retrieval fell. Reference pairs only.",
+        thresholds={"critical": Threshold(0.2, f"{_MEASURED}: failures .01 to .18")},
+        judge=_dimensions,
+        why="Few directions carry all the variance, so many texts look alike.",
+        remedies=_PUSH,
+        not_this="a rank that is halved with retrieval intact: half of the dimensions of most encoders are nearly free",
+    ),
+    Detector(
+        code="CP423",
+        kind="dead_dimensions",
+        title="dead dimensions",
+        reads=("STREAM/dead_dimensions",),
+        per="stream",
+        roles=EMBEDDINGS,
+        formula="The share of dimensions with a spread below 1 % of the median is above the cut, and separation or "
+        "retrieval fell.",
+        thresholds={"critical": Threshold(0.3, f"{_MEASURED}: failures .49 to .68")},
+        judge=_dead,
+        why="Dimensions that carry no variance cannot tell texts apart.",
+        remedies=(
+            Remedy(change={"projection": "linear", "weight_decay": 0.0}),
+            Remedy(
+                change={"model": "look at the last layer: ReLU and its bias", "optimizer": "lower the weight decay"}
+            ),
+        ),
+        not_this="ReLU-sparse heads that retrieve well (.29 dead, measured)",
+    ),
+)

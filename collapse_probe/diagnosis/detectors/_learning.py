@@ -1,0 +1,133 @@
+"""Whether anything is learnt at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...journal import Series
+from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
+from .._evidence import Evidence
+from ._signature import part
+
+_FEWEST = 3
+_STILL = 1e-3
+_MEASURES = ("norm_median", "norm_mean", "common_share", "spread", "std_mean")
+
+
+def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    if not evidence.config.trains:
+        raise NotApplicable("nothing is trained")
+    gradient = evidence.series("gradient/norm").finite()
+    if not len(gradient):
+        gradient = evidence.series("loss/gradient_norm").finite()
+    updates, drifts = _groups(evidence, "update"), _groups(evidence, "drift")
+    nothing = _nothing(gradient, updates, drifts)
+    if nothing is not None:
+        return nothing
+    if not updates:
+        value = None if len(gradient) < _FEWEST else float(np.median(gradient.values))
+        return Judgement(value=value, evidence=(gradient.reading,))
+    return _small(evidence, updates, drifts, cuts)
+
+
+def _groups(evidence: Evidence, prefix: str) -> list[Series]:
+    names = dict.fromkeys(key[0] for key in evidence.run.keys if key[0].startswith(f"{prefix}/"))
+    found = [evidence.series(name).finite() for name in names]
+    return [one for one in found if len(one)]
+
+
+def _nothing(gradient: Series, updates: list[Series], drifts: list[Series]) -> Judgement | None:
+    """Return that no gradient came, no update was made, or no weight moved; None where something did."""
+    kinds = [[gradient]] if len(gradient) >= _FEWEST else []
+    kinds += [some for some in (updates, drifts) if some and min(map(len, some)) >= _FEWEST]
+    for some in kinds:
+        largest = max(float(np.abs(one.values).max()) for one in some)
+        if largest == 0.0:
+            steps = some[0].steps
+            return Judgement(
+                value=0.0,
+                bounds=Bounds(warning=0.0, critical=0.0, above=False),
+                conditions=tuple(part(one.reading, 0.0, 0.0, True) for one in some),
+                onset=Onset(step=int(steps[0]), low=0, high=int(steps[0])),
+                outside=tuple(int(step) for step in steps),
+                before=True,
+                evidence=tuple(one.reading for one in some),
+            )
+    return None
+
+
+def _small(evidence: Evidence, updates: list[Series], drifts: list[Series], cuts: Mapping[str, float]) -> Judgement:
+    sizes = [float(np.median(one.values)) for one in updates]
+    value = max(sizes)
+    largest = updates[sizes.index(value)]
+    drift = next((one for one in drifts if one.reading.partition("/")[2] == largest.reading.partition("/")[2]), None)
+    total = value * max(int(largest.steps[-1]), 1)
+    along = None if drift is None or not total else float(drift.values[-1]) / total
+    moved = _moved(evidence)
+    parts = [part(largest.reading, value, cuts["warning"], value < cuts["warning"])]
+    if drift is not None:
+        parts.append(part(drift.reading, along, cuts["direction"], along is not None and along > cuts["direction"]))
+    parts.append(part("largest relative change of a reading", moved, _STILL, moved is None or moved < _STILL))
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["warning"], critical=cuts["warning"], above=False),
+        conditions=(*parts, _against_raw(evidence)),
+        outside=tuple(int(step) for step in largest.steps) if value < cuts["warning"] else (),
+        evidence=tuple(one.reading for one in (*updates, *drifts)),
+    )
+
+
+def _moved(evidence: Evidence) -> float | None:
+    found = [evidence.track(one.name, measure) for one in evidence.streams for measure in _MEASURES]
+    pairs = [(float(one.series.values[0]), float(one.series.values[-1])) for one in found if one is not None]
+    return max((abs(end - start) / max(abs(start), 1e-12) for start, end in pairs), default=None)
+
+
+def _against_raw(evidence: Evidence) -> Condition:
+    """Return whether step 0 was no better than the raw encoder: a converged start needs no updates."""
+    found = evidence.evaluations
+    for curve in evidence.curves:
+        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged)
+        change = None
+        if raw is not None and scored:
+            change = found.change(raw, scored[0], curve.metric)
+        if change is not None:
+            above = change[1].low > 0
+            value = change[0] if above else min(change[0], 0.0)
+            reading = f"{curve.name}/{curve.metric} at step 0 minus raw"
+            return Condition(reading=reading, value=value, cut=0.0, holds=not above, harm=True, interval=change[1])
+    return Condition(reading="step 0 minus raw", value=None, cut=0.0, holds=None, harm=True)
+
+
+LEARNING = (
+    Detector(
+        code="CP501",
+        kind="no_learning",
+        title="nothing is learnt",
+        reads=("gradient/norm", "update/GROUP", "drift/GROUP"),
+        per="run",
+        formula="Every gradient norm, every update or every drift is exactly 0; or the largest group's median relative "
+        "update is below the cut, drift shows that updates go one way, no reading moved, and step 0 is not above the "
+        "raw encoder.",
+        thresholds={
+            "warning": Threshold(1e-5, "diagnosis.md, 3: measured drift 7e-5 over a run"),
+            "direction": Threshold(0.2, "drift over the sum of updates: below, steps are noise around a minimum"),
+        },
+        judge=_judge,
+        why="No weight moves, so nothing that was measured can change.",
+        remedies=(
+            Remedy(change={"learning_rate": 1e-3}, reading="update/GROUP"),
+            Remedy(
+                change={
+                    "optimizer": "give the optimiser the parameters that are to be trained, and a rate above 0",
+                    "model": "look for a detached output, a frozen module, two factors that are both zero",
+                },
+                reading="update/GROUP",
+            ),
+        ),
+        not_this="a converged start (step 0 above the raw encoder), warm-up",
+        confirm=3,
+    ),
+)

@@ -1,0 +1,67 @@
+"""What detectors of joint signatures share: a reading held against its baseline, with harm beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .._contract import Bounds, Condition, Judgement
+from .._evidence import Evidence, Track
+from .._onset import FEWEST, change_point, crossing
+
+NOTHING = 1e-6
+"""A baseline below this has nothing left to lose: what is as small is then called gone."""
+
+
+def part(reading: str, value: float | None, cut: float, holds: bool | None) -> Condition:
+    """Return a part of a signature."""
+    return Condition(reading=reading, value=value, cut=cut, holds=holds)
+
+
+def ratios(values: np.ndarray, baseline: float) -> np.ndarray:
+    """Return values over their baseline; 0 where both are nothing."""
+    if baseline > NOTHING * NOTHING:
+        return values / baseline
+    return np.where(values <= NOTHING * NOTHING, 0.0, np.inf)
+
+
+def signature(
+    track: Track,
+    values: np.ndarray,
+    evidence: Evidence,
+    *,
+    cut: float,
+    above: bool,
+    others: tuple[Condition, ...] = (),
+    harm: bool = True,
+) -> Judgement:
+    """Return the judgement of a reading that is outside a cut while separation or retrieval falls.
+
+    Args:
+        track: The reading.
+        values: ``[K]`` what is held against the cut, one for each reading of the track.
+        evidence: The run.
+        cut: Where outside begins.
+        above: Whether outside is above.
+        others: Further parts of the signature.
+        harm: Whether it takes a fall of separation or retrieval to be critical.
+    """
+    value = float(values[-1])
+    outside = values > cut if above else values < cut
+    onset = crossing(track.series.steps, outside)
+    steps = tuple(int(step) for step in track.series.steps[track.series.steps >= onset.step]) if onset else ()
+    if onset is not None and harm and evidence.separation_onset is not None:
+        onset = evidence.separation_onset
+    elif onset is not None and len(values) >= FEWEST:
+        bounded = np.minimum(values, cut * 100) if above else np.maximum(values, cut / 100)
+        onset = change_point(track.series.steps, np.log(bounded), falls=not above) or onset
+    known = int(track.series.n[-1])
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cut, critical=cut, above=above),
+        conditions=(part(track.reading, value, cut, bool(outside[-1])), *others, *(evidence.harm if harm else ())),
+        onset=onset,
+        outside=steps,
+        before=bool(outside.any()),
+        evidence=(track.reading, *(one.reading for one in others)),
+        n=known if known > 0 else None,
+    )

@@ -1,0 +1,199 @@
+"""The first screen: at most 24 lines of 100 columns and 2 kB."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._contract import Finding, Status
+from .._evidence import Evidence
+from .._measured import NotMeasured
+from ._spark import sparkline
+from ._words import WIDTH, clean, evidence_line, metric, number, remedies, since, title
+
+LINES = 24
+BYTES = 2048
+
+_FIRST = {
+    Status.HEALTHY: "HEALTHY",
+    Status.WARNING: "WARNING",
+    Status.CRITICAL: "UNHEALTHY",
+    Status.NOT_MEASURED: "NOT MEASURED",
+}
+_INDENT = 11
+_CURVES = (
+    ("common_share", "common share"),
+    ("mean_cosine", "mean cosine"),
+    ("norm_median", "norm"),
+    ("norm_mean", "norm"),
+)
+
+
+def first_screen(
+    evidence: Evidence,
+    *,
+    status: Status,
+    kinds: Sequence[Finding],
+    missing: Sequence[NotMeasured],
+    rows: Sequence[dict[str, Any]],
+    findings: Sequence[Finding],
+) -> str:
+    """Return the first screen as plain text."""
+    parts = [
+        _verdict(evidence, status, kinds, missing),
+        _seen(kinds),
+        _retrieval(rows),
+        _loss(evidence),
+        _curves(evidence),
+        _do(evidence, kinds),
+        _damage(missing),
+        _measured(findings, missing),
+    ]
+    return _fitted(parts)
+
+
+def _verdict(evidence: Evidence, status: Status, kinds: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
+    first = _FIRST[status]
+    if status is Status.NOT_MEASURED:
+        grave = [one for one in missing if one.essential]
+        text = f"{clean(grave[0].what, length=60)}: {clean(grave[0].why, length=200)}" if grave else ""
+    elif kinds:
+        text = _headline(kinds)
+    else:
+        text = f"nothing was found in {evidence.run.steps:,} steps"
+    return _wrapped(first, text, width=max(_INDENT, len(first) + 2))
+
+
+def _headline(kinds: Sequence[Finding]) -> str:
+    grave = [one for one in kinds if one.status is kinds[0].status]
+    by_kind: dict[str, list[Finding]] = {}
+    for one in grave:
+        by_kind.setdefault(title(one), []).append(one)
+    names = []
+    for name, some in list(by_kind.items())[:3]:
+        subjects = [clean(one.subject) for one in some if one.subject]
+        more = f" and {len(subjects) - 2} more" if len(subjects) > 2 else ""
+        names.append(f"{name} ({', '.join(subjects[:2])}{more})" if subjects else name)
+    more = f", and {len(by_kind) - 3} more" if len(by_kind) > 3 else ""
+    when = since(grave[0].judgement)
+    return ", then ".join(names) + more + (f", {when}" if when else "")
+
+
+def _seen(kinds: Sequence[Finding]) -> list[str]:
+    shown = [one for one in kinds if one.kind != "loss_against_retrieval"]
+    texts = [f"{one.code}  {text}" for one in shown if (text := evidence_line(one))]
+    texts = list(dict.fromkeys(texts))[:4]
+    return [line for at, text in enumerate(texts) for line in _wrapped("" if at else "Seen", text)[:2]]
+
+
+def _retrieval(rows: Sequence[dict[str, Any]]) -> list[str]:
+    lines = []
+    for row in rows[:4]:
+        name = f"{clean(row['collection'], length=24)} {metric(row['metric'])}"
+        before = row["start"] if row["start"] is not None else row["raw"]
+        moved = number(row["end"]) if before is None else f"{number(before)} -> {number(row['end'])}"
+        change, sure = row["change"], ""
+        if change and change["low"] is not None:
+            ends = f"[{number(change['low'], sign=True)}, {number(change['high'], sign=True)}]"
+            sure = f"{number(change['value'], sign=True)} {ends}"
+        raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
+        n = f"n {row['n']:,}" if row["n"] else ""
+        lines.append("  ".join(one for one in (f"{name:<26}", moved, sure, n, raw) if one))
+    if len(rows) > 4:
+        lines.append(f"and {len(rows) - 4} more collections")
+    return _labelled("Retrieval", lines)
+
+
+def _loss(evidence: Evidence) -> list[str]:
+    series = evidence.series("loss/total", on="batch")
+    if not len(series):
+        return []
+    bad = int((~np.isfinite(series.values)).sum())
+    text = f"{series.values[0]:.2g} -> {series.values[-1]:.2g} in {evidence.run.steps:,} steps"
+    return _labelled("Loss", [text + (f"; {bad:,} readings are not finite" if bad else "")])
+
+
+def _curves(evidence: Evidence) -> list[str]:
+    lines = []
+    curve = next((one for one in evidence.curves if one.metric == "d_prime"), None)
+    if curve is not None:
+        lines.append(_curve("separation (d')", np.array(curve.steps), np.array(curve.values)))
+    else:
+        for on in ("reference", "batch"):
+            series = evidence.series("pairs/d_prime", on=on)
+            if len(series) > 1:
+                lines.append(_curve("separation (d')", series.steps, series.values))
+                break
+    for measure, label in _CURVES:
+        for subject in [one for one in evidence.streams if one.role in ("query", "document", "embedding", "hidden")][
+            :2
+        ]:
+            track = evidence.track(subject.name, measure)
+            known = any(label in line for line in lines if clean(subject.name) in line)
+            if track is not None and track.reading.endswith(measure) and not known and len(lines) < 5:
+                lines.append(
+                    _curve(f"{clean(subject.name, length=12)} {label}", track.series.steps, track.series.values)
+                )
+    return [line for line in lines if line]
+
+
+def _curve(label: str, steps: np.ndarray, values: np.ndarray) -> str:
+    blocks = sparkline(steps, values)
+    known = values[np.isfinite(values)]
+    if not blocks:
+        return ""
+    return f"{'':<{_INDENT}}{label:<26} {number(float(known[0])):>8}  {blocks:<13}  {number(float(known[-1]))}"
+
+
+def _do(evidence: Evidence, kinds: Sequence[Finding]) -> list[str]:
+    change = remedies([one for one in kinds if one.status is kinds[0].status][:3], evidence.config) if kinds else {}
+    fields = [
+        f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
+    ]
+    words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
+    return _wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change else []
+
+
+def _damage(missing: Sequence[NotMeasured]) -> list[str]:
+    lines = [clean(one.why, length=WIDTH - _INDENT - 2) for one in missing if one.what == "an undamaged journal"]
+    return _labelled("Damaged", lines[:2] + ([f"and {len(lines) - 2} more faults"] if len(lines) > 2 else []))
+
+
+def _measured(findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
+    asked = {one.code for one in findings if one.status is not Status.NOT_APPLICABLE}
+    known = {one.code for one in findings if one.status not in (Status.NOT_APPLICABLE, Status.NOT_MEASURED)}
+    names = [f"{clean(one.what.replace('_', ' '))} ({clean(one.why, length=56)})" for one in missing]
+    names = [one for one in names if not one.startswith("an undamaged journal")]
+    more = f"; {len(names) - 3} more" if len(names) > 3 else ""
+    rest = f" Not: {', '.join(names[:3])}{more}" if names else ""
+    ignored = sorted({one.code for one in findings if one.ignored})
+    left = f" Ignored: {', '.join(ignored)}." if ignored else ""
+    return _wrapped("Measured", f"{len(known)} of {len(asked)}.{rest}{left}")
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _labelled(label: str, lines: Sequence[str]) -> list[str]:
+    return [f"{'' if at else label:<{_INDENT}}{line}"[:WIDTH] for at, line in enumerate(lines)]
+
+
+def _wrapped(label: str, text: str, *, width: int = _INDENT) -> list[str]:
+    lines = textwrap.wrap(text, WIDTH - width, max_lines=3, placeholder=" …") or [""]
+    return [f"{'' if at else label:<{width}}{line}".rstrip() for at, line in enumerate(lines)]
+
+
+def _fitted(parts: list[list[str]]) -> str:
+    """Return the parts in their order; the curves go first where the screen is too small, then what was seen."""
+    order = (4, 3, 1, 5, 2)
+    dropped: set[int] = set()
+    while True:
+        lines = [line for at, part in enumerate(parts) if at not in dropped for line in part]
+        text = "\n".join(line[:WIDTH].rstrip() for line in lines)
+        if (len(lines) <= LINES and len(text.encode()) <= BYTES) or len(dropped) == len(order):
+            return text
+        dropped.add(order[len(dropped)])

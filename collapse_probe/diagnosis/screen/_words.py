@@ -1,0 +1,129 @@
+"""Numbers, names and findings in words."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from ...journal import RunConfig
+from .._contract import Condition, Detector, Finding, Judgement, Remedy
+from ..detectors import BY_CODE
+
+WIDTH = 100
+_NAME = 32
+_WORDS = ("loss", "optimizer", "model", "data")
+
+METRICS = {"ndcg@10": "nDCG@10", "mrr": "MRR", "mrr@10": "MRR@10", "d_prime": "d'"}
+
+
+def clean(text: object, *, length: int = _NAME) -> str:
+    r"""Return a name that can neither break a line nor move a terminal's cursor, shortened in the middle.
+
+    >>> clean("a\x1b[31m\nb")
+    'a?[31m?b'
+    """
+    shown = "".join("?" if unicodedata.category(one)[0] in "CZ" and one != " " else one for one in str(text))
+    if len(shown) <= length:
+        return shown
+    return f"{shown[: length // 2]}…{shown[-(length - length // 2 - 1) :]}"
+
+
+def number(value: float | None, *, sign: bool = False) -> str:
+    """Return a number as short as it can be read.
+
+    >>> number(0.6684), number(-0.1056, sign=True), number(3.437), number(2.2e-6), number(None), number(153.2)
+    ('.668', '-.106', '3.44', '2.2e-06', 'not measured', '153')
+    """
+    if value is None:
+        return "not measured"
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else ("infinite" if value > 0 else "-infinite")
+    plus = "+" if sign and value > 0 else ""
+    if value == 0:
+        return "0"
+    if 5e-4 <= abs(value) < 1:
+        shown = f"{value:.3f}"
+        return plus + (shown.replace("0.", ".", 1) if abs(float(shown)) < 1 else f"{value:.2f}")
+    if abs(value) < 5e-4 or abs(value) >= 1e5:
+        return f"{plus}{value:.1e}"
+    return f"{plus}{value:.3g}" if abs(value) < 1000 else f"{plus}{value:,.0f}"
+
+
+def metric(name: str) -> str:
+    """Return a metric as people write it."""
+    return METRICS.get(name, clean(name))
+
+
+def since(judgement: Judgement | None) -> str:
+    """Return since when, in words; empty where that is unknown."""
+    onset = judgement.onset if judgement else None
+    if onset is None:
+        return ""
+    span = "" if onset.low == onset.high else f" [{onset.low:,}, {onset.high:,}]"
+    return f"since step {onset.step:,}{span}"
+
+
+def title(finding: Finding) -> str:
+    """Return a finding's kind in words."""
+    return BY_CODE[finding.code].title
+
+
+def evidence_line(finding: Finding) -> str:
+    """Return the numbers that a finding rests on, in one line."""
+    judgement = finding.judgement
+    if judgement is None:
+        return ""
+    parts = [one for one in judgement.conditions if not one.harm]
+    texts = [_part(one, BY_CODE[finding.code]) for one in parts] or [_value(finding, judgement)]
+    return "; ".join(text for text in texts if text)
+
+
+def remedies(findings: Sequence[Finding], config: RunConfig) -> dict[str, Any]:
+    """Return what to change, from the remedies of findings, the first one's first.
+
+    Fields of a recipe where the run has one, else words by what they are about.
+    """
+    recipe = config.session.get("recipe")
+    fields = set(recipe) if isinstance(recipe, dict) else set()
+    change: dict[str, Any] = {}
+    for finding in findings:
+        one = _fitting(BY_CODE[finding.code].remedies, fields)
+        for key, value in (one.change if one else {}).items():
+            change.setdefault(key, value)
+    return {key: value for key, value in change.items() if not fields or key in fields} or change
+
+
+def _fitting(found: Sequence[Remedy], fields: set[str]) -> Remedy | None:
+    own = next((one for one in found if fields & set(one.change)), None)
+    return own or next((one for one in found if set(one.change) <= set(_WORDS)), None)
+
+
+def _part(one: Condition, detector: Detector) -> str:
+    if one.value is None:
+        return ""
+    name = clean(one.reading, length=60)
+    measure = one.reading.partition("/")[2]
+    if detector.kind in ("cone", "complete_collapse"):
+        if measure == "mrr_centred":
+            return f"centring adds {number(one.value, sign=True)} to the reciprocal rank"
+        stream = clean(one.reading.partition("/")[0])
+        return f"{stream}: 1 - common share is {number(one.value)} x its baseline (cut {number(one.cut)})"
+    if measure in ("norm_median", "norm_mean", "scale_drift", "participation_ratio_corrected") and one.cut > 1e-6:
+        return f"{name} is {number(one.value)} x its baseline (cut {number(one.cut)})"
+    return f"{name} is {number(one.value)} (cut {number(one.cut)})"
+
+
+def _value(finding: Finding, judgement: Judgement) -> str:
+    name = clean(", ".join(finding.evidence[:2]) or finding.subject, length=60)
+    if finding.kind == "divergence":
+        return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then"
+    if finding.kind == "unfinished":
+        return "the journal has no end record, or says that the run failed"
+    if judgement.value is None:
+        return ""
+    bounds = judgement.bounds
+    cut = bounds.warning if bounds.warning is not None else bounds.critical
+    expected = "" if cut is None else f" (cut {number(cut)})"
+    return f"{name} is {number(judgement.value)}{expected}"

@@ -1,0 +1,309 @@
+"""One battery over every detector: power, false alarms, transients, silence, and that each is documented."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from journals_support import FALL, STREAM, config, live, made, ramp, step, transient, write
+
+from collapse_probe.cli._explain import explained
+from collapse_probe.diagnosis import BY_CODE, DETECTORS, Status, diagnose
+from collapse_probe.diagnosis._evaluations import Evaluations
+from collapse_probe.diagnosis._kinds import ORDER
+from collapse_probe.journal import (
+    CollectionInfo,
+    Evaluation,
+    JournalWriter,
+    Run,
+    StreamInfo,
+    write_config,
+)
+
+CORRECTION = {"streams": (StreamInfo(name="query", role="query"), StreamInfo(name="delta", role="correction"))}
+LOST_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.5)}
+KEPT_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.8)}
+
+
+def scored(folder: Path, scores: dict[tuple[str, int], np.ndarray], *, fields=None, **more) -> Run:
+    """A run with one collection, scored by variant and step; ``more`` are fields of every evaluation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_config(folder, config(folder.name, **(fields or {})))
+    with JournalWriter(folder) as writer:
+        write(writer, ends=False)
+        for (variant, at), values in scores.items():
+            file = f"toy-{variant}-{at}.json"
+            ids = [f"q{i}" for i in range(len(values))]
+            (folder / file).write_text(json.dumps({"query_ids": ids, "ndcg@10": list(values)}))
+            numbers = {"metrics": {"ndcg@10": float(np.mean(values))}, "n_queries": len(values), "per_query": file}
+            writer.write(Evaluation(collection="toy", step=at, variant=variant, epoch=at // 100, **numbers, **more))
+        writer.end("completed", step=200)
+    return Run.load(folder)
+
+
+QUERIES = np.clip(np.random.default_rng(5).normal(0.6, 0.25, 300), 0, 1)
+
+
+def losses(folder: Path, values: list[float], falls: list[float]) -> Run:
+    """A run of some checkpoints with a validation loss and a score each."""
+    run = scored(folder, {("model", 40 * i): QUERIES - fall for i, fall in enumerate(falls)})
+    assert run.folder is not None
+    lines = (folder / "journal.jsonl").read_text().splitlines()
+    at = {i: lines.index(line) for i, line in enumerate(x for x in lines if '"toy"' in x)}
+    renumbered = [json.loads(line) for line in lines]
+    for i, loss in enumerate(values):
+        renumbered[at[i]]["epoch"] = i
+        reading = {"validation/total": loss}
+        renumbered.append({"kind": "readings", "step": 40 * i, "on": "reference", "epoch": i, "values": reading})
+    end = next(one for one in renumbered if one["kind"] == "end")
+    renumbered = [one for one in renumbered if one is not end]
+    end["records"] = len(renumbered) + 1
+    text = [json.dumps({**one, "seq": i}) for i, one in enumerate([*renumbered, end])]
+    (folder / "journal.jsonl").write_text("\n".join(text) + "\n")
+    return Run.load(folder)
+
+
+def unverified(folder: Path) -> Run:
+    return scored(folder, {("raw", 0): QUERIES, ("model", 200): QUERIES}, verified=False)
+
+
+def memory(folder: Path) -> Run:
+    seen = [f"q{i}" for i in range(100)]
+    gain = np.where(np.arange(300) < 100, 0.1, 0.0) + np.random.default_rng(1).normal(0, 0.01, 300)
+    collections = (CollectionInfo(name="toy", seen_queries=seen),)
+    return scored(folder, {("raw", 0): QUERIES, ("model", 200): QUERIES + gain}, fields={"collections": collections})
+
+
+def correction(folder: Path) -> Run:
+    after = {("no_predictor", at): QUERIES for at in (0, 200)}
+    return scored(folder, {**after, ("predictor", 200): QUERIES - 0.1}, fields={"judged": "predictor"})
+
+
+def ranges(folder: Path) -> Run:
+    declared = {"own": {"expected": [{"reading": "query/norm_median", "max": 1.5, "critical_above": 2.0}]}}
+    return made(folder, {"query/norm_median": step(1.0, 3.0)}, fields={"probes": declared})
+
+
+def with_delta(measure: str, start: float, end: float) -> Callable[[Path], Run]:
+    planted = {f"delta/{measure}": ramp(start, end)}
+    return lambda folder: made(folder, planted, fields=CORRECTION, extra={f"delta/{measure}": start})
+
+
+PLANTED: dict[str, Callable[[Path], Run]] = {
+    "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
+    "CP002": lambda folder: made(folder, silent=("query",)),
+    "CP003": lambda folder: made(folder, ends=False),
+    "CP101": ranges,
+    "CP201": lambda folder: made(folder, FALL),
+    "CP202": correction,
+    "CP203": lambda folder: losses(folder, [3, 2, 1], [0.0, 0.1, 0.2]),
+    "CP205": lambda folder: losses(folder, [6, 5, 4, 3, 2, 1], [0.0, 0.02, 0.05, 0.1, 0.15, 0.2]),
+    "CP206": memory,
+    "CP204": lambda folder: scored(folder, {("model", 0): QUERIES}, tied_share=0.4),
+    "CP410": lambda folder: made(folder, {**LOST_RANK, "query/common_share": ramp(0.2, 0.995)}),
+    "CP411": lambda folder: made(folder, {**FALL, "query/norm_median": ramp(1.0, 0.1)}),
+    "CP412": lambda folder: made(folder, {**FALL, "query/norm_median": ramp(1.0, 50.0)}),
+    "CP421": lambda folder: made(folder, {**KEPT_RANK, "query/common_share": ramp(0.2, 0.9)}),
+    "CP422": lambda folder: made(folder, {**FALL, "query/participation_ratio_corrected": ramp(60.0, 3.0)}),
+    "CP423": lambda folder: made(folder, {**FALL, "query/dead_dimensions": ramp(0.01, 0.6)}),
+    "CP440": with_delta("correction_over_residual", 0.3, 0.005),
+    "CP444": with_delta("constancy", 0.2, 0.97),
+    "CP501": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}),
+    "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
+    "CP512": unverified,
+}
+
+FALLS = [code for code, make in PLANTED.items() if BY_CODE[code].per == "stream" and code.startswith(("CP41", "CP42"))]
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.code)
+def test_what_is_planted_is_found(detector, tmp_path):
+    found = [one for one in diagnose(PLANTED[detector.code](tmp_path / "run")).findings if one.code == detector.code]
+    if detector.code == "CP002":
+        assert {one.subject: one.status.value for one in found} == {"query": "not measured", "document": "healthy"}
+        return
+    worst = found[0]
+    assert worst.status in (detector.gravest, Status.WARNING if detector.code == "CP101" else detector.gravest)
+    assert worst.state in ("raised", "confirmed")
+    assert worst.judgement.outside or detector.code == "CP205"
+
+
+@pytest.mark.parametrize("code", FALLS)
+def test_the_kind_leads_and_its_onset_is_where_it_was_planted(code, tmp_path):
+    found = diagnose(PLANTED[code](tmp_path / "run"))
+    assert (found.status, found.kinds[0].code) == (Status.CRITICAL, code)
+    onset = found.kinds[0].judgement.onset
+    assert onset.low <= onset.step <= onset.high
+    assert 60 <= onset.step <= 120, "planted from step 80 on"
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.05])
+@pytest.mark.parametrize("every", [5, 50])
+def test_noise_alone_raises_no_alarm(noise, every, tmp_path):
+    for seed in range(6):
+        run = made(tmp_path / str(seed), noise=noise, every=every, seed=seed, n=16 if seed % 2 else 256)
+        found = diagnose(run)
+        assert found.status is Status.HEALTHY, found.summary
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_what_comes_back_is_history(reference, tmp_path):
+    planted = {
+        "pairs/mrr": transient(0.84, 0.4),
+        "pairs/d_prime": transient(3.4, 1.2),
+        "query/common_share": transient(0.2, 0.995),
+        "query/norm_median": transient(1.0, 0.01),
+    }
+    run = made(tmp_path / "run", planted, reference=reference, fields={"reference": None})
+    found = diagnose(run)
+    assert found.status is Status.HEALTHY
+    cone = next(one for one in found.findings if (one.code, one.subject) == ("CP421", "query"))
+    assert cone.state == "cleared"
+
+
+@pytest.mark.parametrize("code", FALLS)
+def test_geometry_is_no_alarm_while_retrieval_rises(code, tmp_path):
+    planted = {
+        "query/common_share": ramp(0.2, 0.995),
+        "query/norm_median": ramp(1.0, 50.0 if code == "CP412" else 0.1),
+        "query/participation_ratio_corrected": ramp(60.0, 3.0),
+        "query/dead_dimensions": ramp(0.01, 0.6),
+        "pairs/mrr": ramp(0.84, 0.95),
+        "pairs/d_prime": ramp(3.4, 4.5),
+    }
+    assert diagnose(made(tmp_path / "run", planted)).status is Status.HEALTHY
+
+
+def test_batches_alone_show_a_fall_and_its_onset(tmp_path):
+    planted = {**LOST_RANK, "query/common_share": ramp(0.2, 0.995)}
+    found = diagnose(made(tmp_path / "run", planted, reference=False, fields={"reference": None}))
+    assert (found.status, found.kinds[0].kind) == (Status.CRITICAL, "complete_collapse")
+    assert 60 <= found.kinds[0].judgement.onset.step <= 120
+
+
+def test_geometry_alone_warns_where_nothing_says_whether_it_harms(tmp_path):
+    run = made(tmp_path / "run", {"query/common_share": ramp(0.2, 0.99)}, silent=("document",), reference=False)
+    cone = next(one for one in diagnose(run).findings if (one.code, one.subject) == ("CP421", "query"))
+    assert cone.status is Status.WARNING
+
+
+@pytest.mark.parametrize(("similarity", "status"), [("cosine", Status.HEALTHY), ("dot", Status.CRITICAL)])
+def test_scale_alone_is_a_note_under_a_cosine(similarity, status, tmp_path):
+    planted = {**FALL, "query/norm_median": ramp(1.0, 0.1)}
+    found = diagnose(made(tmp_path / "run", planted, fields={"similarity": similarity}))
+    (scale,) = [one for one in found.findings if (one.code, one.subject) == ("CP411", "query")]
+    assert scale.status is status
+    assert scale.judgement.value == pytest.approx(0.1, rel=0.2)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "euclidean", None])
+def test_norms_that_fall_nineteen_decades_are_critical(similarity, tmp_path):
+    planted = {"query/norm_median": lambda t: 10 ** (-19 * t)}
+    found = diagnose(made(tmp_path / "run", planted, fields={"similarity": similarity}))
+    assert (found.status, found.kinds[0].kind) == (Status.CRITICAL, "scale_collapse")
+
+
+def test_a_fall_from_the_best_stretch_is_seen_where_the_start_was_low(tmp_path):
+    def late(t: float) -> float:
+        return 0.6 + 0.7 * t if t < 0.5 else 0.95 - 0.4 * (t - 0.5)
+
+    planted = {"pairs/d_prime": lambda t: 4 * late(t), "pairs/mrr": late}
+    found = diagnose(made(tmp_path / "run", planted, reference=False, noise=0.01, fields={"reference": None}))
+    assert found.status is Status.CRITICAL
+    assert 80 <= found.kinds[0].judgement.onset.step <= 150
+
+
+def test_nan_from_a_step_on_is_a_divergence_with_that_step(tmp_path):
+    found = diagnose(made(tmp_path / "run", {"loss/total": step(1.0, math.nan, at=0.3)}))
+    assert (found.status, found.kinds[0].kind) == (Status.CRITICAL, "divergence")
+    assert found.kinds[0].judgement.onset.step == 60
+    assert "since step 60" in found.summary
+
+
+def test_a_loss_of_zero_beside_a_gradient_that_is_no_number_is_a_divergence(tmp_path):
+    planted = {"loss/total": step(1.0, 0.0), "gradient/norm": step(0.5, math.nan)}
+    assert diagnose(made(tmp_path / "run", planted)).kinds[0].kind == "divergence"
+
+
+def test_what_nobody_heard_is_not_measured(tmp_path):
+    found = diagnose(made(tmp_path / "run", silent=("query", "document"), reference=False))
+    assert (found.status, found.exit_code) == (Status.NOT_MEASURED, 1)
+    assert found.summary.startswith("NOT MEASURED")
+    assert {one.what for one in found.not_measured if one.essential} >= {"retrieval or separation", "stream query"}
+
+
+def test_a_declared_collection_that_was_never_scored_is_not_measured(tmp_path):
+    fields = {"collections": (CollectionInfo(name="scifact"),)}
+    found = diagnose(made(tmp_path / "run", fields=fields))
+    assert found.status is Status.NOT_MEASURED
+    assert "scifact" in found.summary
+
+
+def test_a_converged_start_is_no_alarm_and_a_dead_rate_is(tmp_path):
+    small = {"update/head": lambda t: 1e-7, "drift/head": lambda t: 2e-5 * t}
+    found = diagnose(made(tmp_path / "run", small, noise=1e-5))
+    (learning,) = [one for one in found.findings if one.code == "CP501"]
+    assert learning.status is Status.WARNING, "without the raw encoder, small updates only warn"
+    dead = diagnose(made(tmp_path / "dead", {"update/head": lambda t: 0.0}))
+    assert (dead.status, dead.kinds[0].kind) == (Status.CRITICAL, "no_learning")
+
+
+def test_evaluations_of_one_epoch_do_not_replace_each_other(tmp_path):
+    """Bug: they were keyed by epoch, and the fall in between disappeared."""
+    values = {("model", at): QUERIES - fall for at, fall in ((0, 0.0), (50, 0.3), (99, 0.01))}
+    run = scored(tmp_path / "run", values)
+    assert [one.step for one in Evaluations(run).of("toy", "model")] == [0, 50, 99]
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.code)
+def test_every_detector_is_documented(detector):
+    assert detector.why.endswith(".") and detector.remedies and detector.formula
+    assert all(one.source for one in detector.thresholds.values())
+    text = explained(detector.code)
+    assert detector.why.split()[0] in text and f"{detector.code} {detector.kind}" in text
+    assert "--" not in text, "the library's words have no flags"
+    if detector.gravest is Status.CRITICAL and detector.code != "CP101":
+        assert detector.kind in ORDER
+
+
+def test_codes_and_kinds_are_unique():
+    assert len({one.code for one in DETECTORS}) == len({one.kind for one in DETECTORS}) == len(DETECTORS)
+    assert PLANTED.keys() == BY_CODE.keys()
+
+
+def test_a_probe_moves_a_cut_and_ignores_a_code(tmp_path):
+    planted = {**FALL, "query/norm_median": ramp(1.0, 0.5)}
+    moved = {"own": {"detectors": {"CP411": {"critical": 0.6}, "CP201": {"ignore": "known"}}}}
+    found = diagnose(made(tmp_path / "run", planted, fields={"probes": moved}))
+    assert [one.code for one in found.kinds] == ["CP411"]
+    ignored = [one for one in found.findings if one.code == "CP201"]
+    assert ignored[0].ignored == "known" and ignored[0].status is Status.CRITICAL
+    assert "Ignored: CP201" in found.summary
+
+
+def test_what_is_ignored_does_not_count(tmp_path):
+    run = made(tmp_path / "run", FALL)
+    found = diagnose(run, ignore=["CP201"])
+    assert (found.status, found.kinds) == (Status.HEALTHY, ())
+
+
+def test_a_live_run_is_judged_as_the_one_on_disk(tmp_path):
+    for planted in ({}, {**LOST_RANK, "query/common_share": ramp(0.2, 0.995)}):
+        on_disk = diagnose(made(tmp_path / str(len(planted)), planted, reference=False, fields={"reference": None}))
+        in_memory = diagnose(live(planted, reference=False, fields={"reference": None}))
+        assert (in_memory.status, [one.code for one in in_memory.kinds]) == (
+            on_disk.status,
+            [one.code for one in on_disk.kinds],
+        )
+
+
+def test_streams_of_any_name_are_judged(tmp_path):
+    fields = {"streams": (StreamInfo(name="tower a", role="left"),), "reference": None}
+    extra = {f"tower a/{name}": value for name, value in STREAM.items()}
+    planted = {**FALL, "tower a/norm_median": ramp(1.0, 0.01)}
+    found = diagnose(made(tmp_path / "run", planted, fields=fields, extra=extra))
+    assert ("CP411", "tower a") in [(one.code, one.subject) for one in found.kinds]
