@@ -117,6 +117,11 @@ class CallbackSource:
         """The optimiser."""
         return self._handed.optimizer
 
+    @property
+    def loads_best(self) -> bool:
+        """Whether the best checkpoint is loaded when training ends."""
+        return self._inner is not None and self._inner.loads_best
+
     def receive(self, args: Any, kwargs: Mapping[str, Any]) -> None:
         """Take what a trainer hands over; setfit's own model and arguments are none of a trainer's."""
         handed = self._handed

@@ -44,6 +44,7 @@ class LossListener:
         self._recorder = recorder
         self._attachments = attachments
         self._said: list[_Said] = []
+        self._known: set[int] = set()
 
     def listen(self, loss: nn.Module, *, name: str | None = None) -> None:
         """Hear a loss module.
@@ -57,6 +58,9 @@ class LossListener:
         """
         if not isinstance(loss, nn.Module):
             raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
+        if self.knows(loss):
+            return
+        self._known.add(id(loss))
         label = name or type(loss).__name__
         containment = self._recorder.containment
 
@@ -65,6 +69,19 @@ class LossListener:
                 containment.run("loss", self.hear, label, output)
 
         self._attachments.forward_hook(loss, hook)
+
+    def knows(self, loss: nn.Module) -> bool:
+        """Return whether a module's output is heard."""
+        return id(loss) in self._known
+
+    @property
+    def heard(self) -> int:
+        """Outputs that were heard in the step in progress."""
+        return len(self._said)
+
+    def forget(self, heard: int) -> None:
+        """Forget what was heard after so many outputs: parts of the one that is heard next."""
+        del self._said[heard:]
 
     def hear(self, label: str, output: Any, *, apart: bool = False) -> None:
         """Hear one output; it counts once a backward comes through all of it.

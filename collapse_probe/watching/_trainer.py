@@ -39,6 +39,10 @@ class Source(Protocol):
     def optimizer(self) -> Any:
         """The optimiser, once training begins."""
 
+    @property
+    def loads_best(self) -> bool:
+        """Whether the best checkpoint is loaded when training ends."""
+
     def facts(self, options: Options) -> Facts:
         """Say what the trainer knows of its run."""
 
@@ -149,10 +153,11 @@ class TrainerWatch(Watch):
         if self.begun and metrics and not self._closed:
             self._containment.run("evaluation", self._source.evaluated, self, metrics)
 
-    def train_ends(self) -> None:
-        """End."""
-        if self.begun:
-            self.close()
+    def train_ends(self, state: Any) -> None:
+        """End, and say which weights the training leaves."""
+        if self.begun and not self._closed:
+            self._containment.run("delivered weights", self._say_delivered, state)
+        self.close()
 
     def failed(self, error: BaseException) -> None:
         """End after an exception."""
@@ -329,6 +334,13 @@ class TrainerWatch(Watch):
             else:
                 self._before_step()
             self._after_step()
+
+    def _say_delivered(self, state: Any) -> None:
+        checkpoint = getattr(state, "best_model_checkpoint", None)
+        if checkpoint and self._source.loads_best:
+            step = str(checkpoint).rpartition("-")[2]
+            if step.isdigit() and int(step) != self.recorder.done:
+                self.recorder.event("note", f"the delivered weights are those of step {step}", subject="delivered")
 
     def _report(self, probe: str, message: str) -> None:
         if hasattr(self, "recorder"):

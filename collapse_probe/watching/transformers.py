@@ -45,7 +45,7 @@ class Events(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Training is done."""
-        self.watch.train_ends()
+        self.watch.train_ends(self._of(state))
 
     def _of(self, state: Any) -> Any:
         return state if self._state is None else self._state()
@@ -70,6 +70,11 @@ class TransformersSource:
     def optimizer(self) -> Any:
         """The optimiser, once training begins."""
         return self.trainer.optimizer
+
+    @property
+    def loads_best(self) -> bool:
+        """Whether the best checkpoint is loaded when training ends."""
+        return bool(getattr(self.trainer.args, "load_best_model_at_end", False))
 
     def facts(self, options: Options) -> Facts:
         """Say what the trainer knows of its run."""

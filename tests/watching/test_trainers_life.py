@@ -275,3 +275,59 @@ def test_autolog_waits_for_the_library() -> None:
         "assert patched(); undo.close(); assert not patched()"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_step_that_the_optimiser_leaves_out_is_counted(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=4)
+
+    class Skipping(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 1:
+                trainer.optimizer.step = lambda: None
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            vars(trainer.optimizer).pop("step", None)
+
+    trainer.add_callback(Skipping())
+    watching = watch(trainer, run=False)
+    trainer.train()
+    assert list(watching.live.series("loss/total").steps) == [1, 2, 3, 4]
+    skipped = [one for one in watching.live.of(Event) if one.name == "skipped"]
+    assert [one.message for one in skipped] == ["the optimiser left out step 2"]
+
+
+def test_the_best_weights_are_said_to_be_delivered(bert: Path, tmp_path: Path) -> None:
+    evaluator = search()
+    evaluator.primary_metric = "toy_cosine_mrr@10"
+    trainer = make(
+        bert,
+        tmp_path,
+        steps=6,
+        evaluator=evaluator,
+        eval_strategy="steps",
+        eval_steps=2,
+        save_strategy="steps",
+        save_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_toy_cosine_mrr@10",
+        greater_is_better=False,
+    )
+    watching = watch(trainer, run=False)
+    trainer.train()
+    best = trainer.state.best_model_checkpoint.rpartition("-")[2]
+    said = [one.message for one in watching.live.of(Event) if one.subject == "delivered"]
+    assert best != "6" and said == [f"the delivered weights are those of step {best}"]
+
+
+def test_a_watch_that_cannot_begin_leaves_the_training_alone(
+    bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
+    trainer = make(bert, tmp_path, steps=3)
+    watching = watch(trainer, run="runs/mine")
+    monkeypatch.setattr(type(watching._source), "facts", None)
+    with pytest.warns(RuntimeWarning, match="beginning failed"):
+        trainer.train()
+    assert trainer.state.global_step == 3
+    assert not watching.begun and watching.closed
+    assert not any(_ours(one) for one in trainer.callback_handler.callbacks)
