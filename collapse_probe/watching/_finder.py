@@ -14,6 +14,7 @@ from ..journal.vocabulary import Role
 from ..recording import Heard, Place, Recorder, Tap, call, canonical, item, output
 from ._attach import Attachments
 from ._calls import in_backward
+from ._methods import MethodListener
 from ._roles import role_of_name, roles_of_pair
 from ._terms import LossListener
 
@@ -43,7 +44,7 @@ class Candidate:
         module: The module whose call it belongs to.
         path: Its path below the target; its class for a module outside.
         key: Which entry of the output, or which argument; None for the output itself.
-        kind: ``argument`` of a loss, or ``output`` of a call.
+        kind: ``argument`` of a loss, ``output`` of a call, or ``return`` of a method.
         depth: Calls of the target's modules around it.
         address: Where its memory begins.
         inputs: Where the memory of its call's arguments begins.
@@ -63,6 +64,8 @@ class Candidate:
         """What it is, in words."""
         entry = "" if self.key is None else f" {self.key}"
         shape = "x".join(str(size) for size in self.heard.tensor.shape)
+        if self.kind == "return":
+            return f"{self.kind} of {self.path} of the model ({shape})"
         where = f"module {self.path}" if self.path else "the model"
         return f"{self.kind}{entry} of {where} ({shape})"
 
@@ -98,7 +101,6 @@ class Finder:
         loss: LossListener,
         found: Callable[[Sequence[Place], str], None],
     ) -> None:
-        self.paused = False
         self._target = target
         self._recorder = recorder
         self._attachments = attachments
@@ -110,6 +112,7 @@ class Finder:
         self._losses: list[nn.Module] = []
         self._step = _Step()
         self._last: list[str] = []
+        self._methods = MethodListener(target, recorder, attachments, candidate=self._hear_return)
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
@@ -129,6 +132,9 @@ class Finder:
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
+        self._methods.end_step()
+        if not self._handles:
+            return
         step, self._step = self._step, _Step()
         self._stack.clear()
         self._marks.clear()
@@ -137,7 +143,7 @@ class Finder:
         calls[:] = [one for one in calls if all(one is not other.heard for other in kept)]
         confirmed = [one for one in kept if one.heard.confirmed]
         self._last = list(dict.fromkeys(one.said for one in kept))
-        chosen = next((found for rule in (_by_loss, _by_output, _by_calls) if (found := rule(kept, confirmed))), None)
+        chosen = next((found for rule in _RULES if (found := rule(kept, confirmed))), None)
         if chosen is not None:
             self._take(chosen, kept, calls)
         elif self._recorder.current >= STEPS:
@@ -157,6 +163,9 @@ class Finder:
                 candidates=list(dict.fromkeys(others))[:10],
             )
         calls.sort(key=lambda one: one.order)
+        for key, streams in chosen.split.items():
+            self._recorder.split(key, *streams)
+        self._methods.take(chosen.methods)
         self._found(chosen.places, chosen.rule)
 
     def _enter(self, module: nn.Module, args: Any) -> None:
@@ -190,6 +199,19 @@ class Finder:
         given = frozenset(_address(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         for key, value in _entries(output):
             self._keep(value, module, path, key, kind="output", depth=len(inside), inputs=given)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is heard."""
+        return self._methods.paused
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        self._methods.paused = paused
+
+    def _hear_return(self, name: str, value: Tensor) -> None:
+        if self._handles and len(self._step.candidates) < _MOST:
+            self._keep(value, self._target, f"{name}()", None, kind="return", depth=0)
 
     def _hear_loss(self, module: nn.Module, output: Any, mark: tuple[int, int]) -> None:
         """Hear a loss instead of the losses inside of it."""
@@ -226,11 +248,15 @@ class Choice:
         rule: Its name.
         streams: Candidates of this step with their streams' names and roles.
         places: What to listen to from now on.
+        methods: Methods to listen to from now on, with their streams or keys.
+        split: Keys that are several streams, the first call the first.
     """
 
     rule: str
     streams: list[tuple[Candidate, str, Role | None]]
     places: list[Place]
+    methods: dict[str, str] = field(default_factory=dict)
+    split: dict[str, list[str]] = field(default_factory=dict)
 
 
 def _by_loss(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choice | None:
@@ -289,10 +315,33 @@ def _by_output(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Cho
     return None
 
 
+def _by_methods(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choice | None:
+    """A method that is called for each side, or one method for each side."""
+    if not any(one.kind == "return" for one in confirmed):
+        return None
+    calls = [one for one in kept if one.kind == "return" and one.heard.micro == 0]
+    names = list(dict.fromkeys(one.path for one in calls))
+    if len(names) == 1 and len(calls) > 1:
+        chosen = _one_module(calls)
+        streams = [place.tap.stream for place in chosen.places]
+        key = names[0]
+        return Choice(
+            "one method, called for each side", chosen.streams, [], {key.removesuffix("()"): key}, {key: streams}
+        )
+    pair = roles_of_pair(names) if len(names) == 2 else None
+    if pair is None:
+        return None
+    sides: list[tuple[Candidate, str, Role | None]] = []
+    for place, role in zip(pair, (Role.query, Role.document), strict=True):
+        sides += [(one, str(role), role) for one in calls if one.path == names[place]]
+    methods = {one.path.removesuffix("()"): stream for one, stream, _ in sides}
+    return Choice("two methods, one for each side", sides, [], methods)
+
+
 def _by_calls(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choice | None:
     """A module that is called twice or more, two towers that are called once each, or one that gives one matrix."""
     whole = [one for one in kept if one.kind == "output" and one.key is None]
-    for depth in sorted({one.depth for one in confirmed}):
+    for depth in sorted({one.depth for one in confirmed if one.kind == "output"}):
         calls = [one for one in whole if one.depth == depth and one.heard.micro == 0]
         trained = [one for one in calls if one.heard.confirmed]
         if not trained:
@@ -313,6 +362,9 @@ def _by_calls(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choi
             tap = Tap(stream="embedding", at=one.module, take=output)
             return Choice("single output", [(one, "embedding", None)], [Place(tap, one.path, module=one.module)])
     return None
+
+
+_RULES = (_by_loss, _by_output, _by_methods, _by_calls)
 
 
 def _one_module(calls: Sequence[Candidate]) -> Choice:
