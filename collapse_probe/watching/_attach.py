@@ -71,6 +71,26 @@ def _same(inner: Any) -> Any:
     return inner
 
 
+class _Hook:
+    """A hook that a copy of its module, or one that is sent to another process, does not have."""
+
+    def __init__(self, hook: Callable[..., None]) -> None:
+        self._hook = hook
+
+    def __call__(self, *args: Any) -> None:
+        self._hook(*args)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return _nothing
+
+    def __reduce__(self) -> Any:
+        return (_same, (_nothing,))
+
+
+def _nothing(*args: Any) -> None:
+    """Hear nothing."""
+
+
 class Attachments:
     """Everything that a watch attached; :meth:`close` takes all of it off, in the reverse order.
 
@@ -88,11 +108,11 @@ class Attachments:
 
     def forward_pre_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
         """Call ``hook(module, args, kwargs)`` before every call of a module; it returns nothing."""
-        self.add(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        self.add(module.register_forward_pre_hook(_Hook(hook), with_kwargs=True).remove)
 
     def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
         """Call ``hook(module, args, kwargs, output)`` after every call of a module; it returns nothing."""
-        self.add(module.register_forward_hook(hook, with_kwargs=True).remove)
+        self.add(module.register_forward_hook(_Hook(hook), with_kwargs=True).remove)
 
     def wrap(
         self,

@@ -475,6 +475,11 @@ class Watch:
         by_role = {place.tap.role: place for place in reversed(list(places)) if place.module is not None}
         query, document = by_role.get(Role.query), by_role.get(Role.document)
         if query is None or document is None or input in (query.tap.take, document.tap.take):
+            self._say(
+                "replay",
+                "no reference pairs can be made of the first batches, since query and document are not both a module's "
+                "output: the batches' own pairs are read alone; give reference= for fixed ones",
+            )
             return
         takes = [getattr(place.tap.take, "take", place.tap.take) for place in (query, document)]
         replay = Replay(query.module, document.module, *takes)  # type: ignore[arg-type]

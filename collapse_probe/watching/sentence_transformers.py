@@ -56,8 +56,12 @@ class SentenceTransformersSource(TransformersSource):
     @property
     def seam(self) -> bool:
         """Whether embeddings are heard at a loss's own method."""
-        named = self._options.query is not None or self._options.document is not None
-        return self.embeds and not named and any(has_seam(one, self.model) for one in self.losses)  # type: ignore[arg-type]
+        return self.finds and any(has_seam(one, self.model) for one in self.losses)  # type: ignore[arg-type]
+
+    @property
+    def finds(self) -> bool:
+        """Whether query and document are to be found: the user named neither, and there may be some."""
+        return self.embeds and self._options.query is None and self._options.document is None
 
     def facts(self, options: Options) -> Facts:
         """Say what the trainer knows of its run."""
@@ -103,7 +107,7 @@ class SentenceTransformersSource(TransformersSource):
         assert model is not None
         for loss in dict.fromkeys(self.losses):
             Seam(watch, loss, model, attachments, columns=lambda: self._batch, streams=self.seam)
-        if self.embeds and not self.seam:
+        if self.finds and not self.seam:
             self._listen_to_model(watch, model)
 
         def batch(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers.sentence_transformer import losses
 from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import TrainerCallback
 from watching.trainers_support import encoder, hf_trainer, pairs, st_trainer, texts
 
 from collapse_probe.journal import Coverage, Event
@@ -107,6 +110,31 @@ def test_a_loss_without_the_seam_is_heard_at_the_model(bert: Path, tmp_path: Pat
     watching = trained(st_trainer(model, losses.GISTEmbedLoss(model, guide), tmp_path, steps=3))
     assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
     assert len(watching.live.series("loss/GISTEmbedLoss").values) == 3
+
+
+def test_what_the_user_names_is_taken(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    trainer = st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=3)
+    watching = trained(trainer, query="", document="")
+    assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
+    assert {one.rule for one in watching.live.of(Coverage) if one.calls} == {"declared"}
+
+
+def test_a_copy_is_the_users_alone(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    trainer = st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=3)
+
+    class Copying(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            features = [trainer.model.preprocess(texts(4, side)) for side in (1, 2)]
+            for other in (copy.deepcopy(trainer.loss), pickle.loads(pickle.dumps(trainer.loss))):
+                assert other(features, None).item() > 0
+                assert other.compute_loss_from_embeddings.__self__ is other
+
+    trainer.add_callback(Copying())
+    watching = trained(trainer)
+    assert sum(one.n for one in watching.live.of(Coverage) if one.stream == "query") == 3 * 8
+    assert len(watching.live.series("loss/total").values) == 3
 
 
 def test_data_sets_are_told_apart(bert: Path, tmp_path: Path) -> None:

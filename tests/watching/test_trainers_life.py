@@ -266,9 +266,14 @@ def test_autolog_watches_what_is_made_until_it_is_undone(bert: Path, tmp_path: P
     assert names == ["auto", "auto-2", "own"]
 
 
-def test_autolog_waits_for_the_library() -> None:
+def test_autolog_waits_for_the_library(tmp_path: Path) -> None:
+    library = tmp_path / "transformers"
+    library.mkdir()
+    (library / "__init__.py").write_text("from .trainer import Trainer\n")
+    (library / "trainer.py").write_text("class Trainer:\n    def __init__(self): pass\n")
     script = (
-        "import sys, collapse_probe.watching as w; undo = w.autolog(run=False)\n"
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "import collapse_probe.watching as w; undo = w.autolog(run=False)\n"
         "assert 'transformers' not in sys.modules\n"
         "from transformers import Trainer\n"
         "patched = lambda: hasattr(Trainer.__init__, '__wrapped__')\n"
