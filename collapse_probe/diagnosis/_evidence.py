@@ -84,6 +84,8 @@ class Evidence:
             if len(batch) > 1:
                 first = batch.values[batch.steps <= max(3, int(batch.steps[0]))]
                 return Track(reading, batch, float(first.mean()), "start")
+            if len(reference) > 1:
+                return Track(reading, reference, float(reference.values[0]), "start")
         return None
 
     @cached_property
