@@ -31,7 +31,7 @@ def _spread(subject: Subject, evidence: Evidence, cut: float, others: tuple[Cond
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/common_share",))
     values = ratios(1 - track.series.values, 1 - track.baseline)
-    return signature(track, values, evidence, cut=cut, above=False, others=others)
+    return signature(track, values, evidence, cut=cut, above=False, others=others, ratio=True)
 
 
 def _centring(evidence: Evidence) -> tuple[float, float] | None:
@@ -72,7 +72,9 @@ def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     if not len(series):
         raise NotApplicable("ranks at different n are never compared")
     track = replace(track, series=series)
-    return signature(track, ratios(series.values, track.baseline), evidence, cut=cuts["critical"], above=False)
+    return signature(
+        track, ratios(series.values, track.baseline), evidence, cut=cuts["critical"], above=False, ratio=True
+    )
 
 
 def _dead(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
