@@ -14,6 +14,7 @@ from ._curves import Curve, collection_curve
 from ._evaluations import REFERENCE, Evaluations
 from ._onset import FEWEST, change_point
 from ._separation import D_PRIME, RANK, batch_curve, part_curve, reference_curve
+from ._solved import solved_without_separating
 
 NOT_STREAMS = ("loss", "gradient", "rate", "update", "drift", "monitor", "pairs", "validation")
 """What stands before the slash of a reading that is of no stream."""
@@ -87,6 +88,8 @@ class Evidence:
             if len(batch) > 1:
                 first = batch.values[batch.steps <= max(3, int(batch.steps[0]))]
                 return Track(reading, batch, float(first.mean()), "start")
+            if len(reference) > 1:
+                return Track(reading, reference, float(reference.values[0]), "start")
         return None
 
     @cached_property
@@ -134,7 +137,7 @@ class Evidence:
             curves = [other, *(one for one in curves if one is not reference)]
         return tuple(curves)
 
-    @property
+    @cached_property
     def harm(self) -> tuple[Condition, ...]:
         """Whether separation or retrieval fell, as parts of a signature; one unknown part where nothing says.
 
@@ -159,6 +162,12 @@ class Evidence:
                         interval=worst.interval,
                     )
                 )
+        if not any(one.holds for one in found):
+            reference, batch = (self._series(D_PRIME, on) for on in ("reference", "batch"))
+            solved = solved_without_separating(
+                reference if len(reference) > 1 else batch, self._series("loss/total", "batch")
+            )
+            found += [] if solved is None else [solved]
         return tuple(found) or (Condition(reading=RANK, value=None, cut=0.0, holds=None, harm=True),)
 
     @cached_property

@@ -40,7 +40,7 @@ def reference_curve(rank: Series, d_prime: Series, raw: dict[str, float], *, see
         raw: What the raw encoder has, by reading.
         seen: Whether the pairs are trained on.
     """
-    rank, d_prime = rank.finite(), d_prime.finite()
+    rank, d_prime = equal_n(rank.finite()), d_prime.finite()
     saturated = not len(rank) or float(rank.values[0]) > SATURATED
     series, relative = (d_prime, True) if saturated and len(d_prime) > 1 else (rank, False)
     if len(series) < 2:
@@ -85,6 +85,11 @@ def batch_curve(rank: Series, d_prime: Series) -> Curve | None:
             changes = _of_batches(series, relative=relative)
             found.append(_curve("batch pairs", series, changes, series, seen=True))
     return next((one for one in found if one.fell), found[0] if found else None)
+
+
+def equal_n(series: Series) -> Series:
+    """Return the part of a series that was read on as many rows as its first: ranks at other n are not compared."""
+    return series.where(series.n == series.n[0]) if len(series) else series
 
 
 def _curve(name: str, series: Series, changes: tuple[Change, ...], onsets: Series, *, seen: bool) -> Curve:
