@@ -37,6 +37,11 @@ class LiveRun(Frames):
         self._store = store
 
     @property
+    def store(self) -> Store:
+        """Its records, for whoever goes on writing them."""
+        return self._store
+
+    @property
     def name(self) -> str:
         """The run's name."""
         return self.config.name

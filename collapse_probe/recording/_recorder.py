@@ -211,6 +211,16 @@ class Recorder:
         self._rates = dict(rates)
         self.next_due = self.cadence.next(self.done)
 
+    def rewind(self, step: int) -> None:
+        """Go back to where a training begins again, after ``step`` steps; the step in progress is forgotten."""
+        self.flush()
+        self.done = step
+        self._step = Step()
+        self._terms, self._scalars = {}, {}
+        self._datasets.clear()
+        self.next_due = self.cadence.next(step)
+        self.event("resumed", f"the trainer began again after {step} steps", step=step)
+
     def dataset(self, name: str | None) -> None:
         """Hear which data set the batch in progress is of."""
         if name is not None:

@@ -1,5 +1,22 @@
 """Watching somebody else's training: one line gives it a journal, a judgement and a report."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._autolog import Autolog, autolog
 from ._watch import Prepared, Watch, watch
 
-__all__ = ["Prepared", "Watch", "watch"]
+if TYPE_CHECKING:
+    from ._callback import WatchCallback
+
+__all__ = ["Autolog", "Prepared", "Watch", "WatchCallback", "autolog", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    # A callback is a class of transformers', which is imported for those alone who ask for one.
+    if name == "WatchCallback":
+        from ._callback import WatchCallback
+
+        return WatchCallback
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,6 +21,7 @@ class Wrapped:
         probe: Our name for what happens.
         after: Called with the arguments and the result afterwards.
         before: Called with the arguments first.
+        failed: Called with what the method raised, before that passes on.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class Wrapped:
         probe: str,
         after: Callable[[tuple[Any, ...], dict[str, Any], Any], None] | None = None,
         before: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
+        failed: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.inner = inner
+        self._failed = failed
         self._containment = containment
         self._probe = probe
         self._after = after
@@ -44,7 +47,12 @@ class Wrapped:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._before is not None:
             self._containment.run(self._probe, self._before, args, kwargs)
-        result = self.inner(*args, **kwargs)
+        try:
+            result = self.inner(*args, **kwargs)
+        except BaseException as error:
+            if self._failed is not None:
+                self._containment.run(self._probe, self._failed, error)
+            raise
         if self._after is not None:
             self._containment.run(self._probe, self._after, args, kwargs, result)
         return result
@@ -78,6 +86,10 @@ class Attachments:
         """Remember how something comes off."""
         self._undo.append(undo)
 
+    def forward_pre_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
+        """Call ``hook(module, args, kwargs)`` before every call of a module; it returns nothing."""
+        self.add(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
+
     def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
         """Call ``hook(module, args, kwargs, output)`` after every call of a module; it returns nothing."""
         self.add(module.register_forward_hook(hook, with_kwargs=True).remove)
@@ -90,11 +102,12 @@ class Attachments:
         probe: str,
         after: Callable[[tuple[Any, ...], dict[str, Any], Any], None] | None = None,
         before: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
+        failed: Callable[[BaseException], None] | None = None,
     ) -> None:
         """Put something around a method of one object; the class and other objects stay as they are."""
         inner = getattr(owner, name)
         own = vars(owner).get(name, _ABSENT)
-        wrapped = Wrapped(inner, containment=self._containment, probe=probe, after=after, before=before)
+        wrapped = Wrapped(inner, containment=self._containment, probe=probe, after=after, before=before, failed=failed)
         _set(owner, name, wrapped)
 
         def undo() -> None:

@@ -70,7 +70,6 @@ class Candidate:
 @dataclass
 class _Step:
     candidates: list[Candidate] = field(default_factory=list)
-    losses: list[nn.Module] = field(default_factory=list)
 
 
 class Finder:
@@ -85,6 +84,9 @@ class Finder:
         attachments: Where cheaper hooks go.
         loss: What hears loss terms.
         found: Called with the places to listen to from now on, and the rule.
+
+    Attributes:
+        paused: Whether nothing is heard: our own forward passes, and a trainer's evaluations.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Finder:
         loss: LossListener,
         found: Callable[[Sequence[Place], str], None],
     ) -> None:
+        self.paused = False
         self._target = target
         self._recorder = recorder
         self._attachments = attachments
@@ -103,6 +106,8 @@ class Finder:
         self._found = found
         self._paths = {id(module): canonical(path) for path, module in target.named_modules()}
         self._stack: list[nn.Module] = []
+        self._marks: list[tuple[int, int]] = []
+        self._losses: list[nn.Module] = []
         self._step = _Step()
         self._last: list[str] = []
         self._handles = [
@@ -118,11 +123,15 @@ class Finder:
         """Listen no more; may be called twice."""
         while self._handles:
             self._handles.pop().remove()
+        losses, self._losses = self._losses, []
+        for loss in losses:
+            self._loss.listen(loss)
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
         step, self._step = self._step, _Step()
         self._stack.clear()
+        self._marks.clear()
         calls = self._recorder.heard
         kept = [one for one in step.candidates if one.heard in calls]
         calls[:] = [one for one in calls if all(one is not other.heard for other in kept)]
@@ -152,15 +161,21 @@ class Finder:
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._stack.append(module)
+        self._marks.append((self._loss.heard, len(self._losses)))
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
-        while self._stack and self._stack.pop() is not module:
-            pass
-        if output is None or in_backward() or len(self._step.candidates) >= _MOST:
+        mark = (self._loss.heard, len(self._losses))
+        while self._stack:
+            mark = self._marks.pop()
+            if self._stack.pop() is module:
+                break
+        if self.paused or output is None or in_backward() or len(self._step.candidates) >= _MOST:
             return
-        self._recorder.containment.run("finding streams", self._look, module, args, kwargs, output)
+        self._recorder.containment.run("finding streams", self._look, module, args, kwargs, output, mark)
 
-    def _look(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+    def _look(
+        self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any, mark: tuple[int, int]
+    ) -> None:
         path = self._paths.get(id(module))
         inside = [one for one in self._stack if id(one) in self._paths]
         if path is None:
@@ -168,13 +183,23 @@ class Finder:
                 names = _argument_names(module, args)
                 for name, value in (*zip(names, args, strict=False), *kwargs.items()):
                     self._keep(value, module, type(module).__name__, name, kind="argument", depth=0)
-                self._loss.hear(type(module).__name__, output)
+                self._hear_loss(module, output, mark)
             return
         if len(inside) > 1 or (inside and inside[0] is not self._target):
             return
         given = frozenset(_address(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         for key, value in _entries(output):
             self._keep(value, module, path, key, kind="output", depth=len(inside), inputs=given)
+
+    def _hear_loss(self, module: nn.Module, output: Any, mark: tuple[int, int]) -> None:
+        """Hear a loss instead of the losses inside of it."""
+        heard, losses = mark
+        self._loss.forget(heard)
+        del self._losses[losses:]
+        if self._loss.knows(module):
+            return  # its own hook, which comes after this one, hears it
+        self._losses.append(module)
+        self._loss.hear(type(module).__name__, output)
 
     def _keep(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -116,12 +117,14 @@ class ClipListener:
 
     def __init__(self, *, containment: Containment, attachments: Attachments) -> None:
         self.norm: Tensor | None = None
+        attachments.wrap(torch.nn.utils, "clip_grad_norm_", probe="gradient norm", after=self.hear)
 
-        def after(args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-            if isinstance(result, Tensor) and result.numel() == 1:
-                self.norm = result.detach()
-
-        attachments.wrap(torch.nn.utils, "clip_grad_norm_", probe="gradient norm", after=after)
+    def hear(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Hear a call ``clip(parameters, max_norm)`` and the norm that it returned."""
+        most = kwargs.get("max_norm", args[1] if len(args) > 1 else None)
+        # A bound of infinity only asks for the norm.
+        if isinstance(result, Tensor) and result.numel() == 1 and most != math.inf:
+            self.norm = result.detach()
 
     def take(self) -> Tensor | None:
         """Return the norm and forget it."""

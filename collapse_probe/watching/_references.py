@@ -93,6 +93,11 @@ class ReferenceReader:
         if self._pairs is not None and self._last != self._recorder.done:
             self._contained(self._full, self._pairs, self._recorder.done)
 
+    def given(self, query: Tensor, document: Tensor) -> None:
+        """Read all pairs from vectors that the training's own evaluation has just made of them."""
+        if self._last != self._recorder.done:
+            self._contained(self._full, lambda: (query, document), self._recorder.done)
+
     def _complete(self) -> None:
         """Take the replayed pairs as the reference, and read them by the weights of step 0."""
         replay = self.replay

@@ -19,6 +19,9 @@ from ._calls import in_backward
 class _Said:
     terms: dict[str, Tensor]
     confirmed: list[bool] = field(default_factory=list)
+    total: Tensor | None = None
+    weights: Mapping[str, float] | None = None
+    whole: bool = False
 
 
 class LossListener:
@@ -41,6 +44,7 @@ class LossListener:
         self._recorder = recorder
         self._attachments = attachments
         self._said: list[_Said] = []
+        self._known: set[int] = set()
 
     def listen(self, loss: nn.Module, *, name: str | None = None) -> None:
         """Hear a loss module.
@@ -54,6 +58,9 @@ class LossListener:
         """
         if not isinstance(loss, nn.Module):
             raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
+        if self.knows(loss):
+            return
+        self._known.add(id(loss))
         label = name or type(loss).__name__
         containment = self._recorder.containment
 
@@ -63,11 +70,33 @@ class LossListener:
 
         self._attachments.forward_hook(loss, hook)
 
-    def hear(self, label: str, output: Any) -> None:
-        """Hear one output; it counts once a backward comes through all of it."""
+    def knows(self, loss: nn.Module) -> bool:
+        """Return whether a module's output is heard."""
+        return id(loss) in self._known
+
+    @property
+    def heard(self) -> int:
+        """Outputs that were heard in the step in progress."""
+        return len(self._said)
+
+    def forget(self, heard: int) -> None:
+        """Forget what was heard after so many outputs: parts of the one that is heard next."""
+        del self._said[heard:]
+
+    def hear(self, label: str, output: Any, *, apart: bool = False) -> None:
+        """Hear one output; it counts once a backward comes through all of it.
+
+        Args:
+            label: Of a single term.
+            output: A scalar, or a dictionary of scalars.
+            apart: Whether a term of a name that was heard since the last total gets a name of its own.
+        """
         if in_backward():
             return
         found = _terms(label, output)
+        if apart:
+            known = [name for one in self._said if not one.whole for name in one.terms]
+            found = {_fresh(name, known): value for name, value in found.items()}
         trained = {name: value for name, value in found.items() if value.requires_grad}
         if not trained or not torch.is_grad_enabled():
             return
@@ -75,12 +104,35 @@ class LossListener:
         self._said.append(said)
         next(iter(trained.values())).register_hook(_confirm(said))
 
+    def total(self, label: str, output: Any, *, weights: Mapping[str, float] | None = None) -> None:
+        """Hear what everything that was heard since the last total adds up to.
+
+        Args:
+            label: Its name, where nothing else was heard.
+            output: The loss; a dictionary's entries are the terms themselves.
+            weights: Weights of the terms; 1 for those that have none.
+        """
+        parts = [one for one in self._said if not one.whole]
+        self._said = [one for one in self._said if one.whole]
+        before = len(self._said)
+        self.hear(label, output)
+        if len(self._said) == before:
+            return
+        said = self._said[-1]
+        said.whole = True
+        if parts and isinstance(output, Tensor):
+            said.total, said.weights = said.terms[label], weights
+            said.terms = {name: value for one in parts for name, value in one.terms.items()}
+
     def end_step(self) -> None:
         """Tell the recorder what was confirmed in this step."""
         said, self._said = self._said, []
         for one in said:
             if one.confirmed and not self.by_hand:
-                self._recorder.containment.run("loss", self._recorder.terms, one.terms)
+                self._recorder.containment.run("loss", self._tell, one)
+
+    def _tell(self, said: _Said) -> None:
+        self._recorder.terms(said.terms, weights=said.weights, total=said.total)
 
     @staticmethod
     def check(name: str, value: Any) -> None:
@@ -101,6 +153,13 @@ def _terms(label: str, output: Any) -> dict[str, Tensor]:
     if isinstance(output, Mapping):
         return {str(k): v for k, v in output.items() if isinstance(v, Tensor) and v.numel() == 1}
     return {}
+
+
+def _fresh(name: str, known: list[str]) -> str:
+    number = 1
+    while (found := name if number == 1 else f"{name}.{number}") in known:
+        number += 1
+    return found
 
 
 def _confirm(said: _Said) -> Callable[[Tensor], None]:

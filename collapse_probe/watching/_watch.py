@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..journal import JournalWriter, LiveRun, ReferenceInfo, RunConfig, Start, Store, StreamInfo, now, write_config
@@ -20,6 +21,7 @@ from ..journal.vocabulary import Role, Similarity
 from ..recording import (
     Budget,
     Cadence,
+    Containment,
     Place,
     Recorder,
     Replay,
@@ -35,11 +37,14 @@ from ..recording import (
 )
 from ._attach import Attachments
 from ._calls import CallListener
+from ._dispatch import trainer_of, watch_trainer
 from ._finder import Finder
 from ._folder import choose_folder, command, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
+from ._options import Options
 from ._references import ReferenceReader
 from ._terms import LossListener
+from ._text_pairs import TextPairs
 from ._verdicts import Verdicts
 
 OnCollapse = Literal["ignore", "warn", "stop"] | Callable[[Any], None]
@@ -69,6 +74,27 @@ class Prepared:
     journal: JournalWriter
     wishes: Wishes
     done: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a trainer knows of its run, and a plain loop would have to say.
+
+    Attributes:
+        batch: Examples of a step, over all processes.
+        reference: What the reference pairs are, where the trainer has them.
+        containment: What contains failures, where something of ours ran before the run began.
+        epoch: Epoch of the first step, from 1; None in a run without epochs.
+        seed: Of weights and batches.
+        precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    batch: int | None = None
+    reference: ReferenceInfo | None = None
+    containment: Containment | None = None
+    epoch: int | None = None
+    seed: int | None = None
+    precision: str = ""
 
 
 class Watch:
@@ -105,7 +131,9 @@ class Watch:
         session: Mapping[str, Any] | None = None,
         searching: bool = True,
         prepared: Prepared | None = None,
+        known: Known | None = None,
     ) -> None:
+        known = known or Known()
         self._check(target, similarity, trained_by, on_collapse)
         optimizers = as_optimizers(optimizer)
         declared, places = _declared(target, query, document, taps)
@@ -124,13 +152,16 @@ class Watch:
             self.run = prepared.journal.folder
         replayed = reference is None and not callable(reference)
         source = None if reference is False else "replayed" if replayed else "given"
+        pairs = ReferenceInfo(source=source, seen=replayed, declared=not replayed) if source is not None else None
         config = RunConfig(
             name=self.run.name if self.run is not None else model_name(target),
+            seed=known.seed,
+            precision=known.precision,
             similarity=similarity,
             trained_by=trained_by or similarity,
             streams=declared,
             modules=module_infos(target, list(groups)),
-            reference=None if source is None else ReferenceInfo(source=source, seen=replayed, declared=not replayed),
+            reference=known.reference or pairs,
             examples=examples,
             versions=versions(),
             command=command(),
@@ -147,7 +178,11 @@ class Watch:
             store = journal.store or Store()
         wishes = None if prepared is None else prepared.wishes
         self.live = LiveRun(config, store, folder=self.run)
-        self.recorder = Recorder(journal, cadence=cadence, similarity=similarity, wishes=wishes)
+        self.recorder = Recorder(
+            journal, cadence=cadence, similarity=similarity, wishes=wishes, containment=known.containment
+        )
+        self.recorder.epoch = known.epoch
+        self._windows_by_hand = known.epoch is not None
         containment = self.recorder.containment
         self._attachments = Attachments(containment)
         self._parameters = parameters_of(optimizers)
@@ -171,7 +206,7 @@ class Watch:
             modules=[target, *([loss] if loss is not None else [])],
             pairs=_reference(reference, target),
             raw=raw if callable(raw) else None,
-            budget=Budget(every=reference_every, batch=None),
+            budget=Budget(every=reference_every, batch=known.batch),
             pause=self._pause,
             replays=source == "replayed",
             variant=config.judged,
@@ -182,14 +217,7 @@ class Watch:
             self._finder = Finder(target, self.recorder, self._attachments, loss=self._loss, found=self._found)
         elif self._replays:
             self._replay_declared(places)
-        if optimizers:
-            StepListener(
-                optimizers,
-                before=self._before_step,
-                after=self._after_step,
-                containment=containment,
-                attachments=self._attachments,
-            )
+        self._listen_to(optimizers)
         _watched[target] = weakref.ref(self)
         if prepared is not None:
             self._windows_by_hand = True
@@ -325,9 +353,21 @@ class Watch:
 
     # What happens in a step
 
+    def _listen_to(self, optimizers: Sequence[Optimizer]) -> None:
+        if optimizers:
+            StepListener(
+                optimizers,
+                before=self._before_step,
+                after=self._after_step,
+                containment=self.recorder.containment,
+                attachments=self._attachments,
+            )
+
     def _pause(self, paused: bool) -> None:
         self._calls.paused = paused
         self._loss.paused = paused
+        if self._finder is not None:
+            self._finder.paused = paused
 
     def _touch(self) -> None:
         """Read gates before the optimiser changes them: once in every step that is due."""
@@ -564,16 +604,12 @@ def _reference(reference: Any, target: nn.Module) -> Callable[[], Any] | None:
     if callable(reference):
         return reference
     pairs = _texts(reference)
-    encode_query = getattr(target, "encode_query", None) or getattr(target, "encode", None)
-    encode_document = getattr(target, "encode_document", None) or getattr(target, "encode", None)
-    if encode_query is None or encode_document is None:
+    if not hasattr(target, "encode"):
         raise InputError(
             f"reference holds texts, and a {type(target).__name__} has no encode(): give a function that returns "
             "(queries, documents), both [n, D]"
         )
-    queries, documents = ([pair[side] for pair in pairs] for side in (0, 1))
-    options = {"convert_to_tensor": True, "show_progress_bar": False}
-    return lambda: (encode_query(queries, **options), encode_document(documents, **options))
+    return TextPairs(target, [query for query, _ in pairs], [document for _, document in pairs])
 
 
 def _texts(reference: Any) -> list[tuple[str, str]]:
@@ -602,7 +638,7 @@ def _status(error: BaseException | None) -> tuple[str, str]:
 
 
 def watch(
-    target: nn.Module,
+    target: Any,
     *,
     run: str | Path | bool | None = None,
     optimizer: Any = None,
@@ -617,6 +653,7 @@ def watch(
     examples: int | None = None,
     every: int = 10,
     reference_every: int | None = None,
+    baseline: bool | None = None,
     on_collapse: OnCollapse = "ignore",
 ) -> Watch:
     """Watch a training: the loop itself stays as it is.
@@ -624,6 +661,25 @@ def watch(
     Raises:
         InputError: something given cannot be used; nothing is attached then.
     """
+    trainer = trainer_of(target)
+    if trainer is not None:
+        options = Options(
+            run=run,
+            loss=loss,
+            query=query,
+            document=document,
+            taps=taps,
+            reference=reference,
+            raw=raw,
+            similarity=similarity,
+            trained_by=trained_by,
+            examples=examples,
+            every=every,
+            reference_every=reference_every,
+            baseline=baseline,
+            on_collapse=on_collapse,
+        )
+        return watch_trainer(trainer, options)
     return Watch(
         target,
         run=run,

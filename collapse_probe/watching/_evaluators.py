@@ -1,0 +1,184 @@
+"""What a trainer's evaluators compute anyway: vectors, rankings and scores, without one more forward pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from ..recording import undisturbed
+from ._attach import Attachments
+from ._pairs_of_trainer import EvaluatorPairs
+from ._trainer import TrainerWatch
+
+_BEIR = {
+    "arguana", "climatefever", "cqadupstack", "dbpedia", "fever", "fiqa", "fiqa2018", "hotpotqa", "msmarco", "nfcorpus",
+    "nq", "quora", "quoraretrieval", "scidocs", "scifact", "touche2020", "treccovid",
+}  # fmt: skip
+_TRAINED_SHARE = 0.1
+_COMPARED = 2000
+
+
+def leaves(evaluator: Any) -> list[Any]:
+    """Return the evaluators inside of one, or itself: a sequence of them, or NanoBEIR's."""
+    inner = getattr(evaluator, "evaluators", None)
+    if not isinstance(inner, list | tuple):
+        return [] if evaluator is None else [evaluator]
+    return [leaf for one in inner for leaf in leaves(one)]
+
+
+def is_retrieval(evaluator: Any) -> bool:
+    """Return whether an evaluator searches a corpus, as sentence-transformers' does."""
+    needed = ("compute_metrics", "embed_inputs", "queries_ids", "corpus_ids", "relevant_docs")
+    return all(hasattr(evaluator, name) for name in needed)
+
+
+def texts(evaluator: Any) -> int:
+    """Return how many texts an evaluator encodes."""
+    lists = [value for value in vars(evaluator).values() if isinstance(value, list) and value]
+    corpus = [value for value in lists if isinstance(value[0], str)]
+    ids = sum(len(getattr(evaluator, name, ())) for name in ("queries_ids", "corpus_ids"))
+    return sum(len(value) for value in corpus) - ids
+
+
+def domain_of(evaluator: Any, trained: set[str]) -> str | None:
+    """Return ``in`` if a tenth of an evaluator's texts are training texts, ``out`` for BEIR and NanoBEIR."""
+    known = [*getattr(evaluator, "queries", ())[:_COMPARED], *getattr(evaluator, "corpus", ())[:_COMPARED]]
+    if known and sum(text in trained for text in known) >= _TRAINED_SHARE * len(known):
+        return "in"
+    name = "".join(letter for letter in str(getattr(evaluator, "name", "")).lower() if letter.isalnum())
+    return "out" if name.startswith("nanobeir") or name.removeprefix("nano") in _BEIR else None
+
+
+class RetrievalListener:
+    """Hears one information-retrieval evaluator.
+
+    Args:
+        watch: What is told.
+        evaluator: The evaluator.
+        collection: What its scores are called.
+        domain: Of its texts.
+        attachments: What takes the wraps off again.
+
+    Attributes:
+        pairs: Reference pairs that are this evaluator's, whose vectors are kept; None for none.
+    """
+
+    def __init__(
+        self, watch: TrainerWatch, evaluator: Any, *, collection: str, domain: str | None, attachments: Attachments
+    ) -> None:
+        self.pairs: EvaluatorPairs | None = None
+        self.collection = collection
+        self._watch = watch
+        self.evaluator = evaluator
+        self._domain = domain
+        self._searched = 0
+        self._offset = 0
+        self._queries: Tensor | None = None
+        self._documents: dict[int, Tensor] = {}
+        attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._embedded)
+        attachments.wrap(evaluator, "compute_metrics", probe="evaluator's rankings", after=self._scored)
+
+    def _embedded(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        side = kwargs.get("encode_fn_name", args[2] if len(args) > 2 else None)
+        if side == "query":
+            self._searched = self._offset = 0
+            self._documents = {}
+        if self.pairs is None or not isinstance(result, Tensor) or result.ndim != 2:
+            return
+        if side == "query":
+            rows = [row for row in self.pairs.query_rows if row < len(result)]
+            self._queries = result[rows].detach().clone()
+        elif side == "document":
+            stop = self._offset + len(result)
+            for row in self.pairs.document_rows:
+                if self._offset <= row < stop:
+                    self._documents[row] = result[row - self._offset].detach().clone()
+            self._offset = stop
+
+    def _scored(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        rankings = args[0] if args else kwargs["queries_result_list"]
+        names = list(self.evaluator.score_functions or ())
+        name = names[self._searched] if self._searched < len(names) else ""
+        self._searched += 1
+        if name != self._judged(names):
+            return
+        self._hand_over_vectors()
+        self._watch.evaluation(
+            self.collection,
+            {f"{key.removesuffix('@k')}@{k}": float(v) for key, found in result.items() for k, v in found.items()},
+            per_query=per_query(self.evaluator, rankings),
+            domain=self._domain,  # type: ignore[arg-type]
+        )
+
+    def _judged(self, names: Sequence[str]) -> str:
+        main = getattr(self.evaluator.main_score_function, "value", None)
+        wanted = main or (self._watch.recorder.similarity if self._watch.begun else "cosine")
+        return wanted if wanted in names else next(iter(names), "")
+
+    def _hand_over_vectors(self) -> None:
+        queries, self._queries = self._queries, None
+        pairs = self.pairs
+        if pairs is None or queries is None or not self._watch.begun:
+            return
+        if len(queries) == len(pairs) and all(row in self._documents for row in pairs.document_rows):
+            import torch
+
+            self._watch.pairs.given(queries, torch.stack([self._documents[row] for row in pairs.document_rows]))
+        self._documents = {}
+
+
+def per_query(evaluator: Any, rankings: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, float]]:
+    """Return nDCG and reciprocal rank of every query at 10, or at the largest rank that the evaluator has.
+
+    Args:
+        evaluator: Has ``queries_ids``, ``relevant_docs``, ``ndcg_at_k`` and ``mrr_at_k``.
+        rankings: For each query hits with ``corpus_id`` and ``score``, in any order.
+    """
+    cuts = {"ndcg": _cut(evaluator.ndcg_at_k), "mrr": _cut(evaluator.mrr_at_k)}
+    found: dict[str, dict[str, float]] = {f"{name}@{k}": {} for name, k in cuts.items() if k}
+    for query, hits in zip(evaluator.queries_ids, rankings, strict=True):
+        ranked = sorted(hits, key=lambda hit: hit["score"], reverse=True)
+        relevant = evaluator.relevant_docs[query]
+        gains = [hit["corpus_id"] in relevant for hit in ranked]
+        if k := cuts["ndcg"]:
+            found[f"ndcg@{k}"][str(query)] = _dcg(gains[:k]) / _dcg([True] * min(k, len(relevant)))
+        if k := cuts["mrr"]:
+            first = next((rank for rank, gain in enumerate(gains[:k], 1) if gain), None)
+            found[f"mrr@{k}"][str(query)] = 0.0 if first is None else 1.0 / first
+    return found
+
+
+def _cut(at: Iterable[int]) -> int:
+    known = list(at)
+    return 10 if 10 in known else max(known, default=0)
+
+
+def _dcg(gains: Iterable[bool]) -> float:
+    return sum(1.0 / math.log2(rank + 1) for rank, gain in enumerate(gains, 1) if gain)
+
+
+@contextmanager
+def untouched(evaluators: Iterable[Any], model: Any) -> Iterator[None]:
+    """Run evaluators without a trace: random states, modes, what they remember, and the model card stay as they are."""
+    known = [
+        (one, dict(vars(one)), {k: list(v) for k, v in vars(one).items() if k == "csv_headers"}) for one in evaluators
+    ]
+    try:
+        for one, _, _ in known:
+            one.store_metrics_in_model_card_data = _nothing
+        with undisturbed([model]):
+            yield
+    finally:
+        for one, before, lists in known:
+            vars(one).clear()
+            vars(one).update(before)
+            for name, content in lists.items():
+                getattr(one, name)[:] = content
+
+
+def _nothing(*args: Any, **kwargs: Any) -> None:
+    """Keep a model card as it is."""

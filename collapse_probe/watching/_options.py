@@ -1,0 +1,63 @@
+"""What a user of ``watch`` may say of a trainer, and what the trainer says itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..journal import ReferenceInfo
+from ..journal.vocabulary import Similarity
+from ..recording import Tap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The arguments of ``watch`` that concern a trainer; see there."""
+
+    run: Any = None
+    loss: Any = None
+    evaluator: Any = None
+    query: Any = None
+    document: Any = None
+    taps: Sequence[Tap] = ()
+    reference: Any = None
+    raw: Any = None
+    similarity: Similarity = "cosine"
+    trained_by: Similarity | None = None
+    examples: int | None = None
+    every: int = 10
+    reference_every: int | None = None
+    baseline: bool | None = None
+    on_collapse: Any = "ignore"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a trainer says of its run when training begins.
+
+    Attributes:
+        similarity: How the model scores.
+        trained_by: What the loss compares by; None where unknown.
+        examples: Training examples; None where unknown.
+        batch: Examples of a step, over all processes.
+        reference: Gives reference pairs; False for none, None where they are to be found otherwise.
+        about: What the reference pairs are.
+        searching: Whether streams are to be found by the rules of plain loops.
+        seed: Of weights and batches.
+        precision: Compute precision.
+        session: What else is written of it.
+        notes: What is not heard, and why.
+    """
+
+    similarity: Similarity = "cosine"
+    trained_by: Similarity | None = None
+    examples: int | None = None
+    batch: int | None = None
+    reference: Callable[..., Any] | bool | None = None
+    about: ReferenceInfo | None = None
+    searching: bool = True
+    seed: int | None = None
+    precision: str = ""
+    session: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()

@@ -1,0 +1,121 @@
+"""Reference pairs that a trainer has anyway: of its evaluation data, its evaluator, or its training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ..journal import ReferenceInfo
+from ._text_pairs import TextPairs
+
+MOST = 512
+"""Reference pairs that are taken."""
+
+_LEAST = 8
+_LABELS = ("label", "labels", "score", "scores")
+_ALIKE = 0.8
+"""Share of the highest label from which a labelled pair counts as one that belongs together."""
+
+
+def pairs_of_data(model: Any, data: Any, *, source: str, seen: bool) -> tuple[TextPairs, ReferenceInfo] | None:
+    """Return the first pairs of a data set, or of each of several; None where it has no two columns of texts.
+
+    Args:
+        model: Encodes texts.
+        data: A data set with rows and columns, or a dictionary of some; a stream is never drawn from.
+        source: What they are called.
+        seen: Whether they are trained on.
+    """
+    parts = list(data.values()) if isinstance(data, Mapping) else [data]
+    found: list[tuple[str, str]] = []
+    for part in parts:
+        found += _pairs(part, MOST // max(1, len(parts)))
+    if len(found) < _LEAST:
+        return None
+    pairs = TextPairs(model, [query for query, _ in found], [document for _, document in found])
+    return pairs, ReferenceInfo(source=source, n=len(found), seen=seen)
+
+
+class EvaluatorPairs(TextPairs):
+    """Queries of an information-retrieval evaluator with one relevant document each.
+
+    Where the evaluator encodes its texts anyway, its vectors are taken: no further forward pass.
+
+    Args:
+        model: Encodes texts.
+        evaluator: The evaluator.
+    """
+
+    def __init__(self, model: Any, evaluator: Any) -> None:
+        place = {one: row for row, one in enumerate(evaluator.corpus_ids)}
+        self.evaluator = evaluator
+        self.query_rows: list[int] = []
+        self.document_rows: list[int] = []
+        for row, query in enumerate(evaluator.queries_ids):
+            relevant = sorted(place[one] for one in evaluator.relevant_docs[query] if one in place)
+            if relevant and len(self.query_rows) < MOST:
+                self.query_rows.append(row)
+                self.document_rows.append(relevant[0])
+        shared = {"batch_size": evaluator.batch_size, "truncate_dim": evaluator.truncate_dim}
+        super().__init__(
+            model,
+            [evaluator.queries[row] for row in self.query_rows],
+            [evaluator.corpus[row] for row in self.document_rows],
+            query_options={"prompt_name": evaluator.query_prompt_name, "prompt": evaluator.query_prompt, **shared},
+            document_options={
+                "prompt_name": evaluator.corpus_prompt_name,
+                "prompt": evaluator.corpus_prompt,
+                **shared,
+            },
+        )
+
+
+def pairs_of_evaluators(model: Any, evaluators: Sequence[Any]) -> tuple[TextPairs, ReferenceInfo] | None:
+    """Return the pairs of the first information-retrieval evaluator that has enough of them."""
+    for evaluator in evaluators:
+        pairs = EvaluatorPairs(model, evaluator)
+        if len(pairs) >= _LEAST:
+            return pairs, ReferenceInfo(source="evaluator", n=len(pairs))
+    return None
+
+
+def texts_of_data(data: Any, *, most: int = 100_000) -> set[str]:
+    """Return texts of a data set's columns, of the first rows."""
+    found: set[str] = set()
+    for part in list(data.values()) if isinstance(data, Mapping) else [data]:
+        for column in _columns(part, most):
+            found.update(column)
+    return found
+
+
+def _pairs(data: Any, most: int) -> list[tuple[str, str]]:
+    columns = _columns(data, most)
+    if len(columns) < 2:
+        return []
+    labels = _labels(data, most)
+    numbers = [value for value in labels if isinstance(value, int | float)]
+    cut = _ALIKE * max(numbers) if len(numbers) == len(columns[0]) else None
+    return [
+        pair
+        for row, pair in enumerate(zip(columns[0], columns[1], strict=True))
+        if cut is None or (cut > 0 and numbers[row] >= cut)
+    ]
+
+
+def _columns(data: Any, most: int) -> list[list[str]]:
+    """Return the columns of texts in their order; none of a stream, whose rows are made by the user's code."""
+    if not hasattr(data, "__len__") or not hasattr(data, "column_names"):
+        return []
+    read = min(len(data), max(most, 1))
+    return [values for _, values in _read(data, read) if values and all(isinstance(one, str) for one in values)]
+
+
+def _labels(data: Any, most: int) -> list[Any]:
+    return next((values for name, values in _read(data, min(len(data), most)) if name in _LABELS), [])
+
+
+def _read(data: Any, most: int) -> Iterator[tuple[str, list[Any]]]:
+    # Without the user's transforms: they may draw random numbers.
+    plain = data.with_format(None) if hasattr(data, "with_format") else data
+    rows = plain[:most]
+    yield from ((name, list(rows[name])) for name in plain.column_names if name in rows)

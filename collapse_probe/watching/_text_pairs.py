@@ -1,0 +1,51 @@
+"""Reference pairs that are texts: encoded by the model itself, as its users would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+_OPTIONS = {"convert_to_tensor": True, "show_progress_bar": False}
+
+
+class TextPairs:
+    """Own pairs of texts, through ``encode_query`` and ``encode_document`` of a model, or ``encode``.
+
+    Args:
+        model: Encodes texts.
+        queries: Texts.
+        documents: Texts, each of the query in its place.
+        query_options: Further arguments for queries, such as a prompt.
+        document_options: Further arguments for documents.
+    """
+
+    in_parts = True
+
+    def __init__(
+        self,
+        model: Any,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        *,
+        query_options: Mapping[str, Any] | None = None,
+        document_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.queries = list(queries)
+        self.documents = list(documents)
+        self._model = model
+        self._query_options = {**_OPTIONS, **(query_options or {})}
+        self._document_options = {**_OPTIONS, **(document_options or {})}
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    def __call__(self, most: int | None = None) -> tuple[Tensor, Tensor]:
+        """Return the embeddings of the first pairs, of all if None, each ``[n, D]``."""
+        query = getattr(self._model, "encode_query", None) or self._model.encode
+        document = getattr(self._model, "encode_document", None) or self._model.encode
+        return (
+            query(self.queries[:most], **self._query_options),
+            document(self.documents[:most], **self._document_options),
+        )

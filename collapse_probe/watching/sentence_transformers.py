@@ -1,0 +1,239 @@
+"""Watching a trainer of sentence-transformers: streams and terms from its losses, scores from its evaluators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from ..journal import ReferenceInfo
+from ..journal.vocabulary import Similarity
+from ..recording import Place, Tap, call, item
+from ._attach import Attachments
+from ._evaluators import RetrievalListener, domain_of, is_retrieval, leaves, texts, untouched
+from ._options import Facts, Options
+from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators, texts_of_data
+from ._seam import Seam, has_seam, roles_of
+from ._text_pairs import TextPairs
+from ._trainer import TrainerWatch
+from .transformers import TransformersSource, batch_size, plain_metrics, rows
+
+_FEATURES = ("input_ids", "sentence_embedding", "pixel_values", "input_features", "input_values", "pixel_values_videos")
+_OTHERS = {"CrossEncoder", "SparseEncoder", "MultiVectorEncoder"}
+_BASELINE_SHARE = 0.02
+
+
+class SentenceTransformersSource(TransformersSource):
+    """A sentence-transformers trainer.
+
+    Args:
+        trainer: The trainer.
+        options: What the user said.
+    """
+
+    def __init__(self, trainer: Any, options: Options) -> None:
+        super().__init__(trainer)
+        self._options = options
+        self._evaluator: Any = None
+        self._retrieval: list[RetrievalListener] = []
+        self._reference: TextPairs | None = None
+        self._batch: tuple[Sequence[str], Sequence[str | None]] = ((), ())
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the model makes an embedding of a text."""
+        kinds = (*type(self.trainer).__mro__, *type(self.model).__mro__)
+        return not {kind.__name__.removesuffix("Trainer") for kind in kinds} & _OTHERS
+
+    @property
+    def losses(self) -> list[nn.Module]:
+        """The losses: one, or one for each data set."""
+        loss = getattr(self.trainer, "loss", None) or self._options.loss
+        found = list(loss.values()) if isinstance(loss, Mapping) else [loss]
+        return [one for one in found if isinstance(one, nn.Module)]
+
+    @property
+    def seam(self) -> bool:
+        """Whether embeddings are heard at a loss's own method."""
+        named = self._options.query is not None or self._options.document is not None
+        return self.embeds and not named and any(has_seam(one, self.model) for one in self.losses)  # type: ignore[arg-type]
+
+    def facts(self, options: Options) -> Facts:
+        """Say what the trainer knows of its run."""
+        trainer, arguments = self.trainer, self.trainer.args
+        data = getattr(trainer, "train_dataset", None)
+        kind = type(trainer).__name__
+        notes = [] if self.embeds else [f"a {kind} trains no model of embeddings: its loss terms alone are watched"]
+        pairs, about = self._find_reference(options) if self.embeds else (False, None)
+        if self.embeds and pairs is False and options.reference is None:
+            notes.append("no reference pairs: neither evaluation data, evaluator nor training data has pairs of texts")
+        accelerator = getattr(trainer, "accelerator", None)
+        return Facts(
+            similarity=self._similarity(options.similarity),
+            trained_by=next((found for one in self.losses if (found := compares_by(one))), None),
+            examples=rows(data),
+            batch=batch_size(arguments),
+            reference=pairs,
+            about=about,
+            searching=False,
+            seed=getattr(arguments, "seed", None),
+            precision=getattr(accelerator, "mixed_precision", None) or "",
+            session={
+                "trainer": kind,
+                "losses": [type(one).__name__ for one in self.losses],
+                "prompts": getattr(arguments, "prompts", None),
+            },
+            notes=notes,
+        )
+
+    def attach(self, watch: TrainerWatch, attachments: Attachments) -> None:
+        """Attach events, evaluations and exceptions."""
+        super().attach(watch, attachments)
+        self._listen_to_evaluator(watch, attachments)
+
+    def listen(self, watch: TrainerWatch, attachments: Attachments) -> None:
+        """Attach what hears embeddings, terms, data sets and the norm before clipping."""
+        self._listen_to_clipping(watch, attachments)
+        self._listen_to_evaluator(watch, attachments)
+        for one in self._retrieval:
+            if isinstance(self._reference, EvaluatorPairs) and self._reference.evaluator is one.evaluator:
+                one.pairs = self._reference
+        model = self.model
+        assert model is not None
+        for loss in dict.fromkeys(self.losses):
+            Seam(watch, loss, model, attachments, columns=lambda: self._batch, streams=self.seam)
+        if self.embeds and not self.seam:
+            self._listen_to_model(watch, model)
+
+        def batch(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not watch.paused:
+                self._hear_batch(watch, args[1] if len(args) > 1 else kwargs["inputs"])
+
+        if hasattr(self.trainer, "compute_loss"):
+            attachments.wrap(self.trainer, "compute_loss", probe="data sets", before=batch)
+
+    def baseline(self, watch: TrainerWatch) -> None:
+        """Evaluate before the first step, where that is asked for or cheap."""
+        trainer, wanted = self.trainer, self._options.baseline
+        evaluator = self._evaluator
+        if evaluator is None or wanted is False or getattr(trainer.args, "eval_on_start", False):
+            return
+        if watch.evaluated_before:
+            return
+        read = sum(texts(one) for one in leaves(evaluator))
+        if wanted is None and not 0 < read <= _BASELINE_SHARE * (rows(trainer.train_dataset) or 0):
+            return
+        watch.recorder.event("note", f"the evaluator was run before step 1, on {read} texts", subject="baseline")
+        watch.pause(True)
+        try:
+            with untouched([evaluator, *leaves(evaluator)], self.model):
+                metrics = evaluator(self.model)
+        finally:
+            watch.pause(False)
+        if isinstance(metrics, Mapping):
+            self.evaluated(watch, metrics)
+
+    def evaluated(self, watch: TrainerWatch, metrics: Mapping[str, Any]) -> None:
+        """Hear the metrics of an evaluation, but for those that were heard with their rankings."""
+        found = plain_metrics(metrics)
+        for one in leaves(self._evaluator):
+            name = getattr(one, "name", "") or ""
+            mine = {key: value for key, value in found.items() if name and key.startswith(f"{name}_")}
+            found = {key: value for key, value in found.items() if key not in mine}
+            if is_retrieval(one):
+                if not name:
+                    found = {key: value for key, value in found.items() if "@" not in key}
+                continue
+            if mine:
+                short = {key.removeprefix(f"{name}_"): value for key, value in mine.items()}
+                watch.evaluation(name, short, domain=domain_of(one, set()))  # type: ignore[arg-type]
+        if found:
+            watch.evaluation("evaluation", found)
+
+    def _find_reference(self, options: Options) -> tuple[Any, ReferenceInfo | None]:
+        if options.reference is not None:
+            return None, None
+        model, trainer = self.model, self.trainer
+        found = (
+            pairs_of_data(model, getattr(trainer, "eval_dataset", None), source="evaluation pairs", seen=False)
+            or pairs_of_evaluators(model, [one for one in leaves(self._evaluator) if is_retrieval(one)])
+            or pairs_of_data(model, getattr(trainer, "train_dataset", None), source="training pairs", seen=True)
+        )
+        if found is None:
+            return False, None
+        self._reference = found[0]
+        return found
+
+    def _listen_to_evaluator(self, watch: TrainerWatch, attachments: Attachments) -> None:
+        evaluator = getattr(self.trainer, "evaluator", None) or self._options.evaluator
+        if evaluator is None or self._evaluator is not None:
+            return
+        self._evaluator = evaluator
+        data = getattr(self.trainer, "train_dataset", None)
+        found = [one for one in leaves(evaluator) if is_retrieval(one)]
+        trained = texts_of_data(data) if found else set()
+        for one in found:
+            name = getattr(one, "name", "") or "evaluator"
+            known = sum(other.collection.split("#")[0] == name for other in self._retrieval)
+            self._retrieval.append(
+                RetrievalListener(
+                    watch,
+                    one,
+                    collection=name if not known else f"{name}#{known + 1}",
+                    domain=domain_of(one, trained),
+                    attachments=attachments,
+                )
+            )
+
+    def _hear_batch(self, watch: TrainerWatch, inputs: Mapping[str, Any]) -> None:
+        names = [c.removesuffix(f"_{end}") for c in inputs for end in _FEATURES if c.endswith(f"_{end}")]
+        names = list(dict.fromkeys(names))
+        tasks = [inputs.get(f"{name}_task") for name in names]
+        self._batch = names, [task if isinstance(task, str) else None for task in tasks]
+        dataset = inputs.get("dataset_name")
+        data = getattr(self.trainer, "train_dataset", None)
+        if dataset is None and isinstance(data, Mapping) and len(data) > 1:
+            dataset = ", ".join(names)
+        watch.recorder.dataset(dataset)
+
+    def _listen_to_model(self, watch: TrainerWatch, model: nn.Module) -> None:
+        """Hear the model's calls, in the order of a batch's columns: the losses have no method to listen at."""
+        columns = 2
+        data = getattr(self.trainer, "train_dataset", None)
+        first = next(iter(data.values()), None) if isinstance(data, Mapping) else data
+        named = [
+            name for name in getattr(first, "column_names", None) or () if name not in ("label", "labels", "score")
+        ]
+        columns = len(named) or columns
+        take = item("sentence_embedding")
+        loss = self.losses[0] if self.losses else model
+        streams = list(dict.fromkeys(roles_of(loss, columns)))
+        places = []
+        for index, (stream, role) in enumerate(streams):
+            taken = call(index, take) if len(streams) > 1 else take
+            places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
+            watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
+        watch.calls.listen(places)
+
+    def _similarity(self, said: Similarity) -> Similarity:
+        own = getattr(self.model, "_similarity_fn_name", None)
+        name = str(getattr(own, "value", own) or said)
+        if said != "cosine":
+            return said
+        known: dict[str, Similarity] = {"cosine": "cosine", "dot": "dot", "euclidean": "euclidean"}
+        return known.get(name, "euclidean" if name == "manhattan" else said)
+
+
+def compares_by(loss: nn.Module) -> Similarity | None:
+    """Return what a known loss compares embeddings by; None where it does not say."""
+    for name in ("similarity_fct", "distance_metric", "similarity_fn"):
+        function = getattr(loss, name, None)
+        said = f"{getattr(function, '__qualname__', '')} {getattr(function, '__name__', '')}".lower()
+        for part, similarity in (("cos", "cosine"), ("dot", "dot"), ("euclid", "euclidean")):
+            if part in said:
+                return similarity  # type: ignore[return-value]
+    if type(loss).__name__ == "CosineSimilarityLoss":
+        return "cosine"
+    inner = getattr(loss, "loss", None)
+    return compares_by(inner) if isinstance(inner, nn.Module) else None

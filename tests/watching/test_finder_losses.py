@@ -1,0 +1,49 @@
+"""Loss modules that nobody named are heard in every step, the outermost alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from collapse_probe.watching import Watch, watch
+
+
+class Softmax(nn.Module):
+    def forward(self, query: torch.Tensor, document: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(query @ document.T, torch.arange(len(query)))
+
+
+class Outer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.softmax = Softmax()
+
+    def forward(self, query: torch.Tensor, document: torch.Tensor) -> torch.Tensor:
+        return self.softmax(query, document) + query.square().mean()
+
+
+def trained(loss: nn.Module, *, named: bool = False) -> tuple[Watch, list[float]]:
+    """Return the watch of a short loop, and its losses."""
+    torch.manual_seed(0)
+    model = nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    values = []
+    with watch(model, optimizer=optimizer, loss=loss if named else None, run=False) as watching:
+        for _ in range(25):
+            x = torch.randn(16, 8)
+            value = loss(model(x), model(x + 0.1))
+            value.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            values.append(value.item())
+    return watching, values
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("loss", [Softmax, Outer])
+def test_a_loss_is_heard_in_every_step(loss: type[nn.Module], named: bool) -> None:
+    watching, values = trained(loss(), named=named)
+    assert list(watching.live.series(f"loss/{loss.__name__}").values) == pytest.approx(values)
+    assert list(watching.live.series("loss/total").values) == pytest.approx(values)
+    assert loss is Softmax or not len(watching.live.series("loss/Softmax").values)

@@ -1,0 +1,207 @@
+"""What a trainer's evaluators and data give: scores, rankings, reference pairs, a baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset, IterableDataset
+from sentence_transformers.base.evaluation import SequentialEvaluator
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
+from watching.trainers_support import encoder, pairs, search, seed_all, st_trainer, texts
+
+from collapse_probe.journal import Evaluation
+from collapse_probe.watching import Watch, watch
+
+
+@pytest.fixture(autouse=True)
+def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "1")
+
+
+def make(bert: Path, folder: Path, **options: Any) -> Any:
+    """Return a trainer with the softmax loss."""
+    model = encoder(bert)
+    return st_trainer(model, losses.MultipleNegativesRankingLoss(model), folder / "out", **options)
+
+
+def scores(watching: Watch, collection: str = "toy") -> list[Evaluation]:
+    """Return the evaluations of a collection."""
+    return [one for one in watching.live.of(Evaluation) if one.collection == collection]
+
+
+def test_rankings_become_scores_of_every_query(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=6, evaluator=search(), eval_strategy="steps", eval_steps=3)
+    watching = watch(trainer, run=tmp_path / "run", baseline=False)
+    trainer.train()
+    found = scores(watching)
+    assert [one.step for one in found] == [3, 6]
+    logged = [one for one in trainer.state.log_history if "eval_toy_cosine_ndcg@10" in one]
+    for one, log in zip(found, logged, strict=True):
+        assert one.metrics["ndcg@10"] == pytest.approx(log["eval_toy_cosine_ndcg@10"])
+        content = watching.live.per_query(one.per_query)
+        assert len(content["query_ids"]) == 12
+        for name in ("ndcg@10", "mrr@10"):
+            assert np.mean(content[name]) == pytest.approx(log[f"eval_toy_cosine_{name}"])
+
+
+class Counting:
+    """Counts texts that a model encodes."""
+
+    def __init__(self, model: Any) -> None:
+        self.texts = 0
+        inner = model.encode
+
+        def encode(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            self.texts += 1 if isinstance(inputs, str) else len(inputs)
+            return inner(inputs, *args, **kwargs)
+
+        model.encode = encode
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_the_evaluators_vectors_cost_no_forward_pass(watched: bool, bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=6, evaluator=search(), eval_strategy="steps", eval_steps=3, num_train_epochs=1)
+    counting = Counting(trainer.model)
+    watching = watch(trainer, run=False, baseline=False) if watched else None
+    trainer.train()
+    evaluated = 2 * (12 + 40)
+    if watching is None:
+        assert counting.texts == evaluated
+        return
+    assert watching.live.config.reference.source == "evaluator"
+    # 12 pairs are read at step 0; at steps 3 and 6, and at the end, the evaluator's own vectors are there.
+    assert counting.texts == evaluated + 24
+    read = [one.step for one in scores(watching, "reference pairs")]
+    assert read == [0, 3, 6]
+
+
+def test_the_evaluators_vectors_are_those_of_the_pairs(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=2, evaluator=search(), eval_strategy="steps", eval_steps=2)
+    watching = watch(trainer, run=False, baseline=False)
+    trainer.train()
+    assert [one.step for one in scores(watching, "reference pairs")] == [0, 2]
+    data = pairs(40)
+    for side, column in (("query", "anchor"), ("document", "positive")):
+        vectors = trainer.model.encode(data[column][:12], convert_to_tensor=True)
+        read = watching.live.series(f"{side}/norm_mean", on="reference").values[-1]
+        assert read == pytest.approx(vectors.norm(dim=1).mean().item(), rel=1e-5)
+
+
+def test_several_evaluators_are_several_collections(bert: Path, tmp_path: Path) -> None:
+    triplets = TripletEvaluator(texts(8, 1), texts(8, 2), texts(8, 3), name="three")
+    evaluator = SequentialEvaluator([search(name="a"), search(name="b", seed=30), triplets])
+    trainer = make(bert, tmp_path, steps=2, evaluator=evaluator, eval_strategy="steps", eval_steps=2)
+    watching = watch(trainer, run=False, baseline=False)
+    trainer.train()
+    found = {one.collection: one for one in watching.live.of(Evaluation)}
+    assert {"a", "b", "three"} <= set(found)
+    assert found["a"].domain == "in" and found["b"].domain is None
+    assert set(found["three"].metrics) == {"cosine_accuracy"}
+    assert not {name for name in found["evaluation"].metrics if "ndcg" in name}
+
+
+def test_an_evaluation_by_hand_before_training_is_step_0(bert: Path, tmp_path: Path) -> None:
+    evaluator = search()
+    trainer = make(bert, tmp_path, steps=2, evaluator=evaluator, eval_strategy="steps", eval_steps=2)
+    watching = watch(trainer, run=False, baseline=True)
+    evaluator(trainer.model)
+    trainer.train()
+    assert [one.step for one in scores(watching)] == [0, 2]
+
+
+def test_eval_on_start_is_step_0(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=2, evaluator=search(), eval_strategy="steps", eval_steps=2, eval_on_start=True)
+    watching = watch(trainer, run=False, baseline=True)
+    trainer.train()
+    assert [one.step for one in scores(watching)] == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("baseline", "rows", "runs"), [(True, 64, 1), (False, 4000, 0), (None, 64, 0), (None, 4000, 1)]
+)
+def test_the_baseline_runs_where_it_is_cheap_or_asked_for(
+    baseline: bool | None, rows: int, runs: int, bert: Path, tmp_path: Path
+) -> None:
+    evaluator = search()
+    trainer = make(bert, tmp_path, steps=1, evaluator=evaluator, data=pairs(rows))
+    before = {name: value for name, value in vars(evaluator).items() if not callable(value)}
+    watching = watch(trainer, run=False, baseline=baseline)
+    trainer.train()
+    assert [one.step for one in scores(watching)] == [0] * runs
+    assert {name: value for name, value in vars(evaluator).items() if not callable(value)} == before
+    assert trainer.model.model_card_data.eval_results_dict in (None, {})
+
+
+def test_the_baseline_changes_no_bit(bert: Path, tmp_path: Path) -> None:
+    weights = []
+    for baseline in (False, True):
+        seed_all()
+        trainer = make(bert, tmp_path, steps=4, evaluator=search())
+        seed_all()
+        watch(trainer, run=False, baseline=baseline)
+        trainer.train()
+        weights.append(torch.cat([value.flatten() for value in trainer.model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_evaluation_pairs_come_first_and_are_not_seen(bert: Path, tmp_path: Path) -> None:
+    data = pairs(600, seed=4)
+    trainer = make(bert, tmp_path, steps=1, eval_dataset=data, evaluator=search())
+    watching = watch(trainer, run=False)
+    trainer.train()
+    about = watching.live.config.reference
+    assert (about.source, about.n, about.seen) == ("evaluation pairs", 512, False)
+    assert watching.live.config.examples == 64
+
+
+def test_training_pairs_are_marked_as_seen(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=1)
+    watching = watch(trainer, run=False)
+    trainer.train()
+    assert (watching.live.config.reference.source, watching.live.config.reference.seen) == ("training pairs", True)
+
+
+def test_reference_false_reads_none_and_given_texts_are_taken(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=1)
+    watching = watch(trainer, run=False, reference=False)
+    trainer.train()
+    assert watching.live.config.reference is None
+    assert not scores(watching, "reference pairs")
+    trainer = make(bert, tmp_path, steps=1)
+    given = list(zip(texts(9, 1), texts(9, 2), strict=True))
+    watching = watch(trainer, run=False, reference=given)
+    trainer.train()
+    assert watching.live.config.reference.source == "given"
+    assert [one.step for one in scores(watching, "reference pairs")] == [0, 1]
+
+
+def test_a_stream_of_data_is_never_drawn_from(bert: Path, tmp_path: Path) -> None:
+    drawn = []
+
+    def rows() -> Any:
+        for row in pairs(64):
+            drawn.append(row)
+            yield row
+
+    data = IterableDataset.from_generator(rows, features=pairs(1).features)
+    trainer = make(bert, tmp_path, steps=2, data=data)
+    watching = watch(trainer, run=False)
+    trainer.train()
+    assert watching.live.config.reference is None
+    assert len(drawn) <= 2 * 8 + 8 + 2
+
+
+def test_the_part_between_encodes_the_part_alone(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=2, data=pairs(300))
+    counting = Counting(trainer.model)
+    watching = watch(trainer, run=False, reference_every=1, baseline=False)
+    trainer.train()
+    assert isinstance(trainer.train_dataset, Dataset)
+    # All 300 pairs at step 0, 128 after steps 1 and 2, and all again at the end.
+    assert counting.texts == 2 * (300 + 128 + 128 + 300)
+    assert watching.closed

@@ -1,0 +1,246 @@
+"""What is heard of a trainer: streams, terms, data sets, norms, numbers that the trainer hides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import Dataset, DatasetDict
+from sentence_transformers.sentence_transformer import losses
+from torch.utils._python_dispatch import TorchDispatchMode
+from watching.trainers_support import encoder, hf_trainer, pairs, st_trainer, texts
+
+from collapse_probe.journal import Coverage, Event
+from collapse_probe.recording import Containment
+from collapse_probe.watching import Watch, watch
+
+
+@pytest.fixture(autouse=True)
+def _strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "1")
+
+
+def trained(trainer: Any, **options: Any) -> Watch:
+    """Return the watch of a finished training, in memory."""
+    watching = watch(trainer, run=False, **options)
+    trainer.train()
+    return watching
+
+
+def heard(watching: Watch) -> dict[str, tuple[str | None, int | None]]:
+    """Return role and dimension of the streams that were heard."""
+    found = {one.stream: one for one in watching.live.of(Coverage) if one.calls}
+    return {name: (one.role, one.dimension) for name, one in found.items()}
+
+
+def test_columns_are_query_document_and_negatives(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    data = pairs(negatives=True).add_column("other", texts(64, 11))
+    watching = trained(st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, data=data, steps=3))
+    assert heard(watching) == {"query": ("query", 16), "document": ("document", 16), "negative": ("document", 16)}
+    assert len(watching.live.series("negative.2/norm_mean").values) == 3
+    where = {one.stream: one.where for one in watching.live.of(Coverage)}
+    assert where["document"] == "column 'positive' of MultipleNegativesRankingLoss"
+
+
+def test_the_embeddings_are_those_that_the_loss_was_given(bert: Path, tmp_path: Path) -> None:
+    class Remembering(losses.MultipleNegativesRankingLoss):
+        norms: list[float] = []
+
+        def compute_loss_from_embeddings(self, embeddings: Any, labels: Any) -> Any:
+            self.norms.append(float(embeddings[0].detach().double().norm(dim=1).mean()))
+            return super().compute_loss_from_embeddings(embeddings, labels)
+
+    model = encoder(bert)
+    watching = trained(st_trainer(model, Remembering(model), tmp_path, steps=4))
+    assert list(watching.live.series("query/norm_mean", on="batch").values) == pytest.approx(Remembering.norms)
+
+
+def test_labelled_pairs_are_left_and_right(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    trainer = st_trainer(model, losses.CosineSimilarityLoss(model), tmp_path, data=pairs(labels=True), steps=3)
+    watching = trained(trainer)
+    assert heard(watching) == {"left": ("left", 16), "right": ("right", 16)}
+    assert watching.live.config.reference.n == 32
+
+
+def test_texts_with_classes_are_one_stream(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    data = Dataset.from_dict({"sentence": texts(64, 1), "label": [index % 4 for index in range(64)]})
+    watching = trained(st_trainer(model, losses.BatchAllTripletLoss(model), tmp_path, data=data, steps=3))
+    assert heard(watching) == {"embedding": ("class", 16)}
+    assert watching.live.config.reference is None
+
+
+def test_cached_chunks_are_one_batch_and_accumulated_batches_are_several(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    loss = losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=3)
+    watching = trained(st_trainer(model, loss, tmp_path, steps=2, gradient_accumulation_steps=2))
+    assert {(one.n, one.steps) for one in watching.live.of(Coverage) if one.calls and one.step == 1} == {(16, 1)}
+    assert heard(watching).keys() == {"query", "document"}
+
+
+def test_matryoshka_is_heard_at_its_full_dimension_alone(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    loss = losses.MatryoshkaLoss(model, losses.MultipleNegativesRankingLoss(model), [16, 8], [1.0, 0.5])
+    watching = trained(st_trainer(model, loss, tmp_path, steps=3))
+    assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
+    read = {name: watching.live.series(f"loss/{name}").values for name in ("total", "rest")}
+    parts = [watching.live.series(f"loss/MultipleNegativesRankingLoss.{dim}").values for dim in (16, 8)]
+    assert list(parts[0] + 0.5 * parts[1]) == pytest.approx(list(read["total"]))
+    assert list(read["rest"]) == pytest.approx([0, 0, 0], abs=1e-6)
+
+
+def test_an_adaptive_layer_is_heard_at_the_last_layer_alone(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    loss = losses.AdaptiveLayerLoss(model, losses.MultipleNegativesRankingLoss(model))
+    watching = trained(st_trainer(model, loss, tmp_path, steps=3))
+    first = [one for one in watching.live.of(Coverage) if one.calls and one.step == 1]
+    assert {(one.stream, one.calls) for one in first} == {("query", 1), ("document", 1)}
+    assert len(watching.live.series("loss/MultipleNegativesRankingLoss.2").values) == 3
+
+
+def test_a_loss_without_the_seam_is_heard_at_the_model(bert: Path, tmp_path: Path) -> None:
+    model, guide = encoder(bert), encoder(bert)
+    watching = trained(st_trainer(model, losses.GISTEmbedLoss(model, guide), tmp_path, steps=3))
+    assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
+    assert len(watching.live.series("loss/GISTEmbedLoss").values) == 3
+
+
+def test_data_sets_are_told_apart(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    data = DatasetDict({"one": pairs(32), "two": pairs(32, seed=8)})
+    loss = {name: losses.MultipleNegativesRankingLoss(model) for name in data}
+    watching = trained(st_trainer(model, loss, tmp_path, data=data, steps=8))
+    found = [watching.live.series("query/norm_mean", dataset=name).values for name in data]
+    assert min(map(len, found)) >= 1 and sum(map(len, found)) == 8
+
+
+def test_the_norm_is_heard_before_and_after_clipping(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    trainer = st_trainer(
+        model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=4, logging_steps=1, max_grad_norm=0.5
+    )
+    watching = trained(trainer)
+    logged = [one["grad_norm"] for one in trainer.state.log_history if "grad_norm" in one]
+    assert list(watching.live.series("gradient/norm").values) == pytest.approx(logged)
+    assert list(watching.live.series("gradient/clipped_norm").values) == pytest.approx([0.5] * 4, rel=1e-4)
+
+
+def test_without_clipping_there_is_one_norm(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    trainer = st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=2, max_grad_norm=0.0)
+    watching = trained(trainer)
+    assert len(watching.live.series("gradient/norm").values) == 2
+    assert not len(watching.live.series("gradient/clipped_norm").values)
+
+
+def test_nan_that_the_trainer_logs_as_zero_is_heard_at_its_step(bert: Path, tmp_path: Path) -> None:
+    class Breaking(losses.MultipleNegativesRankingLoss):
+        calls = 0
+
+        def forward(self, features: Any, labels: Any) -> Any:
+            self.calls += 1
+            loss = super().forward(features, labels)
+            return loss * float("nan") if self.calls >= 7 else loss
+
+    model = encoder(bert)
+    trainer = st_trainer(model, Breaking(model), tmp_path, steps=12, logging_steps=3)
+    watching = trained(trainer)
+    assert [one["loss"] for one in trainer.state.log_history if "loss" in one][-1] == 0.0
+    found = [one for one in watching.live.of(Event) if one.name == "not_finite" and one.subject == "loss/Breaking"]
+    assert [one.step for one in found] == [7]
+
+
+def test_an_evaluation_is_no_training(bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    trainer = st_trainer(
+        model,
+        losses.MultipleNegativesRankingLoss(model),
+        tmp_path,
+        steps=4,
+        eval_strategy="steps",
+        eval_steps=1,
+        eval_dataset=pairs(24, seed=5),
+    )
+    watching = trained(trainer)
+    assert sum(one.n for one in watching.live.of(Coverage) if one.stream == "query") == 4 * 8
+    assert len(watching.live.series("loss/total").values) == 4
+
+
+def test_transformers_outputs_are_query_and_document(tmp_path: Path) -> None:
+    trainer = hf_trainer(tmp_path, steps=4, logging_steps=1)
+    watching = trained(trainer)
+    assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
+    logged = [one["loss"] for one in trainer.state.log_history if "loss" in one]
+    assert list(watching.live.series("loss/total").values) == pytest.approx(logged, rel=1e-4)
+    assert watching.live.config.reference.source == "replayed"
+
+
+REFUSED = {
+    "_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "allclose", "_unique2", "histc",
+    "_linalg_eigh", "_linalg_svd",
+}  # fmt: skip
+
+
+class _Refusing(TorchDispatchMode):
+    """Notes operations that wait for a device."""
+
+    def __init__(self, seen: set[str]) -> None:
+        super().__init__()
+        self._seen = seen
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        masked = name == "index" and any(one is not None and one.dtype is torch.bool for one in args[1])
+        if name in REFUSED or masked:
+            self._seen.add(name)
+        return func(*args, **(kwargs or {}))
+
+
+WAITING = {
+    "beginning", "reference pairs", "evaluation", "window", "writing", "coverage", "verdict", "end", "closing",
+    "training", "baseline", "evaluator's rankings", "after the step", "steps",
+}  # fmt: skip
+"""What may wait, or calls what may."""
+
+
+def _refused(trainer: Any, monkeypatch: pytest.MonkeyPatch, planted: Any = None) -> set[str]:
+    seen: set[str] = set()
+    run = Containment.run
+    probes = set()
+
+    def watched(self: Containment, probe: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        if probe in WAITING:
+            return run(self, probe, function, *args, **kwargs)
+        probes.add(probe)
+        with _Refusing(seen):
+            if planted is not None and probe == "loss":
+                planted(torch.ones(3))
+            return run(self, probe, function, *args, **kwargs)
+
+    monkeypatch.setattr(Containment, "run", watched)
+    trained(trainer)
+    assert {"before the step", "loss", "streams", "terms"} <= probes
+    return seen
+
+
+@pytest.mark.parametrize("kind", ["sentence-transformers", "transformers"])
+def test_no_hook_waits_for_the_device(kind: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _refused(_either(kind, bert, tmp_path), monkeypatch) == set()
+
+
+@pytest.mark.parametrize(
+    "planted", [lambda x: x.sum().item(), lambda x: bool(x.sum()), lambda x: x[x > 0]], ids=["item", "if", "mask"]
+)
+def test_a_hook_that_waits_is_caught(planted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _refused(_either("transformers", tmp_path, tmp_path), monkeypatch, planted)
+
+
+def _either(kind: str, bert: Path, folder: Path) -> Any:
+    if kind == "transformers":
+        return hf_trainer(folder, steps=25)
+    model = encoder(bert)
+    return st_trainer(model, losses.MultipleNegativesRankingLoss(model), folder, steps=25)

@@ -1,0 +1,192 @@
+"""Small encoders, data and trainers that need no network."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
+
+WORDS = [f"w{index}" for index in range(60)]
+
+
+def save_bert(folder: Path) -> Path:
+    """Save a random two-layer BERT with dropout and a tokenizer of 60 words."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {word: index for index, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, mask_token="[MASK]", **names).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=32,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def encoder(folder: Path) -> SentenceTransformer:
+    """Return a fresh encoder of a saved BERT."""
+    module = Transformer(str(folder))
+    return SentenceTransformer(modules=[module, Pooling(16)], device="cpu")
+
+
+def texts(rows: int, seed: int, *, length: int = 6) -> list[str]:
+    """Return made-up texts."""
+    draw = random.Random(seed)
+    return [" ".join(draw.choices(WORDS, k=length)) for _ in range(rows)]
+
+
+def pairs(rows: int = 64, *, seed: int = 1, negatives: bool = False, labels: bool = False) -> Dataset:
+    """Return pairs whose documents share half of their query's words."""
+    queries = texts(rows, seed)
+    documents = [
+        " ".join([*query.split()[:3], *other.split()[:3]])
+        for query, other in zip(queries, texts(rows, seed + 1), strict=False)
+    ]
+    columns: dict[str, list[Any]] = {"anchor": queries, "positive": documents}
+    if negatives:
+        columns["negative"] = texts(rows, seed + 2)
+    if labels:
+        columns["label"] = [float(index % 2) for index in range(rows)]
+    return Dataset.from_dict(columns)
+
+
+def st_trainer(
+    model: SentenceTransformer | None,
+    loss: Any,
+    folder: Path,
+    *,
+    data: Any = None,
+    steps: int = 20,
+    evaluator: Any = None,
+    trainer: type = SentenceTransformerTrainer,
+    eval_dataset: Any = None,
+    callbacks: Any = None,
+    making: Any = None,
+    **arguments: Any,
+) -> SentenceTransformerTrainer:
+    """Return a trainer of a few steps."""
+    args = SentenceTransformerTrainingArguments(
+        output_dir=str(folder),
+        **{
+            "max_steps": steps,
+            "per_device_train_batch_size": 8,
+            "learning_rate": 1e-3,
+            "report_to": "none",
+            "save_strategy": "no",
+            "logging_steps": 5,
+            "disable_tqdm": True,
+            "use_cpu": True,
+            "seed": 7,
+            **arguments,
+        },
+    )
+    return trainer(
+        model=model,
+        args=args,
+        train_dataset=pairs() if data is None else data,
+        eval_dataset=eval_dataset,
+        loss=loss,
+        evaluator=evaluator,
+        callbacks=callbacks,
+        model_init=making,
+    )
+
+
+def seed_all(seed: int = 3) -> None:
+    """Seed every generator that training draws from."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def fingerprint(model: torch.nn.Module, trainer: Any) -> dict[str, Any]:
+    """Return weights, logged losses and random states after training."""
+    untimed = ("runtime", "samples_per_second", "steps_per_second")
+    logs = [{k: v for k, v in one.items() if not k.endswith(untimed)} for one in trainer.state.log_history]
+    return {
+        "weights": {name: value.detach().clone() for name, value in model.state_dict().items()},
+        "logs": repr(logs),
+        "torch": torch.get_rng_state(),
+        "numpy": np.random.get_state()[1].tolist(),
+        "python": random.getstate(),
+    }
+
+
+def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """Assert that two trainings left the same bits."""
+    assert one["logs"] == other["logs"]
+    assert one["weights"].keys() == other["weights"].keys()
+    for name, value in one["weights"].items():
+        assert torch.equal(value, other["weights"][name]), name
+    assert torch.equal(one["torch"], other["torch"])
+    assert one["numpy"] == other["numpy"]
+    assert one["python"] == other["python"]
+
+
+class TwoTowers(torch.nn.Module):
+    """A bi-encoder as transformers' own trainer takes it: its output holds the loss and both matrices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = torch.nn.EmbeddingBag(40, 16)
+        self.head = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Dropout(0.1), torch.nn.BatchNorm1d(16))
+
+    def forward(self, query: torch.Tensor, document: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the loss and both sides' vectors of token ids ``[n, T]``."""
+        q, d = self.head(self.words(query)), self.head(self.words(document))
+        loss = torch.nn.functional.cross_entropy(q @ d.T, torch.arange(len(q)))
+        return {"loss": loss, "q_reps": q, "p_reps": d}
+
+
+def hf_trainer(folder: Path, *, steps: int = 20, model: torch.nn.Module | None = None, **arguments: Any) -> Trainer:
+    """Return a trainer of transformers' own."""
+    generator = torch.Generator().manual_seed(5)
+    queries = torch.randint(0, 40, (64, 6), generator=generator)
+    data = [{"query": query, "document": query.flip(0)} for query in queries]
+    args = TrainingArguments(
+        output_dir=str(folder),
+        **{
+            "max_steps": steps,
+            "per_device_train_batch_size": 8,
+            "learning_rate": 1e-3,
+            "report_to": "none",
+            "save_strategy": "no",
+            "logging_steps": 5,
+            "disable_tqdm": True,
+            "use_cpu": True,
+            "remove_unused_columns": False,
+            "label_names": [],
+            **arguments,
+        },
+    )
+    return Trainer(model=model or TwoTowers(), args=args, train_dataset=data, eval_dataset=data[:16])
+
+
+def search(*, queries: int = 12, name: str = "toy", seed: int = 1) -> InformationRetrievalEvaluator:
+    """Return an evaluator whose queries have one or two relevant documents."""
+    data = pairs(40, seed=seed)
+    return InformationRetrievalEvaluator(
+        {f"q{index}": data["anchor"][index] for index in range(queries)},
+        {f"d{index}": text for index, text in enumerate(data["positive"])},
+        {f"q{index}": {f"d{index}", *([f"d{index + 20}"] if index % 3 == 0 else [])} for index in range(queries)},
+        name=name,
+    )
