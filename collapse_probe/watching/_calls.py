@@ -89,10 +89,12 @@ class CallListener:
         return hook
 
     def _hear(self, key: str, take: Take, call: Call) -> None:
-        if in_backward():
-            return
         tensor = take(call)
         if tensor is None:
+            return
+        if in_backward():
+            if isinstance(tensor, Tensor):
+                self._recorder.repeat(key, tensor.shape)
             return
         if not isinstance(tensor, Tensor) or (tensor.ndim not in _SHAPES and tensor.ndim != 0):
             shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
