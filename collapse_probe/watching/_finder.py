@@ -153,9 +153,11 @@ class Finder:
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._stack.append(module)
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
         while self._stack and self._stack.pop() is not module:
             pass
+        # After an exception in a forward, torch leaves out the keyword arguments.
+        kwargs, output = rest if len(rest) == 2 else ({}, None)
         if output is None or in_backward() or len(self._step.candidates) >= _MOST:
             return
         self._recorder.containment.run("finding streams", self._look, module, args, kwargs, output)
