@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from ..journal.vocabulary import Role
@@ -117,7 +118,10 @@ class Finder:
     def close(self) -> None:
         """Listen no more; may be called twice."""
         while self._handles:
-            self._handles.pop().remove()
+            handle = self._handles.pop()
+            handle.remove()
+            # torch 2.13 forgets this entry, and then warns whoever compiles a module of hooks that are gone.
+            getattr(torch_modules, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
