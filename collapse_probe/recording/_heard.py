@@ -48,20 +48,28 @@ class Step:
     _index: dict[str, int] = field(default_factory=dict)
     _handles: list[Any] = field(default_factory=list)
 
-    def hear(self, stream: str, tensor: Tensor, *, by_hand: bool = False) -> Heard:
-        """Keep a copy of a tensor, and wait for a backward to come through it; waits for no device."""
+    def hear(self, stream: str, tensor: Tensor, *, by_hand: bool = False, confirmed_by: Tensor | None = None) -> Heard:
+        """Keep a copy of a tensor, and wait for a backward to come through it; waits for no device.
+
+        Args:
+            stream: What it is called.
+            tensor: What is copied.
+            by_hand: Whether the user says that it is training.
+            confirmed_by: What a backward has to come through, where the tensor itself is not in the graph.
+        """
+        passed = tensor if confirmed_by is None else confirmed_by
         if self._backward:
             self._micro += 1
             self._backward = False
             self._index.clear()
         index = self._index.get(stream, 0)
         self._index[stream] = index + 1
-        trained = tensor.requires_grad and torch.is_grad_enabled()
+        trained = passed.requires_grad and torch.is_grad_enabled()
         one = Heard(stream, tensor.detach().clone(), len(self.calls), self._micro, index, trained, by_hand)
         self.calls.append(one)
-        if trained and not (by_hand and tensor.is_leaf):
-            handle = tensor.register_hook(self._confirms(one))
-            if tensor.is_leaf:
+        if trained and not (by_hand and passed.is_leaf):
+            handle = passed.register_hook(self._confirms(one))
+            if passed.is_leaf:
                 self._handles.append(handle)
         return one
 

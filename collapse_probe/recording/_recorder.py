@@ -137,7 +137,15 @@ class Recorder:
                 setattr(known, name, value)
         return known
 
-    def observe(self, stream: str, tensor: Tensor, *, role: Role | None = None, by_hand: bool = True) -> Heard | None:
+    def observe(
+        self,
+        stream: str,
+        tensor: Tensor,
+        *,
+        role: Role | None = None,
+        by_hand: bool = True,
+        confirmed_by: Tensor | None = None,
+    ) -> Heard | None:
         """Hear a stream of the step in progress: hooks and users come through the same door.
 
         Args:
@@ -146,12 +154,14 @@ class Recorder:
                 read.
             role: Its role.
             by_hand: Given by the user; False waits for a backward to come through it.
+            confirmed_by: What a backward has to come through, where the tensor itself is not in the graph: the output
+                of the call whose input, or change, it is.
         """
         if stream not in self._split:
             self.declare(stream, role=role)
         if not self.wants(stream):
             return None
-        return self._step.hear(stream, tensor, by_hand=by_hand)
+        return self._step.hear(stream, tensor, by_hand=by_hand, confirmed_by=confirmed_by)
 
     @property
     def heard(self) -> list[Heard]:
