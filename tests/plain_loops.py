@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from collapse_probe.journal import Readings, Terms
 from collapse_probe.watching import Watch
 
 
@@ -66,17 +65,16 @@ def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.zero_grad()
 
 
-def batch_readings(watch: Watch, step: int = 1) -> dict[str, float]:
-    """Return what was read on the batch of a step."""
+def values_at(watch: Watch, step: int = 1, on: str = "batch") -> dict[str, float]:
+    """Return every reading and term of a step by name."""
     watch.recorder.flush()
-    found = [one for one in watch.live.of(Readings) if one.on == "batch" and one.step == step]
-    return {name: value for one in found for name, value in one.values.items()}
-
-
-def step_terms(watch: Watch, step: int = 1) -> dict[str, float]:
-    """Return the terms of a step."""
-    watch.recorder.flush()
-    return {name: value for one in watch.live.of(Terms) if one.step == step for name, value in one.values.items()}
+    found = {}
+    for name, where, dataset in watch.live.keys:
+        series = watch.live.series(name, on=where, dataset=dataset)
+        for index, at in enumerate(series.steps.tolist()):
+            if where == on and at == step:
+                found[name] = float(series.values[index])
+    return found
 
 
 def random_state() -> tuple[Tensor, str, Any]:

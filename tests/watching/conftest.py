@@ -1,13 +1,24 @@
-"""Faults of ours are raised in these tests, unless a test says otherwise."""
+"""Faults of ours are raised in these tests, unless a test says otherwise; a closed watch leaves nothing behind."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
+from torch.nn.modules import module
 
 
 @pytest.fixture(autouse=True)
 def _strict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "1")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    clip = torch.nn.utils.clip_grad_norm_
+    yield
+    assert torch.nn.utils.clip_grad_norm_ is clip
+    assert not module._has_any_global_hook()
