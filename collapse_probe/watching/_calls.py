@@ -65,7 +65,8 @@ class DirectCalls:
         self._inside = False
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        self._inside = self._called = True
+        if not torch.compiler.is_compiling():
+            self._inside = self._called = True
 
 
 def is_compiled(module: nn.Module) -> bool:
@@ -143,6 +144,9 @@ class CallListener:
         every_step = any(key in recorder.wishes.every_step for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+            # Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
+            if torch.compiler.is_compiling():
+                return
             if (recorder.next_due > recorder.done + 1 and not every_step) or self.paused:
                 return
             recorder.containment.run("touch", self._touch)

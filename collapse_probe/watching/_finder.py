@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -155,9 +156,12 @@ class Finder:
         self._found(chosen.places, chosen.rule)
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        self._stack.append(module)
+        if not torch.compiler.is_compiling():
+            self._stack.append(module)
 
     def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         while self._stack and self._stack.pop() is not module:
             pass
         # After an exception in a forward, torch leaves out the keyword arguments.
