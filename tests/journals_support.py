@@ -76,6 +76,7 @@ def write(
     n: int = 64,
     dimension: int = 32,
     reference: bool = True,
+    pairs: int = 400,
     silent: tuple[str, ...] = (),
     scores: Shape | None = None,
     ends: bool = True,
@@ -93,6 +94,7 @@ def write(
         n: Rows of a batch.
         dimension: Columns.
         reference: Whether the reference pairs are read and scored.
+        pairs: Reference pairs.
         silent: Streams that are never heard.
         scores: Mean reciprocal rank of the pairs, each scored by itself; the planted or healthy one where None.
         ends: Whether the end record is written.
@@ -113,17 +115,17 @@ def write(
 
     sample = {"n": n, "dimension": dimension, "dtype": "float32"}
     writer.write(Start())
-    start = np.clip(rng.normal(0.84, 0.25, 400), 0, 1)
+    start = np.clip(rng.normal(0.84, 0.25, pairs), 0, 1)
     for at in range(steps + 1):
         t = at / steps
         if at and (at <= 20 or at % every == 0):
             writer.write(Terms(step=at, values=values({**TERMS, "drift/head": 1e-3 * at / 10}, t)))
             writer.write(Readings(step=at, values=values(readings, t), **sample))
         if reference and at % max(1, steps // 12) == 0:
-            writer.write(Readings(step=at, on="reference", values=values(readings, t), **{**sample, "n": 400}))
+            writer.write(Readings(step=at, on="reference", values=values(readings, t), **{**sample, "n": pairs}))
         if reference and at % max(1, steps // 4) == 0 and writer.folder is not None:
             level = (scores or planted.get("pairs/mrr", lambda t: 0.84))(t)
-            _evaluate(writer, at, np.clip(start + level - 0.84 + 0.03 * rng.normal(size=400), 0, 1))
+            _evaluate(writer, at, np.clip(start + level - 0.84 + 0.03 * rng.normal(size=pairs), 0, 1))
     for name in ("query", "document"):
         heard = 0 if name in silent else steps
         why = "no call had a gradient" if name in silent else ""

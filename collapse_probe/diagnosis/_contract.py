@@ -86,6 +86,7 @@ class Condition:
         holds: Whether this part of the signature is there; None where it was not measured.
         harm: Whether it says that separation or retrieval fell; such a value is a change, negative for a fall.
         interval: Of a change.
+        against: Where the value is a ratio, whose it is a ratio to: ``raw`` or ``start``.
     """
 
     reading: str
@@ -94,6 +95,7 @@ class Condition:
     holds: bool | None
     harm: bool = False
     interval: Interval | None = None
+    against: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

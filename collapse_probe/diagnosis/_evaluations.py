@@ -85,10 +85,13 @@ class Evaluations:
         if content is None or metric not in content:
             return None
         try:
-            return {str(q): float(v) for q, v in zip(content["query_ids"], content[metric], strict=True)}
+            found = {str(q): float(v) for q, v in zip(content["query_ids"], content[metric], strict=True)}
         except (TypeError, ValueError):
+            found = {"": math.nan}
+        if not all(map(math.isfinite, found.values())):
             self._note(f"{one.per_query}: holds a score that is no number")
             return None
+        return found
 
     def change(self, before: Evaluation, after: Evaluation, metric: str) -> tuple[float, Interval] | None:
         """Return the mean change over the queries that both have; None where one of them cannot be read."""
@@ -97,7 +100,6 @@ class Evaluations:
             return None
         shared = [query for query in first if query in second]
         pairs = np.array([(first[query], second[query]) for query in shared]).reshape(-1, 2)
-        pairs = pairs[np.isfinite(pairs).all(axis=1)]
         if not len(pairs):
             return None
         return difference(pairs[:, 0], pairs[:, 1])

@@ -13,7 +13,8 @@ from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve
 from ._evaluations import REFERENCE, Evaluations
 from ._onset import FEWEST, change_point
-from ._separation import D_PRIME, RANK, batch_curve, reference_curve
+from ._separation import D_PRIME, RANK, batch_curve, part_curve, reference_curve
+from ._solved import solved_without_separating
 
 NOT_STREAMS = ("loss", "gradient", "rate", "update", "drift", "monitor", "pairs", "validation")
 """What stands before the slash of a reading that is of no stream."""
@@ -44,6 +45,10 @@ class Track:
     series: Series
     baseline: float
     against: str
+
+
+_BY_NUMBER = ("mrr", "mrr_cosine", "mrr_centred", "margin", "accuracy")
+"""Measures that depend on the number of pairs."""
 
 
 class Evidence:
@@ -83,6 +88,8 @@ class Evidence:
             if len(batch) > 1:
                 first = batch.values[batch.steps <= max(3, int(batch.steps[0]))]
                 return Track(reading, batch, float(first.mean()), "start")
+            if len(reference) > 1:
+                return Track(reading, reference, float(reference.values[0]), "start")
         return None
 
     @cached_property
@@ -126,9 +133,11 @@ class Evidence:
             other = self._separation(seen=seen)
             if other is not None and (reference is None or reference.fell is None or other.fell):
                 curves = [other, *(one for one in curves if one is not reference)]
+        elif not reference.fell and (other := self._between(seen=seen)) is not None:
+            curves = [other, *(one for one in curves if one is not reference)]
         return tuple(curves)
 
-    @property
+    @cached_property
     def harm(self) -> tuple[Condition, ...]:
         """Whether separation or retrieval fell, as parts of a signature; one unknown part where nothing says.
 
@@ -153,6 +162,12 @@ class Evidence:
                         interval=worst.interval,
                     )
                 )
+        if not any(one.holds for one in found):
+            reference, batch = (self._series(D_PRIME, on) for on in ("reference", "batch"))
+            solved = solved_without_separating(
+                reference if len(reference) > 1 else batch, self._series("loss/total", "batch")
+            )
+            found += [] if solved is None else [solved]
         return tuple(found) or (Condition(reading=RANK, value=None, cut=0.0, holds=None, harm=True),)
 
     @cached_property
@@ -169,7 +184,7 @@ class Evidence:
         """
         if self.fallen is None or not self.fallen.inside:
             return None
-        reference, batch = (self._series(D_PRIME, on).finite() for on in ("reference", "batch"))
+        reference, batch = (self._series(D_PRIME, on, dense=True).finite() for on in ("reference", "batch"))
         dense = len(reference) > 1 and np.median(np.diff(reference.steps)) <= DENSE * max(self.run.steps, 1)
         for series in (reference, batch) if dense else (batch, reference):
             found = change_point(series.steps, series.values) if len(series) >= FEWEST else None
@@ -185,11 +200,38 @@ class Evidence:
             return found
         return batch_curve(*(self._series(name, "batch") for name in (RANK, D_PRIME))) or found
 
+    def _between(self, *, seen: bool) -> Curve | None:
+        """Return a fall from the best stretch that two full readings of the reference pairs cannot show.
+
+        From the part of the pairs that is read in between, else from the batches; None where neither shows a fall.
+        """
+        part = part_curve(*(self._series(name, "reference", dense=True) for name in (RANK, D_PRIME)), seen=seen)
+        found = (
+            part
+            if part is not None and part.fell
+            else batch_curve(*(self._series(name, "batch") for name in (RANK, D_PRIME)))
+        )
+        return found if found is not None and found.fell else None
+
     @staticmethod
     def _saturated(curve: Curve) -> bool:
         return bool(curve.values) and curve.values[0] > 0.95
 
-    def _series(self, reading: str, on: str | None) -> Series:
+    def _series(self, reading: str, on: str | None, *, dense: bool | None = None) -> Series:
+        """Return a reading of all data sets; of the reference pairs those of one number of pairs.
+
+        All pairs are read now and then, a part of them more often (``dense``). What depends on their number, such as
+        the reciprocal rank, is of all of them unless asked for otherwise; everything else of the part.
+        """
+        if dense is None:
+            dense = reading.rpartition("/")[2] not in _BY_NUMBER
+        found = self._of_all_sets(reading, on)
+        if on != "reference" or not len(found):
+            return found
+        sizes, counts = np.unique(found.n, return_counts=True)
+        return found.where(found.n == (sizes[np.argmax(counts)] if dense else sizes[-1]))
+
+    def _of_all_sets(self, reading: str, on: str | None) -> Series:
         whole = self.run.series(reading, on=on)
         sets = self._data_sets.get(reading)
         if len(whole) or not sets:

@@ -25,6 +25,7 @@ D_PRIME_FALL = 0.25
 
 _Z = 4.0
 _FEWEST = 6
+_POOLED = 3
 
 
 def reference_curve(rank: Series, d_prime: Series, raw: dict[str, float], *, seen: bool) -> Curve | None:
@@ -39,7 +40,7 @@ def reference_curve(rank: Series, d_prime: Series, raw: dict[str, float], *, see
         raw: What the raw encoder has, by reading.
         seen: Whether the pairs are trained on.
     """
-    rank, d_prime = rank.finite(), d_prime.finite()
+    rank, d_prime = equal_n(rank.finite()), d_prime.finite()
     saturated = not len(rank) or float(rank.values[0]) > SATURATED
     series, relative = (d_prime, True) if saturated and len(d_prime) > 1 else (rank, False)
     if len(series) < 2:
@@ -48,6 +49,28 @@ def reference_curve(rank: Series, d_prime: Series, raw: dict[str, float], *, see
     against = start + ([("raw", raw[series.reading])] if series.reading in raw else [])
     changes = tuple(_of_reference(series, name, before, relative=relative) for name, before in against)
     return _curve("reference pairs", series, changes, d_prime, seen=seen)
+
+
+def part_curve(rank: Series, d_prime: Series, *, seen: bool) -> Curve | None:
+    """Return separation on the part of the reference pairs that is read often, against its best stretch.
+
+    Three readings pooled, at least .02, four errors; without the pairs' own ranks an error takes the largest variance
+    that such a mean can have. None for fewer than six readings.
+
+    Args:
+        rank: ``pairs/mrr`` of one number of pairs.
+        d_prime: ``pairs/d_prime`` of the same.
+        seen: Whether the pairs are trained on.
+    """
+    rank = rank.finite()
+    if len(rank) < _FEWEST:
+        return None
+    pooled = np.convolve(rank.values, np.ones(_POOLED) / _POOLED, mode="valid")
+    best, after, n = float(pooled[:-_POOLED].max()), float(pooled[-1]), int(rank.n[-1])
+    error = math.sqrt(sum(max(0.0, one * (1 - one)) for one in (best, after)) / max(n, 1))
+    p = 2 * float(stats.norm.sf(_Z))
+    change = _tested("best", best, after, error, n=n, cut=-SMALLEST_FROM_BEST, relative=False, p=p)
+    return _curve("reference pairs", rank, (change,), d_prime.finite(), seen=seen)
 
 
 def batch_curve(rank: Series, d_prime: Series) -> Curve | None:
@@ -62,6 +85,11 @@ def batch_curve(rank: Series, d_prime: Series) -> Curve | None:
             changes = _of_batches(series, relative=relative)
             found.append(_curve("batch pairs", series, changes, series, seen=True))
     return next((one for one in found if one.fell), found[0] if found else None)
+
+
+def equal_n(series: Series) -> Series:
+    """Return the part of a series that was read on as many rows as its first: ranks at other n are not compared."""
+    return series.where(series.n == series.n[0]) if len(series) else series
 
 
 def _curve(name: str, series: Series, changes: tuple[Change, ...], onsets: Series, *, seen: bool) -> Curve:

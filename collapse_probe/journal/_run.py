@@ -62,8 +62,7 @@ class LiveRun(Frames):
     def steps(self) -> int:
         """Optimiser steps done, as far as the journal tells."""
         ends = [end.step for end in self.of(End)]
-        heard = [int(self.series(reading, on=on, dataset=dataset).steps.max()) for reading, on, dataset in self.keys]
-        return max([*ends, *heard, *(one.step for one in self.of(Evaluation))], default=0)
+        return max([*ends, self._store.last_step, *(one.step for one in self.of(Evaluation))], default=0)
 
     @property
     def damage(self) -> list[str]:

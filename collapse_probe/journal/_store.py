@@ -135,6 +135,11 @@ class Store:
         """``(reading, on, dataset)`` of every series, in the order of their first appearance."""
         return [key for key, columns in self._columns.items() if columns.steps]
 
+    @property
+    def last_step(self) -> int:
+        """The last step of which there is a reading; 0 where there is none."""
+        return max((columns.steps[-1] for columns in self._columns.values() if columns.steps), default=0)
+
     def series(self, reading: str, *, on: str | None = None, dataset: str | None = None) -> Series:
         """Return one reading by step; empty where nothing was recorded.
 

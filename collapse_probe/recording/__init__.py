@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
     from ._reference import PART, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
-    from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output
+    from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
     from ._weights import WeightReader, group_parameters, total_norm
 
 _WITH_TORCH = {
@@ -54,6 +54,7 @@ _WITH_TORCH = {
     "input": "_tap",
     "item": "_tap",
     "output": "_tap",
+    "passed_by": "_tap",
     "WeightReader": "_weights",
     "group_parameters": "_weights",
     "total_norm": "_weights",
@@ -98,6 +99,7 @@ __all__ = [
     "load_watched",
     "output",
     "parse_probe",
+    "passed_by",
     "total_norm",
     "undisturbed",
     "usual_readings",

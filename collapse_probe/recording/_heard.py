@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class Heard:
         index: How many calls of the same tap came before it in the micro-batch.
         trained: Whether it had a gradient to pass on.
         confirmed: Whether a backward came through it, or a user's hand gave it.
+        again: Whether it had no graph, and was computed again inside of a backward.
     """
 
     stream: str
@@ -30,6 +32,7 @@ class Heard:
     index: int
     trained: bool
     confirmed: bool = False
+    again: bool = False
 
 
 @dataclass
@@ -43,21 +46,45 @@ class Step:
     _micro: int = 0
     _backward: bool = False
     _index: dict[str, int] = field(default_factory=dict)
+    _handles: list[Any] = field(default_factory=list)
 
-    def hear(self, stream: str, tensor: Tensor, *, by_hand: bool = False) -> Heard:
-        """Keep a copy of a tensor, and wait for a backward to come through it; waits for no device."""
+    def hear(self, stream: str, tensor: Tensor, *, by_hand: bool = False, confirmed_by: Tensor | None = None) -> Heard:
+        """Keep a copy of a tensor, and wait for a backward to come through it; waits for no device.
+
+        Args:
+            stream: What it is called.
+            tensor: What is copied.
+            by_hand: Whether the user says that it is training.
+            confirmed_by: What a backward has to come through, where the tensor itself is not in the graph.
+        """
+        passed = tensor if confirmed_by is None else confirmed_by
         if self._backward:
             self._micro += 1
             self._backward = False
             self._index.clear()
         index = self._index.get(stream, 0)
         self._index[stream] = index + 1
-        trained = tensor.requires_grad and torch.is_grad_enabled()
+        trained = passed.requires_grad and torch.is_grad_enabled()
         one = Heard(stream, tensor.detach().clone(), len(self.calls), self._micro, index, trained, by_hand)
         self.calls.append(one)
-        if trained:
-            tensor.register_hook(self._confirms(one))
+        if trained and not (by_hand and passed.is_leaf):
+            handle = passed.register_hook(self._confirms(one))
+            if passed.is_leaf:
+                self._handles.append(handle)
         return one
+
+    def repeat(self, stream: str, shape: torch.Size) -> None:
+        """Note that something without a graph was computed again, in a backward: so it is trained."""
+        self._backward = True
+        for one in reversed(self.calls):
+            if one.stream == stream and not one.trained and not one.confirmed and one.tensor.shape == shape:
+                one.confirmed = one.again = True
+                return
+
+    def close(self) -> None:
+        """Take the hooks off that would outlive the step: those on leaves, which have no graph that goes."""
+        for handle in self._handles:
+            handle.remove()
 
     def backward(self) -> None:
         """Note that a backward came, from elsewhere than a stream of this step."""
@@ -70,14 +97,21 @@ class Step:
 
         return confirm
 
-    def training(self) -> list[Heard]:
+    def training(self, sides: Callable[[str], int] = lambda stream: 0) -> list[Heard]:
         """Return the calls that belong to training.
 
         That is every one that a backward came through, and of a tap that has none such the calls that stand beside
         one: the frozen partner. Of several such calls in one micro-batch (an evaluation may lie between) the one whose
         rows are as many, or a multiple, and that is nearest.
+
+        Args:
+            sides: How many sides a tap's calls are of: chunks of each are put together. 0 for calls that are never
+                chunks of one batch.
         """
         confirmed = [one for one in self.calls if one.confirmed]
+        for stream in dict.fromkeys(one.stream for one in confirmed):
+            if sides(stream):
+                confirmed = _whole(confirmed, self.calls, stream, sides(stream))
         heard = {one.stream for one in confirmed}
         partners = []
         for micro in sorted({one.micro for one in confirmed}):
@@ -93,3 +127,37 @@ class Step:
 def _fits(one: Heard, beside: list[Heard]) -> bool:
     rows = [len(other.tensor) for other in beside if other.tensor.ndim]
     return one.tensor.ndim > 0 and any(n and len(one.tensor) % n == 0 for n in rows)
+
+
+def _whole(confirmed: list[Heard], calls: list[Heard], stream: str, sides: int) -> list[Heard]:
+    """Put the chunks of a batch together, where it was computed as GradCache does.
+
+    There every chunk is computed without a graph, and again with one once the gradient is known: inside of a backward,
+    or each before a small backward of its own, which would look like as many micro-batches.
+    """
+    mine = [one for one in confirmed if one.stream == stream]
+    chunks = [one for one in mine if one.again]
+    if not chunks:
+        chunks = _second_pass(mine, [one for one in calls if one.stream == stream and not one.trained])
+    replaced = {id(one) for one in (mine if chunks else [])}
+    rest = [one for one in confirmed if id(one) not in replaced]
+    middle = len(chunks) // 2 if sides == 2 and len(chunks) % 2 == 0 else len(chunks)
+    halves = [chunks[:middle], chunks[middle:]]
+    joined = [_joined(half, index) for index, half in enumerate(halves) if half]
+    return sorted([*rest, *joined], key=lambda one: one.order)
+
+
+def _second_pass(mine: list[Heard], before: list[Heard]) -> list[Heard]:
+    """Return calls with a graph that repeat, chunk by chunk, the calls without one that came before all of them."""
+    first = [one for one in before if one.order < mine[0].order][-len(mine) :]
+    if len(mine) < 2 or len({one.micro for one in mine}) < 2:
+        return []
+    if [one.tensor.shape for one in first] != [one.tensor.shape for one in mine]:
+        return []
+    return [replace(one, micro=earlier.micro, order=earlier.order) for one, earlier in zip(mine, first, strict=True)]
+
+
+def _joined(chunks: list[Heard], index: int) -> Heard:
+    if len(chunks) == 1:
+        return replace(chunks[0], index=index)
+    return replace(chunks[0], tensor=torch.cat([one.tensor for one in chunks]), index=index)

@@ -46,7 +46,7 @@ class Layout:
             return sample
         if many % rows:
             self.unfit = self.unfit or (rows, many)
-            return replace(sample, own=torch.full((rows,), -1, device=query.device))
+            return replace(sample, own=torch.empty(0, dtype=torch.long, device=query.device))
         groups = torch.arange(rows, device=query.device) * (many // rows)
         blocks = torch.arange(rows, device=query.device)
         lead = _own_scores(query, document, groups) - _own_scores(query, document, blocks)

@@ -139,7 +139,15 @@ class Recorder:
                 setattr(known, name, value)
         return known
 
-    def observe(self, stream: str, tensor: Tensor, *, role: Role | None = None, by_hand: bool = True) -> Heard | None:
+    def observe(
+        self,
+        stream: str,
+        tensor: Tensor,
+        *,
+        role: Role | None = None,
+        by_hand: bool = True,
+        confirmed_by: Tensor | None = None,
+    ) -> Heard | None:
         """Hear a stream of the step in progress: hooks and users come through the same door.
 
         Args:
@@ -148,12 +156,14 @@ class Recorder:
                 read.
             role: Its role.
             by_hand: Given by the user; False waits for a backward to come through it.
+            confirmed_by: What a backward has to come through, where the tensor itself is not in the graph: the output
+                of the call whose input, or change, it is.
         """
         if stream not in self._split:
             self.declare(stream, role=role)
         if not self.wants(stream):
             return None
-        return self._step.hear(stream, tensor, by_hand=by_hand)
+        return self._step.hear(stream, tensor, by_hand=by_hand, confirmed_by=confirmed_by)
 
     @property
     def heard(self) -> list[Heard]:
@@ -163,6 +173,10 @@ class Recorder:
     def hear(self, key: str, tensor: Tensor) -> Heard:
         """Hear something that may turn out to be a stream."""
         return self._step.hear(key, tensor)
+
+    def repeat(self, stream: str, shape: torch.Size) -> None:
+        """Hear that a call without a graph was computed again inside of a backward."""
+        self._step.repeat(stream, shape)
 
     def terms(
         self, terms: Mapping[str, Tensor | float], *, weights: Mapping[str, float] | None = None, total: Any = None
@@ -236,7 +250,8 @@ class Recorder:
         """End the step in progress: one optimiser step is done. Waits for no device."""
         self.done += 1
         if self._step.calls:
-            self.containment.run("streams", self._read_streams, self._step.training())
+            self.containment.run("streams", self._read_streams)
+        self._step.close()
         self._step = Step()
         if self._terms or self._scalars:
             self.containment.run("terms", self._write_terms)
@@ -378,8 +393,15 @@ class Recorder:
             named.append(replace(one, stream=names[min(place, len(names) - 1)], index=index))
         return named
 
-    def _read_streams(self, calls: Sequence[Heard]) -> None:
-        calls = self._named(calls)
+    def _sides(self, key: str) -> int:
+        """Return how many sides of a pair a tap's calls are: those of a chunked batch are put together again."""
+        if key in self._split:
+            return 2
+        known = self.streams.get(key)
+        return 1 if known is not None and known.role in (Role.query, Role.document) else 0
+
+    def _read_streams(self) -> None:
+        calls = self._named(self._step.training(self._sides))
         micros = [[one for one in calls if one.micro == micro] for micro in sorted({one.micro for one in calls})]
         for one in calls:
             tensor = one.tensor
@@ -401,11 +423,12 @@ class Recorder:
 
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}
+        roles: dict[str, Role] = {}
         for one in calls:
             name = one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
             streams[name] = one.tensor
-        roles = {name: role for name in streams if (role := self.streams[name.split(".")[0]].role) is not None}
-        roles |= {name: role for name in streams if name in self.streams and (role := self.streams[name].role)}
+            if (role := self.streams[one.stream].role) is not None:
+                roles[name] = role
         return self.layout.apply(Sample(streams=streams, roles=roles, similarity=self.similarity))
 
     def _readings(self, sample: Sample, *, due: bool) -> dict[str, Tensor]:

@@ -138,12 +138,14 @@ class Place:
         path: Canonical path.
         module: The module; None for a parameter.
         parameter: The parameter; None for a module.
+        method: The module's method whose calls are meant; ``forward`` stands for the module's own calls, too.
     """
 
     tap: Tap
     path: str
     module: nn.Module | None = None
     parameter: nn.Parameter | None = None
+    method: str = "forward"
 
 
 def canonical(path: str) -> str:
@@ -171,7 +173,11 @@ def find(tap: Tap, target: nn.Module) -> list[Place]:
         return [Place(tap, _path_of(tap.at, target) or type(tap.at).__name__, module=tap.at)]
     if not isinstance(tap.at, str):
         raise InputError(f"tap {tap.stream!r}: at is a {type(tap.at).__name__}, where a path or a module is needed")
-    modules = {canonical(path): module for path, module in target.named_modules()}
+    modules: dict[str, nn.Module] = {}
+    for path, module in target.named_modules():
+        # What was compiled is heard at its wrapper, outside of the compiled code; other wrappers hold what is meant.
+        if not hasattr(modules.get(canonical(path)), "_orig_mod"):
+            modules[canonical(path)] = module
     parameters = {canonical(path): parameter for path, parameter in target.named_parameters()}
     wanted = canonical(tap.at)
     if wanted in modules:
@@ -198,19 +204,36 @@ def _matching(
         yield Place(one, path, module=found) if isinstance(found, nn.Module) else Place(one, path, parameter=found)
 
 
-def first_tensor(value: Any) -> Tensor | None:
-    """Return a value's first tensor of floats: itself, or an entry's of a mapping, sequence or dataclass."""
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """Yield a value's tensors of floats, the likeliest vectors first, also from within mappings and sequences."""
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() else None
-    if isinstance(value, Mapping):
-        named = [value[key] for key in _VECTORS if key in value]
-        return next((found for one in (*named, *value.values()) if (found := first_tensor(one)) is not None), None)
-    if isinstance(value, list | tuple):
-        return next((found for one in value if (found := first_tensor(one)) is not None), None)
-    if hasattr(value, "__dataclass_fields__"):
-        entries = [getattr(value, name, None) for name in value.__dataclass_fields__]
-        return next((found for one in entries if (found := first_tensor(one)) is not None), None)
-    return None
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, Mapping):
+        named = [key for key in _VECTORS if key in value]
+        for key in dict.fromkeys((*named, *value)):
+            yield from tensors_of(value[key])
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from tensors_of(entry)
+    elif hasattr(value, "__dataclass_fields__"):
+        for name in value.__dataclass_fields__:
+            yield from tensors_of(getattr(value, name, None))
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """Return a value's first tensor of floats; None where there is none."""
+    return next(tensors_of(value), None)
+
+
+def passed_by(call: Call, taken: Tensor) -> Tensor | None:
+    """Return what a backward comes through where what was taken of a call is trained; None for itself."""
+    own = None
+    for entry in tensors_of(call.output):
+        if entry is taken:
+            return None
+        own = entry if own is None else own
+    return own
 
 
 def _path_of(module: nn.Module, target: nn.Module) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..recording import Containment
@@ -40,11 +41,14 @@ class Wrapped:
         self._probe = probe
         self._after = after
         self._before = before
-        for name in ("__name__", "__doc__", "__wrapped__", "__signature__"):
+        self.__wrapped__ = inner
+        for name in ("__name__", "__doc__"):
             if hasattr(inner, name):
                 setattr(self, name, getattr(inner, name))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return self.inner(*args, **kwargs)
         if self._before is not None:
             self._containment.run(self._probe, self._before, args, kwargs)
         try:
@@ -64,11 +68,8 @@ class Wrapped:
         return copy.deepcopy(self.inner, memo)
 
     def __reduce__(self) -> Any:
-        return (_same, (self.inner,))
-
-
-def _same(inner: Any) -> Any:
-    return inner
+        # Saved as what it stands for, so that whoever loads it needs nothing of ours.
+        return (getattr, (self.inner.__self__, self.inner.__name__))
 
 
 class _Hook:
@@ -123,8 +124,12 @@ class Attachments:
         after: Callable[[tuple[Any, ...], dict[str, Any], Any], None] | None = None,
         before: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
         failed: Callable[[BaseException], None] | None = None,
-    ) -> None:
-        """Put something around a method of one object; the class and other objects stay as they are."""
+    ) -> Callable[[], None]:
+        """Put something around a method of one object; the class and other objects stay as they are.
+
+        Returns:
+            What takes it off again, if that is wanted before all else comes off.
+        """
         inner = getattr(owner, name)
         own = vars(owner).get(name, _ABSENT)
         wrapped = Wrapped(inner, containment=self._containment, probe=probe, after=after, before=before, failed=failed)
@@ -135,6 +140,7 @@ class Attachments:
                 _delete(owner, name) if own is _ABSENT else _set(owner, name, own)
 
         self.add(undo)
+        return undo
 
     def close(self) -> None:
         """Take everything off; may be called twice."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied
+from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, passed_by
 from ._attach import Attachments
 
 _SHAPES = (2,)
@@ -25,6 +25,53 @@ class _Kept:
     heard: Heard
     call: Call
     take: Take
+
+
+class DirectCalls:
+    """Hears ``module.forward(x)``, which fires no hook, until the module is heard to be called as usual.
+
+    Args:
+        module: The module.
+        hook: Called as a forward hook is.
+        attachments: What takes it off again.
+
+    Attributes:
+        attached: Whether it listens.
+    """
+
+    def __init__(self, module: nn.Module, hook: Callable[..., None], attachments: Attachments) -> None:
+        self.attached = True
+        self._inside = False
+        self._called = self._used = False
+        handle = module.register_forward_pre_hook(self._enter)
+
+        def after(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            if self._inside or not self.attached:
+                self._inside = False
+            else:
+                self._used = True
+                hook(module, args, kwargs, output)
+
+        unwrap = attachments.wrap(module, "forward", probe="forward", after=after)
+        attachments.add(handle.remove)
+        self._undo = (handle.remove, unwrap)
+
+    def end_step(self) -> None:
+        """Stop where the module was called in a step, and never directly: nothing is left on its way."""
+        if self._called and not self._used:
+            self.attached = False
+            for undo in self._undo:
+                undo()
+        self._inside = False
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        if not torch.compiler.is_compiling():
+            self._inside = self._called = True
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Return whether calls of a module go to compiled code, which a method of its own would make compile again."""
+    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
 
 
 class CallListener:
@@ -49,18 +96,20 @@ class CallListener:
         self._attachments = attachments
         self._touch = touch
         self._kept: list[_Kept] = []
+        self._keys: set[str] = set()
+        self._direct: list[DirectCalls] = []
 
     def listen(self, places: Sequence[Place]) -> None:
         """Hear the calls of modules under their taps' streams; several taps of one module's calls share its count."""
-        by_module: dict[int, list[Place]] = {}
+        groups: dict[tuple[int, str], list[Place]] = {}
         for place in places:
             if place.module is not None:
-                by_module.setdefault(id(place.module), []).append(place)
-        for group in by_module.values():
+                groups.setdefault((id(place.module), place.method), []).append(place)
+        for group in groups.values():
             self._listen_to(group)
 
     def _listen_to(self, group: Sequence[Place]) -> None:
-        module = group[0].module
+        module, method = group[0].module, group[0].method
         assert module is not None
         counted: dict[Take, list[Place]] = {}
         for place in group:
@@ -69,17 +118,35 @@ class CallListener:
         keys: list[tuple[str, Take]] = []
         for take, places in counted.items():
             places = sorted(places, key=lambda one: one.tap.take.index)  # type: ignore[attr-defined]
-            key = f"{group[0].path or 'target'}()" if len(counted) == 1 else f"{group[0].path}()#{len(keys)}"
+            key = f"{group[0].path or 'target'}()"
+            while key in self._keys:
+                key += "'"
+            self._keys.add(key)
             self._recorder.split(key, *(place.tap.stream for place in places))
             keys.append((key, take))
         keys += [(place.tap.stream, place.tap.take) for place in group if not isinstance(place.tap.take, Nth)]
-        self._attachments.forward_hook(module, self._hook(keys))
+        self._attach(module, method, self._hook(keys))
+
+    def _attach(self, module: nn.Module, method: str, hook: Callable[..., None]) -> None:
+        if method == "forward":
+            self._attachments.forward_hook(module, hook)
+            if not is_compiled(module):
+                self._direct.append(DirectCalls(module, hook, self._attachments))
+            return
+
+        def after(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+            hook(module, args, kwargs, output)
+
+        self._attachments.wrap(module, method, probe=f"method {method}", after=after)
 
     def _hook(self, keys: Sequence[tuple[str, Take]]) -> Callable[..., None]:
         recorder = self._recorder
         every_step = any(key in recorder.wishes.every_step for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+            # Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
+            if torch.compiler.is_compiling():
+                return
             if (recorder.next_due > recorder.done + 1 and not every_step) or self.paused:
                 return
             recorder.containment.run("touch", self._touch)
@@ -89,16 +156,18 @@ class CallListener:
         return hook
 
     def _hear(self, key: str, take: Take, call: Call) -> None:
-        if in_backward():
-            return
         tensor = take(call)
         if tensor is None:
+            return
+        if in_backward():
+            if isinstance(tensor, Tensor):
+                self._recorder.repeat(key, tensor.shape)
             return
         if not isinstance(tensor, Tensor) or (tensor.ndim not in _SHAPES and tensor.ndim != 0):
             shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
             self.unread.setdefault(key, f"its value is {shape}, where [n, D] is needed")
             return
-        heard = self._recorder.observe(key, tensor, by_hand=False)
+        heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed_by(call, tensor))
         replay = self.replay
         if heard is None or replay is None or replay.complete or tensor.ndim != 2:
             return
@@ -108,6 +177,9 @@ class CallListener:
 
     def end_step(self) -> None:
         """Keep the inputs of this step's own pairs; to be called before the recorder's step ends."""
+        for one in self._direct:
+            one.end_step()
+        self._direct = [one for one in self._direct if one.attached]
         kept, self._kept = self._kept, []
         if self.replay is None or self.replay.complete:
             return

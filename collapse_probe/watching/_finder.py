@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from ..journal.vocabulary import Role
@@ -125,7 +127,10 @@ class Finder:
     def close(self) -> None:
         """Listen no more; may be called twice."""
         while self._handles:
-            self._handles.pop().remove()
+            handle = self._handles.pop()
+            handle.remove()
+            # torch 2.13 forgets this entry, and then warns whoever compiles a module of hooks that are gone.
+            getattr(torch_modules, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         losses, self._losses = self._losses, []
         for loss in losses:
             self._loss.listen(loss)
@@ -169,15 +174,20 @@ class Finder:
         self._found(chosen.places, chosen.rule)
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        self._stack.append(module)
-        self._marks.append((self._loss.heard, len(self._losses)))
+        if not torch.compiler.is_compiling():
+            self._stack.append(module)
+            self._marks.append((self._loss.heard, len(self._losses)))
 
-    def _leave(self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         mark = (self._loss.heard, len(self._losses))
         while self._stack:
             mark = self._marks.pop()
             if self._stack.pop() is module:
                 break
+        # After an exception in a forward, torch leaves out the keyword arguments.
+        kwargs, output = rest if len(rest) == 2 else ({}, None)
         if self.paused or output is None or in_backward() or len(self._step.candidates) >= _MOST:
             return
         self._recorder.containment.run("finding streams", self._look, module, args, kwargs, output, mark)

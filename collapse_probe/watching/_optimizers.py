@@ -61,8 +61,8 @@ def rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
 class StepListener:
     """Hears steps of several optimisers as steps of training.
 
-    A step ends when an optimiser steps for the first time in it; the others belong to it until one of them steps
-    again. Where a GradScaler skips a step, none is heard.
+    A step ends when the first optimiser steps after a backward; the others before the next backward belong to it.
+    Where a GradScaler skips a step, none is heard.
 
     Args:
         optimizers: The optimisers.
@@ -82,7 +82,10 @@ class StepListener:
         containment: Containment,
         attachments: Attachments,
     ) -> None:
+        self._optimizers = list(optimizers)
         self._stepped: set[int] = set()
+        self._new = True
+        self._gradients: dict[int, tuple[Tensor, int] | None] = {}
         self._before = before
         self._after = after
         self._containment = containment
@@ -91,19 +94,33 @@ class StepListener:
             attachments.add(optimizer.register_step_post_hook(self._post).remove)
 
     def _is_new(self, optimizer: Optimizer) -> bool:
-        return not self._stepped or id(optimizer) in self._stepped
+        if not self._stepped or id(optimizer) in self._stepped:
+            return True
+        # A backward since then has made a gradient, or added to the one that was there.
+        known, now = self._gradients.get(id(optimizer)), _gradient(optimizer)
+        return now is not None and (known is None or known[0] is not now[0] or known[1] != now[1])
 
     def _pre(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None and self._is_new(optimizer):
+        self._new = self._is_new(optimizer)
+        if closure is None and self._new:
             self._containment.run("before the step", self._before)
 
     def _post(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._is_new(optimizer):
+        if self._new:
             self._stepped = {id(optimizer)}
+            others = [one for one in self._optimizers if one is not optimizer]
+            self._gradients = {id(one): _gradient(one) for one in others}
             self._containment.run("after the step", self._after)
         else:
             self._stepped.add(id(optimizer))
+
+
+def _gradient(optimizer: Optimizer) -> tuple[Tensor, int] | None:
+    """Return an optimiser's first gradient and how often it has been written."""
+    held = (parameter for group in optimizer.param_groups for parameter in group["params"])
+    gradient = next((parameter.grad for parameter in held if parameter.grad is not None), None)
+    return None if gradient is None else (gradient, gradient._version)
 
 
 class ClipListener:

@@ -65,7 +65,7 @@ class LossListener:
         containment = self._recorder.containment
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-            if not self.paused and not self.by_hand:
+            if not torch.compiler.is_compiling() and not self.paused and not self.by_hand:
                 containment.run("loss", self.hear, label, output)
 
         self._attachments.forward_hook(loss, hook)

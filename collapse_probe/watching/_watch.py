@@ -52,6 +52,11 @@ OnCollapse = Literal["ignore", "warn", "stop"] | Callable[[Any], None]
 HEARD_BY = 20
 """The step by which queries and documents should have been heard."""
 
+_UNHEARD = (
+    "no call of it had a backward come through it (nothing is heard of a model that is compiled after watch(): compile "
+    "it before)"
+)
+
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
 
@@ -506,7 +511,7 @@ class Watch:
     def _explain(self) -> None:
         for stream in self.recorder.streams.values():
             if not stream.steps and not stream.why:
-                stream.why = self._calls.unread.get(stream.stream, "no call of it had a backward come through it")
+                stream.why = self._calls.unread.get(stream.stream, _UNHEARD)
         if self.recorder.layout.unfit is not None:
             rows, many = self.recorder.layout.unfit
             self.recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows")

@@ -148,7 +148,7 @@ WRONG = [
     ),
     (["train", "--recipe", "resprd"], "unknown recipe 'resprd': did you mean 'respred'?"),
     (["train", "--watch", "residul"], "unknown probe 'residul': did you mean 'residual'?"),
-    (["train", "--watch", "mine"], "probes/mine.toml: unknown reading 'delta/alfa': did you mean 'delta/alpha'?"),
+    (["train", "--watch", "mine"], "probes/mine.toml: unknown reading 'delta/mean_ab': did you mean 'delta/mean_abs'?"),
     (["train", "--encoder", "nowhere"], "--encoder nowhere: no such folder"),
     (["train", "--encoder", "."], "no sentence-transformers model"),
     (["train", "--lambda-residual", "-1"], "--lambda-residual is -1.0: a number of at least 0 is needed"),
@@ -175,7 +175,7 @@ def test_wrong_use_is_one_line_exit_2_and_nothing_written(run, inputs, embedded,
     Path("bad.jsonl").write_text('{"query": "a", "document": "b"}\n{bad\n')
     Path("one.jsonl").write_text('{"query": "a", "document": "b"}\n')
     Path("probes").mkdir()
-    Path("probes/mine.toml").write_text('[readings]\n"delta/alfa" = "x"\n')
+    Path("probes/mine.toml").write_text('[readings]\n"delta/mean_ab" = "x"\n')
     places = {"PAIRS": inputs / "pairs.jsonl", "BEIR": inputs / "beir"}
     code, _, err = run(*(places.get(argument, argument) for argument in arguments))
     assert code == 2
@@ -222,7 +222,7 @@ def test_every_field_of_a_recipe_is_a_flag_in_both_spellings(run):
 def test_list_names_everything(run, kind):
     code, out, _ = run(*filter(None, ["list", kind]))
     assert code == 0
-    expected = {"recipes": "iso15_pred12", "probes": "founding_monitor", "measures": "delta/cosine_above_chance"}
+    expected = {"recipes": "iso15_pred12", "probes": "founding_monitor", "measures": "delta/alignment_above_chance"}
     for name in expected if kind is None else [kind]:
         assert expected[name] in out
 

@@ -19,6 +19,7 @@ from collapse_probe.journal import (
     CollectionInfo,
     Evaluation,
     JournalWriter,
+    Readings,
     Run,
     StreamInfo,
     write_config,
@@ -307,3 +308,32 @@ def test_streams_of_any_name_are_judged(tmp_path):
     planted = {**FALL, "tower a/norm_median": ramp(1.0, 0.01)}
     found = diagnose(made(tmp_path / "run", planted, fields=fields, extra=extra))
     assert ("CP411", "tower a") in [(one.code, one.subject) for one in found.kinds]
+
+
+def test_towers_that_begin_at_chance_and_solve_their_loss_have_collapsed(tmp_path):
+    """Two random towers under a squared error alone gain a little separation, from none, while they collapse."""
+    planted = {
+        "loss/total": ramp(1.0, 0.005, since=0.1),
+        "query/common_share": ramp(0.44, 0.95),
+        "pairs/d_prime": ramp(0.02, 0.9, since=0.0),
+        "pairs/mrr": ramp(0.02, 0.08, since=0.0),
+        "pairs/mrr_centred": ramp(0.02, 0.13, since=0.0),
+    }
+    found = diagnose(made(tmp_path / "run", planted))
+    assert (found.status, found.kinds[0].kind) == (Status.CRITICAL, "cone")
+    learns = {**planted, "pairs/d_prime": ramp(0.02, 4.0, since=0.0), "pairs/mrr": ramp(0.02, 0.9, since=0.0)}
+    assert diagnose(made(tmp_path / "learns", learns)).status is Status.HEALTHY
+
+
+def test_ranks_among_fewer_pairs_are_not_compared(tmp_path):
+    """Between evaluations a part of the reference pairs is read, and among fewer documents every rank is better."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(folder, config("run"))
+    with JournalWriter(folder) as writer:
+        for at in range(0, 101, 10):
+            n, rank = (400, 0.8 if at == 0 else 0.6) if at in (0, 100) else (128, 0.9)
+            writer.write(Readings(step=at, on="reference", values={"pairs/mrr": rank}, n=n))
+        writer.write(Readings(step=110, on="reference", values={"pairs/mrr": 0.9}, n=128))
+    (row,) = diagnose(folder).retrieval
+    assert (row["start"], row["end"], row["n"]) == (0.8, 0.6, 400)

@@ -28,7 +28,7 @@ def run(tmp_path_factory) -> Run:
 
 
 def values(run: Run, path: str, epoch: int) -> np.ndarray:
-    record = next(r for r in run.records("evaluation") if r["path"] == path and r["epoch"] == epoch)
+    record = next(r for r in run.records("evaluation") if (r["path"], r["epoch"], r["role"]) == (path, epoch, "test"))
     return np.array(run.per_query(record["per_query"])["ndcg@10"])
 
 

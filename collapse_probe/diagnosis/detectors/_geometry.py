@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
 from .._evidence import EMBEDDINGS, Evidence
+from .._separation import equal_n
 from ._signature import part, ratios, signature
 
 _MEASURED = "diagnosis.md, 3, measured on 73 failures and 27 controls"
@@ -29,13 +31,15 @@ def _spread(subject: Subject, evidence: Evidence, cut: float, others: tuple[Cond
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/common_share",))
     values = ratios(1 - track.series.values, 1 - track.baseline)
-    return signature(track, values, evidence, cut=cut, above=False, others=others)
+    return signature(track, values, evidence, cut=cut, above=False, others=others, ratio=True)
 
 
 def _centring(evidence: Evidence) -> tuple[float, float] | None:
     """Return what centring adds to the reciprocal rank, and half of what was lost; None where it was not read."""
     for on in ("reference", "batch"):
         centred, scored = (evidence.series(f"pairs/{name}", on=on).finite() for name in ("mrr_centred", "mrr"))
+        if on == "reference":
+            centred, scored = equal_n(centred), equal_n(scored)
         if len(centred) and len(scored):
             last = 1 if on == "reference" else max(1, min(20, len(scored) // 10))
             now = float(scored.values[-last:].mean())
@@ -63,9 +67,14 @@ def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     if track is None or track.series.on != "reference":
         return Judgement(value=None, evidence=(f"{subject.name}/participation_ratio_corrected",))
     raw = evidence.series(track.reading, on="raw")
-    if track.against == "raw" and int(raw.n[0]) != int(track.series.n[-1]):
+    n = int(raw.n[0] if track.against == "raw" else track.series.n[0])
+    series = track.series.where(track.series.n == n)
+    if not len(series):
         raise NotApplicable("ranks at different n are never compared")
-    return signature(track, ratios(track.series.values, track.baseline), evidence, cut=cuts["critical"], above=False)
+    track = replace(track, series=series)
+    return signature(
+        track, ratios(series.values, track.baseline), evidence, cut=cuts["critical"], above=False, ratio=True
+    )
 
 
 def _dead(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:

@@ -56,7 +56,7 @@ def _collapse(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
         )
     if _free(evidence):
         return _note(track, values, cuts["floor"])
-    return signature(track, values, evidence, cut=cuts["critical"], above=False)
+    return signature(track, values, evidence, cut=cuts["critical"], above=False, ratio=True)
 
 
 def _explosion(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -64,7 +64,7 @@ def _explosion(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/norm_median",))
     cut = cuts["cosine"] if _free(evidence) else cuts["critical"]
-    return signature(track, ratios(track.series.values, track.baseline), evidence, cut=cut, above=True)
+    return signature(track, ratios(track.series.values, track.baseline), evidence, cut=cut, above=True, ratio=True)
 
 
 def _note(track: Track, values: np.ndarray, floor: float) -> Judgement:

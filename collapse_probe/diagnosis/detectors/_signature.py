@@ -33,6 +33,7 @@ def signature(
     above: bool,
     others: tuple[Condition, ...] = (),
     harm: bool = True,
+    ratio: bool = False,
 ) -> Judgement:
     """Return the judgement of a reading that is outside a cut while separation or retrieval falls.
 
@@ -43,6 +44,7 @@ def signature(
         cut: Where outside begins.
         above: Whether outside is above.
         others: Further parts of the signature.
+        ratio: Whether the values are ratios to the track's baseline.
         harm: Whether it takes a fall of separation or retrieval to be critical.
     """
     value = float(values[-1])
@@ -55,10 +57,17 @@ def signature(
         bounded = np.minimum(values, cut * 100) if above else np.maximum(values, cut / 100)
         onset = change_point(track.series.steps, np.log(bounded), falls=not above) or onset
     known = int(track.series.n[-1])
+    own = Condition(
+        reading=track.reading,
+        value=value,
+        cut=cut,
+        holds=bool(outside[-1]),
+        against=track.against if ratio else "",
+    )
     return Judgement(
         value=value,
         bounds=Bounds(warning=cut, critical=cut, above=above),
-        conditions=(part(track.reading, value, cut, bool(outside[-1])), *others, *(evidence.harm if harm else ())),
+        conditions=(own, *others, *(evidence.harm if harm else ())),
         onset=onset,
         outside=steps,
         before=bool(outside.any()),

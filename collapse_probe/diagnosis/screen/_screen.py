@@ -69,6 +69,7 @@ def _verdict(evidence: Evidence, status: Status, kinds: Sequence[Finding], missi
 
 def _headline(kinds: Sequence[Finding]) -> str:
     grave = [one for one in kinds if one.status is kinds[0].status]
+    grave = [one for one in grave if one.kind != "range"] or grave
     by_kind: dict[str, list[Finding]] = {}
     for one in grave:
         by_kind.setdefault(title(one), []).append(one)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...journal import RunConfig
-from .._contract import Condition, Detector, Finding, Judgement, Remedy
+from .._contract import Condition, Finding, Judgement, Remedy
 from ..detectors import BY_CODE
 
 WIDTH = 100
@@ -76,7 +76,7 @@ def evidence_line(finding: Finding) -> str:
     if judgement is None:
         return ""
     parts = [one for one in judgement.conditions if not one.harm]
-    texts = [_part(one, BY_CODE[finding.code]) for one in parts] or [_value(finding, judgement)]
+    texts = [_part(one) for one in parts] or [_value(finding, judgement)]
     return "; ".join(text for text in texts if text)
 
 
@@ -100,18 +100,19 @@ def _fitting(found: Sequence[Remedy], fields: set[str]) -> Remedy | None:
     return own or next((one for one in found if set(one.change) <= set(_WORDS)), None)
 
 
-def _part(one: Condition, detector: Detector) -> str:
+def _part(one: Condition) -> str:
     if one.value is None:
         return ""
     name = clean(one.reading, length=60)
     measure = one.reading.partition("/")[2]
-    if detector.kind in ("cone", "complete_collapse"):
-        if measure == "mrr_centred":
-            return f"centring adds {number(one.value, sign=True)} to the reciprocal rank"
+    whose = {"raw": "the raw encoder's", "start": "that of the start"}.get(one.against)
+    if measure == "mrr_centred":
+        return f"centring adds {number(one.value, sign=True)} to the reciprocal rank"
+    if measure in ("common_share", "mean_cosine"):
         stream = clean(one.reading.partition("/")[0])
-        return f"{stream}: 1 - common share is {number(one.value)} x its baseline (cut {number(one.cut)})"
-    if measure in ("norm_median", "norm_mean", "scale_drift", "participation_ratio_corrected") and one.cut > 1e-6:
-        return f"{name} is {number(one.value)} x its baseline (cut {number(one.cut)})"
+        name = f"{stream}: 1 - {measure.replace('_', ' ')}"
+    if whose:
+        return f"{name} is {number(one.value)} x {whose} (cut {number(one.cut)})"
     return f"{name} is {number(one.value)} (cut {number(one.cut)})"
 
 

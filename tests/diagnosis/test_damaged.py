@@ -1,0 +1,148 @@
+"""Damaged journals: a diagnosis that says what is damaged, or one line; never a traceback, never "healthy"."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from journals_support import made
+
+from collapse_probe.diagnosis import Diagnosis, Status, diagnose
+from collapse_probe.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A small healthy run."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    made(folder, steps=8, every=20, pairs=40)
+    assert diagnose(folder).status is Status.HEALTHY
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lines(whole) -> list[bytes]:
+    """The lines of its journal."""
+    return (whole / "journal.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def outcome(folder: Path) -> Diagnosis | None:
+    """Return the diagnosis; None for an error of one line that says what cannot be read."""
+    try:
+        return diagnose(folder)
+    except InputError as error:
+        if "\n" in str(error):
+            raise AssertionError(f"not one line: {error}") from error
+        return None
+
+
+def judged(folder: Path, journal: bytes) -> Status | None:
+    """Return the status of a run with another journal, None for an error that says what cannot be read."""
+    (folder / "journal.jsonl").write_bytes(journal)
+    found = outcome(folder)
+    if found is None:
+        return None
+    assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["status"] == found.status.value
+    assert len(found.summary.encode()) <= 2048
+    return found.status
+
+
+@pytest.fixture
+def folder(whole, tmp_path) -> Path:
+    """A copy of the run whose journal may be damaged."""
+    for file in whole.iterdir():
+        if file.is_file() and file.name != ".lock":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    return tmp_path
+
+
+def test_cut_at_every_50th_byte(folder, lines):
+    text = b"".join(lines)
+    found = {cut: judged(folder, text[:cut]) for cut in range(0, len(text) - 1, 50)}
+    assert Status.HEALTHY not in found.values(), found
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_lines_missing_doubled_and_shuffled(folder, lines, data):
+    kept = list(lines)
+    how = data.draw(st.sampled_from(["missing", "doubled", "shuffled", "reversed"]))
+    if how == "missing":
+        for _ in range(data.draw(st.integers(1, len(lines) // 2))):
+            kept.pop(data.draw(st.integers(0, len(kept) - 1)))
+    elif how == "doubled":
+        at = data.draw(st.integers(0, len(kept) - 1))
+        kept.insert(at, kept[at])
+    elif how == "shuffled":
+        kept = data.draw(st.permutations(kept))
+    else:
+        kept.reverse()
+    assert judged(folder, b"".join(kept)) is not Status.HEALTHY or kept == lines
+
+
+WRONG = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.floats(),
+    st.text(max_size=5),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.one_of(st.none(), st.text(max_size=3), st.floats()), max_size=2),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_fields_of_wrong_types(folder, lines, data):
+    """A field that is not what it was: named as damage, or read as what it now says, and never a traceback."""
+    at = data.draw(st.integers(0, len(lines) - 1))
+    record = json.loads(lines[at])
+    key = data.draw(st.sampled_from(sorted(record)))
+    record[key] = data.draw(WRONG)
+    changed = [*lines]
+    changed[at] = json.dumps(record).encode() + b"\n"
+    judged(folder, b"".join(changed))
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_ridden_with_nan(folder, lines, data):
+    changed = []
+    for line in lines:
+        record = json.loads(line)
+        if isinstance(record.get("values"), dict) and data.draw(st.booleans()):
+            record["values"] = dict.fromkeys(record["values"], data.draw(st.sampled_from(["NaN", "Infinity"])))
+        changed.append(json.dumps(record).encode() + b"\n")
+    assert judged(folder, b"".join(changed)) is not Status.HEALTHY or changed == [
+        json.dumps(json.loads(line)).encode() + b"\n" for line in lines
+    ]
+
+
+@pytest.mark.parametrize("journal", [b"", b"\n\n", b"{}\n", b"null\n", b"[]\n", b"\x00\xff\n", b"{" * 5000])
+def test_nothing_that_is_a_journal(folder, journal):
+    assert judged(folder, journal) is not Status.HEALTHY
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_run_json_of_wrong_types(folder, data):
+    content = json.loads((folder / "run.json").read_text())
+    key = data.draw(st.sampled_from(sorted(content)))
+    (folder / "run.json").write_text(json.dumps({**content, key: data.draw(WRONG)}))
+    outcome(folder)
+    (folder / "run.json").write_text(json.dumps(content))
+
+
+SCORES = ["", "[]", "{", '{"query_ids": [1], "mrr": ["x"]}', '{"query_ids": ["0"], "mrr": [NaN]}']
+
+
+@pytest.mark.parametrize("content", SCORES)
+def test_damaged_scores_of_queries(folder, content):
+    for file in folder.glob("pairs-*.json"):
+        file.write_text(content)
+    found = diagnose(folder)
+    assert found.status is Status.NOT_MEASURED
+    assert "Damaged" in found.summary and "pairs-" in found.summary

@@ -1,0 +1,189 @@
+"""The first screen, the JSON, and the commands that print them."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from journals_support import FALL, STREAM, made, ramp, step
+
+from collapse_probe.cli._diagnose import command as diagnose_command
+from collapse_probe.cli._explain import command as explain_command
+from collapse_probe.cli._explain import explained
+from collapse_probe.diagnosis import Status, diagnose
+from collapse_probe.diagnosis.screen import clean, number
+from collapse_probe.errors import InputError
+from collapse_probe.journal import StreamInfo
+
+KEYS = {
+    "schema": int,
+    "run": str,
+    "status": str,
+    "exit_code": int,
+    "summary": str,
+    "steps": int,
+    "errors": list,
+    "heard": list,
+    "retrieval": list,
+    "kinds": list,
+    "causes": list,
+    "findings": list,
+    "not_measured": list,
+}
+KIND = ["kind", "subject", "code", "status", "state", "raised", "onset", "value", "bounds"]
+NASTY = "a\x1b[2J\nb‮" + "x" * 200
+
+
+@pytest.fixture(scope="module")
+def collapsed(tmp_path_factory):
+    planted = {**FALL, "query/common_share": ramp(0.2, 0.9), "query/norm_median": ramp(1.0, 0.1)}
+    return made(tmp_path_factory.mktemp("runs") / "collapsed", planted)
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory):
+    return made(tmp_path_factory.mktemp("runs") / "healthy")
+
+
+def fits(summary: str) -> None:
+    lines = summary.split("\n")
+    assert len(lines) <= 24 and max(map(len, lines)) <= 100 and len(summary.encode()) <= 2048
+    assert all(one.isprintable() for one in lines)
+
+
+def test_the_screen_says_what_happened_and_since_when(collapsed):
+    found = diagnose(collapsed)
+    fits(found.summary)
+    first = found.summary.split("\n")[0]
+    assert first.startswith("UNHEALTHY  cone (query), then scale collapse (query), since step 8")
+    for label in ("Seen", "Retrieval", "Loss", "Do", "Measured"):
+        assert f"\n{label}" in found.summary
+    assert "separation (d')" in found.summary and "▁" in found.summary
+
+
+@pytest.mark.parametrize(
+    ("planted", "settings", "word"),
+    [
+        ({}, {}, "HEALTHY"),
+        ({"loss/total": step(1.0, math.nan)}, {}, "UNHEALTHY"),
+        ({}, {"ends": False}, "WARNING"),
+        ({}, {"silent": ("query", "document"), "reference": False}, "NOT MEASURED"),
+    ],
+)
+def test_the_first_word_is_the_status(planted, settings, word, tmp_path):
+    found = diagnose(made(tmp_path / "run", planted, **settings))
+    fits(found.summary)
+    assert found.summary.startswith(word + "  ")
+
+
+def test_names_cannot_break_the_screen(tmp_path):
+    fields = {"streams": (StreamInfo(name=NASTY, role="left"),), "reference": None}
+    extra = {f"{NASTY}/{name}": value for name, value in STREAM.items()}
+    planted = {**FALL, f"{NASTY}/norm_median": ramp(1.0, 0.01)}
+    found = diagnose(made(tmp_path / "run", planted, fields=fields, extra=extra))
+    fits(found.summary)
+    assert found.status is Status.CRITICAL
+
+
+def test_many_streams_fit_too(tmp_path):
+    names = [f"layer {i}" for i in range(40)]
+    extra = {f"{name}/{measure}": value for name in names for measure, value in STREAM.items()}
+    planted = {**FALL, **{f"{name}/norm_median": ramp(1.0, 0.01) for name in names}}
+    fits(diagnose(made(tmp_path / "run", planted, extra=extra)).summary)
+
+
+@given(st.text(max_size=80))
+def test_a_cleaned_name_is_one_printable_line(text):
+    assert clean(text).isprintable() and len(clean(text)) <= 32
+
+
+@given(st.floats())
+def test_a_number_is_short(value):
+    assert len(number(value, sign=True)) <= 12
+
+
+def test_the_json_has_the_shape_that_is_documented(collapsed):
+    plain = json.loads(json.dumps(diagnose(collapsed).to_dict(), allow_nan=False))
+    assert {key: type(value) for key, value in plain.items()} == KEYS
+    assert (plain["schema"], plain["status"], plain["exit_code"], plain["causes"]) == (1, "critical", 1, [])
+    assert [list(one) for one in plain["kinds"]] == [KIND] * 2
+    (cone, _) = plain["kinds"]
+    assert (cone["kind"], cone["code"], cone["state"], cone["subject"]) == ("cone", "CP421", "confirmed", "query")
+    assert list(cone["onset"]) == ["step", "low", "high"] and cone["bounds"] == {"warning": 0.5, "critical": 0.5}
+    assert {"stream", "role", "where", "rule", "n", "dimension", "dtype", "steps"} == set(plain["heard"][0])
+    (row,) = plain["retrieval"]
+    assert list(row) == ["collection", "domain", "metric", "n", "raw", "start", "end", "change"]
+    assert list(row["change"]) == ["value", "low", "high", "p"]
+    assert row["raw"] is None and row["change"]["high"] < 0
+    assert {"what", "why", "essential"} == set(plain["not_measured"][0]) if plain["not_measured"] else True
+
+
+def test_a_healthy_run_has_no_kinds(healthy):
+    found = diagnose(healthy).to_dict()
+    assert (found["status"], found["kinds"], found["exit_code"]) == ("healthy", [], 0)
+    assert {one["status"] for one in found["findings"]} <= {"healthy", "not applicable", "not measured"}
+
+
+def test_html_is_escaped(healthy):
+    assert "<script>" not in diagnose(healthy)._repr_html_().replace("<pre>", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [([], 1), (["--fail-on", "nothing"], 0), (["--ignore", "CP411", "--ignore", "CP421", "--ignore", "CP201"], 0)],
+)
+def test_exit_codes_of_diagnose(collapsed, arguments, code):
+    result = CliRunner().invoke(diagnose_command, [str(collapsed.folder), *arguments], standalone_mode=False)
+    assert (result.exception, result.return_value) == (None, code)
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("warning", 1), ("critical", 0), ("nothing", 0)])
+def test_a_warning_fails_where_it_is_asked_for(tmp_path, fail_on, code):
+    run = made(tmp_path / "run", ends=False)
+    result = CliRunner().invoke(diagnose_command, [str(run.folder), "--fail-on", fail_on], standalone_mode=False)
+    assert result.return_value == code
+
+
+def test_diagnose_prints_json(healthy):
+    result = CliRunner().invoke(diagnose_command, [str(healthy.folder), "--json"], standalone_mode=False)
+    assert json.loads(result.output)["status"] == "healthy"
+
+
+def test_explain_knows_codes_and_kinds_and_asks_back():
+    assert explained("cp411") == explained("scale_collapse")
+    result = CliRunner().invoke(explain_command, ["CP411"], standalone_mode=False)
+    assert result.output.startswith("CP411 scale_collapse") and "0.25" in result.output and "1e-08" in result.output
+    with pytest.raises(InputError, match="did you mean"):
+        explained("CP41")
+    with pytest.raises(InputError, match="did you mean 'CP411'"):
+        explained("CP4111")
+
+
+def test_an_unknown_code_cannot_be_ignored(healthy):
+    with pytest.raises(InputError, match="unknown code 'CP999'"):
+        diagnose(healthy, ignore=["CP999"])
+
+
+def test_what_is_no_run_is_said_to_be_none(tmp_path):
+    with pytest.raises(InputError, match="no such run folder"):
+        diagnose(tmp_path / "nothing")
+    with pytest.raises(InputError, match="cannot diagnose a int: give a run folder's path"):
+        diagnose(3)
+
+
+@pytest.mark.parametrize("command", [["diagnose", "RUN"], ["explain", "CP411"], ["list", "detectors"]])
+def test_these_commands_come_without_torch(healthy, command):
+    typed = [str(healthy.folder) if word == "RUN" else word for word in command]
+    script = (
+        "import sys; from collapse_probe.cli import main\n"
+        f"sys.argv = ['collapse-probe', *{typed!r}]\n"
+        "try: main()\nexcept SystemExit as end: print(end.code, 'torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "0 False"

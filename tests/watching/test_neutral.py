@@ -1,0 +1,138 @@
+"""Watching changes nothing: the same bits with and without it."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from plain_loops import OneTower, autocast, infonce, pairs, random_state, seed_all
+from torch import Tensor
+
+import collapse_probe.measures as measures
+from collapse_probe.journal import Event
+from collapse_probe.recording import Containment
+from collapse_probe.watching import Watch, watch
+
+STEPS = 50
+
+
+def given() -> tuple[Tensor, Tensor]:
+    """A reference whose making draws random numbers of all three kinds."""
+    noise = torch.randn(20, 8) + random.random() + np.random.rand()
+    return noise, noise + 0.1 * torch.randn(20, 8)
+
+
+def train(
+    options: dict[str, Any] | None,
+    *,
+    accumulate: int = 1,
+    bf16: bool = False,
+    clip: bool = False,
+    by_hand: bool = False,
+) -> tuple[list[Tensor], Any, Watch | None]:
+    """Train 50 steps; return weights and losses, the random state, and the watch."""
+    seed_all()
+    model = OneTower(dropout=0.2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    w = None if options is None else watch(model, optimizer=optimizer, run=False, **options)
+    losses = []
+    for index, (a, b) in enumerate(pairs(STEPS * accumulate)):
+        with autocast(bf16):
+            q, d = model(a), model(b)
+        loss = infonce(q, d) * (1 + 0.1 * random.random() + 0.1 * np.random.rand())
+        if w is not None and by_hand:
+            w.observe("query", q)
+            w.observe("document", d)
+            w.terms(infonce=loss)
+        (loss / accumulate).backward()
+        losses.append(loss.detach())
+        if (index + 1) % accumulate == 0:
+            if clip:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+            optimizer.zero_grad()
+    if w is not None:
+        w.close()
+    state = random_state()
+    return [*model.state_dict().values(), *losses], state, w
+
+
+def same(one: tuple[list[Tensor], Any, Any], other: tuple[list[Tensor], Any, Any]) -> bool:
+    alike = all(torch.equal(a, b) for a, b in zip(one[0], other[0], strict=True))
+    return alike and torch.equal(one[1][0], other[1][0]) and one[1][1:] == other[1][1:]
+
+
+LOOPS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "accumulation": {"accumulate": 3},
+    "bf16": {"bf16": True},
+    "clipping": {"clip": True},
+    "by hand": {"by_hand": True},
+}
+WATCHES: dict[str, dict[str, Any]] = {
+    "found": {},
+    "declared": {"query": "tower", "document": "tower", "every": 1},
+    "given reference": {"query": "", "document": "", "reference": given, "raw": given, "reference_every": 5},
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("kind", WATCHES)
+def test_training_is_bit_for_bit_the_same(loop, kind):
+    plain, watched = train(None, **LOOPS[loop]), train(WATCHES[kind], **LOOPS[loop])
+    assert same(plain, watched)
+    assert watched[2] is not None and watched[2].recorder.streams["query"].steps >= 20
+
+
+def test_the_comparison_sees_a_single_random_number():
+    plain = train(None)
+    torch.randn(1)
+    assert not same(plain, (plain[0], random_state(), None))
+
+
+PROBES = ("streams", "terms", "weights", "reference pairs", "finding streams", "writing", "gradient norm", "touch")
+
+
+def test_training_is_the_same_where_every_probe_raises(monkeypatch):
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
+    plain = train(None, clip=True, by_hand=True)
+    inner = Containment.run
+    names = set()
+
+    def broken(self: Containment, probe: str, function: Any, *args: Any, **kwargs: Any) -> Any:
+        def fail(*args: Any, **kwargs: Any) -> None:
+            names.add(probe)
+            raise ZeroDivisionError(probe)
+
+        # Closing and ending must work for the failures to be journalled at all.
+        return inner(self, probe, function if probe in ("end", "closing") else fail, *args, **kwargs)
+
+    monkeypatch.setattr(Containment, "run", broken)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        watched = train({"query": "", "document": "", "reference": given}, clip=True, by_hand=True)
+    assert same(plain, watched)
+    assert [one.category for one in said] == [RuntimeWarning]
+    assert watched[2] is not None
+    errors = [one.subject for one in watched[2].live.of(Event) if one.name == "error"]
+    assert sorted(errors) == sorted(names) and len(names) >= 8
+
+
+@pytest.mark.parametrize("function", ["read", "compare"])
+def test_training_is_the_same_where_a_measure_raises(monkeypatch, function):
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
+    plain = train(None)
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ZeroDivisionError(function)
+
+    monkeypatch.setattr(measures, function, fail)
+    with pytest.warns(RuntimeWarning, match="training goes on") as said:
+        watched = train({})
+    assert same(plain, watched) and len(said) == 1
+    assert watched[2] is not None
+    assert [one for one in watched[2].live.of(Event) if one.name == "error"]

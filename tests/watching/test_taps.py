@@ -1,0 +1,508 @@
+"""What taps hear of plain modules, whatever the loop does."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
+from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
+from torch.utils.checkpoint import checkpoint
+
+from collapse_probe.journal import Coverage, Event
+from collapse_probe.recording import Tap, added, call, input, item
+from collapse_probe.watching import Watch, watch
+
+SIDES = {"query": "tower", "document": "tower"}
+
+
+def open_watch(model: nn.Module, **options: Any) -> tuple[Watch, torch.optim.Optimizer]:
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    return watch(model, optimizer=optimizer, run=False, **{"reference": False, **options}), optimizer
+
+
+def heard(w: Watch, stream: str) -> tuple[int, int]:
+    """Close the watch; return how often a stream was heard, and its rows."""
+    w.close()
+    found = [one for one in w.live.of(Coverage) if one.stream == stream]
+    return sum(one.calls for one in found), sum(one.n for one in found)
+
+
+def norm_mean(x: Tensor) -> float:
+    return float(x.detach().float().norm(dim=1).mean())
+
+
+class InPlace(nn.Module):
+    """What follows a tower changes its output in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = tower()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tower(x).mul_(100).add_(3)
+
+
+def test_what_is_done_in_place_after_a_tap_is_not_read():
+    model = InPlace()
+    w, optimizer = open_watch(model, **SIDES)
+    a, b = next(pairs(1))
+    with torch.no_grad():
+        wanted = norm_mean(model.tower(a))
+    descend(optimizer, infonce(model(a), model(b)))
+    assert values_at(w)["query/norm_mean"] == pytest.approx(wanted, rel=1e-5)
+    w.close()
+
+
+@dataclass
+class Encoded:
+    q_reps: Tensor
+    p_reps: Tensor
+    loss: Tensor | None = None
+
+
+class ModelOutput(OrderedDict[str, Any]):
+    """As of transformers: a dictionary whose entries are attributes, too."""
+
+    __dataclass_fields__ = Encoded.__dataclass_fields__
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+Both = namedtuple("Both", ["q_reps", "p_reps"])
+OUTPUTS: dict[str, tuple[Any, Any, Any]] = {
+    "tuple": (lambda q, d: (q, d), 0, 1),
+    "named tuple": (Both, 0, 1),
+    "dict": (lambda q, d: {"n": 3, "q_reps": q, "p_reps": d}, "q_reps", "p_reps"),
+    "dataclass": (Encoded, "q_reps", "p_reps"),
+    "model output": (lambda q, d: ModelOutput(q_reps=q, p_reps=d, loss=None), "q_reps", "p_reps"),
+}
+
+
+def both_of(found: Any, kind: str) -> tuple[Tensor, Tensor]:
+    return (
+        (found.q_reps, found.p_reps)
+        if hasattr(found, "q_reps")
+        else tuple(found.values())[-2:]
+        if kind == "dict"
+        else found
+    )
+
+
+@pytest.mark.parametrize("kind", OUTPUTS)
+def test_entries_of_outputs_are_taken(kind):
+    give, query, document = OUTPUTS[kind]
+    model = TwoTowers(give)
+    taps = [Tap(stream="query", at="", take=item(query), role="query")]
+    taps += [Tap(stream="document", at="", take=item(document), role="document")]
+    w, optimizer = open_watch(model, taps=taps)
+    a, b = next(pairs(1))
+    q, d = both_of(model(a, b), kind)
+    descend(optimizer, infonce(q, d))
+    found = values_at(w)
+    assert found["query/norm_mean"] == pytest.approx(norm_mean(q), rel=1e-5)
+    assert found["document/norm_mean"] == pytest.approx(norm_mean(d), rel=1e-5)
+    w.close()
+
+
+@pytest.mark.parametrize("rows", [(10, 10), (10, 6)])
+def test_both_micro_batches_count(rows):
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    norms = []
+    for n in rows:
+        a, b = next(pairs(1, rows=n, seed=n))
+        q, d = model(a), model(b)
+        norms.append(norm_mean(q))
+        (infonce(q, d) / 2).backward()
+    optimizer.step()
+    assert values_at(w)["query/norm_mean"] == pytest.approx(sum(norms) / 2, rel=1e-5)
+    assert heard(w, "query") == heard(w, "document") == (2, sum(rows))
+    assert "negative" not in w.live.coverage
+
+
+class Checkpointed(nn.Module):
+    """Its tower is computed twice: once without a graph, once in the backward."""
+
+    def __init__(self, *, reentrant: bool, inside: bool) -> None:
+        super().__init__()
+        self.tower = tower()
+        self.outer = nn.Linear(8, 8) if inside else nn.Identity()
+        self.reentrant = reentrant
+        self.tower.requires_grad_(True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(checkpoint(self.tower, x.requires_grad_(), use_reentrant=self.reentrant))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_checkpointed_tower_is_heard_once(reentrant, inside):
+    model = Checkpointed(reentrant=reentrant, inside=inside)
+    w, optimizer = open_watch(model, **SIDES)
+    for a, b in pairs(2):
+        descend(optimizer, infonce(model(a), model(b)))
+    assert heard(w, "query") == heard(w, "document") == (2, 20)
+
+
+def test_a_model_that_is_trained_in_evaluation_mode_is_heard():
+    model = OneTower(dropout=0.1).eval()
+    w, optimizer = open_watch(model, **SIDES)
+    a, b = next(pairs(1))
+    descend(optimizer, infonce(model(a), model(b)))
+    assert w.recorder.streams["query"].steps == 1
+    w.close()
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+@pytest.mark.parametrize("grad", [True, False])
+def test_an_evaluation_in_training_mode_is_not_heard(when, grad):
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    a, b = next(pairs(1))
+
+    def evaluate(point: str) -> None:
+        if point == when:
+            with torch.set_grad_enabled(grad):
+                model(100 * torch.ones(7, 12))
+
+    evaluate("before")
+    q, d = model(a), model(b)
+    evaluate("between")
+    infonce(q, d).backward()
+    evaluate("after")
+    optimizer.step()
+    found = values_at(w)
+    assert found["query/norm_mean"] == pytest.approx(norm_mean(q), rel=1e-5)
+    assert found["document/norm_mean"] == pytest.approx(norm_mean(d), rel=1e-5)
+    assert heard(w, "query") == heard(w, "document") == (1, 10)
+
+
+@pytest.mark.parametrize("no_grad", [True, False])
+def test_the_frozen_partner_is_heard(no_grad):
+    model = TwoTowers(lambda q, d: (q, d))
+    model.doc_tower.requires_grad_(False)
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    a, b = next(pairs(1))
+    with torch.set_grad_enabled(not no_grad):
+        d = model.doc_tower(b)
+    with torch.no_grad():
+        model.doc_tower(torch.ones(3, 12))
+    descend(optimizer, infonce(model.query_tower(a), d))
+    found = values_at(w)
+    assert found["document/norm_mean"] == pytest.approx(norm_mean(d), rel=1e-5)
+    assert "pairs/d_prime" in found
+    w.close()
+
+
+def test_two_optimizers_are_one_step():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizers = [torch.optim.SGD(model.query_tower.parameters(), 0.1), torch.optim.Adam(model.doc_tower.parameters())]
+    w = watch(model, optimizer=optimizers, query="query_tower", document="doc_tower", run=False, reference=False)
+    for a, b in pairs(4):
+        infonce(*model(a, b)).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    assert w.recorder.done == 4
+    assert [w.recorder.streams[name].steps for name in ("query", "document")] == [4, 4]
+    w.close()
+
+
+def test_optimizers_that_alternate_each_after_a_backward_of_its_own_are_steps_each():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizers = [torch.optim.SGD(model.query_tower.parameters(), 0.1), torch.optim.Adam(model.doc_tower.parameters())]
+    w = watch(model, optimizer=optimizers, query="query_tower", document="doc_tower", run=False, reference=False)
+    for a, b in pairs(4):
+        for optimizer in optimizers:
+            descend(optimizer, infonce(*model(a, b)))
+    assert w.recorder.done == 8
+    w.close()
+
+
+def test_a_closure_is_heard():
+    model = OneTower()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+    w = watch(model, optimizer=optimizer, run=False, reference=False, **SIDES)
+    for a, b in pairs(3):
+
+        def closure(a: Tensor = a, b: Tensor = b) -> Tensor:
+            optimizer.zero_grad()
+            loss = infonce(model(a), model(b))
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+    assert w.recorder.done == 3 and w.recorder.streams["query"].steps == 3
+    assert "pairs/d_prime" in values_at(w, 3)
+    w.close()
+
+
+def test_bf16_is_heard_as_bf16():
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    a, b = next(pairs(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        q, d = model(a), model(b)
+        loss = infonce(q, d)
+    descend(optimizer, loss)
+    assert w.recorder.streams["query"].dtype == "bfloat16"
+    assert values_at(w)["query/norm_mean"] == pytest.approx(norm_mean(q), rel=0.01)
+    w.close()
+
+
+@pytest.mark.parametrize("towers", ["one", "two"])
+@pytest.mark.parametrize("within", [True, False])
+def test_grad_cache_counts_the_first_pass(towers, within):
+    """Chunks without a graph, the loss on leaves, then each chunk again with a graph: inside of a backward or not."""
+    model = TwoTowers(lambda q, d: (q, d))
+    query_tower = model.query_tower
+    doc_tower = model.query_tower if towers == "one" else model.doc_tower
+    sides = {"query": query_tower, "document": doc_tower}
+    w, optimizer = open_watch(model, **sides)
+    for a, b in pairs(2, rows=12):
+        chunks = [(query_tower, one) for one in a.split(4)] + [(doc_tower, one) for one in b.split(4)]
+        with torch.no_grad():
+            leaves = [encode(one) for encode, one in chunks]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        q, d = torch.cat(leaves[:3]), torch.cat(leaves[3:])
+        loss = infonce(q, d)
+
+        def again(gradient: Any = None, leaves: Any = leaves, chunks: Any = chunks) -> None:
+            for leaf, (encode, one) in zip(leaves, chunks, strict=True):
+                with torch.enable_grad():
+                    (encode(one) * leaf.grad).sum().backward()
+
+        if within:
+            gradients = torch.autograd.grad(loss, leaves)
+            for leaf, gradient in zip(leaves, gradients, strict=True):
+                leaf.grad = gradient
+            stand_in = loss.detach().requires_grad_()
+            stand_in.register_hook(again)
+            stand_in.backward()
+        else:
+            loss.backward()
+            again()
+        wanted = norm_mean(q), norm_mean(d)
+        optimizer.step()
+        optimizer.zero_grad()
+        found = values_at(w, w.recorder.done)
+        assert (found["query/norm_mean"], found["document/norm_mean"]) == pytest.approx(wanted, rel=1e-5)
+    assert heard(w, "query") == heard(w, "document") == (2, 24)
+
+
+def test_a_probe_that_raises_is_off_and_the_others_go_on(monkeypatch):
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
+    model = OneTower()
+
+    def fail(found: Any) -> Tensor:
+        raise ZeroDivisionError("planted")
+
+    w, optimizer = open_watch(model, taps=[Tap(stream="broken", at="tower.0", take=fail)], **SIDES)
+    batches = pairs(3)
+    a, b = next(batches)
+    with pytest.warns(RuntimeWarning, match="tap broken failed.*planted") as said:
+        loss = infonce(model(a), model(b))
+    descend(optimizer, loss)
+    for a, b in batches:
+        descend(optimizer, infonce(model(a), model(b)))
+    w.close()
+    assert len(said) == 1
+    assert [one.subject for one in w.live.of(Event) if one.name == "error"] == ["tap broken"]
+    assert w.recorder.streams["query"].steps == 3
+
+
+def test_an_exception_of_the_user_passes_and_ends_the_run():
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    w = watch(model, optimizer=optimizer, run=False, **SIDES)
+
+    def loop() -> None:
+        with w:
+            a, b = next(pairs(1))
+            descend(optimizer, infonce(model(a), model(b)))
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        loop()
+    assert w.live.status == "failed"
+    assert not any(part._forward_hooks or "forward" in vars(part) for part in model.modules())
+
+
+class Fails(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise KeyError("forward")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_an_exception_in_a_forward_passes_and_what_comes_after_is_heard(declared):
+    model = OneTower()
+    model.extra = Fails()
+    w, optimizer = open_watch(model, **(SIDES if declared else {}))
+    for a, b in pairs(2):
+        with pytest.raises(KeyError, match="forward"):
+            model.extra(a)
+        descend(optimizer, infonce(model(a), model(b)))
+    assert w.recorder.streams["query"].steps == 2
+    w.close()
+
+
+class Corrected(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x * self.scale
+
+
+def test_what_is_added_put_in_and_called_when():
+    model = Corrected()
+    taps = [
+        Tap(stream="layer", at="layers.*"),
+        Tap(stream="first", at="", take=call(0)),
+        Tap(stream="second", at="", take=call(1)),
+        Tap(stream="correction", at="layers.0", take=added, role="correction"),
+        Tap(stream="before", at="layers.0", take=input),
+        Tap(stream="gate", at="scale", role="gate"),
+    ]
+    w, optimizer = open_watch(model, taps=taps)
+    for a, b in pairs(2, columns=8):
+        q, d = model(a), model(b)
+        gate = float(model.scale.detach())
+        with torch.no_grad():
+            correction = (model.layers[0].forward(a) - a).norm(dim=1).mean()
+        descend(optimizer, infonce(q, d) + q.mean())
+    w.recorder.flush()
+    found = values_at(w, 2)
+    assert found["first/norm_mean"] == pytest.approx(norm_mean(q), rel=1e-5)
+    assert found["second/norm_mean"] == pytest.approx(norm_mean(d), rel=1e-5)
+    assert {f"layer.{index}/norm_mean" for index in range(3)} <= set(found)
+    assert found["correction/norm_mean"] == pytest.approx(float(correction), rel=1e-4)
+    assert found["before/norm_mean"] == pytest.approx(norm_mean(a), rel=1e-5)
+    gates = {name: value for name, value in found.items() if name.startswith("gate/")}
+    assert gate == pytest.approx(gates["gate/value"], rel=1e-6) and gate != pytest.approx(float(model.scale.detach()))
+    w.close()
+
+
+def test_watching_leaves_no_hooks_on_parameters():
+    model = Corrected()
+    w, optimizer = open_watch(model, taps=[Tap(stream="gate", at="scale", role="gate")], query="", document="")
+    for a, b in pairs(3, columns=8):
+        descend(optimizer, infonce(model(a), model(b)))
+    assert not any(parameter._backward_hooks for parameter in model.parameters())
+    w.close()
+
+
+@pytest.mark.parametrize("layout", ["groups", "blocks"])
+def test_k_documents_a_query_in_either_order(layout):
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    model.doc_tower.load_state_dict(model.query_tower.state_dict())
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    for a, b in pairs(4):
+        others = [torch.randn(10, 12) for _ in range(2)]
+        documents = [b, *others]
+        rows = torch.stack(documents, 1).flatten(0, 1) if layout == "groups" else torch.cat(documents)
+        q, d = model(a, rows)
+        own = d[::3] if layout == "groups" else d[:10]
+        descend(optimizer, infonce(q, own) + 0 * d.sum())
+    assert values_at(w, 4)["pairs/mrr"] > 0.9
+    assert w.recorder.layout.name is not None and w.recorder.layout.name.startswith(layout)
+    w.close()
+
+
+def test_rows_that_fit_no_layout_are_said_and_training_goes_on():
+    model = TwoTowers(lambda q, d: (q, d))
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    q, d = model(torch.randn(10, 12), torch.randn(13, 12))
+    descend(optimizer, infonce(q, d[:10]))
+    found = values_at(w)
+    w.close()
+    assert "query/norm_mean" in found and "pairs/d_prime" not in found
+    assert "13 documents are no multiple of 10 queries" in w.live.coverage["pairs"].why
+
+
+def test_terms_come_and_go():
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    for index, (a, b) in enumerate(pairs(4)):
+        loss = infonce(model(a), model(b))
+        extra = {"spread": 0.5 * loss} if index % 2 else {}
+        w.terms({"infonce": loss, **extra}, weights={"spread": 0.1})
+        descend(optimizer, loss)
+    w.close()
+    assert w.live.series("loss/spread").steps.tolist() == [2, 4]
+    assert w.live.series("loss/infonce").steps.tolist() == w.live.series("loss/total").steps.tolist() == [1, 2, 3, 4]
+
+
+def test_several_streams_and_hard_negatives():
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    a, b = next(pairs(1))
+    q, d, n = model(a), model(b), model(b.flip(0))
+    w.observe("served", q * 2, role="served")
+    descend(optimizer, infonce(q, d) - infonce(q, n))
+    found = values_at(w)
+    assert found["negative/norm_mean"] == pytest.approx(norm_mean(n), rel=1e-5)
+    assert found["served/norm_mean"] == pytest.approx(2 * norm_mean(q), rel=1e-5)
+    assert w.live.series("query/norm_mean").n.tolist() == [10]
+    w.close()
+
+
+def test_a_forward_that_is_called_directly_is_heard():
+    """Trap T43: ``m.forward(x)`` fires no forward hook."""
+    model = TwoTowers(lambda q, d: (q, d))
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    for a, b in pairs(3):
+        q, d = model.query_tower.forward(a), model.doc_tower(b)
+        descend(optimizer, infonce(q, d))
+    assert values_at(w)["query/norm_mean"] > 0
+    assert heard(w, "query") == heard(w, "document") == (3, 30)
+    assert not any("forward" in vars(part) for part in model.modules())
+
+
+def test_a_watched_model_is_copied_and_saved_as_ever(tmp_path):
+    model = OneTower()
+    signature, keys = inspect.signature(model.forward), list(model.state_dict())
+    w, _ = open_watch(model, query="", document="")
+    x = torch.randn(4, 12)
+    wanted = model(x)
+    twin = copy.deepcopy(model)
+    assert torch.equal(twin(x), wanted) and list(model.state_dict()) == keys
+    assert inspect.signature(model.forward) == signature
+    with torch.no_grad():
+        twin.tower[0].weight.zero_()
+    assert not torch.equal(twin.forward(x), wanted) and torch.equal(model.forward(x), wanted)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    w.close()
+    assert not any("forward" in vars(part) for part in model.modules())
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.filterwarnings("ignore:Using `torch.compile:UserWarning")
+def test_a_model_that_is_compiled_is_compiled_as_without_us(declared):
+    """Compiled before, it is heard; compiled after, it is not, and its coverage says so; either way it is the same."""
+    for before in (True, False):
+        counter = CompileCounter()
+        model = OneTower()
+        compiled = torch.compile(model, backend=counter, fullgraph=True) if before else None
+        w, optimizer = open_watch(compiled if before else model, **({"query": "", "document": ""} if declared else {}))
+        compiled = compiled if before else torch.compile(model, backend=counter, fullgraph=True)
+        for a, b in pairs(4):
+            descend(optimizer, infonce(compiled(a), compiled(b)))
+        # What listens to every module for the first steps changes what is compiled, once.
+        assert counter.frame_count <= (1 if declared else 2)
+        assert not before or heard(w, "query")[0] == 4
+        w.close()
