@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -63,13 +64,12 @@ class Wrapped:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         # A copy of the user's object is the user's alone: it is not watched.
-        import copy
-
         return copy.deepcopy(self.inner, memo)
 
     def __reduce__(self) -> Any:
         # Saved as what it stands for, so that whoever loads it needs nothing of ours.
-        return (getattr, (self.inner.__self__, self.inner.__name__))
+        owner = getattr(self.inner, "__self__", None)
+        return self.inner.__reduce_ex__(2) if owner is None else (getattr, (owner, self.inner.__name__))
 
 
 class _Hook:
@@ -85,7 +85,7 @@ class _Hook:
         return _nothing
 
     def __reduce__(self) -> Any:
-        return (_same, (_nothing,))
+        return (copy.copy, (_nothing,))
 
 
 def _nothing(*args: Any) -> None:
