@@ -13,7 +13,7 @@ from collapse_probe.journal import KINDS, JournalWriter, encode_number, now, wri
 from collapse_probe.journal._kinds import record_from
 from collapse_probe.journal._legacy import modern_line
 from collapse_probe.recording import load_watched
-from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, head_modules, preflight, train
+from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, head_modules, preflight, train_recipe
 from collapse_probe.retrieval import Collection
 
 
@@ -118,4 +118,4 @@ def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), 
         "precision": "fp32",
         "listener": Silent(),
     }
-    return train(recipe, **{**arguments, **changes})
+    return train_recipe(recipe, **{**arguments, **changes})

@@ -164,7 +164,7 @@ def _material(
     import torch
 
     from ..respred._ablation import Material
-    from ..respred._vectors import vectors_digest
+    from ..respred.training import vectors_digest
     from . import _prepare
     from ._runfile import recorded_features, recorded_inputs, recorded_similarity
 

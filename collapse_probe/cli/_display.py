@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from ..respred._callback import EpochScores
+    from ..respred.training import EpochScores
 
 console = Console(highlight=False, soft_wrap=True)
 

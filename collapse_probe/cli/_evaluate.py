@@ -87,9 +87,7 @@ def _check_same(loaded: Run, collection: Any) -> None:
 
 def _score(loaded: Run, recipe: Recipe, collection: Any, features: Any, *, dimension: int, device: str) -> None:
     from ..respred import evaluate_head, evaluate_raw, make_evaluation_set
-    from ..respred._callback import EpochScores
-    from ..respred._evaluation import record_evaluation
-    from ..respred._vectors import encoded_again
+    from ..respred.training import EpochScores, encoded_again, record_evaluation
     from ._display import TrainingDisplay
     from ._runfile import recorded_similarity
 
@@ -116,8 +114,8 @@ def saved_heads(loaded: Run, recipe: Recipe, *, dimension: int):
     """
     from sentence_transformers import SentenceTransformer
 
-    from ..respred._saved import DamagedCheckpoint, load_encoder, load_head
     from ..respred.modules import build_head
+    from ..respred.training import DamagedCheckpoint, load_encoder, load_head
     from ..retrieval import Prompts, encode_with
     from ._display import say
 

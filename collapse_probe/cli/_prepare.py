@@ -33,7 +33,7 @@ from ._options import identical_ids, is_main_process
 
 if TYPE_CHECKING:
     from ..respred import EvaluationSet, TrainingData
-    from ..respred._vectors import Side
+    from ..respred.training import Side
 
 EMBEDDED_NAME = "embedded-docstrings"
 
@@ -147,7 +147,7 @@ def check_layers(inputs: Inputs, recipe: Recipe) -> None:
     Raises:
         InputError: it has fewer, or none that can be found.
     """
-    from ..respred._encoder_layers import top_layers
+    from ..respred.training import top_layers
 
     top_layers(inputs.encoder.model, recipe.unfreeze_layers)
 
@@ -204,7 +204,7 @@ def overlaps(inputs: Inputs, features: Features) -> list[Overlap]:
 
 def training_data(inputs: Inputs, features: Features, *, share: float, seed: int) -> TrainingData | None:
     """Return the vectors and texts of the pairs, split into those trained on and those held out."""
-    from ..respred._vectors import training_split
+    from ..respred.training import training_split
 
     sides = pair_sides(inputs, features)
     if not sides:

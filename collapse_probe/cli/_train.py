@@ -208,7 +208,7 @@ def _resume(options: dict[str, Any]) -> int:
 
 
 def _say_damaged(run: Run, recipe: Recipe, data: Any) -> None:
-    from ..respred._saved import sound_checkpoint
+    from ..respred.training import sound_checkpoint
     from ._display import say
 
     if data is None:
@@ -248,14 +248,14 @@ def _train_and_report(
     raw_similarity: str,
     resume: bool = False,
 ) -> int:
-    from ..respred import train
+    from ..respred import train_recipe
     from . import _prepare
     from ._display import TrainingDisplay, say
     from ._verdict import report_and_verdict
 
     device = resolve_device(options["device"])
     with TrainingDisplay(shown=is_main_process()) as display:
-        outcome = train(
+        outcome = train_recipe(
             recipe,
             folder=folder,
             data=data,
@@ -302,7 +302,7 @@ def _private_copy(folder: Path) -> Path:
 
 def _save_model(folder: Path, recipe: Recipe, inputs: Inputs) -> None:
     from ..diagnosis import choose_checkpoint
-    from ..respred._selection import save_chosen
+    from ..respred.training import save_chosen
     from ._display import say
 
     run = Run.load(folder)

@@ -14,10 +14,9 @@ from typing import Any
 from ..journal import atomic_write_text, write_run_json
 from ..recording import load_watched
 from ..retrieval import Prompts
-from ._evaluation import EvaluationSet
 from ._plans import Intervention
-from ._recipe import Recipe, Similarity, head_modules
-from ._vectors import Side, training_split
+from .recipes import Recipe, Similarity, head_modules
+from .training import EvaluationSet, Side, training_split
 
 RECORD = "ablation.json"
 CELLS = "cells"
@@ -97,7 +96,7 @@ def run_cell(cell: Cell, material: Material) -> Files:
     """
     import torch
 
-    from ._training import train
+    from .training import train_recipe
 
     torch.set_num_threads(material.threads)
     probes = load_watched((), watch_delta=True)
@@ -131,7 +130,7 @@ def run_cell(cell: Cell, material: Material) -> Files:
                 "options": {"intervention": cell.intervention.name, "changes": cell.intervention.changes},
             },
         )
-        train(
+        train_recipe(
             cell.recipe,
             folder=folder,
             data=data,

@@ -8,8 +8,7 @@ from itertools import product
 from typing import Any
 
 from ..errors import InputError, unknown_name
-from ._recipe import Recipe, parse_change
-from ._recipes import RECIPES
+from .recipes import RECIPES, Recipe, parse_change
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from torch.nn.functional import normalize
 from collapse_probe.diagnosis import Finding, Status
 from collapse_probe.measures import penalty_ratio, ridge_correction
 from collapse_probe.respred import RECIPES, Recipe, get_recipe, preflight
-from collapse_probe.respred._audits import degenerate_values, duplication_ratios, scaling_exponents
 from collapse_probe.respred._batch import Batch
 from collapse_probe.respred._isotropy import collapse_value
-from collapse_probe.respred._preflight import _forecast
+from collapse_probe.respred.audits._preflight import _forecast
+from collapse_probe.respred.audits._terms import degenerate_values, duplication_ratios, scaling_exponents
 from collapse_probe.respred.losses import WeightedTerms, build_loss
 
 SMALL = Recipe(batch_size=32, lambda_residual=0.05)

@@ -8,7 +8,7 @@ import pytest
 
 from collapse_probe.errors import InputError
 from collapse_probe.respred import RECIPES, Recipe, get_recipe, head_modules, recipe_fields
-from collapse_probe.respred._recipe import parse_change
+from collapse_probe.respred.recipes._recipe import parse_change
 
 
 def test_respred_has_the_founding_hyper_parameters():

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-from ..errors import InputError, unknown_name
-from ..journal.vocabulary import Similarity
+from ...errors import InputError, unknown_name
+from ...journal.vocabulary import Similarity
 
 ProjectionKind = Literal["none", "linear", "mlp"]
 PredictorKind = Literal["none", "direct", "residual"]

@@ -7,16 +7,16 @@ import math
 import torch
 from sentence_transformers import SentenceTransformer
 
-from ..diagnosis import Finding, Status
-from ..measures import explained_residual, penalty_ratio, ridge_correction, shrinkage
-from . import _audits
-from ._audits import TermValues
-from ._batch import Batch, make_batch
-from ._isotropy import collapse_value, noise_floor
-from ._recipe import Recipe, head_modules
-from ._vectors import PROBE_SET_SIZE, TrainingData
-from .losses import WeightedTerms, build_loss
-from .modules import build_head
+from ...diagnosis import Finding, Status
+from ...measures import explained_residual, penalty_ratio, ridge_correction, shrinkage
+from .._batch import Batch, make_batch
+from .._isotropy import collapse_value, noise_floor
+from ..losses import WeightedTerms, build_loss
+from ..modules import build_head
+from ..recipes import Recipe, head_modules
+from ..training import PROBE_SET_SIZE, TrainingData
+from . import _terms
+from ._terms import TermValues
 
 SHRINK_RED, SHRINK_AMBER = 0.05, 0.5
 """Shares of the best correction below which a forecast is red and amber (own choice)."""
@@ -59,7 +59,7 @@ def preflight(recipe: Recipe, data: TrainingData, *, seed: int) -> list[Finding]
         ]
     everything = make_batch(*sides)
     batches = _batches(everything, recipe.batch_size)
-    start = _audits.term_values(loss, batches)
+    start = _terms.term_values(loss, batches)
     return [
         _shrink_forecast(recipe, everything),
         _explained(recipe, everything),
@@ -156,8 +156,8 @@ def _explained(recipe: Recipe, everything: Batch) -> Finding:
 
 
 def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Finding:
-    exponents = _audits.scaling_exponents(loss, batches)
-    gain = _audits.gain_of_shrinking(loss, batches)
+    exponents = _terms.scaling_exponents(loss, batches)
+    gain = _terms.gain_of_shrinking(loss, batches)
     active = {name: pair for name, pair in exponents.items() if loss.weights[name] > 0}
     words = ", ".join(f"{name} {below:+.2f} / {above:+.2f}" for name, (below, above) in active.items())
     base = {
@@ -179,7 +179,7 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
 
 
 def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch], start: TermValues) -> list[Finding]:
-    values = _audits.degenerate_values(loss, batches, unit_length=recipe.normalise)
+    values = _terms.degenerate_values(loss, batches, unit_length=recipe.normalise)
     # An untrained delta costs more than none, so that any solution without one would seem better than the model.
     fair = min(start.total, values["delta = 0"].total) if "delta = 0" in values else start.total
     findings = []
@@ -257,7 +257,7 @@ def _floors(recipe: Recipe, batches: list[Batch], start: TermValues) -> list[Fin
 
 
 def _reductions(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Finding:
-    ratios = _audits.duplication_ratios(loss, batches)
+    ratios = _terms.duplication_ratios(loss, batches)
     judged = {
         name: ratio
         for name, ratio in ratios.items()

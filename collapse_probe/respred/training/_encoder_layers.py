@@ -7,8 +7,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 
-from ..errors import InputError
-from ..retrieval import Encoder
+from ...errors import InputError
+from ...retrieval import Encoder
 
 
 def encoder_modules(encoder: Encoder) -> list[nn.Module]:

@@ -9,13 +9,13 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from ..diagnosis import HEADLINE, Choice, evaluation_records
-from ..journal import Artifact, Run
-from ..retrieval import Encoder
+from ...diagnosis import HEADLINE, Choice, evaluation_records
+from ...journal import Artifact, Run
+from ...retrieval import Encoder
+from ..modules import build_head
+from ..recipes import Recipe
 from ._encoder_layers import encoder_modules
-from ._recipe import Recipe
 from ._saved import library_head, load_encoder, load_head
-from .modules import build_head
 
 _PLAIN = "plain sentence-transformers loads it"
 _OURS = "the predictor is scored: loading it needs collapse-probe installed, and trust_remote_code=True"
