@@ -10,7 +10,9 @@ import re
 from collections.abc import Callable, Iterable
 
 _MARK = "\x1e"
-_SETTING = re.compile(f"{_MARK}([a-z_]+)=([^{_MARK}]*){_MARK}")
+_SETTING = re.compile(f"{_MARK}([a-z_]+)(?:=([^{_MARK}]*))?{_MARK}")
+
+Spell = Callable[[str, str | None], str]
 
 
 class InputError(ValueError):
@@ -22,20 +24,30 @@ class InputError(ValueError):
     """
 
     def __str__(self) -> str:
-        return self.told(lambda name, value: f"{name}={value}")
+        return spelt(super().__str__(), lambda name, value: name if value is None else f"{name}={value}")
 
-    def told(self, spell: Callable[[str, str], str]) -> str:
+    def told(self, spell: Spell) -> str:
         """Return the message with each setting spelt by a function of its name and value."""
-        return _SETTING.sub(lambda found: spell(found[1], found[2]), super().__str__())
+        return spelt(super().__str__(), spell)
 
 
-def setting(name: str, value: object) -> str:
+def setting(name: str, value: object = None) -> str:
     """Return a setting to be named in an error's message, spelt when the message is shown.
 
-    >>> str(InputError(f"graded scores: give {setting('min_score', 0.5)}"))
-    'graded scores: give min_score=0.5'
+    Args:
+        name: Its keyword.
+        value: What to give; None names the setting alone.
+
+    >>> str(InputError(f"graded scores: give {setting('min_score', 0.5)}, or leave out {setting('split')}"))
+    'graded scores: give min_score=0.5, or leave out split'
     """
-    return f"{_MARK}{name}={' '.join(str(value).split(chr(10)))}{_MARK}"
+    given = "" if value is None else "=" + " ".join(str(value).split(chr(10)))
+    return f"{_MARK}{name}{given}{_MARK}"
+
+
+def spelt(text: str, spell: Spell) -> str:
+    """Return a text with each setting spelt by a function of its name and value; the value None names it alone."""
+    return _SETTING.sub(lambda found: spell(found[1], found[2]), text)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import threading
@@ -14,6 +13,7 @@ import click
 
 from .. import __version__
 from ..errors import InputError
+from ._flags import as_flag
 
 COMMANDS = {
     "train": ("_train", "Train a recipe, watch it, score every epoch, and write the failure analysis."),
@@ -97,7 +97,7 @@ def _exit_code() -> int:
     try:
         result = group(standalone_mode=False)
     except InputError as error:
-        click.echo(f"collapse-probe: {error.told(_as_flag)}", err=True)
+        click.echo(f"collapse-probe: {error.told(as_flag)}", err=True)
         return 2
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -108,14 +108,6 @@ def _exit_code() -> int:
         click.echo("collapse-probe: interrupted", err=True)
         return 130
     return result if isinstance(result, int) else 0
-
-
-def _as_flag(name: str, value: str) -> str:
-    """Return a setting as the command line spells it."""
-    if name == "identical_ids":
-        return f"--{value}-identical-ids"
-    flag = "--" + {"columns": "map"}.get(name, name.replace("_", "-"))
-    return f"{flag} {shlex.quote(value)}"
 
 
 def _one_line(error: click.ClickException) -> str:

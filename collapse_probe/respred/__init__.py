@@ -20,6 +20,7 @@ from .recipes import (
 
 if TYPE_CHECKING:
     from .audits import preflight
+    from .session import train
     from .training import (
         EvaluationSet,
         Outcome,
@@ -38,6 +39,7 @@ _LATER = {
     "evaluate_raw": "training",
     "make_evaluation_set": "training",
     "preflight": "audits",
+    "train": "session",
     "train_recipe": "training",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "preflight",
     "recipe_choices",
     "recipe_fields",
+    "train",
     "train_recipe",
 ]
 

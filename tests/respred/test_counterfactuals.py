@@ -28,7 +28,8 @@ def run(tmp_path_factory) -> Run:
 
 
 def values(run: Run, path: str, epoch: int) -> np.ndarray:
-    record = next(r for r in run.records("evaluation") if r["path"] == path and r["epoch"] == epoch)
+    scored = [record for record in run.records("evaluation") if record["collection"] == "toy"]
+    record = next(record for record in scored if record["path"] == path and record["epoch"] == epoch)
     return np.array(run.per_query(record["per_query"])["ndcg@10"])
 
 

@@ -102,9 +102,9 @@ def _shrink_forecast(recipe: Recipe, everything: Batch) -> Finding:
     dimension = everything.query.shape[1]
     half = recipe.lambda_predictive * recipe.alpha**2 / (dimension if recipe.residual_reduction == "sum" else 1)
     status = Status.COLLAPSED if share < SHRINK_RED else Status.WARNING if share < SHRINK_AMBER else Status.HEALTHY
-    remedy = "Lower --lambda-residual, or give --residual-reduction mean"
+    remedy = "Lower lambda_residual, or give residual_reduction=mean"
     if recipe.residual_penalty == "l2":
-        remedy += f"; --lambda-residual {half:.3g} would leave half"
+        remedy += f"; lambda_residual={half:.3g} would leave half"
     return Finding(status=status, value=share, expected=f"at least {SHRINK_AMBER}; {words}", remedy=remedy, **base)
 
 
@@ -165,7 +165,7 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
         "title": "scale anchor: share of the weighted loss that is gained by halving all embeddings",
         "expected": f"at most 0 at the step-0 scale; d log L / d log c of each term, below / above it: {words}",
         "why": "the loss falls when all embeddings shrink, so shrinking them is the first thing that is learnt",
-        "remedy": "Anchor the scale (--isotropy vicreg or --normalise), or freeze the projection",
+        "remedy": "Anchor the scale (isotropy=vicreg or normalise), or freeze the projection",
         "source": "each term at half and at double scale of the step-0 embeddings",
         "n": sum(len(batch.query) for batch in batches),
     }
@@ -208,7 +208,7 @@ def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch], start
                     else "the loss prefers a solution that retrieves nothing to the model that training begins with"
                 ),
                 remedy=(
-                    "Start delta nearer to 0 (a smaller --alpha), or lower --lambda-residual"
+                    "Start delta nearer to 0 (a smaller alpha), or lower lambda_residual"
                     if of_delta
                     else "Add a term that this solution does not satisfy, or raise its weight"
                 ),
@@ -272,15 +272,14 @@ def _reductions(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Fi
         value=max(judged.values(), default=None),
         expected=f"the same for all terms, 1 for a mean and 2 for a sum: {words}" if judged else "no such term",
         why=f"a sum beside a mean hides a factor of {batches[0].query.shape[1]} in the weights",
-        remedy="Use one reduction: --residual-reduction mean",
+        remedy="Use one reduction: residual_reduction=mean",
         source="each term on the batch with every vector beside itself",
         n=sum(len(batch.query) for batch in batches),
     )
 
 
 def _off_path(recipe: Recipe) -> Finding:
-    modules = head_modules(recipe)
-    off = [name for name, module in modules.items() if module["trained"] and not module["on_evaluated_path"]]
+    off = [module.name for module in head_modules(recipe) if module.trained and not module.scored]
     return Finding(
         code="CP307",
         title="trained modules off the evaluated path",
@@ -288,7 +287,7 @@ def _off_path(recipe: Recipe) -> Finding:
         value=float(len(off)),
         expected=f"0{': ' + ', '.join(off) if off else ''}",
         why="what they learn cannot change the score, except through gradients into what they share",
-        remedy="Score with them (--scoring-path predictor), or read no fall of the score as theirs",
+        remedy="Score with them (scoring_path=predictor), or read no fall of the score as theirs",
         source="the recipe's scoring path",
     )
 

@@ -167,7 +167,7 @@ class EvaluationCallback(TrainerCallback):
         self._vectors = vectors
         self._development = development
         self._initial_head = initial_head
-        self._modules = [name for name, module in head_modules(recipe).items() if module["trained"]]
+        self._modules = [module.name for module in head_modules(recipe) if module.trained]
         self._listener = listener
         self._device = device
         self._progress = progress

@@ -13,7 +13,7 @@ from sentence_transformers.base.modules import Router
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback
 
-from ...errors import InputError
+from ...errors import InputError, setting
 from ...journal import Event, JournalWriter, Run, Start, Store, now
 from ...recording import Probe, cadence_of, wishes_of
 from ...retrieval import Encoder
@@ -114,7 +114,7 @@ def train_recipe(
             journal.end("completed", step=0, epoch=0)
             return Outcome("completed", "", 0, None)
         if data is None:
-            raise InputError(f"recipe {recipe.name} trains: it needs pairs (--pairs FILE)")
+            raise InputError(f"recipe {recipe.name} trains: it needs pairs ({setting('pairs', 'FILE')})")
         if recipe.trains_from_text and (encoder is None or data.texts is None):
             raise InputError(f"recipe {recipe.name} trains encoder layers: it needs the encoder and the pairs' texts")
         return _train(
