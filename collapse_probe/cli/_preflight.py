@@ -39,7 +39,6 @@ COLOURS = {
 @recipe_options
 def command(**options: Any) -> int:
     """Judge a recipe on its data before any training step: seconds, once the pairs are encoded."""
-    from ..diagnosis import Status
     from ..respred.session import prepare
     from ._display import say
 
@@ -49,6 +48,8 @@ def command(**options: Any) -> int:
     if prepared.data is None:
         say(f"recipe {recipe.name} trains nothing: there is nothing to judge")
         return 0
+    from ..diagnosis import Status
+
     found = prepared.preflight
     for finding in found:
         say(line(finding))
