@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
+from importlib import import_module
+from typing import Any
 
 _MARK = "\x1e"
 _SETTING = re.compile(f"{_MARK}([a-z_]+)(?:=([^{_MARK}]*))?{_MARK}")
@@ -65,3 +67,40 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
+
+
+_EXTRAS = {
+    "train": "accelerate beir datasets huggingface_hub pyarrow pytrec_eval requests safetensors sentence_transformers "
+    "tokenizers transformers",
+    "report": "matplotlib seaborn",
+    "embedded": "networkx sklearn",
+}
+"""What is installed only when it is asked for: extra to the packages that are imported."""
+
+
+def not_installed(error: ModuleNotFoundError) -> InputError | None:
+    """Return the error that says which extra to install; None for a package that no extra brings.
+
+    >>> str(not_installed(ModuleNotFoundError(name="seaborn.axisgrid")))
+    'seaborn is not installed: pip install "collapse-probe[report]"'
+    >>> not_installed(ModuleNotFoundError(name="turtles")) is None
+    True
+    """
+    package = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages.split()), None)
+    return None if extra is None else InputError(f'{package} is not installed: pip install "collapse-probe[{extra}]"')
+
+
+def find_lazily(package: str, module: str, name: str) -> Any:
+    """Return a name of a module that is imported now, for a package's ``__getattr__``.
+
+    Raises:
+        InputError: what it needs is not installed; the message says which extra brings it.
+    """
+    try:
+        return getattr(import_module(f"{package}.{module}"), name)
+    except ModuleNotFoundError as error:
+        missing = not_installed(error)
+        if missing is None:
+            raise
+        raise missing from None

@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, not_installed
 from ._flags import as_flag
 
 COMMANDS = {
@@ -98,6 +98,12 @@ def _exit_code() -> int:
         result = group(standalone_mode=False)
     except InputError as error:
         click.echo(f"collapse-probe: {error.told(as_flag)}", err=True)
+        return 2
+    except ModuleNotFoundError as error:
+        missing = not_installed(error)
+        if missing is None:
+            raise
+        click.echo(f"collapse-probe: {missing}", err=True)
         return 2
     except click.exceptions.Exit as error:
         return error.exit_code

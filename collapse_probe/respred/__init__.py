@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import find_lazily
 from .recipes import (
     FOUNDING,
     RECIPES,
@@ -66,7 +67,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        return find_lazily(__name__, _LATER[name], name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

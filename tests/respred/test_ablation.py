@@ -136,7 +136,7 @@ def test_fields_vary_one_at_a_time_or_as_a_grid():
         ("tnh=off", "unknown recipe field 'tnh': did you mean 'tanh'?"),
         ("tanh=on", "the run has this value already"),
         ("alpha=x", "alpha=x: a number is needed"),
-        ("batch_size=1", "--batch-size is 1"),
+        ("batch_size=1", "batch_size is 1"),
         ("temperature=0.1", "temperature plays no role in this run: it needs lambda_contrastive above 0"),
         ("encoder_learning_rate=1e-3", "encoder_learning_rate plays no role in this run: it needs unfreeze_layers"),
     ],
@@ -149,7 +149,7 @@ def test_a_bad_specification_says_what_is_needed(given, message):
 
 def test_a_field_is_varied_once_in_a_grid():
     for given in (["alpha=0.1,0.2", "alpha=0.3"], ["projection=frozen", "freeze_projection=on"]):
-        with pytest.raises(InputError, match=r"--grid: (alpha|freeze_projection) is varied twice"):
+        with pytest.raises(InputError, match=r"grid: (alpha|freeze_projection) is varied twice"):
             vary([*given, "lambda_residual=0"], RECIPE, grid=True)
 
 
@@ -290,8 +290,8 @@ def test_ray_gives_what_processes_give(base, ablation):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("127.0.0.1:1", "--ray-address 127.0.0.1:1: nothing answers"),
-        ("nowhere", "--ray-address nowhere: host:port, ray://host:port or auto is needed"),
+        ("127.0.0.1:1", "ray_address=127.0.0.1:1: nothing answers"),
+        ("nowhere", "ray_address=nowhere: host:port, ray://host:port or auto is needed"),
     ],
 )
 def test_an_unreachable_ray_is_one_line(base, address, message):

@@ -58,7 +58,7 @@ def test_the_founding_recipe_is_red_before_its_first_step():
 
 def test_the_forecast_names_the_weight_that_would_leave_half():
     finding = found(SMALL)[("CP301", "")]
-    weight = float(finding.remedy.split("--lambda-residual ")[1].split()[0])
+    weight = float(finding.remedy.split("lambda_residual=")[1].split()[0])
     other = found(replace(SMALL, lambda_residual=weight))[("CP301", "")]
     assert other.value == pytest.approx(0.5, rel=0.01)
     assert other.status in (Status.HEALTHY, Status.WARNING)
