@@ -63,7 +63,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 @click.option("--ray-address", metavar="ADDRESS", help="Existing Ray cluster: host:port, ray://host:port or auto.")
 @click.option(
     "--out",
-    type=PathOf(folder=True),
+    type=PathOf(written=True),
     default=Path("ablations"),
     show_default=True,
     metavar="DIR",
@@ -72,7 +72,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 @click.option("--name", help="Name of the ablation and its report.  [default: the run's name with the plan's]")
 @click.option(
     "--reports",
-    type=PathOf(folder=True),
+    type=PathOf(written=True),
     default=Path("reports"),
     show_default=True,
     metavar="DIR",

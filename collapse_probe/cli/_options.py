@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -24,12 +25,14 @@ class PathOf(click.ParamType):
 
     Args:
         folder: Whether it has to be a folder, or to become one.
+        written: Whether something new is going to be made in it, however often it was written before.
     """
 
     name = "path"
 
-    def __init__(self, *, folder: bool = False) -> None:
-        self._folder = folder
+    def __init__(self, *, folder: bool = False, written: bool = False) -> None:
+        self._folder = folder or written
+        self._written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, before anything is done with it."""
@@ -45,9 +48,19 @@ class PathOf(click.ParamType):
             )
         if self._folder and not nearest.is_dir():
             self.fail(f"{nearest} is a file, where a folder is needed", param, ctx)
-        if self._folder and nearest != path and not os.access(nearest, os.W_OK):
-            self.fail(f"{path} cannot be made, since {nearest} cannot be written", param, ctx)
+        if self._folder and (self._written or nearest != path) and not _can_be_written(nearest):
+            what = "cannot be written" if nearest == path else f"cannot be made, since {nearest} cannot be written"
+            self.fail(f"{path} {what}", param, ctx)
         return path
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Try it: what the permissions say is not all that can stand in the way."""
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=folder, prefix=".collapse-probe-"))
+    except OSError:
+        return False
+    return True
 
 
 def once(ctx: click.Context, param: click.Parameter, value: tuple[Any, ...]) -> Any:
@@ -181,7 +194,7 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
         click.option(
             "--reports",
-            type=PathOf(folder=True),
+            type=PathOf(written=True),
             default=Path("reports"),
             show_default=True,
             metavar="DIR",

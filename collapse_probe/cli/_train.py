@@ -72,7 +72,7 @@ _WITH_RESUME = ("resume", "features", "device", "cache", "reports")
 @click.option("--name", help="Name of the run; a number is added where it exists.  [default: the recipe's]")
 @click.option(
     "--runs",
-    type=PathOf(folder=True),
+    type=PathOf(written=True),
     default=Path("runs"),
     show_default=True,
     metavar="DIR",

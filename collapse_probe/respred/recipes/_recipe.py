@@ -74,8 +74,8 @@ class Recipe:
     similarity: Similarity = _option("euclidean", "score: negative Euclidean distance, cosine or dot product")
     scoring_path: ScoringPath = _option("no_predictor", "what encode_query returns and the verdict is about")
 
-    early_stop: StopRule = _option("none", "stop where this falls on the development split (--dev)")
-    patience: int = _option(1, "evaluations without a new best after which --early-stop stops")
+    early_stop: StopRule = _option("none", "stop where this falls on the development split")
+    patience: int = _option(1, "evaluations without a new best after which early_stop stops")
     select: SelectionRule = _option(
         "auto", "which checkpoint is saved; auto: by nDCG@10 on the development split, the last one without a split"
     )
