@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -78,17 +79,24 @@ _EXTRAS = {
 """What is installed only when it is asked for: extra to the packages that are imported."""
 
 
-def not_installed(error: ModuleNotFoundError) -> InputError | None:
-    """Return the error that says which extra to install; None for a package that no extra brings.
+@contextmanager
+def naming_extras() -> Iterator[None]:
+    """Turn the absence of a package that an extra brings into one line that says which.
 
-    >>> str(not_installed(ModuleNotFoundError(name="seaborn.axisgrid")))
-    'seaborn is not installed: pip install "collapse-probe[report]"'
-    >>> not_installed(ModuleNotFoundError(name="turtles")) is None
-    True
+    >>> with naming_extras():
+    ...     raise ModuleNotFoundError(name="seaborn.axisgrid")
+    Traceback (most recent call last):
+    ...
+    collapse_probe.errors.InputError: seaborn is not installed: pip install "collapse-probe[report]"
     """
-    package = (error.name or "").partition(".")[0]
-    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages.split()), None)
-    return None if extra is None else InputError(f'{package} is not installed: pip install "collapse-probe[{extra}]"')
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, packages in _EXTRAS.items() if package in packages.split()), None)
+        if extra is None:
+            raise
+        raise InputError(f'{package} is not installed: pip install "collapse-probe[{extra}]"') from None
 
 
 def find_lazily(package: str, module: str, name: str) -> Any:
@@ -97,10 +105,5 @@ def find_lazily(package: str, module: str, name: str) -> Any:
     Raises:
         InputError: what it needs is not installed; the message says which extra brings it.
     """
-    try:
+    with naming_extras():
         return getattr(import_module(f"{package}.{module}"), name)
-    except ModuleNotFoundError as error:
-        missing = not_installed(error)
-        if missing is None:
-            raise
-        raise missing from None

@@ -107,6 +107,7 @@ def test_the_core_alone_lists_and_helps(core, tmp_path, arguments):
         (command("train"), 2, "collapse-probe[embedded]"),
         (command("report", "mine"), 2, "collapse-probe[report]"),
         ("import collapse_probe; collapse_probe.write_report", 1, "collapse-probe[report]"),
+        ("from collapse_probe import respred; respred.train('baseline', pairs=None)", 1, "collapse-probe[embedded]"),
         ("from collapse_probe.respred import train_recipe", 1, "collapse-probe[train]"),
         ("from collapse_probe.retrieval import evaluate_vectors", 1, "collapse-probe[train]"),
     ],

@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..errors import InputError, not_installed
+from ..errors import InputError, naming_extras
 from ._flags import as_flag
 
 COMMANDS = {
@@ -95,15 +95,10 @@ def _terminated_as_interrupted() -> Iterator[list[int]]:
 
 def _exit_code() -> int:
     try:
-        result = group(standalone_mode=False)
+        with naming_extras():
+            result = group(standalone_mode=False)
     except InputError as error:
         click.echo(f"collapse-probe: {error.told(as_flag)}", err=True)
-        return 2
-    except ModuleNotFoundError as error:
-        missing = not_installed(error)
-        if missing is None:
-            raise
-        click.echo(f"collapse-probe: {missing}", err=True)
         return 2
     except click.exceptions.Exit as error:
         return error.exit_code

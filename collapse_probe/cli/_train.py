@@ -148,6 +148,7 @@ def _train_and_report(session: Session, reports: Path, told: Audience) -> int:
 
     outcome = run_session(session, told)
     if not is_main_process():
+        session.discard()
         return 0
     if outcome.message:
         told.say(outcome.message)

@@ -8,7 +8,7 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError, unknown_name
+from ...errors import InputError, naming_extras, unknown_name
 from ...journal import Run, is_plain_name
 from ...recording import load_watched
 from ...retrieval import Collection, Pairs
@@ -21,6 +21,7 @@ from ._train import begin, run_session
 PathLike = str | os.PathLike[str]
 
 
+@naming_extras()
 def train(
     recipe: str | Recipe,
     *,
@@ -117,7 +118,9 @@ def train(
     prepared = prepare(chosen, request, told, similarity=fields.get("similarity"))
     session = begin(prepared, runs=folder.parent, name=folder.name, probes=probes)
     run_session(session, told)
-    return Run.load(session.folder)
+    finished = Run.load(session.folder)
+    session.discard()
+    return finished
 
 
 def with_fields(recipe: str | Recipe, fields: dict[str, Any]) -> Recipe:

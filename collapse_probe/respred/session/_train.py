@@ -29,7 +29,7 @@ class Session:
 
     Attributes:
         prepared: What it is made of.
-        folder: Where this process writes; one of its own, deleted at the end, where another process writes the run.
+        folder: Where this process writes; one of its own where another process writes the run.
         probes: What is watched.
         resume: Whether it goes on from its last checkpoint.
     """
@@ -38,6 +38,11 @@ class Session:
     folder: Path
     probes: Sequence[Probe]
     resume: bool = False
+
+    def discard(self) -> None:
+        """Delete the folder where another process writes the run; a run is kept."""
+        if not is_main_process():
+            rmtree(self.folder)
 
 
 def begin(prepared: Preparation, *, runs: Path, name: str, probes: Sequence[Probe], command: str = "") -> Session:
@@ -86,7 +91,7 @@ def run_session(session: Session, audience: Audience) -> Outcome:
 
     prepared, request = session.prepared, session.prepared.request
     with audience.training() as listener:
-        outcome = train_recipe(
+        return train_recipe(
             prepared.recipe,
             folder=session.folder,
             data=prepared.data,
@@ -102,9 +107,6 @@ def run_session(session: Session, audience: Audience) -> Outcome:
             resume=session.resume,
             finish=lambda: _save_model(session, audience) if is_main_process() else None,
         )
-    if not is_main_process():
-        rmtree(session.folder)
-    return outcome
 
 
 def _save_model(session: Session, audience: Audience) -> None:
