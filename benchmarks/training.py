@@ -19,11 +19,11 @@ import torch
 from _common import SHARED, THREADS, stored_vectors, table
 
 from collapse_probe.recording import load_watched
-from collapse_probe.respred import EvaluationSet, TrainingData, get_recipe, make_evaluation_set, train
-from collapse_probe.respred._trainer import make_optimiser, make_trainer
-from collapse_probe.respred._vectors import split_pairs
+from collapse_probe.respred import EvaluationSet, TrainingData, get_recipe, make_evaluation_set, train_recipe
 from collapse_probe.respred.losses import build_loss
 from collapse_probe.respred.modules import build_head
+from collapse_probe.respred.training._trainer import make_optimiser, make_trainer
+from collapse_probe.respred.training._vectors import split_pairs
 from collapse_probe.retrieval import read_beir, read_pairs
 
 PAIRS = SHARED / "data" / "medquad_smoke_10k.jsonl"
@@ -99,7 +99,7 @@ def trainer_alone(data: TrainingData) -> None:
 def whole_run(data: TrainingData, evaluations: list[EvaluationSet], *, watch_delta: bool) -> None:
     """Train with everything that a run does but the report."""
     with tempfile.TemporaryDirectory() as folder:
-        train(
+        train_recipe(
             get_recipe("respred"),
             folder=Path(folder),
             data=data,

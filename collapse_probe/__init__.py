@@ -68,10 +68,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
+    from .errors import find_lazily
+
     if name == "respred":
         return import_module(f"{__name__}.respred")
     if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return find_lazily(__name__, _HOMES[name], name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 _MARK = "\x1e"
-_SETTING = re.compile(f"{_MARK}([a-z_]+)=([^{_MARK}]*){_MARK}")
+_SETTING = re.compile(f"{_MARK}([a-z_]+)(?:=([^{_MARK}]*))?{_MARK}")
+
+Spell = Callable[[str, str | None], str]
 
 
 class InputError(ValueError):
@@ -22,20 +27,30 @@ class InputError(ValueError):
     """
 
     def __str__(self) -> str:
-        return self.told(lambda name, value: f"{name}={value}")
+        return spelt(super().__str__(), lambda name, value: name if value is None else f"{name}={value}")
 
-    def told(self, spell: Callable[[str, str], str]) -> str:
+    def told(self, spell: Spell) -> str:
         """Return the message with each setting spelt by a function of its name and value."""
-        return _SETTING.sub(lambda found: spell(found[1], found[2]), super().__str__())
+        return spelt(super().__str__(), spell)
 
 
-def setting(name: str, value: object) -> str:
+def setting(name: str, value: object = None) -> str:
     """Return a setting to be named in an error's message, spelt when the message is shown.
 
-    >>> str(InputError(f"graded scores: give {setting('min_score', 0.5)}"))
-    'graded scores: give min_score=0.5'
+    Args:
+        name: Its keyword.
+        value: What to give; None names the setting alone.
+
+    >>> str(InputError(f"graded scores: give {setting('min_score', 0.5)}, or leave out {setting('split')}"))
+    'graded scores: give min_score=0.5, or leave out split'
     """
-    return f"{_MARK}{name}={' '.join(str(value).split(chr(10)))}{_MARK}"
+    given = "" if value is None else "=" + " ".join(str(value).split(chr(10)))
+    return f"{_MARK}{name}{given}{_MARK}"
+
+
+def spelt(text: str, spell: Spell) -> str:
+    """Return a text with each setting spelt by a function of its name and value; the value None names it alone."""
+    return _SETTING.sub(lambda found: spell(found[1], found[2]), text)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
@@ -53,3 +68,42 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
+
+
+_EXTRAS = {
+    "train": "accelerate beir datasets huggingface_hub pyarrow pytrec_eval requests safetensors sentence_transformers "
+    "tokenizers transformers",
+    "report": "matplotlib seaborn",
+    "embedded": "networkx sklearn",
+}
+"""What is installed only when it is asked for: extra to the packages that are imported."""
+
+
+@contextmanager
+def naming_extras() -> Iterator[None]:
+    """Turn the absence of a package that an extra brings into one line that says which.
+
+    >>> with naming_extras():
+    ...     raise ModuleNotFoundError(name="seaborn.axisgrid")
+    Traceback (most recent call last):
+    ...
+    collapse_probe.errors.InputError: seaborn is not installed: pip install "collapse-probe[report]"
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, packages in _EXTRAS.items() if package in packages.split()), None)
+        if extra is None:
+            raise
+        raise InputError(f'{package} is not installed: pip install "collapse-probe[{extra}]"') from None
+
+
+def find_lazily(package: str, module: str, name: str) -> Any:
+    """Return a name of a module that is imported now, for a package's ``__getattr__``.
+
+    Raises:
+        InputError: what it needs is not installed; the message says which extra brings it.
+    """
+    with naming_extras():
+        return getattr(import_module(f"{package}.{module}"), name)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from collapse_probe.journal import KINDS, JournalWriter, encode_number, now, write_run_json
+from collapse_probe.journal import KINDS, CollectionInfo, JournalWriter, RunConfig, encode_number, now, write_config
 from collapse_probe.journal._kinds import record_from
 from collapse_probe.journal._legacy import modern_line
-from collapse_probe.recording import load_watched
-from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, head_modules, preflight, train
+from collapse_probe.recording import Probe, load_watched
+from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, preflight, train_recipe
+from collapse_probe.respred.session import SessionRecord, recipe_config
 from collapse_probe.retrieval import Collection
 
 
@@ -81,33 +82,37 @@ def toy_data(*, pairs: int = 160, held_out: int = 32, dimension: int = 16) -> Tr
     return TrainingData(q[:pairs], d[:pairs], q[pairs:], d[pairs:])
 
 
+def toy_config(name: str, recipe: Recipe, probes: list[Probe], *, seed: int = 0) -> RunConfig:
+    """Return the configuration of a run on made-up vectors."""
+    pairs = {"source": "toy", "fingerprint": "0", "train": 160, "validation": 32}
+    session = SessionRecord(
+        recipe=recipe,
+        options={},
+        encoder={"name": "toy", "dimension": 16, "weights_sha256": "0" * 64, "max_seq_length": 8},
+        raw_similarity=recipe.similarity,
+        pairs=pairs if recipe.trains else None,
+        preflight=[finding.as_dict() for finding in preflight(recipe, toy_data(), seed=seed)],
+        watch=[probe.name for probe in probes],
+    )
+    return RunConfig(
+        name=name,
+        **recipe_config(recipe),
+        seed=seed,
+        device="cpu",
+        precision="fp32",
+        collections=(CollectionInfo(name="toy", split="test", n_queries=40, n_documents=200),),
+        examples=160 if recipe.trains else None,
+        probes={probe.name: probe.as_dict() for probe in probes},
+        session=session.to_json(),
+    )
+
+
 def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), seed: int = 0, **changes):
     """Train a recipe on made-up vectors into a run folder and return the outcome."""
     folder.mkdir(parents=True, exist_ok=True)
     probes = load_watched(watch, watch_delta=False, folder=folder / "no-own-probes")
     if not changes.get("resume"):
-        write_run_json(
-            folder,
-            {
-                "name": folder.name,
-                "recipe": recipe.as_dict(),
-                "encoder": {"name": "toy", "dimension": 16, "weights_sha256": "0" * 64, "max_seq_length": 8},
-                "pairs": {"source": "toy", "fingerprint": "0", "train": 160, "validation": 32}
-                if recipe.trains
-                else None,
-                "collections": [{"name": "toy", "split": "test", "n_queries": 40, "n_documents": 200}],
-                "modules": head_modules(recipe),
-                "preflight": [finding.as_dict() for finding in preflight(recipe, toy_data(), seed=seed)],
-                "seed": seed,
-                "device": "cpu",
-                "precision": "fp32",
-                "watch": [probe.name for probe in probes],
-                "probes": {probe.name: probe.as_dict() for probe in probes},
-                "options": {},
-                "versions": {},
-                "git": None,
-            },
-        )
+        write_config(folder, toy_config(folder.name, recipe, probes, seed=seed))
     arguments = {
         "folder": folder,
         "data": toy_data() if recipe.trains else None,
@@ -118,4 +123,4 @@ def toy_run(folder: Path, recipe: Recipe, *, watch: tuple[str, ...] = ("all",), 
         "precision": "fp32",
         "listener": Silent(),
     }
-    return train(recipe, **{**arguments, **changes})
+    return train_recipe(recipe, **{**arguments, **changes})

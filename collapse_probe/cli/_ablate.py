@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
-from ..journal import Run
+from ..journal import Run, RunConfig
 from ..respred import Recipe
-from ._options import PathOf, encoding_options, plain_name, resolve_device
+from ._options import PathOf, encoding_options, plain_name
 
 if TYPE_CHECKING:
     from ..respred._ablation import Cell, Files, Material
@@ -63,7 +63,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 @click.option("--ray-address", metavar="ADDRESS", help="Existing Ray cluster: host:port, ray://host:port or auto.")
 @click.option(
     "--out",
-    type=PathOf(folder=True),
+    type=PathOf(written=True),
     default=Path("ablations"),
     show_default=True,
     metavar="DIR",
@@ -72,7 +72,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 @click.option("--name", help="Name of the ablation and its report.  [default: the run's name with the plan's]")
 @click.option(
     "--reports",
-    type=PathOf(folder=True),
+    type=PathOf(written=True),
     default=Path("reports"),
     show_default=True,
     metavar="DIR",
@@ -84,15 +84,15 @@ def command(run: Path, **options: Any) -> int:
     loaded = Run.load(run)
     from ..respred._ablation import finished, make_cells, write_record
     from ..respred._engines import check_ray
-    from ._display import say
-    from ._runfile import recorded_recipe
+    from ..respred.session import SessionRecord, open_material, resolve_device
+    from ._display import Terminal, say
 
-    recipe = recorded_recipe(loaded)
+    recipe = SessionRecord.of(loaded).recipe
     if loaded.status == "failed":
         raise InputError(f"{run}: this run failed, and so would its control: ablate one that trains")
     device = resolve_device(options["device"])
     interventions = _interventions(options, loaded, recipe, device)
-    seeds = [int(loaded.settings["seed"]) + offset for offset in range(options["seeds"])]
+    seeds = [(loaded.config.seed or 0) + offset for offset in range(options["seeds"])]
     cells = make_cells(interventions, recipe, seeds=seeds)
     folder = options["out"] / plain_name(
         options["name"] or "-".join([loaded.name, *(options["plans"] or ["ablation"])])
@@ -103,10 +103,16 @@ def command(run: Path, **options: Any) -> int:
     if options["engine"] == "ray":
         check_ray(options["ray_address"])
     workers = options["workers"] or _default_workers(device)
-    base = {**loaded.settings, "device": device}
-    material = _material(loaded, recipe, [cell.recipe for cell in cells], base, options, device=device, workers=workers)
-    base = material.base
-    missing = [cell for cell in cells if not finished(folder, cell, base)]
+    material = open_material(
+        loaded,
+        [cell.recipe for cell in cells],
+        features=options["features"],
+        device=device,
+        cache=options["cache"],
+        workers=workers,
+        audience=Terminal(),
+    )
+    missing = [cell for cell in cells if not finished(folder, cell, material.config)]
     say(f"{len(cells)} cells: {len(interventions)} configurations x {len(seeds)} seeds, {len(missing)} still to run")
     results = _results(missing, material, options, workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +125,7 @@ def command(run: Path, **options: Any) -> int:
         seeds=seeds,
         cells=[cell.name for cell in cells],
     )
-    _keep_all(folder, results, base, count=len(missing))
+    _keep_all(folder, results, material.config, count=len(missing))
     return _report(folder, options["reports"])
 
 
@@ -138,7 +144,7 @@ def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device:
     planned = len(found)
     found += vary(options["vary"], recipe, grid=options["grid"])
     kept = []
-    if not loaded.settings.get("development") and any(one.apply(recipe).early_stop != "none" for one in found):
+    if not loaded.config.development and any(one.apply(recipe).early_stop != "none" for one in found):
         raise InputError("early_stop needs a development split: ablate a run that was trained with --dev")
     for number, one in enumerate(found):
         from_text = one.apply(recipe).trains_from_text and not recipe.trains_from_text
@@ -149,44 +155,6 @@ def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device:
     if len(kept) == 1:
         raise InputError(f"--plan {' --plan '.join(options['plans'])}: nothing in it changes this run; give --vary")
     return distinct(kept, recipe)
-
-
-def _material(
-    loaded: Run,
-    recipe: Recipe,
-    recipes: Sequence[Recipe],
-    base: dict[str, Any],
-    options: dict[str, Any],
-    *,
-    device: str,
-    workers: int,
-) -> Material:
-    import torch
-
-    from ..respred._ablation import Material
-    from ..respred._vectors import vectors_digest
-    from . import _prepare
-    from ._runfile import recorded_features, recorded_inputs, recorded_similarity
-
-    recorded = loaded.settings["options"]
-    inputs = recorded_inputs(loaded, recipe, device=device, cache=options["cache"])
-    for one in {one.unfreeze_layers: one for one in recipes if one.trains_from_text}.values():
-        _prepare.check_layers(inputs, one)
-    stores = recorded_features(loaded, options["features"])
-    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=stores)
-    _prepare.encode(inputs, features)
-    sides = _prepare.pair_sides(inputs, features)
-    return Material(
-        base={**base, "vectors": vectors_digest(*(vectors for side in sides for vectors in side[:2]))},
-        pairs=sides[0],
-        validation=sides[1] if len(sides) > 1 else None,
-        share=recorded["validation_share"],
-        evaluations=_prepare.evaluation_sets(inputs, features),
-        device=device,
-        threads=max(1, torch.get_num_threads() // workers),
-        encoder=(recorded["encoder"], options["cache"], inputs.encoder.prompts),
-        raw_similarity=recorded_similarity(loaded, recipe),
-    )
 
 
 def _results(
@@ -201,7 +169,7 @@ def _results(
     return run_in_processes(cells, material, workers=min(workers, len(cells)))
 
 
-def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[str, Any], *, count: int) -> None:
+def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], config: RunConfig, *, count: int) -> None:
     from ..respred._ablation import keep
     from ._display import console, counting, say
 
@@ -210,7 +178,7 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], base: dict[st
         with counting("cells") as update:
             update(done, count)
             for cell, files in results:
-                kept = Run.load(keep(folder, cell, files, base))
+                kept = Run.load(keep(folder, cell, files, config))
                 done += 1
                 update(done, count)
                 if kept.status != "completed":

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from ..errors import spelt
+from ._flags import as_flag
 
 if TYPE_CHECKING:
-    from ..respred._callback import EpochScores
+    from ..respred.training import EpochScores, Listener
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Print one line of plain text."""
-    console.print(escape(text))
+    """Print one line of plain text, the settings in it as flags."""
+    console.print(escape(spelt(text, as_flag)))
 
 
-def _progress(*, disable: bool = False) -> Progress:
+def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=disable)
+    return Progress(*columns, console=console, transient=True)
 
 
 @contextmanager
@@ -39,13 +42,28 @@ def counting(description: str) -> Iterator[Callable[[int, int], None]]:
         yield update
 
 
+class Terminal:
+    """An audience that prints."""
+
+    def say(self, line: str) -> None:
+        """Print one line."""
+        say(line)
+
+    def counting(self, what: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """Show a bar with the time left."""
+        return counting(what)
+
+    def training(self) -> AbstractContextManager[Listener]:
+        """Show a bar of training steps, and one line for every evaluation."""
+        return TrainingDisplay()
+
+
 class TrainingDisplay:
     """A bar of training steps, and one line for every evaluation."""
 
-    def __init__(self, *, shown: bool = True) -> None:
-        self._shown = shown
-        self._bar = _progress(disable=not shown)
-        self._task = self._bar.add_task("training", total=None)
+    def __init__(self) -> None:
+        self._bar = _progress()
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -58,13 +76,13 @@ class TrainingDisplay:
 
     def step(self, *, step: int, steps: int, epoch: int) -> None:
         """Move the bar."""
+        if self._task is None:
+            self._task = self._bar.add_task("training", total=None)
         if step % 8 == 0 or step == steps:
             self._bar.update(self._task, completed=step, total=steps, description=f"epoch {epoch}")
 
     def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
         """Print the line of one evaluation."""
-        if not self._shown:
-            return
         label = {-1: "raw encoder", 0: "step 0"}.get(epoch, f"epoch {epoch}/{epochs}")
         shown = [_scores(entry.collection, [entry]) for entry in scores]
         for group in dict.fromkeys(entry.group for entry in scores if entry.group is not None):

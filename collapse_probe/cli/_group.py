@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import sys
 import threading
@@ -13,7 +12,8 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, naming_extras
+from ._flags import as_flag
 
 COMMANDS = {
     "train": ("_train", "Train a recipe, watch it, score every epoch, and write the failure analysis."),
@@ -99,9 +99,10 @@ def _terminated_as_interrupted() -> Iterator[list[int]]:
 
 def _exit_code() -> int:
     try:
-        result = group(standalone_mode=False)
+        with naming_extras():
+            result = group(standalone_mode=False)
     except InputError as error:
-        click.echo(f"collapse-probe: {error.told(_as_flag)}", err=True)
+        click.echo(f"collapse-probe: {error.told(as_flag)}", err=True)
         return 2
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -112,14 +113,6 @@ def _exit_code() -> int:
         click.echo("collapse-probe: interrupted", err=True)
         return 130
     return result if isinstance(result, int) else 0
-
-
-def _as_flag(name: str, value: str) -> str:
-    """Return a setting as the command line spells it."""
-    if name == "identical_ids":
-        return f"--{value}-identical-ids"
-    flag = "--" + {"columns": "map"}.get(name, name.replace("_", "-"))
-    return f"{flag} {shlex.quote(value)}"
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import click
 
 from ..errors import InputError
 from ..respred import Recipe, get_recipe, recipe_choices, recipe_fields
+from ..respred.session import Audience, Quiet, Request, default_cache, is_main_process
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+_ASKED = tuple(one.name for one in fields(Request))
 
 
 class PathOf(click.ParamType):
@@ -21,12 +25,14 @@ class PathOf(click.ParamType):
 
     Args:
         folder: Whether it has to be a folder, or to become one.
+        written: Whether something new is going to be made in it, however often it was written before.
     """
 
     name = "path"
 
-    def __init__(self, *, folder: bool = False) -> None:
-        self._folder = folder
+    def __init__(self, *, folder: bool = False, written: bool = False) -> None:
+        self._folder = folder or written
+        self._written = written
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Return the path, before anything is done with it."""
@@ -42,9 +48,19 @@ class PathOf(click.ParamType):
             )
         if self._folder and not nearest.is_dir():
             self.fail(f"{nearest} is a file, where a folder is needed", param, ctx)
-        if self._folder and nearest != path and not os.access(nearest, os.W_OK):
-            self.fail(f"{path} cannot be made, since {nearest} cannot be written", param, ctx)
+        if self._folder and (self._written or nearest != path) and not _can_be_written(nearest):
+            what = "cannot be written" if nearest == path else f"cannot be made, since {nearest} cannot be written"
+            self.fail(f"{path} {what}", param, ctx)
         return path
+
+
+def _can_be_written(folder: Path) -> bool:
+    """Try it: what the permissions say is not all that can stand in the way."""
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=folder, prefix=".collapse-probe-"))
+    except OSError:
+        return False
+    return True
 
 
 def once(ctx: click.Context, param: click.Parameter, value: tuple[Any, ...]) -> Any:
@@ -52,11 +68,6 @@ def once(ctx: click.Context, param: click.Parameter, value: tuple[Any, ...]) -> 
     if len(value) > 1:
         raise click.BadParameter("is given twice; give it once", ctx=ctx, param=param)
     return value[0] if value else None
-
-
-def default_cache() -> Path:
-    """Return the folder of encoded texts, downloaded collections and models."""
-    return Path(os.environ.get("COLLAPSE_PROBE_CACHE", "~/.cache/collapse-probe")).expanduser()
 
 
 def recipe_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -183,7 +194,7 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
         click.option(
             "--reports",
-            type=PathOf(folder=True),
+            type=PathOf(written=True),
             default=Path("reports"),
             show_default=True,
             metavar="DIR",
@@ -198,16 +209,6 @@ def _decorated(function: Callable[..., Any], *decorators: Decorator) -> Callable
     return function
 
 
-def identical_ids(keep: bool | None) -> Literal["auto", "keep", "drop"]:
-    """Return the rule for documents with their query's id."""
-    return "auto" if keep is None else "keep" if keep else "drop"
-
-
-def is_main_process() -> bool:
-    """Return whether this process writes the run: the only one, or the first of those that torchrun started."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def plain_name(name: str) -> str:
     """Return a name that a folder can have.
 
@@ -219,28 +220,18 @@ def plain_name(name: str) -> str:
     return name
 
 
-def resolve_device(device: str) -> str:
-    """Return ``cpu`` or ``cuda``.
+def audience() -> Audience:
+    """Return who is told: the terminal of the process that writes the run."""
+    from ._display import Terminal
 
-    Raises:
-        InputError: CUDA is asked for, and torch finds none.
-    """
-    import torch
-
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise InputError("--device cuda: torch finds no CUDA device here; give --device cpu")
-    return ("cuda" if available else "cpu") if device == "auto" else device
+    return Terminal() if is_main_process() else Quiet()
 
 
-def check_precision(precision: str, device: str) -> None:
-    """Refuse a precision that the device cannot train in.
-
-    Raises:
-        InputError: fp16 on a CPU.
-    """
-    if precision == "fp16" and device == "cpu":
-        raise InputError("--precision fp16 needs --device cuda; on a CPU give fp32 or bf16")
+def request_from(options: Mapping[str, Any]) -> Request:
+    """Return what was asked for by flags; a flag that the command has not keeps its default."""
+    named = {"collections": "beir"}
+    given = {one: options[named.get(one, one)] for one in _ASKED if named.get(one, one) in options}
+    return Request(**given)
 
 
 def _recipe_option(name: str, kind: Any, text: str) -> Decorator:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..respred import Recipe
-from ._options import encoding_options, pair_options, recipe_from, recipe_options, resolve_device
+from ._options import audience, encoding_options, pair_options, recipe_from, recipe_options, request_from
 
 if TYPE_CHECKING:
     from ..diagnosis import FindingRow as Finding
+    from ..respred.session import Audience
 
 EPILOG = """\b
 Examples:
@@ -38,28 +39,18 @@ COLOURS = {
 @recipe_options
 def command(**options: Any) -> int:
     """Judge a recipe on its data before any training step: seconds, once the pairs are encoded."""
-    from . import _prepare
+    from ..respred.session import prepare
     from ._display import say
-    from ._runfile import describe_encoder, describe_inputs
 
     fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
     recipe = recipe_from(options["recipe_name"], {f: options[f] for f in fields})
-    inputs = _prepare.open_inputs(recipe, options, collections=False)
-    for text in describe_inputs(recipe, inputs):
-        say(text)
-    inputs.encoder.device = resolve_device(options["device"])
-    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=options["features"])
-    for text in describe_encoder(recipe, inputs, None, device=inputs.encoder.device):
-        say(text)
-    _prepare.encode(inputs, features)
-    data = _prepare.training_data(inputs, features, share=options["validation_share"], seed=options["seed"])
-    if data is None:
+    prepared = prepare(recipe, request_from(options), audience(), scores=False, bundled=True)
+    if prepared.data is None:
         say(f"recipe {recipe.name} trains nothing: there is nothing to judge")
         return 0
     from ..diagnosis import Status
-    from ..respred import preflight
 
-    found = preflight(recipe, data, seed=options["seed"])
+    found = prepared.preflight
     for finding in found:
         say(line(finding))
         if finding.status in (Status.CRITICAL, Status.WARNING):
@@ -76,19 +67,17 @@ def red(found: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in found if finding.status is Status.CRITICAL]
 
 
-def say_red(found: Sequence[Finding]) -> None:
-    """Print the red lines."""
-    from ._display import say
-
+def say_red(found: Sequence[Finding], told: Audience) -> None:
+    """Say the red lines."""
     lines: dict[str, list[Finding]] = {}
     for finding in red(found):
         lines.setdefault(finding.code, []).append(finding)
     for findings in lines.values():
         if len(findings) == 1:
-            say(f"preflight {line(findings[0])}")
+            told.say(f"preflight {line(findings[0])}")
         else:
             subjects = ", ".join(f"{finding.subject} {finding.value:.3g}" for finding in findings)
-            say(f"preflight red    {findings[0].code} {findings[0].why}: {subjects} ({findings[0].expected})")
+            told.say(f"preflight red    {findings[0].code} {findings[0].why}: {subjects} ({findings[0].expected})")
 
 
 def line(finding: Finding) -> str:

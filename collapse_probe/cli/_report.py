@@ -20,7 +20,7 @@ Exit codes: 0 fine, 1 unhealthy run, 2 wrong use.
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--reports",
-    type=PathOf(folder=True),
+    type=PathOf(written=True),
     default=Path("reports"),
     show_default=True,
     metavar="DIR",

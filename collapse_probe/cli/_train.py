@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
-from shutil import copy2, rmtree
-from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import InputError
-from ..journal import Run, fresh_folder
-from ..recording import Probe, load_watched
+from ..journal import Run
+from ..recording import load_watched
 from ..respred import Recipe
+from ..respred.session import is_main_process
 from ._options import (
     PathOf,
-    check_precision,
-    is_main_process,
+    audience,
     pair_options,
     plain_name,
     recipe_from,
     recipe_options,
-    resolve_device,
+    request_from,
     shared_options,
 )
 
 if TYPE_CHECKING:
-    from ._prepare import Inputs
+    from ..respred.session import Audience, Session
 
 EPILOG = """\b
 Examples:
@@ -72,7 +72,7 @@ _WITH_RESUME = ("resume", "features", "device", "cache", "reports")
 @click.option("--name", help="Name of the run; a number is added where it exists.  [default: the recipe's]")
 @click.option(
     "--runs",
-    type=PathOf(folder=True),
+    type=PathOf(written=True),
     default=Path("runs"),
     show_default=True,
     metavar="DIR",
@@ -94,128 +94,34 @@ def command(**options: Any) -> int:
 
 
 def _start(options: dict[str, Any]) -> int:
-    from . import _prepare
-    from ._display import say
-    from ._runfile import describe_encoder, describe_inputs, describe_overlaps, write_configuration
+    from ..respred.session import begin, prepare
+    from ._preflight import red, say_red
 
     fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
     recipe = recipe_from(options["recipe_name"], {f: options[f] for f in fields})
     probes = load_watched(options["watch"], watch_delta=options["watch_delta"])
     name = plain_name(options["name"] or recipe.name)
-    inputs = _prepare.open_inputs(recipe, options)
-    for line in describe_inputs(recipe, inputs) if is_main_process() else ():
-        say(line)
-    device = inputs.encoder.device = resolve_device(options["device"])
-    check_precision(options["precision"], device)
-    if recipe.trains_from_text:
-        _prepare.check_layers(inputs, recipe)
-    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=options["features"])
-    recipe, raw_similarity = _prepare.with_own_similarity(recipe, inputs.encoder, options["similarity"])
-    for line in describe_encoder(recipe, inputs, raw_similarity, device=device) if is_main_process() else ():
-        say(line)
-    _prepare.encode(inputs, features)
-    data = _prepare.training_data(inputs, features, share=options["validation_share"], seed=options["seed"])
-    shared = _prepare.overlaps(inputs, features)
-    for line in describe_overlaps(inputs, shared) if is_main_process() else ():
-        say(line)
-    from ._preflight import red, say_red
-
-    found = _preflight(recipe, data, seed=options["seed"])
-    if is_main_process():
-        say_red(found)
-    if options["strict"] and red(found):
-        if is_main_process():
-            say("nothing was trained (--strict); `collapse-probe preflight` shows every audit")
+    told = audience()
+    prepared = prepare(recipe, request_from(options), told, similarity=options["similarity"], bundled=True)
+    say_red(prepared.preflight, told)
+    if options["strict"] and red(prepared.preflight):
+        told.say("nothing was trained (--strict); `collapse-probe preflight` shows every audit")
         return 1
-    folder = fresh_folder(options["runs"], name) if is_main_process() else Path(mkdtemp(prefix="collapse-probe-"))
-    write_configuration(
-        folder,
-        recipe,
-        inputs,
-        data=data,
-        probes=probes,
-        found=found,
-        shared=shared,
-        raw_similarity=raw_similarity,
-        options=options,
-        device=device,
-    )
+    typed = shlex.join(["collapse-probe", *sys.argv[1:]])
     return _train_and_report(
-        recipe,
-        inputs,
-        folder,
-        features=features,
-        data=data,
-        probes=probes,
-        options=options,
-        raw_similarity=raw_similarity,
+        begin(prepared, runs=options["runs"], name=name, probes=probes, command=typed), options["reports"], told
     )
-
-
-def _preflight(recipe: Recipe, data: Any, *, seed: int) -> list[Any]:
-    from ..respred import preflight
-
-    return preflight(recipe, data, seed=seed) if data is not None else []
 
 
 def _resume(options: dict[str, Any]) -> int:
     _only_flags_of_resume()
-    run = Run.load(options["resume"])
-    import torch
+    from ..respred.session import resume
 
-    from . import _prepare
-    from ._display import say
-    from ._runfile import check_vectors, recorded_features, recorded_inputs, recorded_recipe, recorded_similarity
-
-    if run.status == "completed":
-        raise InputError(f"{run.folder}: this run is completed; `collapse-probe report {run.folder}` reads it again")
-    if run.status == "failed":
-        raise InputError(f"{run.folder}: this run failed and would again; start a new one with other settings")
-    recorded = run.settings["options"]
-    recipe = recorded_recipe(run)
-    probes = [_recorded_probe(name, declared) for name, declared in run.settings["probes"].items()]
-    options = {**options, **{key: recorded[key] for key in ("seed", "precision", "validation_share")}}
-    options["counterfactuals"] = recorded.get("counterfactuals", True)
-    if not _given("reports"):
-        options["reports"] = Path(recorded.get("reports", options["reports"]))
-    options["device"] = run.settings["device"] if options["device"] == "auto" else options["device"]
-    device = resolve_device(options["device"])
-    if run.settings.get("threads"):
-        # A sum is rounded in another order by another number of threads: the same bits need the same number.
-        torch.set_num_threads(run.settings["threads"])
-    inputs = recorded_inputs(run, recipe, device=device, cache=options["cache"])
-    stores = recorded_features(run, options["features"])
-    features = _prepare.Features(inputs.encoder, cache=options["cache"], extra=stores)
-    _prepare.encode(inputs, features)
-    data = _prepare.training_data(inputs, features, share=options["validation_share"], seed=options["seed"])
-    if not recipe.trains_from_text:
-        check_vectors(run, data)
-    if is_main_process():
-        say(f"resuming {run.folder}")
-        _say_damaged(run, recipe, data)
-    folder = run.folder if is_main_process() else _private_copy(run.folder)
-    return _train_and_report(
-        recipe,
-        inputs,
-        folder,
-        features=features,
-        data=data,
-        probes=probes,
-        options=options,
-        raw_similarity=recorded_similarity(run, recipe),
-        resume=True,
-    )
-
-
-def _say_damaged(run: Run, recipe: Recipe, data: Any) -> None:
-    from ..respred._saved import sound_checkpoint
-    from ._display import say
-
-    if data is None:
-        return
-    checkpoint, damaged = sound_checkpoint(run.folder / "checkpoints", recipe, data.dimension)
-    for line in damaged:
-        say(f"note: {line}; going on from {'the beginning' if checkpoint is None else checkpoint.name}")
+    told = audience()
+    where = {name: options[name] for name in ("features", "device", "cache")}
+    session = resume(Run.load(options["resume"]), **where, audience=told)
+    reports = options["reports"] if _given("reports") else session.prepared.request.reports
+    return _train_and_report(session, reports, told)
 
 
 def _only_flags_of_resume() -> None:
@@ -236,98 +142,25 @@ def _given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-def _train_and_report(
-    recipe: Recipe,
-    inputs: Inputs,
-    folder: Path,
-    *,
-    features: Any,
-    data: Any,
-    probes: list[Probe],
-    options: dict[str, Any],
-    raw_similarity: str,
-    resume: bool = False,
-) -> int:
-    from ..respred import train
-    from . import _prepare
-    from ._display import TrainingDisplay, say
+def _train_and_report(session: Session, reports: Path, told: Audience) -> int:
+    from ..respred.session import run_session
     from ._verdict import report_and_verdict
 
-    device = resolve_device(options["device"])
-    with TrainingDisplay(shown=is_main_process()) as display:
-        outcome = train(
-            recipe,
-            folder=folder,
-            data=data,
-            evaluations=_prepare.evaluation_sets(inputs, features),
-            probes=probes,
-            seed=options["seed"],
-            device=device,
-            precision=options["precision"],
-            listener=display,
-            encoder=inputs.encoder if recipe.trains_from_text else None,
-            counterfactuals=options["counterfactuals"],
-            raw_similarity=raw_similarity,
-            resume=resume,
-            finish=lambda: _save_model(folder, recipe, inputs) if is_main_process() else None,
-        )
+    outcome = run_session(session, told)
     if not is_main_process():
-        rmtree(folder)
+        session.discard()
         return 0
     if outcome.message:
-        say(outcome.message)
+        told.say(outcome.message)
     if outcome.status == "interrupted":
         # Before the report, which takes seconds: whoever interrupts may do so twice.
-        say(f"to go on: collapse-probe train --resume {folder}")
-    healthy = report_and_verdict(Run.load(folder), options["reports"])
+        told.say(f"to go on: collapse-probe train --resume {session.folder}")
+    healthy = report_and_verdict(Run.load(session.folder), reports)
     if outcome.status == "interrupted":
         return 130
     if outcome.status == "failed":
         return 1
-    if not healthy and _is_demonstration(inputs):
-        say("This is the embedded demonstration, so it exits 0; on your own data an unhealthy run exits 1.")
+    if not healthy and set(session.prepared.inputs.embedded) == {"encoder", "pairs", "collection"}:
+        told.say("This is the embedded demonstration, so it exits 0; on your own data an unhealthy run exits 1.")
         return 0
     return 0 if healthy else 1
-
-
-def _private_copy(folder: Path) -> Path:
-    """Return a folder of its own from which a process that does not write the run can resume it."""
-    private = Path(mkdtemp(prefix="collapse-probe-"))
-    for name in ("run.json", "journal.jsonl"):
-        copy2(folder / name, private / name)
-    if (folder / "checkpoints").is_dir():
-        (private / "checkpoints").symlink_to((folder / "checkpoints").resolve(), target_is_directory=True)
-    return private
-
-
-def _save_model(folder: Path, recipe: Recipe, inputs: Inputs) -> None:
-    from ..diagnosis import choose_checkpoint
-    from ..respred._selection import save_chosen
-    from ._display import say
-
-    run = Run.load(folder)
-    choice = choose_checkpoint(run)
-    if not inputs.encoder.is_here:
-        say(f"model   not saved: {inputs.encoder.name} is not on this machine; the checkpoints hold the trained head")
-        return
-    needs = save_chosen(choice, run, recipe, inputs.encoder, folder / "model")
-    say(f"model   {folder / 'model'}: {choice.why}; {needs}")
-
-
-def _is_demonstration(inputs: Inputs) -> bool:
-    return set(inputs.embedded) == {"encoder", "pairs", "collection"}
-
-
-def _recorded_probe(name: str, declared: dict[str, Any]) -> Probe:
-    from ..recording import Schedule
-
-    schedule = declared["schedule"]
-    return Probe(
-        name=name,
-        summary=declared["summary"],
-        schedule=Schedule(interval=schedule["every"], base=schedule["powers_of"]),
-        readings=declared["readings"],
-        histograms=declared["histograms"],
-        expected=tuple(declared["expected"]),
-        source="run.json",
-    )

@@ -7,24 +7,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._recipe import Recipe, head_modules, recipe_choices, recipe_fields
-from ._recipes import FOUNDING, RECIPES, NamedRecipe, get_recipe
+from ..errors import find_lazily
+from .recipes import (
+    FOUNDING,
+    RECIPES,
+    NamedRecipe,
+    Recipe,
+    get_recipe,
+    head_modules,
+    recipe_choices,
+    recipe_fields,
+)
 
 if TYPE_CHECKING:
-    from ._evaluation import EvaluationSet, evaluate_head, evaluate_raw, make_evaluation_set
-    from ._preflight import preflight
-    from ._training import Outcome, train
-    from ._vectors import TrainingData
+    from .audits import preflight
+    from .session import train
+    from .training import (
+        EvaluationSet,
+        Outcome,
+        TrainingData,
+        evaluate_head,
+        evaluate_raw,
+        make_evaluation_set,
+        train_recipe,
+    )
 
 _LATER = {
-    "EvaluationSet": "_evaluation",
-    "Outcome": "_training",
-    "TrainingData": "_vectors",
-    "evaluate_head": "_evaluation",
-    "evaluate_raw": "_evaluation",
-    "make_evaluation_set": "_evaluation",
-    "preflight": "_preflight",
-    "train": "_training",
+    "EvaluationSet": "training",
+    "Outcome": "training",
+    "TrainingData": "training",
+    "evaluate_head": "training",
+    "evaluate_raw": "training",
+    "make_evaluation_set": "training",
+    "preflight": "audits",
+    "train": "session",
+    "train_recipe": "training",
 }
 
 __all__ = [
@@ -44,12 +61,11 @@ __all__ = [
     "recipe_choices",
     "recipe_fields",
     "train",
+    "train_recipe",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        return find_lazily(__name__, _LATER[name], name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

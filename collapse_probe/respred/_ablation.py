@@ -6,18 +6,18 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..journal import atomic_write_text, write_run_json
-from ..recording import load_watched
+from ..journal import RunConfig, atomic_write_text, write_config
+from ..recording import Probe, load_watched
 from ..retrieval import Prompts
-from ._evaluation import EvaluationSet
 from ._plans import Intervention
-from ._recipe import Recipe, Similarity, head_modules
-from ._vectors import Side, training_split
+from .recipes import Recipe, Similarity
+from .session import Quiet, recipe_config
+from .training import EvaluationSet, Side, training_split
 
 RECORD = "ablation.json"
 CELLS = "cells"
@@ -44,11 +44,12 @@ class Cell:
         kept = "".join(c if c.isalnum() or c in "._=" else "-" for c in self.intervention.name)
         return f"{kept}-{_digest(self.recipe.as_dict())[:8]}-seed-{self.seed}"
 
-    def fingerprint(self, base: Mapping[str, Any]) -> str:
+    def fingerprint(self, config: RunConfig) -> str:
         """Return what the cell's result depends on: its recipe and seed, and the data, encoder and device."""
-        depends_on = ("encoder", "pairs", "vectors", "collections", "development", "precision", "device")
-        inputs = {key: base.get(key) for key in depends_on}
-        share = (base.get("options") or {}).get("validation_share")
+        plain = config.to_json()
+        inputs = {key: plain[key] for key in ("collections", "development", "precision", "device")}
+        inputs |= {key: config.session.get(key) for key in ("encoder", "pairs", "vectors")}
+        share = (config.session.get("options") or {}).get("validation_share")
         return _digest({"recipe": self.recipe.as_dict(), "seed": self.seed, "inputs": inputs, "share": share})
 
 
@@ -57,7 +58,7 @@ class Material:
     """What every cell reads, sent to a worker once.
 
     Attributes:
-        base: ``run.json`` of the run that is ablated, and ``vectors``, the digest of the pairs' vectors.
+        config: Configuration of the run that is ablated; its session has ``vectors``, the digest of the pairs' vectors.
         pairs: All training pairs.
         validation: Held-out pairs of their own, or None.
         share: Share of the pairs to hold out where there are none of their own.
@@ -69,7 +70,7 @@ class Material:
         raw_similarity: What the raw encoder is scored by; the recipe's similarity where None.
     """
 
-    base: Mapping[str, Any]
+    config: RunConfig
     pairs: Side
     validation: Side | None
     share: float
@@ -97,41 +98,15 @@ def run_cell(cell: Cell, material: Material) -> Files:
     """
     import torch
 
-    from ._training import train
+    from .training import train_recipe
 
     torch.set_num_threads(material.threads)
     probes = load_watched((), watch_delta=True)
     data = training_split(material.pairs, material.validation, share=material.share, seed=cell.seed)
     with tempfile.TemporaryDirectory(prefix="collapse-probe-cell-") as temporary:
         folder = Path(temporary)
-        inherited = (
-            "encoder",
-            "raw_similarity",
-            "pairs",
-            "collections",
-            "development",
-            "precision",
-            "versions",
-            "git",
-            "embedded",
-        )
-        write_run_json(
-            folder,
-            {
-                "name": cell.name,
-                "recipe": cell.recipe.as_dict(),
-                **{key: material.base.get(key) for key in inherited},
-                "modules": head_modules(cell.recipe),
-                "seed": cell.seed,
-                "device": material.device,
-                "threads": material.threads,
-                "watch": [probe.name for probe in probes],
-                "probes": {probe.name: probe.as_dict() for probe in probes},
-                "preflight": [],
-                "options": {"intervention": cell.intervention.name, "changes": cell.intervention.changes},
-            },
-        )
-        train(
+        write_config(folder, _cell_config(cell, material, probes))
+        train_recipe(
             cell.recipe,
             folder=folder,
             data=data,
@@ -139,8 +114,8 @@ def run_cell(cell: Cell, material: Material) -> Files:
             probes=probes,
             seed=cell.seed,
             device=material.device,
-            precision=str(material.base.get("precision", "fp32")),
-            listener=_Silent(),
+            precision=material.config.precision or "fp32",
+            listener=Quiet(),
             encoder=_encoder(material) if cell.recipe.trains_from_text else None,
             raw_similarity=material.raw_similarity,
             checkpoints=False,
@@ -152,16 +127,40 @@ def run_cell(cell: Cell, material: Material) -> Files:
         }
 
 
-def finished(folder: Path, cell: Cell, base: Mapping[str, Any]) -> bool:
+def _cell_config(cell: Cell, material: Material, probes: Sequence[Probe]) -> RunConfig:
+    kept = {
+        name: material.config.session.get(name) for name in ("encoder", "raw_similarity", "pairs", "embedded", "git")
+    }
+    session = {
+        **{name: value for name, value in kept.items() if value is not None},
+        "recipe": cell.recipe.as_dict(),
+        "watch": [probe.name for probe in probes],
+        "preflight": [],
+        "options": {"intervention": cell.intervention.name, "changes": cell.intervention.changes},
+    }
+    return replace(
+        material.config,
+        name=cell.name,
+        **recipe_config(cell.recipe),
+        seed=cell.seed,
+        device=material.device,
+        threads=material.threads,
+        probes={probe.name: probe.as_dict() for probe in probes},
+        command="",
+        session=session,
+    )
+
+
+def finished(folder: Path, cell: Cell, config: RunConfig) -> bool:
     """Return whether a cell's result is there, and is that of the same configuration and data."""
     try:
         record = json.loads((folder / CELLS / cell.name / CELL_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(record, dict) and record.get("fingerprint") == cell.fingerprint(base)
+    return isinstance(record, dict) and record.get("fingerprint") == cell.fingerprint(config)
 
 
-def keep(folder: Path, cell: Cell, files: Files, base: Mapping[str, Any]) -> Path:
+def keep(folder: Path, cell: Cell, files: Files, config: RunConfig) -> Path:
     """Write a finished cell beside its place and rename it: a half one is never seen. Return its run folder."""
     place = folder / CELLS / cell.name
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +168,7 @@ def keep(folder: Path, cell: Cell, files: Files, base: Mapping[str, Any]) -> Pat
         "intervention": cell.intervention.name,
         "changes": cell.intervention.changes,
         "seed": cell.seed,
-        "fingerprint": cell.fingerprint(base),
+        "fingerprint": cell.fingerprint(config),
     }
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=".cell-") as temporary:
         built = Path(temporary) / cell.name
@@ -215,13 +214,3 @@ def _encoder(material: Material):
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-class _Silent:
-    """A listener that keeps nothing."""
-
-    def step(self, *, step: int, steps: int, epoch: int) -> None:
-        """Ignore."""
-
-    def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[Any]) -> None:
-        """Ignore."""

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 
-from ..errors import InputError
+from ..errors import InputError, setting
 from ._ablation import Cell, Files, Material, run_cell
 
 _REACH_SECONDS = 5.0
@@ -36,7 +36,7 @@ def run_in_processes(cells: Sequence[Cell], material: Material, *, workers: int)
             yield futures[future], future.result()
         done = True
     except BrokenProcessPool:
-        fix = "the same command runs the others; give fewer --workers where memory ran out"
+        fix = f"the same command runs the others; give fewer {setting('workers')} where memory ran out"
         raise InputError(f"a worker process died; the cells that were done are kept: {fix}") from None
     finally:
         pool.shutdown(wait=done, cancel_futures=True)
@@ -107,7 +107,7 @@ def _ray():
     try:
         import ray
     except ImportError:
-        raise InputError('--engine ray needs Ray: pip install "collapse-probe[ray]"') from None
+        raise InputError(f'{setting("engine", "ray")} needs Ray: pip install "collapse-probe[ray]"') from None
     return ray
 
 
@@ -122,7 +122,7 @@ def _connect(ray, *, cpus: int, address: str | None) -> None:
         ray.init(address=address, **settings)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"--ray-address {address}: Ray cannot connect ({reason})") from None
+        raise InputError(f"{setting('ray_address', address)}: Ray cannot connect ({reason})") from None
 
 
 def _reach(address: str) -> None:
@@ -131,13 +131,13 @@ def _reach(address: str) -> None:
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
-        raise InputError(f"--ray-address {address}: host:port, ray://host:port or auto is needed")
+        raise InputError(f"{setting('ray_address', address)}: host:port, ray://host:port or auto is needed")
     try:
         socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
-            f"--ray-address {address}: nothing answers there ({reason}); start a cluster or leave it out"
+            f"{setting('ray_address', address)}: nothing answers there ({reason}); start a cluster or leave it out"
         ) from None
 
 

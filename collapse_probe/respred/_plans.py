@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from ..errors import InputError, unknown_name
-from ._recipe import Recipe, parse_change
-from ._recipes import RECIPES
+from ..errors import InputError, setting, unknown_name
+from .recipes import RECIPES, Recipe, parse_change
 
 
 @dataclass(frozen=True)
@@ -106,15 +105,15 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
         if changed == recipe:
             if grid and len(axes) > 1:
                 continue  # this combination is the control
-            raise InputError(f"--vary {name}: the run has this value already, and the control is always run")
+            raise InputError(f"{setting('vary', name)}: the run has this value already, and the control is always run")
         if not changed.trains:
-            raise InputError(f"--vary {name}: nothing would be trained")
+            raise InputError(f"{setting('vary', name)}: nothing would be trained")
         idle = _idle_changes(changed, recipe)
         if not changed.changed_from(recipe).keys() - {"select"} - ({"patience"} & idle.keys()):
-            raise InputError(f"--vary {name}: it changes no training, only which checkpoint is kept")
+            raise InputError(f"{setting('vary', name)}: it changes no training, only which checkpoint is kept")
         if idle:
             field, needs = next(iter(idle.items()))
-            raise InputError(f"--vary {name}: {field} plays no role in this run: it needs {needs}")
+            raise InputError(f"{setting('vary', name)}: {field} plays no role in this run: it needs {needs}")
         found.append(one)
     return found
 
@@ -146,14 +145,16 @@ def _check_axes(axes: Sequence[list[tuple[str, dict[str, Any]]]]) -> None:
     for axis in axes:
         varied = {field for _, change in axis for field in change}
         if varied & seen:
-            raise InputError(f"--grid: {sorted(varied & seen)[0]} is varied twice: give all its values in one --vary")
+            twice = f"{sorted(varied & seen)[0]} is varied twice"
+            raise InputError(f"{setting('grid')}: {twice}: give all its values in one {setting('vary')}")
         seen |= varied
 
 
 def _axis(specification: str) -> list[tuple[str, dict[str, Any]]]:
     name, equals, values = specification.partition("=")
     if not equals or not values.strip():
-        raise InputError(f"--vary {specification}: write FIELD=VALUE,VALUE, as in --vary lambda_residual=0,1e-4")
+        given, example = setting("vary", specification), setting("vary", "lambda_residual=0,1e-4")
+        raise InputError(f"{given}: write FIELD=VALUE,VALUE, as in {example}")
     return [(f"{name.strip()}={value.strip()}", parse_change(name, value.strip())) for value in values.split(",")]
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ._batch import Batch, make_batch
 from ._isotropy import ISOTROPY
-from ._recipe import Penalty, Recipe, Reduction
+from .recipes import Penalty, Recipe, Reduction
 
 
 class Predictive(nn.Module):

@@ -15,7 +15,7 @@ from sentence_transformers.base.modules import Module, Router
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ._recipe import DeltaMap, PredictorKind, ProjectionKind, Recipe, ScoringPath
+from .recipes import DeltaMap, PredictorKind, ProjectionKind, Recipe, ScoringPath
 
 Features = dict[str, Any]
 

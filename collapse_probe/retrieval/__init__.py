@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import find_lazily
 from ._collections import Collection, IdenticalIds, judged_pairs, make_collection
 from ._download import BEIR_MD5, open_collections
 from ._embedded import EmbeddedText, build_embedded
@@ -91,7 +92,5 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _LATER:
-        from importlib import import_module
-
-        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        return find_lazily(__name__, _LATER[name], name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

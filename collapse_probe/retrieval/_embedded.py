@@ -111,7 +111,8 @@ def _version(name: str) -> str:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        raise InputError(f"the embedded collection reads {name}, which is not installed: pip install {name}") from None
+        fix = 'pip install "collapse-probe[embedded]"'
+        raise InputError(f"the embedded collection reads {name}, which is not installed: {fix}") from None
 
 
 def _sources(package: str) -> Iterator[Path]:

@@ -148,7 +148,7 @@ WRONG = [
     ),
     (["train", "--recipe", "resprd"], "unknown recipe 'resprd': did you mean 'respred'?"),
     (["train", "--watch", "residul"], "unknown probe 'residul': did you mean 'residual'?"),
-    (["train", "--watch", "mine"], "probes/mine.toml: unknown reading 'delta/mean_ab': did you mean 'delta/mean_abs'?"),
+    (["train", "--watch", "mine"], "probes/mine.toml: unknown reading 'alpha/valeu': did you mean 'alpha/value'?"),
     (["train", "--encoder", "nowhere"], "--encoder nowhere: no such folder"),
     (["train", "--encoder", "."], "no sentence-transformers model"),
     (["train", "--lambda-residual", "-1"], "--lambda-residual is -1.0: a number of at least 0 is needed"),
@@ -175,7 +175,7 @@ def test_wrong_use_is_one_line_exit_2_and_nothing_written(run, inputs, embedded,
     Path("bad.jsonl").write_text('{"query": "a", "document": "b"}\n{bad\n')
     Path("one.jsonl").write_text('{"query": "a", "document": "b"}\n')
     Path("probes").mkdir()
-    Path("probes/mine.toml").write_text('[readings]\n"delta/mean_ab" = "x"\n')
+    Path("probes/mine.toml").write_text('[readings]\n"alpha/valeu" = "x"\n')
     places = {"PAIRS": inputs / "pairs.jsonl", "BEIR": inputs / "beir"}
     code, _, err = run(*(places.get(argument, argument) for argument in arguments))
     assert code == 2

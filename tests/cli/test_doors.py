@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,42 @@ def test_wrong_use_is_said_without_torch(refused, case):
     assert said.startswith("collapse-probe: ") and said.count("\n") == 1
     assert WRONG[case][1] in said
     assert untouched
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["train", "--runs", "locked"], "--runs"),
+        (["train", "--reports", "locked/deep/er"], "--reports"),
+        (["train", "--resume", "runs/respred", "--reports", "locked"], "--reports"),
+        (["ablate", "runs/respred", "--out", "locked"], "--out"),
+        (["ablate", "runs/respred", "--reports", "locked"], "--reports"),
+        (["evaluate", "runs/respred", "--beir", "beir", "--reports", "locked"], "--reports"),
+        (["report", "runs/respred", "--reports", "locked"], "--reports"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(run, tmp_path, monkeypatch, arguments, flag):
+    """H1, H3: everything was trained, and then there was a traceback."""
+    make = tempfile.mkdtemp
+
+    def refuse(*, dir: Path, **more: str) -> str:
+        if Path(dir).name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return make(dir=dir, **more)
+
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    code, out, err = run(*arguments)
+    assert code == 2 and not out and err.count("\n") == 1, err
+    assert flag in err and "locked cannot be written" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["locked"] and not any((tmp_path / "locked").iterdir())
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder here that nobody can write")
+def test_what_nobody_can_write_is_found_out_by_trying(run, tmp_path):
+    code, _, err = run("train", "--runs", "/proc/runs")
+    assert code == 2 and "/proc/runs cannot be made, since /proc cannot be written" in err
+    assert not any(tmp_path.iterdir())
 
 
 def test_the_page_of_inputs_is_the_generated_one():

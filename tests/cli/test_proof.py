@@ -319,7 +319,7 @@ def test_option_d_can_be_put_back_and_evaluated(run, from_text, inputs, tmp_path
 def test_a_run_from_text_killed_in_an_epoch_ends_with_the_same_bits(run, few, inputs, tmp_path):
     """Dropout in the trained layers draws from the global generator; sums depend on the number of threads."""
     script = (
-        "import os; from collapse_probe.respred import _callback as c\n"
+        "import os; from collapse_probe.respred.training import _callback as c\n"
         "old = c.EvaluationCallback.on_step_end\n"
         "def step(self, args, state, control, **k):\n"
         "    old(self, args, state, control, **k)\n"
@@ -365,7 +365,7 @@ def test_a_resumed_run_reads_the_vectors_and_writes_the_report_of_its_start(run,
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("collapse_probe.respred._callback.EvaluationCallback.on_step_begin", interrupted)
+        patch.setattr("collapse_probe.respred.training._callback.EvaluationCallback.on_step_begin", interrupted)
         code, out, _ = run("train", *arguments, "--reports", "mine")
     assert code == 130 and "encoding" not in out
     shutil.rmtree("mine")

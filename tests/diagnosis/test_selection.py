@@ -10,7 +10,7 @@ from tests_support import FoundingWriter, toy_evaluation, toy_run
 from collapse_probe.diagnosis import choose_checkpoint, findings, loss_against_retrieval
 from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe
-from collapse_probe.respred._selection import development_history, should_stop
+from collapse_probe.respred.training._selection import development_history, should_stop
 
 FALLING = Recipe(batch_size=32, epochs=3, learning_rate=1e-2)
 

@@ -14,7 +14,7 @@ from tests_support import toy_data, toy_evaluation, toy_run
 
 from collapse_probe.diagnosis import CONTROL, Ablation, Verdict, effects, module_shares
 from collapse_probe.errors import InputError
-from collapse_probe.journal import Run
+from collapse_probe.journal import Run, RunConfig
 from collapse_probe.reporting import write_ablation_report
 from collapse_probe.reporting._ablation_figures import forest, forest_height
 from collapse_probe.reporting._style import saved
@@ -27,12 +27,12 @@ from collapse_probe.statistics import SeededDifference, seeded_difference
 RECIPE = Recipe(batch_size=32, epochs=2, learning_rate=1e-2)
 
 
-def material(base: dict, threads: int = 1) -> Material:
+def material(config: RunConfig, threads: int = 1) -> Material:
     data = toy_data()
     texts = ["x"] * len(data.query)
     out = ["y"] * len(data.validation_query)
     return Material(
-        base=base,
+        config=config,
         pairs=(data.query, data.document, texts, texts),
         validation=(data.validation_query, data.validation_document, out, out),
         share=0.1,
@@ -67,8 +67,8 @@ def ablation(tmp_path_factory, base) -> Path:
         cells=[c.name for c in cells],
     )
     before = torch.get_num_threads()
-    for cell, files in run_in_processes(cells, material(base.settings), workers=2):
-        keep(folder, cell, files, base.settings)
+    for cell, files in run_in_processes(cells, material(base.config), workers=2):
+        keep(folder, cell, files, base.config)
     assert torch.get_num_threads() == before, "threads of this process are left alone"
     return folder
 
@@ -136,7 +136,7 @@ def test_fields_vary_one_at_a_time_or_as_a_grid():
         ("tnh=off", "unknown recipe field 'tnh': did you mean 'tanh'?"),
         ("tanh=on", "the run has this value already"),
         ("alpha=x", "alpha=x: a number is needed"),
-        ("batch_size=1", "--batch-size is 1"),
+        ("batch_size=1", "batch_size is 1"),
         ("temperature=0.1", "temperature plays no role in this run: it needs lambda_contrastive above 0"),
         ("encoder_learning_rate=1e-3", "encoder_learning_rate plays no role in this run: it needs unfreeze_layers"),
     ],
@@ -149,7 +149,7 @@ def test_a_bad_specification_says_what_is_needed(given, message):
 
 def test_a_field_is_varied_once_in_a_grid():
     for given in (["alpha=0.1,0.2", "alpha=0.3"], ["projection=frozen", "freeze_projection=on"]):
-        with pytest.raises(InputError, match=r"--grid: (alpha|freeze_projection) is varied twice"):
+        with pytest.raises(InputError, match=r"grid: (alpha|freeze_projection) is varied twice"):
             vary([*given, "lambda_residual=0"], RECIPE, grid=True)
 
 
@@ -199,23 +199,24 @@ def test_the_table_is_tidy(ablation):
 
 def test_finished_cells_are_known_and_those_of_other_data_are_not(ablation, base):
     cells = make_cells([Intervention(CONTROL, {}), *plan("causes", RECIPE)], RECIPE, seeds=[0, 1])
-    assert all(finished(ablation, cell, base.settings) for cell in cells)
-    changed = {**base.settings, "pairs": {**base.settings["pairs"], "fingerprint": "other"}}
+    assert all(finished(ablation, cell, base.config) for cell in cells)
+    pairs = {**base.config.session["pairs"], "fingerprint": "other"}
+    changed = replace(base.config, session={**base.config.session, "pairs": pairs})
     assert not any(finished(ablation, cell, changed) for cell in cells)
     more = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[2])
-    assert not finished(ablation, more[0], base.settings)
+    assert not finished(ablation, more[0], base.config)
 
 
 def test_a_cell_is_there_whole_or_not_at_all(tmp_path, base):
     (cell,) = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0])
-    files = run_cell(cell, material(base.settings))
+    files = run_cell(cell, material(base.config))
     assert {"run.json", "journal.jsonl"} <= set(files)
     assert not any(name.startswith("checkpoints") for name in files)
-    keep(tmp_path, cell, files, base.settings)
-    keep(tmp_path, cell, files, base.settings)
+    keep(tmp_path, cell, files, base.config)
+    keep(tmp_path, cell, files, base.config)
     assert [path.name for path in (tmp_path / "cells").iterdir()] == [cell.name]
     (tmp_path / "cells" / cell.name / "cell.json").write_text("{")
-    assert not finished(tmp_path, cell, base.settings)
+    assert not finished(tmp_path, cell, base.config)
 
 
 def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
@@ -279,7 +280,7 @@ def test_what_is_no_ablation_is_refused(tmp_path):
 def test_ray_gives_what_processes_give(base, ablation):
     pytest.importorskip("ray")
     cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[1])
-    ((cell, files),) = run_in_ray(cells, material(base.settings), workers=1, address=None)
+    ((cell, files),) = run_in_ray(cells, material(base.config), workers=1, address=None)
     lines = [json.loads(line) for line in files["journal.jsonl"].decode().splitlines()]
     mine = [line["value"] for line in lines if line["kind"] == "reading" and line["name"] == "loss/total"]
     other = Ablation.load(ablation).runs(CONTROL)[1].readings("loss/total")["value"].tolist()
@@ -289,14 +290,14 @@ def test_ray_gives_what_processes_give(base, ablation):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("127.0.0.1:1", "--ray-address 127.0.0.1:1: nothing answers"),
-        ("nowhere", "--ray-address nowhere: host:port, ray://host:port or auto is needed"),
+        ("127.0.0.1:1", "ray_address=127.0.0.1:1: nothing answers"),
+        ("nowhere", "ray_address=nowhere: host:port, ray://host:port or auto is needed"),
     ],
 )
 def test_an_unreachable_ray_is_one_line(base, address, message):
     pytest.importorskip("ray")
     with pytest.raises(InputError) as error:
-        run_in_ray([], material(base.settings), workers=1, address=address)
+        run_in_ray([], material(base.config), workers=1, address=address)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -305,7 +306,7 @@ def test_workers_are_started_with_threads_that_wait(base, monkeypatch):
         monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
         if own is not None:
             monkeypatch.setenv("OMP_WAIT_POLICY", own)
-        list(run_in_processes([], material(base.settings), workers=1))
+        list(run_in_processes([], material(base.config), workers=1))
         assert os.environ["OMP_WAIT_POLICY"] == left
 
 
@@ -348,7 +349,7 @@ def test_a_worker_that_dies_is_one_line(base):
     threading.Thread(target=kill, daemon=True).start()
     cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[0, 1])
     with pytest.raises(InputError, match="a worker process died; the cells that were done are kept"):
-        list(run_in_processes(cells, material(base.settings), workers=1))
+        list(run_in_processes(cells, material(base.config), workers=1))
 
 
 def over(seeds: int, mean: float) -> SeededDifference:

@@ -12,9 +12,9 @@ from tests_support import toy_evaluation, toy_run
 from collapse_probe.diagnosis import attribution, counterfactual_differences
 from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe
-from collapse_probe.respred._counterfactuals import delta_variants, graft_counterfactuals
-from collapse_probe.respred._evaluation import Embedded, embed
 from collapse_probe.respred.modules import build_head, head_parts
+from collapse_probe.respred.training._counterfactuals import delta_variants, graft_counterfactuals
+from collapse_probe.respred.training._evaluation import Embedded, embed
 
 FAST = Recipe(batch_size=32, epochs=2, learning_rate=1e-2)
 

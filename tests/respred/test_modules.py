@@ -12,8 +12,8 @@ from sentence_transformers import SentenceTransformer
 
 from collapse_probe.errors import InputError
 from collapse_probe.respred import Recipe, get_recipe
-from collapse_probe.respred._saved import load_head
 from collapse_probe.respred.modules import DirectPredictor, Projection, ResidualPredictor, build_head, head_parts
+from collapse_probe.respred.training._saved import load_head
 
 
 def embeddings(rows: int = 5, dimension: int = 8) -> torch.Tensor:

@@ -12,10 +12,10 @@ from torch.nn.functional import normalize
 from collapse_probe.diagnosis import Finding, Status
 from collapse_probe.measures import penalty_ratio, ridge_correction
 from collapse_probe.respred import RECIPES, Recipe, get_recipe, preflight
-from collapse_probe.respred._audits import degenerate_values, duplication_ratios, scaling_exponents
 from collapse_probe.respred._batch import Batch
 from collapse_probe.respred._isotropy import collapse_value
-from collapse_probe.respred._preflight import _forecast
+from collapse_probe.respred.audits._preflight import _forecast
+from collapse_probe.respred.audits._terms import degenerate_values, duplication_ratios, scaling_exponents
 from collapse_probe.respred.losses import WeightedTerms, build_loss
 
 SMALL = Recipe(batch_size=32, lambda_residual=0.05)
@@ -58,7 +58,7 @@ def test_the_founding_recipe_is_red_before_its_first_step():
 
 def test_the_forecast_names_the_weight_that_would_leave_half():
     finding = found(SMALL)[("CP301", "")]
-    weight = float(finding.remedy.split("--lambda-residual ")[1].split()[0])
+    weight = float(finding.remedy.split("lambda_residual=")[1].split()[0])
     other = found(replace(SMALL, lambda_residual=weight))[("CP301", "")]
     assert other.value == pytest.approx(0.5, rel=0.01)
     assert other.status in (Status.HEALTHY, Status.WARNING)

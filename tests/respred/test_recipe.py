@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from collapse_probe.errors import InputError
+from collapse_probe.journal import ModuleInfo
 from collapse_probe.respred import RECIPES, Recipe, get_recipe, head_modules, recipe_fields
-from collapse_probe.respred._recipe import parse_change
+from collapse_probe.respred.recipes._recipe import parse_change
 
 
 def test_respred_has_the_founding_hyper_parameters():
@@ -51,14 +52,14 @@ def test_every_field_but_the_name_is_a_flag_with_help():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"alpha": float("nan")}, r"--alpha is nan: a finite number is needed"),
-        ({"lambda_residual": -1.0}, r"--lambda-residual is -1.0: a number of at least 0 is needed"),
-        ({"dropout": 1.0}, r"--dropout is 1.0: a number of at least 0 and below 1 is needed"),
-        ({"epochs": 0}, r"--epochs is 0: a number of at least 1 is needed"),
-        ({"batch_size": 1}, r"--batch-size is 1: a number of at least 2 is needed"),
+        ({"alpha": float("nan")}, r"alpha is nan: a finite number is needed"),
+        ({"lambda_residual": -1.0}, r"lambda_residual is -1.0: a number of at least 0 is needed"),
+        ({"dropout": 1.0}, r"dropout is 1.0: a number of at least 0 and below 1 is needed"),
+        ({"epochs": 0}, r"epochs is 0: a number of at least 1 is needed"),
+        ({"batch_size": 1}, r"batch_size is 1: a number of at least 2 is needed"),
         ({"projection": "mpl"}, r"unknown projection 'mpl': did you mean 'mlp'\?"),
-        ({"predictor": "none", "scoring_path": "predictor"}, r"--scoring-path predictor needs a predictor"),
-        ({"projection": "none", "freeze_projection": True}, r"--freeze-projection needs a projection"),
+        ({"predictor": "none", "scoring_path": "predictor"}, r"scoring_path=predictor needs a predictor"),
+        ({"projection": "none", "freeze_projection": True}, r"freeze_projection needs a projection"),
     ],
 )
 def test_values_out_of_range_are_refused(changes, message):
@@ -136,11 +137,14 @@ def test_a_field_that_cannot_be_read_says_what_is_needed(name, text, message):
 
 
 def test_modules_say_what_is_trained_and_scored():
-    assert head_modules(get_recipe("respred")) == {
-        "projection": {"trained": True, "on_evaluated_path": True},
-        "predictor": {"trained": True, "on_evaluated_path": False},
+    assert head_modules(get_recipe("respred")) == (
+        ModuleInfo(name="projection", trained=True, scored=True),
+        ModuleInfo(name="predictor", trained=True, scored=False),
+    )
+    names = {name: [module.name for module in head_modules(get_recipe(name))] for name in ("option_e", "option_d")}
+    assert names == {
+        "option_e": ["query_projection", "document_projection"],
+        "option_d": ["encoder", "projection", "predictor"],
     }
-    assert list(head_modules(get_recipe("option_e"))) == ["query_projection", "document_projection"]
-    assert list(head_modules(get_recipe("option_d"))) == ["encoder", "projection", "predictor"]
-    assert head_modules(get_recipe("contrastive"))["predictor"]["on_evaluated_path"]
-    assert head_modules(get_recipe("baseline")) == {}
+    assert head_modules(get_recipe("contrastive"))[-1].scored
+    assert head_modules(get_recipe("baseline")) == ()

@@ -20,9 +20,9 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from collapse_probe.errors import InputError
 from collapse_probe.respred import Recipe, get_recipe
-from collapse_probe.respred._saved import fill_head, library_head, load_encoder, load_head
-from collapse_probe.respred._trainer import FeatureTrainer
 from collapse_probe.respred.modules import build_head, head_parts
+from collapse_probe.respred.training._saved import fill_head, library_head, load_encoder, load_head
+from collapse_probe.respred.training._trainer import FeatureTrainer
 
 TEXTS = ["a brass compass", "a felt hat", "an oak barrel of a hat"]
 WITHOUT_OURS = """

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from collapse_probe.respred._state import (
+from collapse_probe.respred.training._state import (
     complete_checkpoints,
     load_optimiser,
     load_random_state,

@@ -13,10 +13,10 @@ from tests_support import Silent, toy_data, toy_evaluation, toy_run
 
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Run, RunConfig, write_config
-from collapse_probe.respred import Recipe, evaluate_head, get_recipe, train
-from collapse_probe.respred._state import complete_checkpoints
-from collapse_probe.respred._vectors import split_pairs
+from collapse_probe.respred import Recipe, evaluate_head, get_recipe, train_recipe
 from collapse_probe.respred.modules import head_parts
+from collapse_probe.respred.training._state import complete_checkpoints
+from collapse_probe.respred.training._vectors import split_pairs
 
 SMALL = Recipe(batch_size=32)
 
@@ -156,7 +156,7 @@ def test_the_baseline_is_only_evaluated(tmp_path):
 
 def test_a_recipe_that_trains_needs_pairs(tmp_path):
     with pytest.raises(InputError, match="recipe respred trains: it needs pairs"):
-        train(
+        train_recipe(
             SMALL,
             folder=tmp_path,
             data=None,
@@ -233,7 +233,7 @@ def test_the_founding_case_on_real_text(shared, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     write_config(folder, RunConfig(name="run"))
-    outcome = train(
+    outcome = train_recipe(
         get_recipe("respred"),
         folder=folder,
         data=TrainingData(query[kept], document[kept], query[out], document[out]),

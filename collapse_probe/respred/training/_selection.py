@@ -9,13 +9,13 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 from torch import nn
 
-from ..diagnosis import HEADLINE, Choice, evaluation_records
-from ..journal import Artifact, Run
-from ..retrieval import Encoder
+from ...diagnosis import HEADLINE, Choice, evaluation_records
+from ...journal import Artifact, Run
+from ...retrieval import Encoder
+from ..modules import build_head
+from ..recipes import Recipe, Similarity
 from ._encoder_layers import encoder_modules
-from ._recipe import Recipe
 from ._saved import library_head, load_encoder, load_head
-from .modules import build_head
 
 _PLAIN = "plain sentence-transformers loads it"
 _OURS = "the predictor is scored: loading it needs collapse-probe installed, and trust_remote_code=True"
@@ -57,7 +57,9 @@ def should_stop(history: Sequence[float], *, patience: int) -> bool:
     return len(history) - 1 - max(range(len(history)), key=lambda i: history[i]) >= patience
 
 
-def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, folder: Path) -> str:
+def save_chosen(
+    choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, folder: Path, *, raw_similarity: Similarity
+) -> str:
     """Save the chosen checkpoint as one sentence-transformers model, with a model card.
 
     ``encode_query`` and ``encode_document`` of the saved model give what the run evaluated on the recipe's
@@ -70,6 +72,7 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
         recipe: Its recipe.
         encoder: Its encoder; read from its files again where its layers were trained.
         folder: Where the model goes.
+        raw_similarity: What the raw encoder is scored by.
 
     Returns:
         How the saved model is loaded, in words.
@@ -84,7 +87,7 @@ def save_chosen(choice: Choice, run: Run, recipe: Recipe, encoder: Encoder, fold
         # Those that were applied, under the names that the library looks up first.
         prompts={**fresh.model.prompts, "query": query, "document": document},
         default_prompt_name=fresh.model.default_prompt_name,
-        similarity_fn_name=run.settings.get("raw_similarity", recipe.similarity) if raw else recipe.similarity,
+        similarity_fn_name=raw_similarity if raw else recipe.similarity,
         truncate_dim=fresh.model.truncate_dim if raw else None,
     )
     model.save(str(folder), create_model_card=False)
@@ -106,7 +109,7 @@ def _chosen_modules(choice: Choice, run: Run, recipe: Recipe, fresh: Encoder) ->
         return list(fresh.model.children()), True
     dimension = fresh.identity.dimension
     if choice.epoch == 0:
-        modules, head = encoder_modules(fresh), build_head(recipe, dimension, seed=run.settings["seed"])
+        modules, head = encoder_modules(fresh), build_head(recipe, dimension, seed=run.config.seed or 0)
     else:
         checkpoint = checkpoint_of(run, choice.epoch)
         modules = load_encoder(checkpoint) if recipe.trains_from_text else encoder_modules(fresh)

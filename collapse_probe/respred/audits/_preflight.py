@@ -7,17 +7,17 @@ import math
 import torch
 from sentence_transformers import SentenceTransformer
 
-from ..diagnosis import FindingRow as Finding
-from ..diagnosis import Status
-from ..measures import explained_residual, penalty_ratio, ridge_correction, shrinkage
-from . import _audits
-from ._audits import TermValues
-from ._batch import Batch, make_batch
-from ._isotropy import collapse_value, noise_floor
-from ._recipe import Recipe, head_modules
-from ._vectors import PROBE_SET_SIZE, TrainingData
-from .losses import WeightedTerms, build_loss
-from .modules import build_head
+from ...diagnosis import FindingRow as Finding
+from ...diagnosis import Status
+from ...measures import explained_residual, penalty_ratio, ridge_correction, shrinkage
+from .._batch import Batch, make_batch
+from .._isotropy import collapse_value, noise_floor
+from ..losses import WeightedTerms, build_loss
+from ..modules import build_head
+from ..recipes import Recipe, head_modules
+from ..training import PROBE_SET_SIZE, TrainingData
+from . import _terms
+from ._terms import TermValues
 
 SHRINK_RED, SHRINK_AMBER = 0.05, 0.5
 """Shares of the best correction below which a forecast is red and amber (own choice)."""
@@ -60,7 +60,7 @@ def preflight(recipe: Recipe, data: TrainingData, *, seed: int) -> list[Finding]
         ]
     everything = make_batch(*sides)
     batches = _batches(everything, recipe.batch_size)
-    start = _audits.term_values(loss, batches)
+    start = _terms.term_values(loss, batches)
     return [
         _shrink_forecast(recipe, everything),
         _explained(recipe, everything),
@@ -103,9 +103,9 @@ def _shrink_forecast(recipe: Recipe, everything: Batch) -> Finding:
     dimension = everything.query.shape[1]
     half = recipe.lambda_predictive * recipe.alpha**2 / (dimension if recipe.residual_reduction == "sum" else 1)
     status = Status.CRITICAL if share < SHRINK_RED else Status.WARNING if share < SHRINK_AMBER else Status.HEALTHY
-    remedy = "Lower --lambda-residual, or give --residual-reduction mean"
+    remedy = "Lower lambda_residual, or give residual_reduction=mean"
     if recipe.residual_penalty == "l2":
-        remedy += f"; --lambda-residual {half:.3g} would leave half"
+        remedy += f"; lambda_residual={half:.3g} would leave half"
     return Finding(status=status, value=share, expected=f"at least {SHRINK_AMBER}; {words}", remedy=remedy, **base)
 
 
@@ -157,8 +157,8 @@ def _explained(recipe: Recipe, everything: Batch) -> Finding:
 
 
 def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Finding:
-    exponents = _audits.scaling_exponents(loss, batches)
-    gain = _audits.gain_of_shrinking(loss, batches)
+    exponents = _terms.scaling_exponents(loss, batches)
+    gain = _terms.gain_of_shrinking(loss, batches)
     active = {name: pair for name, pair in exponents.items() if loss.weights[name] > 0}
     words = ", ".join(f"{name} {below:+.2f} / {above:+.2f}" for name, (below, above) in active.items())
     base = {
@@ -166,7 +166,7 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
         "title": "scale anchor: share of the weighted loss that is gained by halving all embeddings",
         "expected": f"at most 0 at the step-0 scale; d log L / d log c of each term, below / above it: {words}",
         "why": "the loss falls when all embeddings shrink, so shrinking them is the first thing that is learnt",
-        "remedy": "Anchor the scale (--isotropy vicreg or --normalise), or freeze the projection",
+        "remedy": "Anchor the scale (isotropy=vicreg or normalise), or freeze the projection",
         "source": "each term at half and at double scale of the step-0 embeddings",
         "n": sum(len(batch.query) for batch in batches),
     }
@@ -180,7 +180,7 @@ def _scale_anchor(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> 
 
 
 def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch], start: TermValues) -> list[Finding]:
-    values = _audits.degenerate_values(loss, batches, unit_length=recipe.normalise)
+    values = _terms.degenerate_values(loss, batches, unit_length=recipe.normalise)
     # An untrained delta costs more than none, so that any solution without one would seem better than the model.
     fair = min(start.total, values["delta = 0"].total) if "delta = 0" in values else start.total
     findings = []
@@ -209,7 +209,7 @@ def _degenerate(recipe: Recipe, loss: WeightedTerms, batches: list[Batch], start
                     else "the loss prefers a solution that retrieves nothing to the model that training begins with"
                 ),
                 remedy=(
-                    "Start delta nearer to 0 (a smaller --alpha), or lower --lambda-residual"
+                    "Start delta nearer to 0 (a smaller alpha), or lower lambda_residual"
                     if of_delta
                     else "Add a term that this solution does not satisfy, or raise its weight"
                 ),
@@ -258,7 +258,7 @@ def _floors(recipe: Recipe, batches: list[Batch], start: TermValues) -> list[Fin
 
 
 def _reductions(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Finding:
-    ratios = _audits.duplication_ratios(loss, batches)
+    ratios = _terms.duplication_ratios(loss, batches)
     judged = {
         name: ratio
         for name, ratio in ratios.items()
@@ -273,15 +273,14 @@ def _reductions(recipe: Recipe, loss: WeightedTerms, batches: list[Batch]) -> Fi
         value=max(judged.values(), default=None),
         expected=f"the same for all terms, 1 for a mean and 2 for a sum: {words}" if judged else "no such term",
         why=f"a sum beside a mean hides a factor of {batches[0].query.shape[1]} in the weights",
-        remedy="Use one reduction: --residual-reduction mean",
+        remedy="Use one reduction: residual_reduction=mean",
         source="each term on the batch with every vector beside itself",
         n=sum(len(batch.query) for batch in batches),
     )
 
 
 def _off_path(recipe: Recipe) -> Finding:
-    modules = head_modules(recipe)
-    off = [name for name, module in modules.items() if module["trained"] and not module["on_evaluated_path"]]
+    off = [module.name for module in head_modules(recipe) if module.trained and not module.scored]
     return Finding(
         code="CP307",
         title="trained modules off the evaluated path",
@@ -289,7 +288,7 @@ def _off_path(recipe: Recipe) -> Finding:
         value=float(len(off)),
         expected=f"0{': ' + ', '.join(off) if off else ''}",
         why="what they learn cannot change the score, except through gradients into what they share",
-        remedy="Score with them (--scoring-path predictor), or read no fall of the score as theirs",
+        remedy="Score with them (scoring_path=predictor), or read no fall of the score as theirs",
         source="the recipe's scoring path",
     )
 

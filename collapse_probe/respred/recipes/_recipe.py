@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-from ..errors import InputError, unknown_name
-from ..journal.vocabulary import Similarity
+from ...errors import InputError, setting, unknown_name
+from ...journal import ModuleInfo, StreamInfo
+from ...journal.vocabulary import Similarity
 
 ProjectionKind = Literal["none", "linear", "mlp"]
 PredictorKind = Literal["none", "direct", "residual"]
@@ -73,8 +74,8 @@ class Recipe:
     similarity: Similarity = _option("euclidean", "score: negative Euclidean distance, cosine or dot product")
     scoring_path: ScoringPath = _option("no_predictor", "what encode_query returns and the verdict is about")
 
-    early_stop: StopRule = _option("none", "stop where this falls on the development split (--dev)")
-    patience: int = _option(1, "evaluations without a new best after which --early-stop stops")
+    early_stop: StopRule = _option("none", "stop where this falls on the development split")
+    patience: int = _option(1, "evaluations without a new best after which early_stop stops")
     select: SelectionRule = _option(
         "auto", "which checkpoint is saved; auto: by nDCG@10 on the development split, the last one without a split"
     )
@@ -95,21 +96,19 @@ class Recipe:
 
     def _check_combinations(self) -> None:
         if self.scoring_path == "predictor" and self.predictor == "none":
-            raise InputError("--scoring-path predictor needs a predictor: give --predictor residual or direct")
-        if self.freeze_projection and self.projection == "none":
-            raise InputError("--freeze-projection needs a projection: give --projection mlp or linear")
-        if self.normalise and self.projection == "none":
-            raise InputError("--normalise needs a projection: give --projection mlp or linear")
-        if self.asymmetric and self.projection == "none":
-            raise InputError("--asymmetric needs a projection: give --projection mlp or linear")
+            given, needed = setting("scoring_path", "predictor"), setting("predictor", "residual")
+            raise InputError(f"{given} needs a predictor: give {needed} or direct")
+        for name in ("freeze_projection", "normalise", "asymmetric"):
+            if getattr(self, name) and self.projection == "none":
+                needed = setting("projection", "mlp")
+                raise InputError(f"{setting(name)} needs a projection: give {needed} or linear")
 
     def _check(self, name: str, *, at_least: float, below: float = math.inf) -> None:
         value = getattr(self, name)
         if not (math.isfinite(value) and at_least <= value < below):
-            flag = "--" + name.replace("_", "-")
             upper = "" if below == math.inf else f" and below {below:g}"
             needed = "a finite number" if at_least == -math.inf else f"a number of at least {at_least:g}{upper}"
-            raise InputError(f"{flag} is {value!r}: {needed} is needed")
+            raise InputError(f"{setting(name)} is {value!r}: {needed} is needed")
 
     @property
     def trains(self) -> bool:
@@ -244,15 +243,25 @@ def parse_change(name: str, text: str) -> dict[str, Any]:
         raise InputError(f"{name}={text}: {needed} is needed") from None
 
 
-def head_modules(recipe: Recipe) -> dict[str, dict[str, bool]]:
+def head_modules(recipe: Recipe) -> tuple[ModuleInfo, ...]:
     """Return every module that a recipe may train: whether it does, and whether the evaluated score uses it."""
-    modules: dict[str, dict[str, bool]] = {}
+    modules = []
     if recipe.trains_from_text:
-        modules["encoder"] = {"trained": True, "on_evaluated_path": True}
+        modules.append(ModuleInfo(name="encoder", trained=True, scored=True))
     if recipe.projection != "none":
         names = ("query_projection", "document_projection") if recipe.asymmetric else ("projection",)
-        for name in names:
-            modules[name] = {"trained": not recipe.freeze_projection, "on_evaluated_path": True}
+        modules += [ModuleInfo(name=name, trained=not recipe.freeze_projection, scored=True) for name in names]
     if recipe.predictor != "none":
-        modules["predictor"] = {"trained": True, "on_evaluated_path": recipe.scoring_path == "predictor"}
-    return modules
+        scored = recipe.scoring_path == "predictor"
+        modules.append(ModuleInfo(name="predictor", trained=True, scored=scored))
+    return tuple(modules)
+
+
+def head_streams(recipe: Recipe) -> tuple[StreamInfo, ...]:
+    """Return the streams that a run of a recipe declares; none where nothing is trained."""
+    if not recipe.trains:
+        return ()
+    streams = (StreamInfo(name="query", role="query"), StreamInfo(name="document", role="document"))
+    if recipe.predictor == "residual":
+        streams += (StreamInfo(name="delta", role="correction"), StreamInfo(name="alpha", role="gate"))
+    return streams

@@ -7,8 +7,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense
 from torch import nn
 
-from ..errors import InputError
-from ..retrieval import Encoder
+from ...errors import InputError, setting
+from ...retrieval import Encoder
 
 
 def encoder_modules(encoder: Encoder) -> list[nn.Module]:
@@ -60,7 +60,9 @@ def top_layers(model: SentenceTransformer, count: int) -> list[nn.Module]:
     """
     layers = transformer_layers(model)
     if not 1 <= count <= len(layers):
-        raise InputError(f"--unfreeze-layers {count}: this encoder has {len(layers)} layers; give 1 to {len(layers)}")
+        raise InputError(
+            f"{setting('unfreeze_layers', count)}: this encoder has {len(layers)} layers; give 1 to {len(layers)}"
+        )
     return list(layers)[-count:]
 
 
@@ -75,4 +77,4 @@ def transformer_layers(model: SentenceTransformer) -> nn.ModuleList:
     for module in () if transformer is None else transformer.modules():
         if isinstance(module, nn.ModuleList) and len(module) == expected:
             return module
-    raise InputError("--unfreeze-layers: this encoder has no stack of transformer layers that can be found")
+    raise InputError(f"{setting('unfreeze_layers')}: this encoder has no stack of transformer layers that can be found")

@@ -12,10 +12,10 @@ import torch
 from sentence_transformers.base.modules import Module, Router
 from torch import Tensor
 
-from ..journal import Evaluation, JournalWriter, now, write_beside
-from ..retrieval import Collection, Features, Scores, evaluate_variants
-from ._recipe import Similarity
-from .modules import HeadParts, ResidualPredictor, head_parts
+from ...journal import Evaluation, JournalWriter, now, write_beside
+from ...retrieval import Collection, Features, Scores, evaluate_variants
+from ..modules import HeadParts, ResidualPredictor, head_parts
+from ..recipes import Similarity
 
 
 @dataclass(frozen=True)

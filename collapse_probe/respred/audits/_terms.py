@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ._batch import Batch
-from .losses import WeightedTerms
+from .._batch import Batch
+from ..losses import WeightedTerms
 
 RANKS = (1, 8)
 

@@ -14,10 +14,10 @@ from sentence_transformers.sentence_transformer.modules import Normalize
 from sentence_transformers.util import import_from_string
 from torch import nn
 
-from ..errors import InputError
-from ._recipe import Recipe
+from ...errors import InputError
+from ..modules import Projection, build_head, head_parts
+from ..recipes import Recipe
 from ._state import check_training_state, complete_checkpoints
-from .modules import Projection, build_head, head_parts
 
 _LIBRARY = "sentence_transformers."
 _OURS = "collapse_probe.respred.modules."

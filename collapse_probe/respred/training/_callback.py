@@ -13,19 +13,19 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from ..journal import JournalWriter, Readings
-from ..journal.vocabulary import Role
-from ..measures import Sample
-from ..recording import Call, Recorder, Tap, item
-from ..retrieval import Scores
-from ..watching import Watch
+from ...journal import JournalWriter, Readings
+from ...journal.vocabulary import Role
+from ...measures import Sample
+from ...recording import Call, Recorder, Tap, item
+from ...retrieval import Scores
+from ...watching import Watch
+from ..losses import WeightedTerms, make_batch
+from ..modules import ResidualPredictor, head_parts
+from ..recipes import Recipe, head_modules
 from ._counterfactuals import delta_counterfactuals, graft_counterfactuals, record_counterfactuals
 from ._evaluation import EvaluationSet, embed, record_evaluation, score_embedded
-from ._recipe import Recipe, head_modules
 from ._selection import should_stop
 from ._vectors import Vectors
-from .losses import WeightedTerms, make_batch
-from .modules import ResidualPredictor, head_parts
 
 
 class Listener(Protocol):
@@ -167,7 +167,7 @@ class EvaluationCallback(TrainerCallback):
         self._vectors = vectors
         self._development = development
         self._initial_head = initial_head
-        self._modules = [name for name, module in head_modules(recipe).items() if module["trained"]]
+        self._modules = [module.name for module in head_modules(recipe) if module.trained]
         self._listener = listener
         self._device = device
         self._progress = progress

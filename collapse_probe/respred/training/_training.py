@@ -13,11 +13,14 @@ from sentence_transformers.base.modules import Router
 from torch import nn
 from transformers import PrinterCallback, ProgressCallback
 
-from ..errors import InputError
-from ..journal import Event, JournalWriter, Run, Start, Store, now
-from ..recording import Probe, cadence_of, wishes_of
-from ..retrieval import Encoder
-from ..watching import Prepared, Watch
+from ...errors import InputError, setting
+from ...journal import Event, JournalWriter, Run, Start, Store, now
+from ...recording import Probe, cadence_of, wishes_of
+from ...retrieval import Encoder
+from ...watching import Prepared, Watch
+from ..losses import build_loss
+from ..modules import build_head
+from ..recipes import Recipe, Similarity
 from ._callback import (
     EpochScores,
     EvaluationCallback,
@@ -29,13 +32,10 @@ from ._callback import (
 )
 from ._encoder_layers import encoder_modules, unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
-from ._recipe import Recipe, Similarity
 from ._saved import sound_checkpoint
 from ._selection import development_history
 from ._trainer import make_trainer
 from ._vectors import LiveVectors, StoredVectors, TrainingData, Vectors
-from .losses import build_loss
-from .modules import build_head
 
 REFERENCE_EVERY = 25
 """Steps between two readings of a part of the reference pairs, where their vectors are stored."""
@@ -60,7 +60,7 @@ class Outcome:
     head: Router | None
 
 
-def train(
+def train_recipe(
     recipe: Recipe,
     *,
     folder: Path,
@@ -114,7 +114,7 @@ def train(
             journal.end("completed", step=0, epoch=0)
             return Outcome("completed", "", 0, None)
         if data is None:
-            raise InputError(f"recipe {recipe.name} trains: it needs pairs (--pairs FILE)")
+            raise InputError(f"recipe {recipe.name} trains: it needs pairs ({setting('pairs', 'FILE')})")
         if recipe.trains_from_text and (encoder is None or data.texts is None):
             raise InputError(f"recipe {recipe.name} trains encoder layers: it needs the encoder and the pairs' texts")
         return _train(

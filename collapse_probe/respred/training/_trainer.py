@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 from torch.utils.data import BatchSampler
 from transformers import TrainerCallback
 
-from ._recipe import Recipe
+from ..losses import WeightedTerms
+from ..recipes import Recipe
 from ._saved import fill_head, load_encoder
 from ._state import (
     OPTIMISER_FILE,
@@ -31,7 +32,6 @@ from ._state import (
     save_random_state,
 )
 from ._vectors import PairTexts, TrainingData
-from .losses import WeightedTerms
 
 
 class FeatureCollator:

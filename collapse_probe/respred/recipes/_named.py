@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import unknown_name
+from ...errors import unknown_name
 from ._recipe import Recipe
 
 _OPTIONS = "Recommendations"

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..retrieval import Task
+from ...retrieval import Task
 from ._evaluation import EvaluationSet
 
 PROBE_SET_SIZE = 2048

@@ -12,11 +12,11 @@ import torch
 from sentence_transformers.base.modules import Module
 from torch import Tensor
 
-from ..journal import Counterfactual, JournalWriter, write_beside
-from ..retrieval import Scores
+from ...journal import Counterfactual, JournalWriter, write_beside
+from ...retrieval import Scores
+from ..modules import HeadParts
+from ..recipes import Similarity
 from ._evaluation import Embedded, EvaluationSet, embed, score_embedded
-from ._recipe import Similarity
-from .modules import HeadParts
 
 METRIC = "ndcg@10"
 ALPHA_FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0)

@@ -1,0 +1,96 @@
+"""From the texts of a run's inputs to vectors: encoded once, then kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...retrieval import TASKS, Collection, Features, Overlap, Task, find_overlap
+from ._inputs import Inputs
+from ._listener import Audience
+
+if TYPE_CHECKING:
+    from ..training import EvaluationSet, Side, TrainingData
+
+
+def encode(inputs: Inputs, features: Features, audience: Audience) -> None:
+    """Encode every text of the inputs that has no vector yet; this can take minutes."""
+    sources: list[dict[Task, list[str]]] = [
+        {"query": list(pairs.queries), "document": list(pairs.documents)}
+        for pairs in (inputs.pairs, inputs.validation)
+        if pairs is not None
+    ]
+    sources += [texts_of(collection) for collection in inputs.collections]
+    if inputs.development is not None:
+        sources.append(texts_of(inputs.development))
+    encode_missing(features, sources, audience)
+
+
+def texts_of(collection: Collection) -> dict[Task, list[str]]:
+    """Return the texts of a collection by task."""
+    return {"query": list(collection.queries.values()), "document": list(collection.documents.values())}
+
+
+def encode_missing(features: Features, sources: Sequence[dict[Task, list[str]]], audience: Audience) -> None:
+    """Verify the stores, then encode the texts that they lack; an interruption keeps what is done."""
+    said = features.verify(*sources)
+    # Of an encoder that is not here, what it is was said to be unverified.
+    for line in said if features.encoder.is_here else ():
+        audience.say(f"vectors {line}")
+    texts: dict[Task, list[str]] = {task: [text for part in sources for text in part[task]] for task in TASKS}
+    missing = features.missing(texts)
+    count = sum(map(len, missing.values()))
+    if not count:
+        return
+    if features.encoder.is_here:
+        audience.say(f"encoding {count:,} texts once with {features.encoder.name}; they are kept for every later run")
+    try:
+        with audience.counting("encoding") as update:
+            features.add(missing, progress=update)
+    except KeyboardInterrupt:
+        left = sum(map(len, features.missing(missing).values()))
+        audience.say(f"interrupted: {count - left:,} of {count:,} texts are encoded and kept")
+        raise
+
+
+def overlaps(inputs: Inputs, features: Features) -> list[Overlap]:
+    """Return what each scored collection has in common with the training pairs; none without pairs."""
+    if inputs.pairs is None:
+        return []
+    return [
+        find_overlap(collection, inputs.pairs, lambda texts: features.vectors(texts, "document"))
+        for collection in inputs.collections
+    ]
+
+
+def training_data(inputs: Inputs, features: Features, *, share: float, seed: int) -> TrainingData | None:
+    """Return the vectors and texts of the pairs, split into those trained on and those held out."""
+    from ..training import training_split
+
+    sides = pair_sides(inputs, features)
+    if not sides:
+        return None
+    return training_split(sides[0], sides[1] if len(sides) > 1 else None, share=share, seed=seed)
+
+
+def pair_sides(inputs: Inputs, features: Features) -> list[Side]:
+    """Return vectors and texts of the training pairs and, where there are any, of the held-out pairs of their own."""
+    import torch
+
+    sides: list[Side] = []
+    for texts in (inputs.pairs, inputs.validation):
+        if texts is not None:
+            query = torch.from_numpy(features.vectors(texts.queries, "query"))
+            document = torch.from_numpy(features.vectors(texts.documents, "document"))
+            sides.append((query, document, texts.queries, texts.documents))
+    return sides
+
+
+def evaluation_sets(inputs: Inputs, features: Features) -> list[EvaluationSet]:
+    """Return the collections with their vectors, the development split last."""
+    from ..training import make_evaluation_set
+
+    sets = [make_evaluation_set(collection, features) for collection in inputs.collections]
+    if inputs.development is not None:
+        sets.append(make_evaluation_set(inputs.development, features, role="development"))
+    return sets
