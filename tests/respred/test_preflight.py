@@ -9,7 +9,8 @@ import torch
 from tests_support import toy_data
 from torch.nn.functional import normalize
 
-from collapse_probe.diagnosis import Finding, Status
+from collapse_probe.diagnosis import FindingRow as Finding
+from collapse_probe.diagnosis import Status
 from collapse_probe.measures import penalty_ratio, ridge_correction
 from collapse_probe.respred import RECIPES, Recipe, get_recipe, preflight
 from collapse_probe.respred._batch import Batch

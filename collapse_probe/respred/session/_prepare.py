@@ -15,7 +15,7 @@ from ._request import Request, check_precision, resolve_device
 from ._vectors import encode, overlaps, training_data
 
 if TYPE_CHECKING:
-    from ...diagnosis import Finding
+    from ...diagnosis import FindingRow as Finding
     from ..training import TrainingData
 
 
