@@ -24,9 +24,10 @@ from ._contract import (
     Subject,
     Threshold,
 )
-from ._diagnosis import Diagnosis, diagnose
+from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._effects import Effect, ModuleShare, Verdict, effects, module_shares, verdict
-from ._evidence import Evidence
+from ._evaluations import REFERENCE, Evaluations
+from ._evidence import Evidence, Track
 from ._overlap import Overlap, overlaps
 from ._rows import FindingRow, findings
 from ._scores import (
@@ -47,6 +48,7 @@ __all__ = [
     "CONTROL",
     "DETECTORS",
     "HEADLINE",
+    "REFERENCE",
     "Ablation",
     "Attribution",
     "Bounds",
@@ -57,6 +59,7 @@ __all__ = [
     "Detector",
     "Diagnosis",
     "Effect",
+    "Evaluations",
     "Evidence",
     "Finding",
     "FindingRow",
@@ -73,8 +76,10 @@ __all__ = [
     "Status",
     "Subject",
     "Threshold",
+    "Track",
     "Verdict",
     "agreement",
+    "as_run",
     "attribution",
     "choose_checkpoint",
     "collections",
@@ -82,6 +87,7 @@ __all__ = [
     "counterfactual_differences",
     "counterfactual_records",
     "diagnose",
+    "diagnosed",
     "difference",
     "effects",
     "epochs",
