@@ -24,10 +24,11 @@ from ._contract import (
     Subject,
     Threshold,
 )
+from ._curves import Change, Curve
 from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._effects import Effect, ModuleShare, Verdict, effects, module_shares, verdict
 from ._evaluations import REFERENCE, Evaluations
-from ._evidence import Evidence, Track
+from ._evidence import Evidence
 from ._overlap import Overlap, overlaps
 from ._rows import FindingRow, findings
 from ._scores import (
@@ -53,9 +54,11 @@ __all__ = [
     "Attribution",
     "Bounds",
     "CellRun",
+    "Change",
     "Choice",
     "Compared",
     "Condition",
+    "Curve",
     "Detector",
     "Diagnosis",
     "Effect",
@@ -76,7 +79,6 @@ __all__ = [
     "Status",
     "Subject",
     "Threshold",
-    "Track",
     "Verdict",
     "agreement",
     "as_run",

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from ._tracks import Track
 
 
-def epoch_label(epoch: int | None) -> str:
-    """Return how an epoch is called in a legend; a run without epochs has none to name."""
+def moment_label(record: Mapping[str, Any]) -> str:
+    """Return when a record was taken, for a legend: the epoch, or the step in a run without epochs."""
+    epoch = record["epoch"]
     if epoch is None:
-        return "reading"
+        return f"step {int(record['step']):,}"
     return "step 0" if epoch == 0 else f"epoch {epoch}"
 
 
@@ -36,7 +37,7 @@ def residual_histogram(axes: Axes, record: Mapping[str, Any], *, shade: Any) -> 
     axes.set_ylabel("entries (%)")
     values = int(record["n"]) * int(record["dimension"])
     axes.set_title(
-        f"{epoch_label(record['epoch'])}: n = {int(record['n']):,} queries, {values:,} entries",
+        f"{moment_label(record)}: n = {int(record['n']):,} queries, {values:,} entries",
         loc="left",
     )
 
@@ -76,7 +77,7 @@ def lines_over_steps(
         axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(magnitudes.min())))
     mark_epochs(axes, ends)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("optimiser steps (dotted: end of an epoch)")
+    axes.set_xlabel("optimiser steps (dotted: end of an epoch)" if len(ends) > 1 else "optimiser steps")
     axes.set_ylabel(f"{ylabel} (symmetric log)" if signed else ylabel)
     axes.legend(loc="best" if signed else "upper right", ncols=2)
 
@@ -107,6 +108,10 @@ def tracks(
     if log and len(drawn) and (drawn > 0).all():
         axes.set_yscale("log")
     mark_onset(axes, onset)
+    read = np.concatenate([one.steps for one in found])
+    margin = max(0.5, 0.03 * float(read.max() - read.min()))
+    # Also where nothing could be drawn: what is not finite was read, and is missing.
+    axes.set_xlim(read.min() - margin, read.max() + margin)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel(ylabel)
@@ -185,7 +190,7 @@ def spectra(axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[st
     if raw is not None:
         _spectrum(axes, raw, label="raw encoder", shade="0.35", style=":")
     for index, record in enumerate(records):
-        label = epoch_label(record["epoch"])
+        label = moment_label(record)
         _spectrum(axes, record, label=label, shade=shades[index], style=LINES[index % len(LINES)])
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -209,7 +214,7 @@ def distances(axes: Axes, positives: Mapping[str, Any], mismatched: Mapping[str,
         axes.stairs(density, edges, fill=True, color=colour(index), alpha=0.15)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("density")
-    axes.set_title(f"{epoch_label(positives['epoch'])}: n = {int(positives['n']):,} pairs each", loc="left")
+    axes.set_title(f"{moment_label(positives)}: n = {int(positives['n']):,} pairs each", loc="left")
 
 
 def retrieval_by_epoch(

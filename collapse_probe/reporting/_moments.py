@@ -33,8 +33,10 @@ def _by_epochs(facts: Facts) -> bool:
     return max(counts.values(), default=0) <= 1
 
 
-def latest_by_epoch(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the latest record of every epoch; those without one by step."""
+def latest_by_epoch(facts: Facts, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the latest record of every epoch of the founding system's runs, of every step of others."""
+    if not facts.founding:
+        records = [{**record, "epoch": None} for record in records]
     latest = {record["step"] if record["epoch"] is None else record["epoch"]: record for record in records}
     return [latest[at] for at in sorted(latest)]
 

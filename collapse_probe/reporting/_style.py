@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ._text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +42,7 @@ def plain(text: object, *, length: int = 40) -> str:
     >>> plain("_a$b$"), plain("x" * 50, length=9)
     ("'_a\\\\$b\\\\$'", 'xxxx…xxxx')
     """
-    flat = "".join("?" if unicodedata.category(one)[0] == "C" else one for one in " ".join(str(text).split()))
+    flat = one_line(text)
     if len(flat) > length:
         flat = f"{flat[: length // 2]}…{flat[-(length - length // 2 - 1) :]}"
     flat = flat.replace("$", r"\$")

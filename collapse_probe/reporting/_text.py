@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -79,13 +80,23 @@ def change(found: tuple[float, Any] | None) -> str:
     return signed(value) if math.isnan(ends.low) else f"{signed(value)} [{signed(ends.low)}, {signed(ends.high)}]"
 
 
+def one_line(text: object) -> str:
+    r"""Return foreign text as one line without anything that moves a cursor or is not seen.
+
+    >>> one_line("a\x1b[31m\nb")
+    'a?[31m b'
+    """
+    flat = " ".join(str(text).split())
+    return "".join("?" if unicodedata.category(one)[0] == "C" else one for one in flat)
+
+
 def md(text: object) -> str:
     """Return foreign text as one line of literal Markdown: nothing in it becomes markup or a table cell.
 
     >>> md("a|b <i>c</i>")
     'a\\\\|b \\\\<i\\\\>c\\\\</i\\\\>'
     """
-    flat = " ".join(str(text).split())
+    flat = one_line(text)
     return _SPECIAL.sub(r"\\\1", flat)
 
 
@@ -95,7 +106,7 @@ def code(text: object) -> str:
     >>> code("x `y`")
     '`` x `y` ``'
     """
-    flat = " ".join(str(text).split()).replace("|", r"\|")
+    flat = one_line(text).replace("|", r"\|")
     longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest else ""

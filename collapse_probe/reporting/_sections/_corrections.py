@@ -119,9 +119,10 @@ def _sentences(facts: Facts) -> list[str]:
 
 
 def _draw_histograms(facts: Facts, path: Path) -> str | None:
-    records = thinned(latest_by_epoch(facts.run.histograms("delta/abs")))
+    records = thinned(latest_by_epoch(facts, facts.run.histograms("delta/abs")))
     if not records:
         return None
+    by = "epoch" if facts.founding else "step"
     shades = epoch_colours(len(records))
     low, high = _common_edges(records)
     with saved(path, rows=len(records), height=1.6) as axes:
@@ -130,7 +131,7 @@ def _draw_histograms(facts: Facts, path: Path) -> str | None:
             axis.set_xlim(low, high)
         axes[-1].set_xlabel("|delta| (embedding units, log scale)")
     return (
-        "Histogram of |delta| by epoch, ten bins a decade. Step 0 is the untrained predictor on the fixed probe set, "
+        f"Histogram of |delta| by {by}, ten bins a decade. Step 0 is the untrained predictor on the fixed probe set, "
         "in evaluation mode; epochs pool the batches of scheduled steps, in training mode. The left tail is cut where "
         "it holds less than a thousandth of the entries."
     )

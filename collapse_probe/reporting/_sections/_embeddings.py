@@ -173,44 +173,51 @@ def _tracks(facts: Facts, streams: list[Subject], names: tuple[str, ...]) -> lis
     return found
 
 
+def _words(facts: Facts) -> tuple[str, str]:
+    return ("epoch", "fixed probe set") if facts.founding else ("step", "reference pairs")
+
+
 def _draw_spectrum(facts: Facts, path: Path) -> str | None:
     run = facts.run
+    by, fixed = _words(facts)
     taps = [one.name for one in _streams(facts) if run.spectra(f"{one.name}/singular_values")][:2]
     if not taps:
         return None
     with saved(path, columns=len(taps), height=3.8) as axes:
         for axis, tap in zip(axes, taps, strict=True):
-            records = thinned(latest_by_epoch(run.spectra(f"{tap}/singular_values")))
+            records = thinned(latest_by_epoch(facts, run.spectra(f"{tap}/singular_values")))
             raw = next(iter(run.spectra(f"raw_{tap}/singular_values")), None)
             n, dimension = records[0]["n"] or 0, records[0]["dimension"] or 0
             title = {"query": "queries", "document": "documents"}.get(tap, plain(tap))
             _figures.spectra(axis, records, raw=raw, title=f"{title}: n = {n:,}, D = {dimension}")
-    return (
-        "Singular values of the centred embeddings by epoch, on the fixed probe set; "
-        "a drop at a rank is a lost direction."
-    )
+    return f"Singular values of the centred embeddings by {by}, on the {fixed}; a drop at a rank is a lost direction."
 
 
 def _draw_distances(facts: Facts, path: Path) -> str | None:
     run = facts.run
+    by, fixed = _words(facts)
     kind, xlabel = "distance", "Euclidean distance (embedding units)"
     if run.config.similarity == "cosine":
         kind, xlabel = "cosine", "cosine"
-    own = thinned(latest_by_epoch(run.histograms(f"pairs/{kind}")))
-    other = {record["epoch"]: record for record in run.histograms(f"pairs/{kind}_random")}
+    own = thinned(latest_by_epoch(facts, run.histograms(f"pairs/{kind}")))
+    other = {_when(record): record for record in latest_by_epoch(facts, run.histograms(f"pairs/{kind}_random"))}
     if not own:
         return None
     columns = 2 if len(own) > 1 else 1
     with saved(path, rows=-(-len(own) // columns), columns=columns, height=2.6) as axes:
         for axis, record in zip(axes, own, strict=False):
-            _figures.distances(axis, record, other.get(record["epoch"]), xlabel=xlabel)
+            _figures.distances(axis, record, other.get(_when(record)), xlabel=xlabel)
         axes[0].legend(loc="best")
         for axis in axes[len(own) :]:
             axis.set_axis_off()
     return (
-        "Query-document distances by epoch on the fixed probe set: own document beside another's. "
+        f"Query-document distances by {by} on the {fixed}: own document beside another's. "
         "Each panel has its own scale; where the two overlap, retrieval cannot tell them apart."
     )
+
+
+def _when(record: dict[str, Any]) -> tuple[str, int]:
+    return ("step", record["step"]) if record["epoch"] is None else ("epoch", record["epoch"])
 
 
 def _rest(facts: Facts) -> str | None:

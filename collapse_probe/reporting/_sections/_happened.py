@@ -24,7 +24,7 @@ def claim(finding: Judged) -> str:
     """Return what a finding says, as a figure's title."""
     what = f"{title(finding)}: {clean(finding.subject)}" if finding.subject else title(finding)
     when = since(finding.judgement)
-    return f"{what}, {when}" if when else what
+    return f"{what[0].upper()}{what[1:]}{f', {when}' if when else ''}"
 
 
 def _write(facts: Facts) -> list[str]:
@@ -59,19 +59,20 @@ def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
     with saved(path, height=3.4) as axes:
         _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
         axes[0].set_title(plain(claim(finding), length=90), loc="left")
-    return Figure(path.name, f"{claim(finding)}. {_legend(tracks)}", claim(finding))
+    return Figure(path.name, f"{claim(finding)}.{_legend(finding, tracks)}", claim(finding))
 
 
-def _legend(tracks: list[Track]) -> str:
+def _legend(finding: Judged, tracks: list[Track]) -> str:
     parts = []
     if any(one.baseline is not None for one in tracks):
         against = {one.against for one in tracks if one.baseline is not None}
         parts.append(f"dotted: {' or '.join(sorted(against))}")
     if any(one.band is not None for one in tracks):
         parts.append("grey: what isotropic vectors of this n and dimension read")
-    parts.append("vertical line: the onset with its interval, where it is known")
+    if finding.judgement is not None and finding.judgement.onset is not None:
+        parts.append("vertical line: the onset and its interval")
     text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
+    return f" {text[0].upper()}{text[1:]}." if text else ""
 
 
 def _critical(findings: list[FindingRow]) -> list[str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 from ...diagnosis import (
     HEADLINE,
     REFERENCE,
+    Change,
+    Curve,
     agreement,
     collections,
     difference,
@@ -121,8 +123,8 @@ def _sample(facts: Facts, collection: str) -> str:
     parts.append(f"scored by {md(one.similarity)}" if one.similarity else "")
     reference = facts.run.config.reference
     if collection == REFERENCE and reference is not None:
-        seen = ", of the training data: a fall counts, a rise does not" if reference.seen else ""
-        parts.append(f"pairs {md(reference.source)}{seen}")
+        seen = " of the training data: a fall counts, a rise does not" if reference.seen else ""
+        parts.append(f"{md(reference.source)} pairs{seen}")
     text = ", ".join(part for part in parts if part)
     taken = (
         " **Unverified**: stored vectors were used without their encoder."
@@ -157,12 +159,12 @@ def _sentences(facts: Facts) -> list[str]:
     return [*lines, *_without_predictor(facts), *_overlap(facts)]
 
 
-def _changed(curve) -> str:
-    one = curve.worst
+def _changed(curve: Curve) -> str:
+    one = curve.worst if curve.fell else next((c for c in curve.changes if c.against == "start"), curve.changes[0])
     relative = " (relative)" if curve.metric == "d_prime" else ""
     against = {"start": "step 0", "raw": "the raw encoder", "best": "its best stretch"}[one.against]
     sure = "" if one.interval is None else f" [{signed(one.interval.low)}, {signed(one.interval.high)}]"
-    verb = "**fell**" if one.fell else "did not fall" if one.fell is False else "changed, without an interval,"
+    verb = _verb_of(one)
     n = "" if one.interval is None else f" (n = {one.interval.n:,})"
     return (
         f"On {md(curve.name)}, {md(metric_label(curve.metric))} {verb} against {against}: {score(one.before)} to "
@@ -179,6 +181,14 @@ def _against(facts: Facts, collection: str, now: tuple[str, int], label: str, re
     onset = fall_onset(facts.run, collection, now[0], reference) if found.high < 0 else None
     since = "" if onset is None else f", in every evaluation from step {onset.step} on"
     return f"It {_verb(found)} against {label} ({score(start)}): {interval(found)}{relative}{since}."
+
+
+def _verb_of(one: Change) -> str:
+    if one.fell:
+        return "**fell**"
+    if one.interval is not None and one.interval.low > 0:
+        return "**rose**"
+    return "did not fall" if one.fell is False else "changed, without an interval,"
 
 
 def _verb(found: PairedDifference) -> str:
@@ -303,7 +313,9 @@ def _draw(facts: Facts, path: Path) -> str | None:
                 onset=curve.onset if curve else None,
             )
             axis.set_title(f"{plain(name)}: {_count(evaluations.of(name, kinds[0])[-1])}", loc="left")
-    return "Every evaluation by step, by variant; dotted: the raw encoder; vertical line: the onset of a fall."
+    dotted = "; dotted: the raw encoder" if any(evaluations.raw(name) for name in names) else ""
+    fell = any(one.onset for one in facts.evidence.curves if one.name in names)
+    return f"Every evaluation by step, by variant{dotted}{'; vertical line: the onset of a fall' if fell else ''}."
 
 
 def _count(one: Evaluation) -> str:

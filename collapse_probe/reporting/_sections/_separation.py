@@ -26,8 +26,7 @@ def _write(facts: Facts) -> list[str]:
         for name, label in _MEASURES.items():
             series = facts.evidence.series(f"pairs/{name}", on=on)
             if len(series):
-                known = series.finite()
-                ends = [number(known.first), number(known.last)] if len(known) else ["not a number"] * 2
+                ends = [number(series.first), number(series.last)]
                 steps = f"{int(series.steps[0]):,} to {int(series.steps[-1]):,}"
                 rows.append([sample, label, *ends, steps, f"{int(series.n[-1]):,}"])
     table = Table(["read on", "measure", "first", "last", "steps", "n pairs"], rows, words=["measure"])

@@ -6,13 +6,13 @@ from typing import Any
 
 from ...journal import End, Event, Start
 from .._facts import Facts, Section
-from .._text import bullets, code, fenced, md, number
+from .._text import bullets, code, fenced, md, number, one_line
 
 Rows = list[tuple[str, str]]
 
 
 def _write(facts: Facts) -> list[str]:
-    command = " ".join(str(facts.run.config.command).split())
+    command = one_line(facts.run.config.command)
     rows = [*(_founding(facts) if facts.founding else _foreign(facts)), *_reproduce(facts)]
     return [
         "\n".join(["| | |", "| --- | --- |", *(f"| {label} | {value} |" for label, value in rows if value)]),
@@ -32,7 +32,8 @@ def _foreign(facts: Facts) -> Rows:
     config, session = facts.run.config, facts.run.config.session
     trained = [one.name for one in config.modules if one.trained]
     optimizers = session.get("optimizers")
-    reference = config.reference
+    read = any(on == "reference" for _, on, _ in facts.run.keys)
+    reference = config.reference if read else None
     rows = [
         ("Date", _day(facts)),
         ("Trainer", md(session.get("trainer") or "")),

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ...journal import Series
 from .. import _figures
 from .._facts import Facts, Section, rest_of, shown, value_of
 from .._style import plain, saved
@@ -101,9 +100,9 @@ def _draw_terms(facts: Facts, path: Path) -> str | None:
         if n:
             axes[0].set_title(f"Each point: one batch, n = {n:,} pairs", loc="left")
         _mark_first_bad(facts, axes)
-    parts = "raw above and weighted below; " if len(found) > 1 else ""
+    parts = "raw above and weighted below" if len(found) > 1 else "as they add up"
     bad = "" if _first_bad(facts) is None else " Vertical line: the first step whose total is not finite."
-    return f"Loss terms over steps, {parts}a log axis has no place for a term that is 0.{bad}"
+    return f"Loss terms over steps, {parts}; a log axis has no place for a term that is 0.{bad}"
 
 
 def _first_bad(facts: Facts) -> int | None:
@@ -130,7 +129,7 @@ def _frames(facts: Facts, names: list[str]) -> dict[str, pd.DataFrame]:
 def _draw_rates(facts: Facts, path: Path) -> str | None:
     panels = []
     for family, label in (("gradient", "gradient norm"), ("rate", "learning rate"), ("monitor", "monitored value")):
-        tracks = [_track(name, facts.evidence.series(name, on="batch")) for name in _names(facts, family)[:_LINES]]
+        tracks = [_track(facts, name) for name in _names(facts, family)[:_LINES]]
         if any(np.isfinite(one.values).any() for one in tracks):
             panels.append((label, tracks))
     if not panels:
@@ -138,13 +137,19 @@ def _draw_rates(facts: Facts, path: Path) -> str | None:
     with saved(path, rows=len(panels), height=2.6) as axes:
         for axis, (label, tracks) in zip(axes, panels, strict=True):
             _figures.tracks(axis, tracks, ylabel=label, log=label == "gradient norm")
-    return "Gradient norm, before and after clipping where both were read, and learning rates by step."
+    names = " and ".join(label for label, _ in panels)
+    return f"{names[0].upper()}{names[1:]} by step."
 
 
-def _track(name: str, series: Series) -> Track:
+def _track(facts: Facts, name: str) -> Track:
+    series = facts.evidence.series(name, on="batch")
     family, _, label = name.partition("/")
     words = {"gradient/norm": "before clipping", "gradient/clipped_norm": "after clipping"}
-    return Track(words.get(name, f"group {label}" if family == "rate" else label), series.steps, series.values)
+    steps, values = series.steps, series.values
+    if family == "rate" and len(steps):
+        # Rates are recorded where they change.
+        steps, values = np.append(steps, facts.run.steps), np.append(values, values[-1])
+    return Track(words.get(name, f"group {label}" if family == "rate" else label), steps, values)
 
 
 def _typical_n(facts: Facts) -> int | None:
