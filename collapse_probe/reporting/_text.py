@@ -14,6 +14,7 @@ from typing import Any
 from ..statistics import Interval, PairedDifference, SeededDifference
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$&])")
+_ESCAPED = re.compile(r"\\([\\`*_{}\[\]<>|#~$&])")
 
 
 def number(value: float | None, *, digits: int = 4) -> str:
@@ -152,8 +153,8 @@ class Table:
         """The table as CSV."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([self.headers, *self.rows])
-        return re.sub(r"\\\\([\\\\`*_{}\[\]<>|#~$&])", r"\1", out.getvalue())
+        writer.writerows([[_ESCAPED.sub(r"\1", cell) for cell in row] for row in [self.headers, *self.rows]])
+        return out.getvalue()
 
     def without_empty_columns(self) -> Table:
         """Return the table without the columns in which no row has a value."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +42,6 @@ NOT_THEIRS = (
     "unknown",
     "watch-delta",
     "epoch",
-    "None",
 )
 
 
@@ -120,6 +121,17 @@ def test_without_matplotlib_one_line_says_which_extra_brings_figures(tmp_path, c
     assert "collapse-probe[report]" not in write_report(collapsed, tmp_path / "s", figures=False).read_text()
 
 
+def test_a_report_is_written_where_nothing_but_the_core_is_installed(tmp_path, collapsed):
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'matplotlib', 'seaborn', 'sentence_transformers'): sys.modules[name] = None\n"
+        "import collapse_probe\n"
+        "print(collapse_probe.write_report(sys.argv[1], sys.argv[2]).read_text().count('collapse-probe[report]'))\n"
+    )
+    command = [sys.executable, "-c", script, str(collapsed.folder), str(tmp_path / "r")]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "1"
+
+
 def small(folder: Path, records: list, **fields: object) -> Run:
     folder.mkdir()
     write_config(folder, replace(config(folder.name), streams=(), reference=None, **fields))
@@ -135,7 +147,7 @@ def test_a_run_in_which_nothing_was_heard(tmp_path):
     path = write_report(small(tmp_path / "run", []), tmp_path / "r")
     text = path.read_text()
     assert "NOT MEASURED" in text.splitlines()[3] and "## What was not measured" in text
-    assert not list((path.parent / "figures").iterdir())
+    assert not (path.parent / "figures").exists()
     assert_speaks_of_its_own(text)
 
 

@@ -35,7 +35,7 @@ def _write(facts: Facts) -> list[str]:
         numbers = evidence_line(finding)
         sentences = [f"**{at + 1}. {md(claim(finding))}** ({finding.code}, {finding.status.value})."]
         sentences += [f"{md(numbers)}."] if numbers else []
-        sentences += [md(detector.why)]
+        sentences += [md(detector.why)] if finding.code not in {one.code for one in kinds[:at]} else []
         blocks += [" ".join(sentences), facts.figure(f"happened_{at + 1}")]
     if len(kinds) > MOST:
         blocks.append(bullets(f"{md(claim(one))} ({one.code}, {one.status.value})" for one in kinds[MOST : MOST + 14]))
