@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._facts import Section
 from ._attribution import ATTRIBUTION
+from ._averages import AVERAGES
 from ._caveats import CAVEATS
 from ._corrections import CORRECTIONS
 from ._counterfactuals import COUNTERFACTUALS
@@ -25,6 +26,7 @@ SECTIONS: tuple[Section, ...] = (
     SCREEN,
     HAPPENED,
     RETRIEVAL,
+    AVERAGES,
     SEPARATION,
     EMBEDDINGS,
     TERMS,

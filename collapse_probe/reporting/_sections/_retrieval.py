@@ -25,12 +25,11 @@ from ...journal import Evaluation
 from ...statistics import PairedDifference
 from .. import _figures
 from .._facts import MOST_ROWS, Facts, Section
-from .._moments import moment, variant
+from .._moments import variant
+from .._scores import MOST_METRICS, performance, scored
 from .._style import plain, saved
-from .._text import Table, bullets, change, interval, md, number, percent, score, signed
+from .._text import Table, bullets, interval, md, percent, score, signed
 
-METRIC_LABELS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map@100": "MAP@100", "recall@100": "Recall@100"}
-_METRICS = 6
 _COLLECTIONS = 20
 
 _LEGEND = (
@@ -47,76 +46,18 @@ def _write(facts: Facts) -> list[str]:
         blocks += [f"### {md(name)}", _sample(facts, name), _shown(facts, name)]
     if len(names) > _COLLECTIONS:
         blocks.append(f"{len(names) - _COLLECTIONS:,} more collections are in `evaluations.csv`.")
-    for name, table in _groups(facts):
-        blocks += [f"### {md(name)}: mean over its parts", table.markdown]
-    average = _average_of_all(facts)
-    if average:
-        blocks += ["### Average over the collections", average.markdown]
     return [*blocks, _LEGEND, facts.figure("retrieval")]
 
 
 def _shown(facts: Facts, name: str) -> str:
-    table, whole = performance(facts, name), len(_scored(facts, name))
+    table, whole = performance(facts, name), len(scored(facts, name))
     more = "" if whole <= MOST_ROWS else f"\n\n{whole - MOST_ROWS:,} more evaluations are in `evaluations.csv`."
     return table.markdown + more
 
 
-def performance(facts: Facts, collection: str) -> Table:
-    """Return the evaluations of one collection, some of them where there are many."""
-    records = _scored(facts, collection)
-    metrics = _metrics(facts, collection)
-    rows = [_row(facts, collection, one, metrics) for one in _some(records)]
-    labels = [METRIC_LABELS.get(name, md(metric_label(name))) for name in metrics]
-    headers = ["model", *labels, "vs raw", "vs raw [95 %]", "vs step 0 [95 %]", "tied", "n queries"]
-    return Table(headers, rows).without_empty_columns()
-
-
-def _row(facts: Facts, collection: str, one: Evaluation, metrics: list[str]) -> list[str]:
-    evaluations, judged = facts.evidence.evaluations, metrics[0]
-    value, raw = one.metrics.get(judged), evaluations.raw(collection)
-    start = next((first for first in evaluations.of(collection, one.variant) if first.step == 0), None)
-    base = raw.metrics.get(judged) if raw and one.variant != "raw" else None
-    against = [evaluations.change(first, one, judged) if first and first is not one else None for first in (raw, start)]
-    cells = [change(found) for found in against]
-    return [
-        _model(facts, collection, one),
-        *("-" if (found := one.metrics.get(name)) is None else score(float(found)) for name in metrics),
-        percent((value - base) / base) if base and value is not None else "-",
-        *(("-", "-") if one.variant == "raw" else cells),
-        "-" if one.tied_share is None else number(one.tied_share),
-        "-" if one.n_queries is None else f"{one.n_queries:,}",
-    ]
-
-
-def _scored(facts: Facts, collection: str) -> list[Evaluation]:
-    """Return the evaluations of a collection: raw first, then by step."""
-    found = [one for (label, _, _), one in facts.evidence.evaluations.records.items() if label == collection]
-    return sorted(found, key=lambda one: (one.variant != "raw", one.step))
-
-
-def _some(records: list[Evaluation]) -> list[Evaluation]:
-    if len(records) <= MOST_ROWS:
-        return records
-    last = len(records) - 1
-    return [records[round(at * last / (MOST_ROWS - 1))] for at in range(MOST_ROWS)]
-
-
-def _metrics(facts: Facts, collection: str) -> list[str]:
-    judged = facts.evidence.evaluations.metric(collection)
-    held = dict.fromkeys(name for one in _scored(facts, collection) for name in one.metrics)
-    return [*([judged] if judged else []), *(name for name in held if name != judged)][:_METRICS]
-
-
-def _model(facts: Facts, collection: str, one: Evaluation) -> str:
-    if one.variant == "raw":
-        return "raw encoder"
-    shown = variant(one.variant)
-    return f"{moment(facts, one)}, {shown}" if shown else moment(facts, one)
-
-
 def _sample(facts: Facts, collection: str) -> str:
     """Return what a collection's scores rest on, as a sentence."""
-    records = _scored(facts, collection)
+    records = scored(facts, collection)
     one = records[0]
     parts = [f"n = {one.n_queries:,} queries" if one.n_queries is not None else ""]
     parts[0] += f" over {one.n_documents:,} documents" if one.n_documents is not None and parts[0] else ""
@@ -225,53 +166,11 @@ def _overlap(facts: Facts) -> list[str]:
     return lines
 
 
-def _units(facts: Facts) -> dict[str, list[str]]:
-    """Return what is averaged over, with its collections: each collection, but the parts of one together."""
-    units: dict[str, list[str]] = {}
-    for (label, _, _), one in facts.evidence.evaluations.records.items():
-        members = units.setdefault(one.group or label, [])
-        if label not in members and label != REFERENCE:
-            members.append(label)
-    return {name: members for name, members in units.items() if members}
-
-
-def _groups(facts: Facts) -> list[tuple[str, Table]]:
-    """Return the mean over the parts of each collection that comes in parts, as BEIR averages cqadupstack."""
-    found = [(name, members) for name, members in _units(facts).items() if len(members) > 1]
-    return [(name, _average(facts, {member: [member] for member in members})) for name, members in found]
-
-
-def _average_of_all(facts: Facts) -> Table:
-    units = _units(facts)
-    return _average(facts, units) if len(units) > 1 else Table((), ())
-
-
-def _average(facts: Facts, units: dict[str, list[str]]) -> Table:
-    """Return the mean over units of the metric that all of them have, as the founding document averages."""
-    evaluations = facts.evidence.evaluations
-    names = [name for members in units.values() for name in members]
-    metrics = {evaluations.metric(name) for name in names}
-    metric = metrics.pop() if len(metrics) == 1 else None
-    rows, base = [], None
-    for first in _some(_scored(facts, names[0])) if metric else []:
-        found = {name: evaluations.records.get((name, first.variant, first.step)) for name in names}
-        if any(one is None or metric not in one.metrics for one in found.values()):
-            continue
-        value = {name: float(one.metrics[metric]) for name, one in found.items() if one is not None}
-        mean = sum(sum(value[n] for n in unit) / len(unit) for unit in units.values()) / len(units)
-        base = mean if first.variant == "raw" else base
-        relative = percent((mean - base) / base) if base and first.variant != "raw" else "-"
-        queries = sum(one.n_queries or 0 for one in found.values() if one is not None)
-        rows.append([_model(facts, names[0], first), score(mean), relative, str(len(units)), f"{queries:,}"])
-    label = METRIC_LABELS.get(str(metric), md(metric_label(str(metric))))
-    return Table(["model", f"average {label}", "vs raw", "n collections", "n queries"], rows)
-
-
 def _all(facts: Facts) -> str | None:
     """Return every number of every evaluation as CSV, if the report leaves some out."""
     every = facts.evidence.evaluations
-    some = any(len(_scored(facts, name)) > MOST_ROWS for name in every.collections)
-    many = any(len(one.metrics) > _METRICS for one in every.records.values())
+    some = any(len(scored(facts, name)) > MOST_ROWS for name in every.collections)
+    many = any(len(one.metrics) > MOST_METRICS for one in every.records.values())
     if not some and not many and len(every.collections) <= _COLLECTIONS:
         return None
     rows = [
@@ -287,13 +186,13 @@ def _draw(facts: Facts, path: Path) -> str | None:
         return _draw_by_epoch(facts, path)
     evaluations = facts.evidence.evaluations
     names = [one for one in evaluations.collections if evaluations.metric(one) and one != REFERENCE][:6]
-    names = [name for name in names if any(one.variant != "raw" for one in _scored(facts, name))]
+    names = [name for name in names if any(one.variant != "raw" for one in scored(facts, name))]
     if not names:
         return None
     with saved(path, rows=len(names), height=3.0) as axes:
         for axis, name in zip(axes, names, strict=True):
             metric = str(evaluations.metric(name))
-            kinds = list(dict.fromkeys(one.variant for one in _scored(facts, name) if one.variant != "raw"))
+            kinds = list(dict.fromkeys(one.variant for one in scored(facts, name) if one.variant != "raw"))
             series = {
                 plain(kind): [
                     (one.step, float(one.metrics[metric]))
