@@ -126,7 +126,8 @@ def test_a_report_is_written_where_nothing_but_the_core_is_installed(tmp_path, c
         "import sys\n"
         "for name in ('matplotlib', 'seaborn', 'sentence_transformers'): sys.modules[name] = None\n"
         "import collapse_probe\n"
-        "print(collapse_probe.write_report(sys.argv[1], sys.argv[2]).read_text().count('collapse-probe[report]'), 'torch' in sys.modules)\n"
+        "text = collapse_probe.write_report(sys.argv[1], sys.argv[2]).read_text()\n"
+        "print(text.count('collapse-probe[report]'), 'torch' in sys.modules)\n"
     )
     command = [sys.executable, "-c", script, str(collapsed.folder), str(tmp_path / "r")]
     assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "1 False"
