@@ -1,9 +1,9 @@
-"""How long a diagnosis of a large journal takes, and how much memory: 1,000,000 readings in three shapes.
+"""How long a diagnosis and a report of a large journal take, and how much memory: 1,000,000 readings in three shapes.
 
     python benchmarks/journal.py [--folder DIR]
 
 Each run has 200 evaluations of 1,000 queries beside its readings. Loading is part of what is measured; every
-diagnosis has a process of its own.
+diagnosis has a process of its own, and so has every report, which is written without figures.
 """
 
 from __future__ import annotations
@@ -35,6 +35,18 @@ found = diagnose(sys.argv[1])
 end = time.perf_counter()
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print(f"{end - imported:.2f} s, {end - start:.2f} s with imports, {peak:.0f} MB, {found.status.value}")
+"""
+
+_REPORTED = """
+import resource, sys, tempfile, time
+start = time.perf_counter()
+from collapse_probe.reporting import write_report
+imported = time.perf_counter()
+with tempfile.TemporaryDirectory() as folder:
+    size = write_report(sys.argv[1], folder + "/report", figures=False).stat().st_size
+end = time.perf_counter()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(f"{end - imported:.2f} s, {end - start:.2f} s with imports, {peak:.0f} MB, {size / 1000:.0f} kB")
 """
 
 
@@ -76,7 +88,7 @@ def _evaluation(folder: Path, step: int, scores: np.ndarray, rng: np.random.Gene
 
 
 def main() -> None:
-    """Write the runs and measure a diagnosis of each."""
+    """Write the runs and measure a diagnosis and a report of each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -86,10 +98,10 @@ def main() -> None:
             folder = parent / f"{steps}x{width}"
             if not folder.exists():
                 write_run(folder, steps=steps, width=width)
-            found = subprocess.run(
-                [sys.executable, "-c", _MEASURED, str(folder)], capture_output=True, text=True, check=True
-            )
-            print(f"{label:<28} {found.stdout.strip()}", flush=True)
+            for name, script in (("diagnose", _MEASURED), ("report", _REPORTED)):
+                command = [sys.executable, "-c", script, str(folder)]
+                found = subprocess.run(command, capture_output=True, text=True, check=True)
+                print(f"{label:<28} {name:<9} {found.stdout.strip()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ Exit codes: 0 fine, 1 unhealthy run, 2 wrong use.
     help="Folder of the reports.",
 )
 def command(run: Path, reports: Path) -> int:
-    """Write the failure analysis of RUN again, from its journal alone; needs neither torch nor the data."""
+    """Write the report of RUN, anybody's, from its journal alone; needs neither torch nor the data."""
     from ..journal import Run
 
     loaded = Run.load(run)

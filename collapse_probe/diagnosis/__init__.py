@@ -24,8 +24,10 @@ from ._contract import (
     Subject,
     Threshold,
 )
-from ._diagnosis import Diagnosis, diagnose
+from ._curves import Change, Curve
+from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._effects import Effect, ModuleShare, Verdict, effects, module_shares, verdict
+from ._evaluations import REFERENCE, Evaluations
 from ._evidence import Evidence
 from ._overlap import Overlap, overlaps
 from ._rows import FindingRow, findings
@@ -47,16 +49,20 @@ __all__ = [
     "CONTROL",
     "DETECTORS",
     "HEADLINE",
+    "REFERENCE",
     "Ablation",
     "Attribution",
     "Bounds",
     "CellRun",
+    "Change",
     "Choice",
     "Compared",
     "Condition",
+    "Curve",
     "Detector",
     "Diagnosis",
     "Effect",
+    "Evaluations",
     "Evidence",
     "Finding",
     "FindingRow",
@@ -75,6 +81,7 @@ __all__ = [
     "Threshold",
     "Verdict",
     "agreement",
+    "as_run",
     "attribution",
     "choose_checkpoint",
     "collections",
@@ -82,6 +89,7 @@ __all__ = [
     "counterfactual_differences",
     "counterfactual_records",
     "diagnose",
+    "diagnosed",
     "difference",
     "effects",
     "epochs",

@@ -14,9 +14,10 @@ from ._contract import Finding, Status
 from ._curves import Curve
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
-from ._findings import findings_of, ignored_codes
+from ._findings import examined, ignored_codes
 from ._kinds import kinds, place
 from ._measured import Heard, NotMeasured, heard, not_measured
+from ._rows import FindingRow, rows_of
 
 SCHEMA = 1
 
@@ -93,17 +94,23 @@ def diagnose(run: Any, *, ablation: Any = None, ignore: tuple[str, ...] | list[s
     Raises:
         InputError: no such run, one that cannot be read, or a code that no detector has.
     """
+    return diagnosed(as_run(run), ignore=tuple(ignore))[1]
+
+
+def diagnosed(run: LiveRun, *, ignore: tuple[str, ...] = ()) -> tuple[Evidence, Diagnosis, list[FindingRow]]:
+    """Return a run's diagnosis with what it rests on: the evidence, and its findings as rows of a table."""
     from .screen import first_screen
 
-    evidence = Evidence(as_run(run))
-    ignored = ignored_codes(evidence.config.probes, tuple(ignore))
-    found = tuple(sorted(findings_of(evidence, ignored=ignored), key=place))
+    evidence = Evidence(run)
+    ignored = ignored_codes(evidence.config.probes, ignore)
+    everything = list(examined(evidence, ignored=ignored))
+    found = tuple(sorted((one for _, _, one in everything), key=place))
     missing = not_measured(evidence, found)
     status = _status(evidence, found, missing)
     now = kinds(found)
     rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence)
     folder = evidence.run.folder
-    return Diagnosis(
+    diagnosis = Diagnosis(
         run=str(folder) if folder is not None else evidence.run.name,
         status=status,
         summary=first_screen(evidence, status=status, kinds=now, missing=missing, rows=rows, findings=found),
@@ -120,6 +127,7 @@ def diagnose(run: Any, *, ablation: Any = None, ignore: tuple[str, ...] | list[s
             if one.name == "error"
         ),
     )
+    return evidence, diagnosis, rows_of(everything)
 
 
 def as_run(run: Any) -> LiveRun:
@@ -136,7 +144,7 @@ def as_run(run: Any) -> LiveRun:
         inner = getattr(run, name, None)
         if isinstance(inner, LiveRun | str | Path):
             return as_run(inner)
-    raise InputError(f"cannot diagnose a {type(run).__name__}: give a run folder's path, a Run or a Watch")
+    raise InputError(f"cannot read a run from a {type(run).__name__}: give a run folder's path, a Run or a Watch")
 
 
 def _status(evidence: Evidence, found: tuple[Finding, ...], missing: tuple[NotMeasured, ...]) -> Status:

@@ -97,7 +97,7 @@ class Evidence:
         """Every stream that is declared or was heard, with its role."""
         declared = {one.name: one.role for one in self.config.streams}
         covered = {name: one.role for name, one in self.run.coverage.items()}
-        read = [reading.partition("/")[0] for reading, _, _ in self.run.keys]
+        read = [reading.rpartition("/")[0] for reading, _, _ in self.run.keys]
         names = dict.fromkeys([*declared, *covered, *read])
         return [
             Subject(name, declared.get(name) or covered.get(name) or (name if name in EMBEDDINGS else "hidden"))

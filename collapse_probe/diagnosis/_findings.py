@@ -14,11 +14,6 @@ from .detectors import BY_CODE, DETECTORS
 from .detectors._ranges import declared
 
 
-def findings_of(evidence: Evidence, *, ignored: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Return what every detector says of every subject of its own."""
-    return tuple(finding for _, _, finding in examined(evidence, ignored=ignored))
-
-
 def examined(evidence: Evidence, *, ignored: Mapping[str, str]) -> Iterator[tuple[Detector, Subject, Finding]]:
     """Yield every detector with each of its subjects, and what it says of it."""
     for detector in DETECTORS:

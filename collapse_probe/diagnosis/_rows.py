@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -57,9 +57,14 @@ def findings(run: LiveRun) -> list[FindingRow]:
     """Return what every detector says of a run, as rows."""
     evidence = Evidence(run)
     ignored = ignored_codes(evidence.config.probes, ())
+    return rows_of(examined(evidence, ignored=ignored))
+
+
+def rows_of(everything: Iterable[tuple[Detector, Subject, Finding]]) -> list[FindingRow]:
+    """Return what detectors say of their subjects, as rows."""
     return [
         row
-        for detector, subject, finding in examined(evidence, ignored=ignored)
+        for detector, subject, finding in everything
         for row in (_by_comparison(detector, finding) or [_row(detector, subject, finding)])
     ]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from ..diagnosis import Effect, Verdict
 from ._style import LINES, MARKERS, colour
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PER_PANEL = 5
 """Interventions that a panel of learning curves holds beside the control: more cannot be told apart."""
@@ -67,6 +69,8 @@ def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str
         interventions: Which of them.
         raw: The raw encoder's score; None where it was not scored.
     """
+    from matplotlib.ticker import MaxNLocator
+
     if raw is not None and math.isfinite(raw):
         axes.axhline(raw, color="0.35", linestyle=":", label="raw encoder")
     for index, name in enumerate(interventions):

@@ -5,19 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
-from ..statistics import PairedDifference
-from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs
+from ..statistics import Onset, PairedDifference
+from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from ._tracks import Track
 
 
-def epoch_label(epoch: int) -> str:
-    """Return how an epoch is called in a legend."""
+def moment_label(record: Mapping[str, Any]) -> str:
+    """Return when a record was taken, for a legend: the epoch, or the step in a run without epochs."""
+    epoch = record["epoch"]
+    if epoch is None:
+        return f"step {int(record['step']):,}"
     return "step 0" if epoch == 0 else f"epoch {epoch}"
 
 
@@ -31,7 +37,7 @@ def residual_histogram(axes: Axes, record: Mapping[str, Any], *, shade: Any) -> 
     axes.set_ylabel("entries (%)")
     values = int(record["n"]) * int(record["dimension"])
     axes.set_title(
-        f"{epoch_label(int(record['epoch']))}: n = {int(record['n']):,} queries, {values:,} entries",
+        f"{moment_label(record)}: n = {int(record['n']):,} queries, {values:,} entries",
         loc="left",
     )
 
@@ -43,6 +49,8 @@ def lines_over_steps(
 
     Where one is negative (uniformity, say), the axis is a symmetric log, linear around 0.
     """
+    from matplotlib.ticker import MaxNLocator
+
     every = np.concatenate([frame["value"].to_numpy(dtype=float) for frame in series.values()])
     signed = log and bool(np.any(every[np.isfinite(every)] < 0))
     log = log and not signed
@@ -69,9 +77,83 @@ def lines_over_steps(
         axes.set_yscale("symlog", linthresh=10.0 ** math.ceil(math.log10(magnitudes.min())))
     mark_epochs(axes, ends)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("optimiser steps (dotted: end of an epoch)")
+    axes.set_xlabel("optimiser steps (dotted: end of an epoch)" if len(ends) > 1 else "optimiser steps")
     axes.set_ylabel(f"{ylabel} (symmetric log)" if signed else ylabel)
     axes.legend(loc="best" if signed else "upper right", ncols=2)
+
+
+def tracks(
+    axes: Axes, found: Sequence[Track], *, onset: Onset | None = None, ylabel: str = "", log: bool = False
+) -> None:
+    """Draw series over steps with what each is held against: a dotted line, a grey band; the onset as a line."""
+    from matplotlib.ticker import MaxNLocator
+
+    for index, one in enumerate(found):
+        keep = np.isfinite(one.values)
+        axes.plot(
+            one.steps[keep],
+            one.values[keep],
+            label=plain(one.label) if keep.any() else f"{plain(one.label)} (nothing to draw)",
+            color=colour(index),
+            linestyle=LINES[index % len(LINES)],
+            linewidth=1.4,
+            marker=MARKERS[index % len(MARKERS)] if keep.sum() < 12 else None,
+            markersize=4,
+        )
+        if one.baseline is not None and math.isfinite(one.baseline):
+            axes.axhline(one.baseline, color=colour(index), linewidth=1.0, linestyle=(0, (1, 3)))
+        if one.band is not None:
+            axes.axhspan(one.band.low, one.band.high, color="0.5", alpha=0.12, linewidth=0)
+    drawn = np.concatenate([one.values[np.isfinite(one.values)] for one in found] or [np.zeros(0)])
+    if log and len(drawn) and (drawn > 0).all():
+        axes.set_yscale("log")
+    mark_onset(axes, onset)
+    read = np.concatenate([one.steps for one in found])
+    margin = max(0.5, 0.03 * float(read.max() - read.min()))
+    # Also where nothing could be drawn: what is not finite was read, and is missing.
+    axes.set_xlim(read.min() - margin, read.max() + margin)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("optimiser steps")
+    axes.set_ylabel(ylabel)
+    if found:
+        axes.legend(loc="best")
+
+
+def mark_onset(axes: Axes, onset: Onset | None) -> None:
+    """Draw since when something is so: a line, and its interval as a band."""
+    if onset is not None:
+        axes.axvspan(onset.low, onset.high, color="#c44e52", alpha=0.12, linewidth=0)
+        axes.axvline(onset.step, color="#c44e52", linewidth=1.2)
+
+
+def values_by_step(
+    axes: Axes,
+    series: Mapping[str, Sequence[tuple[int, float]]],
+    *,
+    reference: float | None,
+    ylabel: str,
+    onset: Onset | None,
+) -> None:
+    """Draw scores over steps, a line each, with the raw encoder's dotted."""
+    from matplotlib.ticker import MaxNLocator
+
+    for index, (label, points) in enumerate(series.items()):
+        finite = [(step, value) for step, value in points if math.isfinite(value)]
+        axes.plot(
+            [step for step, _ in finite],
+            [value for _, value in finite],
+            label=label,
+            color=colour(index),
+            marker=MARKERS[index % len(MARKERS)] if len(finite) < 30 else None,
+            linestyle=LINES[index % len(LINES)],
+        )
+    if reference is not None and math.isfinite(reference):
+        axes.axhline(reference, color="0.35", linestyle=":", label="raw encoder")
+    mark_onset(axes, onset)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("optimiser steps")
+    axes.set_ylabel(ylabel)
+    axes.legend(loc="best")
 
 
 def values_by_epoch(
@@ -108,7 +190,7 @@ def spectra(axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[st
     if raw is not None:
         _spectrum(axes, raw, label="raw encoder", shade="0.35", style=":")
     for index, record in enumerate(records):
-        label = epoch_label(int(record["epoch"]))
+        label = moment_label(record)
         _spectrum(axes, record, label=label, shade=shades[index], style=LINES[index % len(LINES)])
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -132,7 +214,7 @@ def distances(axes: Axes, positives: Mapping[str, Any], mismatched: Mapping[str,
         axes.stairs(density, edges, fill=True, color=colour(index), alpha=0.15)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("density")
-    axes.set_title(f"{epoch_label(int(positives['epoch']))}: n = {int(positives['n']):,} pairs each", loc="left")
+    axes.set_title(f"{moment_label(positives)}: n = {int(positives['n']):,} pairs each", loc="left")
 
 
 def retrieval_by_epoch(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..journal import Run, atomic_write_text
+from ..journal import LiveRun, Start, atomic_write_text
 
 RECORD = ".report.json"
 """What the last report wrote into a folder: the run, and each file's hash."""
@@ -65,10 +65,10 @@ def _is_free(candidate: Path) -> bool:
     return candidate.is_dir() and not any(candidate.iterdir())
 
 
-def identity(run: Run) -> str:
+def identity(run: LiveRun) -> str:
     """Return what tells one run from another, wherever its folder lies: the time of its first record."""
-    starts = run.records("start")
-    return f"{run.name} {starts[0]['time'] if starts else run.folder.resolve()}"
+    starts = run.of(Start)
+    return f"{run.name} {starts[0].time if starts else run.folder and run.folder.resolve()}"
 
 
 def _is_of(owner: str, folder: Path) -> bool:

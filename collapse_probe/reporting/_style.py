@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
+from ._text import one_line
 
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
-import seaborn as sns
-from matplotlib.axes import Axes
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH = 8.0
 DPI = 150
@@ -32,22 +31,48 @@ _SETTINGS: Any = {
 }
 
 
+def can_draw() -> bool:
+    """Return whether what figures need is installed."""
+    return all(find_spec(name) is not None for name in ("matplotlib", "seaborn"))
+
+
+def plain(text: object, *, length: int = 40) -> str:
+    """Return foreign text for a figure: one short line, with nothing in it that is markup there.
+
+    >>> plain("_a$b$"), plain("x" * 50, length=9)
+    ("'_a\\\\$b\\\\$'", 'xxxx…xxxx')
+    """
+    flat = one_line(text)
+    if len(flat) > length:
+        flat = f"{flat[: length // 2]}…{flat[-(length - length // 2 - 1) :]}"
+    flat = flat.replace("$", r"\$")
+    # A label that begins with an underscore is left out of a legend.
+    return f"'{flat}'" if flat.startswith("_") else flat
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in the report's style; what the caller had set comes back."""
-    with plt.rc_context(), sns.axes_style("whitegrid", {"grid.color": "0.9"}):
-        plt.rcParams.update(_SETTINGS)
+    import matplotlib as mpl
+    import seaborn as sns
+
+    with mpl.rc_context(), sns.axes_style("whitegrid", {"grid.color": "0.9"}):
+        mpl.rcParams.update(_SETTINGS)
         yield
 
 
 def colour(index: int) -> tuple[float, float, float]:
     """Return one of the colour-blind safe colours."""
+    import seaborn as sns
+
     palette = sns.color_palette("colorblind")
     return palette[index % len(palette)]
 
 
 def epoch_colours(count: int) -> list[tuple[float, float, float]]:
     """Return ordered colours for epochs, from light to dark; readable in grey too."""
+    import seaborn as sns
+
     return list(sns.color_palette("viridis_r", n_colors=count + 1)[1:])
 
 
@@ -61,13 +86,14 @@ def saved(path: Path, *, rows: int = 1, columns: int = 1, height: float = 3.6) -
         columns: Columns of axes.
         height: Inches of each row.
     """
-    with styled():
-        figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height * rows), squeeze=False)
-        try:
-            yield list(axes.flat)
-            figure.savefig(path, dpi=DPI, metadata={"Software": None})
-        finally:
-            plt.close(figure)
+    from matplotlib.figure import Figure
+
+    with styled(), warnings.catch_warnings():
+        # A foreign name may have letters that the font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure = Figure(figsize=(WIDTH, height * rows))
+        yield list(figure.subplots(rows, columns, squeeze=False).flat)
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
 
 
 def mark_epochs(axes: Axes, ends: list[int]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..statistics import Interval, PairedDifference, SeededDifference
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~$&])")
+_ESCAPED = re.compile(r"\\([\\`*_{}\[\]<>|#~$&])")
 
 
 def number(value: float | None, *, digits: int = 4) -> str:
@@ -68,13 +73,31 @@ def interval(difference: PairedDifference | SeededDifference | Interval | None) 
     return f"{text} [{signed(difference.low)}, {signed(difference.high)}]"
 
 
+def change(found: tuple[float, Any] | None) -> str:
+    """Return a change and what its interval is, as :func:`interval` would."""
+    if found is None:
+        return "-"
+    value, ends = found
+    return signed(value) if math.isnan(ends.low) else f"{signed(value)} [{signed(ends.low)}, {signed(ends.high)}]"
+
+
+def one_line(text: object) -> str:
+    r"""Return foreign text as one line without anything that moves a cursor or is not seen.
+
+    >>> one_line("a\x1b[31m\nb")
+    'a?[31m b'
+    """
+    flat = " ".join(str(text).split())
+    return "".join("?" if unicodedata.category(one)[0] == "C" else one for one in flat)
+
+
 def md(text: object) -> str:
     """Return foreign text as one line of literal Markdown: nothing in it becomes markup or a table cell.
 
     >>> md("a|b <i>c</i>")
     'a\\\\|b \\\\<i\\\\>c\\\\</i\\\\>'
     """
-    flat = " ".join(str(text).split())
+    flat = one_line(text)
     return _SPECIAL.sub(r"\\\1", flat)
 
 
@@ -84,11 +107,23 @@ def code(text: object) -> str:
     >>> code("x `y`")
     '`` x `y` ``'
     """
-    flat = " ".join(str(text).split()).replace("|", r"\|")
+    flat = one_line(text).replace("|", r"\|")
     longest = max((len(run) for run in re.findall(r"`+", flat)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if longest else ""
     return f"{fence}{pad}{flat}{pad}{fence}"
+
+
+def fenced(text: str) -> str:
+    """Return text as a code block that nothing in it can end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return Markdown sentences as a list."""
+    return "\n".join(f"- {line}" for line in lines)
 
 
 @dataclass(frozen=True)
@@ -112,6 +147,23 @@ class Table:
         alignment = ["---" if header in left else "---:" for header in self.headers]
         lines = [self.headers, alignment, *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    @property
+    def csv(self) -> str:
+        """The table as CSV."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerows([[_ESCAPED.sub(r"\1", cell) for cell in row] for row in [self.headers, *self.rows]])
+        return out.getvalue()
+
+    def without_empty_columns(self) -> Table:
+        """Return the table without the columns in which no row has a value."""
+        kept = [at for at in range(len(self.headers)) if at == 0 or any(row[at] not in ("", "-") for row in self.rows)]
+        return Table([self.headers[at] for at in kept], [[row[at] for at in kept] for row in self.rows], self.words)
+
+    def first(self, count: int) -> Table:
+        """Return the table's first rows."""
+        return Table(self.headers, self.rows[:count], self.words)
 
     def __bool__(self) -> bool:
         return bool(self.rows)

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from collapse_probe.cli import main
-from collapse_probe.reporting import _gallery
+from collapse_probe.reporting import _drawing
 
 WORDS = [
     "amber",
@@ -113,7 +113,7 @@ def run(inputs, tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Leave the figures out of reports, where a test is about something else; drawing takes half of a small run."""
-    monkeypatch.setattr(_gallery, "FIGURES", {})
+    monkeypatch.setattr(_drawing, "FIGURES", {})
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_an_unknown_code_cannot_be_ignored(healthy):
 def test_what_is_no_run_is_said_to_be_none(tmp_path):
     with pytest.raises(InputError, match="no such run folder"):
         diagnose(tmp_path / "nothing")
-    with pytest.raises(InputError, match="cannot diagnose a int: give a run folder's path"):
+    with pytest.raises(InputError, match="cannot read a run from a int: give a run folder's path"):
         diagnose(3)
 
 

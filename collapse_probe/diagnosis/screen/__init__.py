@@ -1,6 +1,6 @@
 """The first screen of a diagnosis: its numbers in sentences, here and only here."""
 
 from ._screen import first_screen
-from ._words import clean, number, remedies
+from ._words import clean, evidence_line, metric, number, remedies, since, title
 
-__all__ = ["clean", "first_screen", "number", "remedies"]
+__all__ = ["clean", "evidence_line", "first_screen", "metric", "number", "remedies", "since", "title"]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._contract import Finding, Status
+from .._curves import Change
 from .._evidence import Evidence
 from .._measured import NotMeasured
 from ._spark import sparkline
@@ -45,7 +46,7 @@ def first_screen(
     parts = [
         _verdict(evidence, status, kinds, missing),
         _seen(kinds),
-        _retrieval(rows),
+        _retrieval(evidence, rows),
         _loss(evidence),
         _curves(evidence),
         _do(evidence, kinds),
@@ -90,9 +91,14 @@ def _seen(kinds: Sequence[Finding]) -> list[str]:
     return [line for at, text in enumerate(texts) for line in _wrapped("" if at else "Seen", text)[:2]]
 
 
-def _retrieval(rows: Sequence[dict[str, Any]]) -> list[str]:
+def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
+    worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
     for row in rows[:4]:
+        change = worst.get(row["collection"])
+        if change is not None and change.against == "best":
+            lines.append(_from_best(row, change))
+            continue
         name = f"{clean(row['collection'], length=24)} {metric(row['metric'])}"
         before = row["start"] if row["start"] is not None else row["raw"]
         moved = number(row["end"]) if before is None else f"{number(before)} -> {number(row['end'])}"
@@ -106,6 +112,18 @@ def _retrieval(rows: Sequence[dict[str, Any]]) -> list[str]:
     if len(rows) > 4:
         lines.append(f"and {len(rows) - 4} more collections")
     return _labelled("Retrieval", lines)
+
+
+def _from_best(row: dict[str, Any], change: Change) -> str:
+    """Return a fall that only the run's best stretch shows: between the start and the end there is none."""
+    name = f"{clean(row['collection'], length=24)} {metric(row['metric'])}"
+    moved = f"{number(change.before)} at its best -> {number(change.after)}"
+    sure, n = "", ""
+    if change.interval is not None:
+        scale = abs(change.before) if row["metric"] == "d_prime" else 1.0
+        low, high = (number(one * scale, sign=True) for one in (change.interval.low, change.interval.high))
+        sure, n = f"{number(change.value * scale, sign=True)} [{low}, {high}]", f"n {change.interval.n:,}"
+    return "  ".join(one for one in (f"{name:<26}", moved, sure, n) if one)
 
 
 def _loss(evidence: Evidence) -> list[str]:

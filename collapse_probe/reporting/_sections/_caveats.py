@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from ..diagnosis import agreement, evaluated_path, last_trained
-from ..journal import Run
-from ._prose import declared_modules, size
-from ._score_tables import PATH_LABELS
-from ._text import md, number
+from ...diagnosis import agreement, evaluated_path, last_trained
+from .._facts import Facts, Section
+from .._moments import variant
+from .._text import bullets, md, number
 
 
-def limits(run: Run) -> list[str]:
-    """Return what the run does and does not show."""
-    lines = []
-    if any(agreement(run, collection, epoch) is not None for collection, _, epoch in last_trained(run)):
-        lines.append(_through_what(run))
-    off_path = [name for name, module in declared_modules(run).items() if not module.get("on_evaluated_path")]
+def _write(facts: Facts) -> list[str]:
+    return [bullets(_lines(facts))]
+
+
+def _lines(facts: Facts) -> list[str]:
+    run, lines = facts.run, []
+    if facts.founding and any(agreement(run, name, epoch) is not None for name, _, epoch in last_trained(run)):
+        lines.append(_through_what(facts))
+    off_path = [one.name for one in run.config.modules if one.scored is False]
     if off_path:
-        names = ", ".join(md(name) for name in off_path)
-        lines.append(f"Not on the evaluated path ({PATH_LABELS[evaluated_path(run)]}): {names}.")
-    if "founding_monitor" in (run.settings.get("probes") or {}) and len(run.readings("delta/mean_abs")):
+        through = variant(evaluated_path(run))
+        on = f" ({through})" if through else ""
+        lines.append(f"Not on the evaluated path{on}: {', '.join(md(name) for name in off_path[:20])}.")
+    if "founding_monitor" in run.config.probes and len(run.readings("delta/mean_abs")):
         lines.append(
             "The founding document's monitor ranges are absolute. An untrained predictor passes or fails them "
             "whatever it is worth; the ratio ‖αδ‖ / ‖d-q‖ and the identity gain are free of scale."
         )
-    lines += _rank_floor(run)
+    lines += _rank_floor(facts)
     lines.append(
         "Ranks and cosines cannot see scale, and ranks at different n or of different texts cannot be compared: "
         "read them beside norm and standard deviation, and against the raw encoder's on the same texts."
@@ -35,8 +38,8 @@ def limits(run: Run) -> list[str]:
     return lines
 
 
-def _through_what(run: Run) -> str:
-    trained = [n for n, m in declared_modules(run).items() if m.get("trained", True) and m.get("on_evaluated_path")]
+def _through_what(facts: Facts) -> str:
+    trained = [one.name for one in facts.run.config.modules if one.trained is not False and one.scored]
     names = ", ".join(md(name) for name in trained) or "none of the trained ones"
     return (
         "The scores with and without predictor agree while nDCG fell, so **adding delta at scoring time is not what "
@@ -47,14 +50,19 @@ def _through_what(run: Run) -> str:
     )
 
 
-def _rank_floor(run: Run) -> list[str]:
+def _rank_floor(facts: Facts) -> list[str]:
     """Return what an uncorrected rank would read for ideal embeddings of this run's n and dimension."""
-    readings = run.readings("query/participation_ratio")
-    if not len(readings):
+    names = [one.name for one in facts.evidence.streams if one.role in ("query", "document", "embedding")]
+    found = [facts.evidence.series(f"{name}/participation_ratio_corrected", on="reference") for name in names]
+    series = next((one for one in found if len(one) and one.n[-1] > 0 and one.dimension[-1] > 0), None)
+    if series is None:
         return []
-    n, dimension = (int(readings[column].iloc[-1]) for column in ("n", "dimension"))
+    n, dimension = int(series.n[-1]), int(series.dimension[-1])
     ceiling = number(n * dimension / (n + dimension), digits=3)
     return [
-        f"A rank from few texts reads low: ideal Gaussian embeddings at {size(readings)} have an uncorrected "
+        f"A rank from few texts reads low: ideal Gaussian embeddings at n = {n:,}, D = {dimension} have an uncorrected "
         f"participation ratio of about nD / (n + D) = {ceiling}, not {dimension}. The centred one is corrected."
     ]
+
+
+CAVEATS = Section(title="What this does and does not show", applies=lambda facts: True, write=_write)

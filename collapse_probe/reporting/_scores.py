@@ -1,0 +1,70 @@
+"""Evaluations as rows of a table: the raw encoder first, then by step, each with its paired differences."""
+
+from __future__ import annotations
+
+from ..diagnosis.screen import metric as metric_label
+from ..journal import Evaluation
+from ._facts import MOST_ROWS, Facts
+from ._moments import moment, variant
+from ._text import Table, change, md, number, percent, score
+
+METRIC_LABELS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map@100": "MAP@100", "recall@100": "Recall@100"}
+MOST_METRICS = 6
+
+
+def metric_name(name: str) -> str:
+    """Return a metric as people write it, for Markdown."""
+    return METRIC_LABELS.get(name, md(metric_label(name)))
+
+
+def performance(facts: Facts, collection: str) -> Table:
+    """Return the evaluations of one collection, some of them where there are many."""
+    records = scored(facts, collection)
+    metrics = metric_names(facts, collection)
+    rows = [_row(facts, collection, one, metrics) for one in some(records)]
+    labels = [metric_name(name) for name in metrics]
+    headers = ["model", *labels, "vs raw", "vs raw [95 %]", "vs step 0 [95 %]", "tied", "n queries"]
+    return Table(headers, rows).without_empty_columns()
+
+
+def _row(facts: Facts, collection: str, one: Evaluation, metrics: list[str]) -> list[str]:
+    evaluations, judged = facts.evidence.evaluations, metrics[0]
+    value, raw = one.metrics.get(judged), evaluations.raw(collection)
+    start = next((first for first in evaluations.of(collection, one.variant) if first.step == 0), None)
+    base = raw.metrics.get(judged) if raw and one.variant != "raw" else None
+    against = [evaluations.change(first, one, judged) if first and first is not one else None for first in (raw, start)]
+    cells = [change(found) for found in against]
+    return [
+        model(facts, collection, one),
+        *("-" if (found := one.metrics.get(name)) is None else score(float(found)) for name in metrics),
+        percent((value - base) / base) if base and value is not None else "-",
+        *(("-", "-") if one.variant == "raw" else cells),
+        "-" if one.tied_share is None else number(one.tied_share),
+        "-" if one.n_queries is None else f"{one.n_queries:,}",
+    ]
+
+
+def scored(facts: Facts, collection: str) -> list[Evaluation]:
+    """Return the evaluations of a collection: raw first, then by step."""
+    found = [one for (label, _, _), one in facts.evidence.evaluations.records.items() if label == collection]
+    return sorted(found, key=lambda one: (one.variant != "raw", one.step))
+
+
+def some(records: list[Evaluation]) -> list[Evaluation]:
+    if len(records) <= MOST_ROWS:
+        return records
+    last = len(records) - 1
+    return [records[round(at * last / (MOST_ROWS - 1))] for at in range(MOST_ROWS)]
+
+
+def metric_names(facts: Facts, collection: str) -> list[str]:
+    judged = facts.evidence.evaluations.metric(collection)
+    held = dict.fromkeys(name for one in scored(facts, collection) for name in one.metrics)
+    return [*([judged] if judged else []), *(name for name in held if name != judged)][:MOST_METRICS]
+
+
+def model(facts: Facts, collection: str, one: Evaluation) -> str:
+    if one.variant == "raw":
+        return "raw encoder"
+    shown = variant(one.variant)
+    return f"{moment(facts, one)}, {shown}" if shown else moment(facts, one)

@@ -1,0 +1,99 @@
+"""What happened: each finding that is critical or a warning, with its figure, whose title is the claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from ...diagnosis import BY_CODE, FindingRow, Status
+from ...diagnosis import Finding as Judged
+from ...diagnosis.screen import clean, evidence_line, since, title
+from .. import _figures
+from .._facts import Facts, Figure, Section
+from .._style import plain, saved
+from .._text import bullets, md, number
+from .._tracks import Track, tracks_of
+
+MOST = 6
+"""Findings that have a figure."""
+
+
+def claim(finding: Judged) -> str:
+    """Return what a finding says, as a figure's title."""
+    what = f"{title(finding)}: {clean(finding.subject)}" if finding.subject else title(finding)
+    when = since(finding.judgement)
+    return f"{what[0].upper()}{what[1:]}{f', {when}' if when else ''}"
+
+
+def _write(facts: Facts) -> list[str]:
+    kinds = _gravest(facts)
+    blocks = []
+    for at, finding in enumerate(kinds[:MOST]):
+        detector = BY_CODE[finding.code]
+        numbers = evidence_line(finding)
+        sentences = [f"**{at + 1}. {md(claim(finding))}** ({finding.code}, {finding.status.value})."]
+        sentences += [f"{md(numbers)}."] if numbers else []
+        sentences += [md(detector.why)] if finding.code not in {one.code for one in kinds[:at]} else []
+        blocks += [" ".join(sentences), facts.figure(f"happened_{at + 1}")]
+    if len(kinds) > MOST:
+        blocks.append(bullets(f"{md(claim(one))} ({one.code}, {one.status.value})" for one in kinds[MOST : MOST + 14]))
+    if len(kinds) > MOST + 14:
+        blocks.append(f"{len(kinds) - MOST - 14:,} more findings are in `findings.json`.")
+    return [*blocks, bullets(_critical(facts.findings))]
+
+
+def _gravest(facts: Facts) -> list[Judged]:
+    return [one for one in facts.diagnosis.kinds if one.kind != "range"]
+
+
+def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
+    kinds = _gravest(facts)
+    if at >= len(kinds):
+        return None
+    finding = kinds[at]
+    tracks = tracks_of(facts, finding)
+    if not tracks:
+        return None
+    with saved(path, height=3.4) as axes:
+        _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
+        axes[0].set_title(plain(claim(finding), length=90), loc="left")
+    return Figure(path.name, f"{claim(finding)}.{_legend(finding, tracks)}", claim(finding))
+
+
+def _legend(finding: Judged, tracks: list[Track]) -> str:
+    parts = []
+    if any(one.baseline is not None for one in tracks):
+        against = {one.against for one in tracks if one.baseline is not None}
+        parts.append(f"dotted: {' or '.join(sorted(against))}")
+    if any(one.band is not None for one in tracks):
+        parts.append("grey: what isotropic vectors of this n and dimension read")
+    if finding.judgement is not None and finding.judgement.onset is not None:
+        parts.append("vertical line: the onset and its interval")
+    text = "; ".join(parts)
+    return f" {text[0].upper()}{text[1:]}." if text else ""
+
+
+def _critical(findings: list[FindingRow]) -> list[str]:
+    """Return the readings, not the scores, that their ranges call critical."""
+    grave = [f for f in findings if f.status is Status.CRITICAL and f.code.startswith("CP1")]
+    finite = [f for f in grave if f.value is not None and math.isfinite(f.value)]
+    named = [f"{md(f.subject)} at {number(f.value)} (n = {f.n or 0:,})" for f in finite[:10]]
+    lines = [f"Critical by their declared ranges: {', '.join(named)}."] if named else []
+    others = [md(f.subject) for f in grave if f not in finite]
+    if others:
+        lines.append(f"Readings that are not finite: {', '.join(others[:10])}.")
+    return lines
+
+
+_FIGURES: dict[str, Callable[[Facts, Path], Figure | None]] = {
+    f"happened_{at + 1}": partial(_draw, at) for at in range(MOST)
+}
+
+HAPPENED = Section(
+    title="What happened",
+    applies=lambda facts: bool(facts.diagnosis.kinds),
+    write=_write,
+    figures=_FIGURES,
+)

@@ -1,0 +1,28 @@
+"""What was said of a run before its first step."""
+
+from __future__ import annotations
+
+from .._facts import Facts, Section
+from .._text import Table, md, number
+
+_COLOURS = {"critical": "**red**", "collapsed": "**red**", "warning": "**amber**", "healthy": "green"}
+
+
+def _write(facts: Facts) -> list[str]:
+    rows = [
+        [
+            f"{entry['code']} {md(entry['title'])}",
+            number(entry["value"]) if entry["value"] is not None else "-",
+            md(entry["expected"]),
+            _COLOURS.get(entry["status"], md(entry["status"])),
+            f"{entry['n']:,}" if entry["n"] else "-",
+        ]
+        for entry in facts.settings["preflight"]
+    ]
+    table = Table(["audit", "value", "expected", "result", "n pairs"], rows, words=["expected", "result"])
+    return [table.markdown, "What the data and the configuration say alone; nothing was trained for it."]
+
+
+PREFLIGHT = Section(
+    title="Before the first step", applies=lambda facts: bool(facts.settings.get("preflight")), write=_write
+)

@@ -1,0 +1,48 @@
+"""What was not measured, and what is wrong with the journal."""
+
+from __future__ import annotations
+
+from .._facts import MOST_ROWS, Facts, Section
+from .._text import bullets, md
+
+
+def _lines(facts: Facts) -> list[str]:
+    lines = [
+        (f"**{what}**: {md(one.why)}." if one.essential else f"{what}: {md(one.why)}.")
+        for one in facts.diagnosis.not_measured
+        for what in [md(one.what.replace("_", " "))]
+    ]
+    lines += [
+        f"{count:,} records of the kind {md(kind)}, which this version does not know."
+        for kind, count in facts.run.unknown.items()
+    ]
+    if facts.run.torn:
+        lines.append(f"{facts.run.torn} torn journal line(s) skipped.")
+    return [*lines, *_founding(facts)]
+
+
+def _founding(facts: Facts) -> list[str]:
+    """Return what the founding system measures when it is asked to."""
+    if not facts.founding or not facts.run.config.trains:
+        return []
+    from ...journal import Counterfactual
+
+    lines = []
+    if not facts.settings.get("preflight"):
+        lines.append("Before the first step: the run was started without preflight.")
+    if not facts.run.of(Counterfactual):
+        lines.append("Which module holds the change: no epoch was scored with modules put back to step 0.")
+    if not facts.run.coverage:
+        lines.append("Streams: run with `--watch-delta`.")
+    return lines
+
+
+def _write(facts: Facts) -> list[str]:
+    lines = _lines(facts)
+    more = (
+        [f"{len(lines) - MOST_ROWS:,} more are in `collapse-probe diagnose --json`."] if len(lines) > MOST_ROWS else []
+    )
+    return [bullets([*lines[:MOST_ROWS], *more])]
+
+
+UNMEASURED = Section(title="What was not measured", applies=lambda facts: bool(_lines(facts)), write=_write)
