@@ -222,7 +222,7 @@ def test_every_field_of_a_recipe_is_a_flag_in_both_spellings(run):
 def test_list_names_everything(run, kind):
     code, out, _ = run(*filter(None, ["list", kind]))
     assert code == 0
-    expected = {"recipes": "iso15_pred12", "probes": "founding_monitor", "measures": "delta/cosine_above_chance"}
+    expected = {"recipes": "iso15_pred12", "probes": "founding_monitor", "measures": "delta/max_abs"}
     for name in expected if kind is None else [kind]:
         assert expected[name] in out
 

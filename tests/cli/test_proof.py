@@ -160,7 +160,7 @@ def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run,
     assert code == 1 and "no control run finished, so nothing can be compared" in out
     with (trained / "journal.jsonl").open("a") as journal:
         end = json.loads((trained / "journal.jsonl").read_text().splitlines()[-1])
-        journal.write(json.dumps({**end, "status": "failed"}) + "\n")
+        journal.write(json.dumps({**end, "seq": end["seq"] + 1, "status": "failed"}) + "\n")
     code, _, err = run("ablate", trained, "--vary", "tanh=off")
     assert code == 2 and "this run failed, and so would its control" in err
 
@@ -178,7 +178,8 @@ def test_a_run_without_its_scores_is_not_called_healthy(run, given):
 @pytest.mark.parametrize("recipe", [None, {"alpha": "x"}, {"epochs": 2.5}, {"tanh": 1}, {"alpha": True}, {"beta": 1}])
 def test_a_damaged_configuration_is_one_line(run, trained, recipe):
     config = json.loads((trained / "run.json").read_text())
-    config["recipe"] = None if recipe is None else {**config["recipe"], **recipe}
+    session = config["session"]
+    session["recipe"] = None if recipe is None else {**session["recipe"], **recipe}
     (trained / "run.json").write_text(json.dumps(config))
     code, _, err = run("ablate", trained, "--plan", "causes")
     assert code == 2 and "run.json: " in err and err.count("\n") == 1
@@ -222,7 +223,7 @@ def test_runs_that_cannot_be_ablated_say_why(run, trained, tmp_path):
     config = json.loads((trained / "run.json").read_text())
     (trained / "run.json").write_text(json.dumps({**config, "schema": 99}))
     code, _, err = run("ablate", trained, "--plan", "causes")
-    assert code == 2 and "schema 99 is newer than 2; upgrade collapse-probe to read it" in err
+    assert code == 2 and "schema 99 is newer than 3; upgrade collapse-probe to read it" in err
     code, _, err = run("ablate", "nowhere", "--plan", "causes")
     assert code == 2 and "no such run folder" in err
     (trained / "run.json").write_text(json.dumps(config))
@@ -302,7 +303,8 @@ def test_option_d_can_be_put_back_and_evaluated(run, from_text, inputs, tmp_path
     loaded = Run.load("runs/option_d")
     grafts = [r for r in loaded.records("counterfactual") if r["family"] == "graft" and r["path"] == "no_predictor"]
     assert {tuple(r["trained"]) for r in grafts} >= {(), ("encoder",), ("encoder", "projection")}
-    raw = next(r for r in loaded.records("evaluation") if r["path"] == "no_predictor" and r["epoch"] == 0)
+    scored = [r for r in loaded.records("evaluation") if r["role"] == "test"]
+    raw = next(r for r in scored if r["path"] == "no_predictor" and r["epoch"] == 0)
     start = next(r for r in grafts if not r["trained"])
     assert start["metrics"]["ndcg@10"] == raw["metrics"]["ndcg@10"]
     code, _, err = run("evaluate", "runs/option_d", "--beir", inputs / "beir", "--split", "train")
