@@ -71,13 +71,14 @@ def prepare(
     inputs = open_inputs(recipe, request, audience, scores=scores, bundled=bundled)
     _say(_describe.describe_inputs(recipe, inputs), audience)
     device = inputs.encoder.device = resolve_device(request.device)
+    # A store stands in for an encoder that is not here, so it is opened before the encoder is asked anything.
+    features = Features(inputs.encoder, cache=request.cache, extra=request.features)
     raw: str | None = None
     if scores:
         check_precision(request.precision, device)
         if recipe.trains_from_text:
             check_layers(inputs, recipe)
         recipe, raw = with_own_similarity(recipe, inputs.encoder, similarity)
-    features = Features(inputs.encoder, cache=request.cache, extra=request.features)
     _say(_describe.describe_encoder(recipe, inputs, raw, device=device), audience)
     encode(inputs, features, audience)
     data = training_data(inputs, features, share=request.validation_share, seed=request.seed)
