@@ -181,7 +181,8 @@ def _all(facts: Facts) -> str | None:
     """Return every number of every evaluation as CSV, if the report leaves some out."""
     every = facts.evidence.evaluations
     some = any(len(scored(facts, name)) > MOST_ROWS for name in every.collections)
-    many = any(len(one.metrics) > MOST_METRICS for one in every.records.values())
+    held = [{metric for one in scored(facts, name) for metric in one.metrics} for name in every.collections]
+    many = any(len(metrics) > MOST_METRICS for metrics in held)
     if not some and not many and len(every.collections) <= _COLLECTIONS:
         return None
     rows = [
