@@ -58,9 +58,20 @@ def some(records: list[Evaluation]) -> list[Evaluation]:
 
 
 def metric_names(facts: Facts, collection: str) -> list[str]:
+    """Return the metrics of a collection, the judged one first, then one of each family: not ten cuts of one."""
     judged = facts.evidence.evaluations.metric(collection)
     held = dict.fromkeys(name for one in scored(facts, collection) for name in one.metrics)
-    return [*([judged] if judged else []), *(name for name in held if name != judged)][:MOST_METRICS]
+    families: dict[str, str] = {}
+    for name in [*([judged] if judged else []), *sorted(held, key=_preferred)]:
+        families.setdefault(name.partition("@")[0], name)
+    names = dict.fromkeys([*families.values(), *held])
+    return list(names)[:MOST_METRICS]
+
+
+def _preferred(name: str) -> tuple[int, str]:
+    order = ("ndcg", "mrr", "map", "recall", "accuracy")
+    family = name.partition("@")[0]
+    return (order.index(family) if family in order else len(order), "")
 
 
 def model(facts: Facts, collection: str, one: Evaluation) -> str:

@@ -86,12 +86,14 @@ def saved(path: Path, *, rows: int = 1, columns: int = 1, height: float = 3.6) -
         columns: Columns of axes.
         height: Inches of each row.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with styled(), warnings.catch_warnings():
         # A foreign name may have letters that the font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(WIDTH, height * rows))
+        FigureCanvasAgg(figure)
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
 

@@ -112,7 +112,8 @@ def test_ctrl_c_and_sigterm_finish_the_journal_write_the_report_and_say_how_to_g
         assert process.returncode == signals[name][1]
         assert f"to go on: collapse-probe train --resume runs/{name}" in out
         assert Run.load(tmp_path / "runs" / name).status == "interrupted"
-        assert "The run is interrupted" in (tmp_path / "reports" / name / "failure_analysis.md").read_text()
+        text = (tmp_path / "reports" / name / "failure_analysis.md").read_text()
+        assert "The run is interrupted" in text and f"`collapse-probe train --resume runs/{name}`" in text
 
 
 def test_a_killed_run_is_resumed(run, given, tmp_path):

@@ -12,6 +12,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from journals_support import FALL, config, made, ramp
 
 import collapse_probe
@@ -51,7 +52,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(_drawing, "FIGURES", {})
 
 
-def report(run: Run | Path, folder: Path) -> str:
+def report(run: object, folder: Path) -> str:
     return write_report(run, folder).read_text()
 
 
@@ -106,6 +107,16 @@ def test_a_path_a_run_and_a_run_in_memory_give_the_same_report(tmp_path, collaps
     assert "**The run is not finished: its journal has no end**" in text and "--resume" not in text
     with pytest.raises(InputError, match="cannot read a run from a int: give a run folder's path, a Run or a Watch"):
         collapse_probe.write_report(3)
+
+
+def test_a_watch_is_a_run(tmp_path, quick):
+    model = torch.nn.Linear(3, 2)
+    with collapse_probe.watch(model, query="", run=tmp_path / "mine") as watch:
+        model(torch.ones(4, 3)).sum().backward()
+        watch.step()
+    text = report(watch, tmp_path / "a")
+    assert text.startswith("# Diagnosis of mine\n") and "| query | query |" in text
+    assert_speaks_of_its_own(text)
 
 
 def test_without_a_folder_it_goes_to_reports_and_the_runs_name(tmp_path, collapsed, quick, monkeypatch):

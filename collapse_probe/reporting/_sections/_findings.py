@@ -63,7 +63,7 @@ def _reasons(findings: Sequence[FindingRow]) -> list[str]:
 
 
 FINDINGS = Section(
-    title="Monitored metrics against their expected ranges",
+    title="Every finding and its range",
     applies=lambda facts: bool(facts.findings),
     write=_write,
 )

@@ -32,12 +32,6 @@ from .._text import Table, bullets, interval, md, percent, score, signed
 
 _COLLECTIONS = 20
 
-_LEGEND = (
-    '"vs raw" is relative. Differences are paired over queries; brackets hold 95 % intervals. Means are over the '
-    'judged queries: one that returned nothing counts 0. "tied" is the share of the top 10 places whose score equals '
-    "a neighbour's."
-)
-
 
 def _write(facts: Facts) -> list[str]:
     names = facts.evidence.evaluations.collections
@@ -46,13 +40,30 @@ def _write(facts: Facts) -> list[str]:
         blocks += [f"### {md(name)}", _sample(facts, name), _shown(facts, name)]
     if len(names) > _COLLECTIONS:
         blocks.append(f"{len(names) - _COLLECTIONS:,} more collections are in `evaluations.csv`.")
-    return [*blocks, _LEGEND, facts.figure("retrieval")]
+    return [*blocks, _legend(blocks), facts.figure("retrieval")]
+
+
+def _legend(blocks: list[str]) -> str:
+    """Return what the columns mean that the tables have."""
+    columns = " ".join(blocks)
+    return " ".join(
+        text
+        for mark, text in (
+            ("| vs raw |", '"vs raw" is relative.'),
+            ("[95 %]", "Differences are paired over queries; brackets hold 95 % intervals."),
+            ("", "Means are over the judged queries: one that returned nothing counts 0."),
+            ("| tied |", '"tied" is the share of the top 10 places whose score equals a neighbour\'s.'),
+        )
+        if mark in columns
+    )
 
 
 def _shown(facts: Facts, name: str) -> str:
-    table, whole = performance(facts, name), len(scored(facts, name))
-    more = "" if whole <= MOST_ROWS else f"\n\n{whole - MOST_ROWS:,} more evaluations are in `evaluations.csv`."
-    return table.markdown + more
+    table, records = performance(facts, name), scored(facts, name)
+    metrics = len({metric for one in records for metric in one.metrics})
+    left = [(len(records) - MOST_ROWS, "evaluations"), (metrics - MOST_METRICS, "metrics")]
+    more = " and ".join(f"{count:,} more {what}" for count, what in left if count > 0)
+    return table.markdown + (f"\n\n{more[0].upper()}{more[1:]} are in `evaluations.csv`." if more else "")
 
 
 def _sample(facts: Facts, collection: str) -> str:
@@ -170,7 +181,8 @@ def _all(facts: Facts) -> str | None:
     """Return every number of every evaluation as CSV, if the report leaves some out."""
     every = facts.evidence.evaluations
     some = any(len(scored(facts, name)) > MOST_ROWS for name in every.collections)
-    many = any(len(one.metrics) > MOST_METRICS for one in every.records.values())
+    held = [{metric for one in scored(facts, name) for metric in one.metrics} for name in every.collections]
+    many = any(len(metrics) > MOST_METRICS for metrics in held)
     if not some and not many and len(every.collections) <= _COLLECTIONS:
         return None
     rows = [

@@ -45,7 +45,7 @@ def _foreign(facts: Facts) -> Rows:
         ("Training examples", "" if config.examples is None else f"{config.examples:,}"),
         (
             "Reference pairs",
-            "" if reference is None else md(reference.source) + ("" if not reference.n else f", {reference.n:,}"),
+            "" if reference is None else md(reference.source) + ("" if not reference.n else f", {reference.n:,} pairs"),
         ),
         ("Scored on", _some([md(one) for one in facts.evidence.evaluations.collections])),
         ("Steps", f"{facts.run.steps:,}"),

@@ -60,7 +60,7 @@ def _by_stream(facts: Facts) -> Table:
 
 
 STREAMS = Section(
-    title="Coverage of the taps",
+    title="What was heard",
     applies=lambda facts: bool(facts.run.of(Coverage)) if facts.founding else bool(facts.diagnosis.heard),
     write=_write,
     files={"coverage.csv": lambda facts: rest_of(_by_epoch(facts) if facts.founding else _by_stream(facts))},

@@ -73,11 +73,18 @@ def _by_names(facts: Facts) -> Table:
                 [number(float(one)) for one in (known[0], known[-1], known.min(), known.max())] if len(known) else []
             )
             cells = cells or ["not a number"] * 4
-            rows.append(
-                [f"{label} {md(name.partition('/')[2])}", *cells, f"{bad:,}" if bad else "-", f"{len(series):,}"]
-            )
+            rows.append([f"{label} {md(_words(name))}", *cells, f"{bad:,}" if bad else "-", f"{len(series):,}"])
     headers = ["term", "first", "last", "smallest", "largest", "not finite", "n steps"]
     return Table(headers, rows).without_empty_columns()
+
+
+def _words(name: str) -> str:
+    family, _, rest = name.partition("/")
+    return (
+        {"norm": "norm, before clipping", "clipped_norm": "norm, after clipping"}.get(rest, rest)
+        if (family == "gradient")
+        else rest
+    )
 
 
 def _draw_terms(facts: Facts, path: Path) -> str | None:
