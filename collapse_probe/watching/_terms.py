@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..recording import Recorder
 from ._attach import Attachments
 from ._calls import in_backward
+from ._candidates import entries
 
 
 @dataclass
@@ -42,45 +43,53 @@ class LossListener:
         self._attachments = attachments
         self._said: list[_Said] = []
 
-    def listen(self, loss: nn.Module, *, name: str | None = None) -> None:
+    def listen(self, loss: nn.Module, *, name: str | None = None, of_model: bool = False) -> None:
         """Hear a loss module.
 
         Args:
             loss: Its output is a term, or a dictionary of terms.
             name: Of a single term; the module's class if None.
+            of_model: Whether it is the model, whose output holds other things, too: what is called a loss is one.
 
         Raises:
             InputError: no module.
         """
         if not isinstance(loss, nn.Module):
             raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
-        label = name or type(loss).__name__
+        label = name or ("loss" if of_model else type(loss).__name__)
         containment = self._recorder.containment
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             if not torch.compiler.is_compiling() and not self.paused and not self.by_hand:
-                containment.run("loss", self.hear, label, output)
+                containment.run("loss", self.hear, label, output, of_model=of_model)
 
         self._attachments.forward_hook(loss, hook)
 
-    def hear(self, label: str, output: Any) -> None:
-        """Hear one output; it counts once a backward comes through all of it."""
+    def hear(self, label: str, output: Any, *, of_model: bool = False) -> bool:
+        """Hear one output; it counts once a backward comes through it.
+
+        Returns:
+            Whether it holds a term.
+        """
         if in_backward():
-            return
-        found = _terms(label, output)
+            return False
+        found = _of_model(label, output) if of_model else _terms(label, output)
         trained = {name: value for name, value in found.items() if value.requires_grad}
         if not trained or not torch.is_grad_enabled():
-            return
+            return False
         said = _Said({name: value.detach().clone() for name, value in found.items()})
         self._said.append(said)
         next(iter(trained.values())).register_hook(_confirm(said))
+        return True
 
     def end_step(self) -> None:
         """Tell the recorder what was confirmed in this step."""
         said, self._said = self._said, []
         for one in said:
             if one.confirmed and not self.by_hand:
-                self._recorder.containment.run("loss", self._recorder.terms, one.terms)
+                # A model's own "loss" beside its parts is what they add up to.
+                total = one.terms.pop("loss", None) if len(one.terms) > 1 else None
+                self._recorder.containment.run("loss", self._recorder.terms, one.terms, total=total)
 
     @staticmethod
     def check(name: str, value: Any) -> None:
@@ -101,6 +110,23 @@ def _terms(label: str, output: Any) -> dict[str, Tensor]:
     if isinstance(output, Mapping):
         return {str(k): v for k, v in output.items() if isinstance(v, Tensor) and v.numel() == 1}
     return {}
+
+
+def _of_model(label: str, output: Any) -> dict[str, Tensor]:
+    if isinstance(output, Tensor):
+        return _terms(label, output)
+    found = {}
+    for key, value in entries(output):
+        named = key == 0 or (isinstance(key, str) and "loss" in key.lower())
+        if named and isinstance(value, Tensor) and value.numel() == 1:
+            found[label if key == 0 else str(key)] = value
+    return found
+
+
+def is_loss(value: Any) -> bool:
+    """Return whether an output is a scalar, or a dictionary of scalars."""
+    scalars = [value] if isinstance(value, Tensor) else list(value.values()) if isinstance(value, Mapping) else []
+    return bool(scalars) and all(isinstance(one, Tensor) and one.numel() == 1 for one in scalars)
 
 
 def _confirm(said: _Said) -> Callable[[Tensor], None]:
