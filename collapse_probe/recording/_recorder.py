@@ -112,7 +112,7 @@ class Recorder:
         self._not_finite: set[str] = set()
         self._summary = WindowSummary()
         self._histograms: dict[str, tuple[LogHistogram, int, int]] = {}
-        self._covered = -1
+        self._covered: dict[str, tuple[int, str]] = {}
         self._closed = False
 
     # What is handed in
@@ -272,11 +272,12 @@ class Recorder:
         self.containment.run("coverage", self.cover, epoch=epoch)
 
     def cover(self, *, epoch: int | None = None) -> None:
-        """Write a coverage record of every stream that is known, once a step."""
-        if self._covered == self.done:
-            return
-        self._covered = self.done
-        for stream in self.streams.values():
+        """Write a coverage record of every stream that is known: once a step, and once more if it says why anew."""
+        for name, stream in self.streams.items():
+            said = (self.done, "" if stream.steps else stream.why)
+            if self._covered.get(name) == said:
+                continue
+            self._covered[name] = said
             self.journal.write(stream.record(step=self.done, epoch=self.epoch if epoch is None else epoch))
 
     def flush(self) -> None:

@@ -196,13 +196,31 @@ class Replay:
     def _forward(self, side: str, kept: Call, take: Take, weights: Weights | None) -> Tensor:
         module, args, kwargs = kept.module, copied(kept.args), copied(dict(kept.kwargs))
         if weights is None:
-            result = module(*args, **kwargs)
+            result = _again(module, kept.method)(*args, **kwargs)
         else:
-            result = torch.func.functional_call(module, weights[side], args, kwargs)
-        taken = take(Call(module, args, kwargs, result))
+            again = _Again(module, kept.method)
+            prefixed = {f"module.{name}": value for name, value in weights[side].items()}
+            result = torch.func.functional_call(again, prefixed, args, kwargs)
+        taken = take(Call(module, args, kwargs, result, kept.method))
         if taken is None:
             raise ValueError(f"the {side}'s module gave nothing in evaluation mode")
         return taken.detach()
+
+
+class _Again(nn.Module):
+    """A module's method as a module of its own, so that it can be run with other weights."""
+
+    def __init__(self, module: nn.Module, method: str) -> None:
+        super().__init__()
+        self.module = module
+        self.method = method
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return _again(self.module, self.method)(*args, **kwargs)
+
+
+def _again(module: nn.Module, method: str) -> Callable[..., Any]:
+    return module if method == "forward" else getattr(module, method)
 
 
 class StartWeights:

@@ -26,12 +26,14 @@ class Call:
         args: Its positional arguments.
         kwargs: Its keyword arguments.
         output: What it returned.
+        method: The method that was called; ``forward`` for the module itself.
     """
 
     module: nn.Module
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     output: Any
+    method: str = "forward"
 
 
 Take = Callable[[Call], Tensor | None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied,
 from ._attach import Attachments
 
 _SHAPES = (2,)
+_REPLAYED = "?replayed"
 
 
 def in_backward() -> bool:
@@ -125,7 +126,16 @@ class CallListener:
             self._recorder.split(key, *(place.tap.stream for place in places))
             keys.append((key, take))
         keys += [(place.tap.stream, place.tap.take) for place in group if not isinstance(place.tap.take, Nth)]
-        self._attach(module, method, self._hook(keys))
+        self._attach(module, method, self._hook(keys, method))
+
+    def listen_for_replay(self, places: Sequence[Place]) -> None:
+        """Hear calls for their inputs alone: what the streams are taken from is no call that can be run again."""
+        modules = {(id(place.module), place.method): place for place in places}
+        for place in modules.values():
+            assert place.module is not None
+            takes = [one.tap.take for one in places if (id(one.module), one.method) == (id(place.module), place.method)]
+            keys = [(_REPLAYED, getattr(take, "take", take)) for take in takes]
+            self._attach(place.module, place.method, self._hook(list(dict.fromkeys(keys)), place.method))
 
     def _attach(self, module: nn.Module, method: str, hook: Callable[..., None]) -> None:
         if method == "forward":
@@ -139,19 +149,24 @@ class CallListener:
 
         self._attachments.wrap(module, method, probe=f"method {method}", after=after)
 
-    def _hook(self, keys: Sequence[tuple[str, Take]]) -> Callable[..., None]:
+    def _hook(self, keys: Sequence[tuple[str, Take]], method: str) -> Callable[..., None]:
         recorder = self._recorder
+        only_replayed = all(key == _REPLAYED for key, _ in keys)
         every_step = any(key in recorder.wishes.every_step for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             # Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
             if torch.compiler.is_compiling():
                 return
+            if only_replayed and (self.replay is None or self.replay.complete):
+                return
             if (recorder.next_due > recorder.done + 1 and not every_step) or self.paused:
                 return
             recorder.containment.run("touch", self._touch)
             for key, take in keys:
-                recorder.containment.run(f"tap {key}", self._hear, key, take, Call(module, args, kwargs, output))
+                recorder.containment.run(
+                    f"tap {key}", self._hear, key, take, Call(module, args, kwargs, output, method)
+                )
 
         return hook
 
@@ -167,12 +182,15 @@ class CallListener:
             shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
             self.unread.setdefault(key, f"its value is {shape}, where [n, D] is needed")
             return
-        heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed_by(call, tensor))
+        if key == _REPLAYED:
+            heard = self._recorder.hear(key, tensor)
+        else:
+            heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed_by(call, tensor))
         replay = self.replay
         if heard is None or replay is None or replay.complete or tensor.ndim != 2:
             return
         if call.module is replay.query or call.module is replay.document:
-            inputs = Call(call.module, copied(call.args), copied(dict(call.kwargs)), None)
+            inputs = replace(call, args=copied(call.args), kwargs=copied(dict(call.kwargs)), output=None)
             self._kept.append(_Kept(heard, inputs, take))
 
     def end_step(self) -> None:
@@ -180,6 +198,8 @@ class CallListener:
         for one in self._direct:
             one.end_step()
         self._direct = [one for one in self._direct if one.attached]
+        calls = self._recorder.heard
+        calls[:] = [one for one in calls if one.stream != _REPLAYED]
         kept, self._kept = self._kept, []
         if self.replay is None or self.replay.complete:
             return

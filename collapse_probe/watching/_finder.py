@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +11,12 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from ..journal.vocabulary import Role
-from ..recording import Heard, Place, Recorder, Tap, call, canonical, item, output
+from ..recording import Recorder, canonical
 from ._attach import Attachments
-from ._calls import in_backward
-from ._methods import MethodListener
-from ._roles import role_of_name, roles_of_pair
-from ._terms import LossListener
+from ._calls import in_backward, is_compiled
+from ._candidates import Candidate, address, entries
+from ._rules import Choice, argument_names, choose
+from ._terms import LossListener, is_loss
 
 STEPS = 20
 """Steps in which streams are looked for."""
@@ -36,59 +34,37 @@ _ON_SCORES = (
 )
 """Losses whose arguments are scores, not embeddings."""
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """A matrix that was heard.
-
-    Attributes:
-        heard: The copy, and whether a backward came through it.
-        module: The module whose call it belongs to.
-        path: Its path below the target; its class for a module outside.
-        key: Which entry of the output, or which argument; None for the output itself.
-        kind: ``argument`` of a loss, ``output`` of a call, or ``return`` of a method.
-        depth: Calls of the target's modules around it.
-        address: Where its memory begins.
-        inputs: Where the memory of its call's arguments begins.
-    """
-
-    heard: Heard
-    module: nn.Module
-    path: str
-    key: str | int | None
-    kind: str
-    depth: int
-    address: int = 0
-    inputs: frozenset[int] = frozenset()
-
-    @property
-    def said(self) -> str:
-        """What it is, in words."""
-        entry = "" if self.key is None else f" {self.key}"
-        shape = "x".join(str(size) for size in self.heard.tensor.shape)
-        if self.kind == "return":
-            return f"{self.kind} of {self.path} of the model ({shape})"
-        where = f"module {self.path}" if self.path else "the model"
-        return f"{self.kind}{entry} of {where} ({shape})"
+_METHODS = ("encode", "encode_query", "encode_queries", "encode_passage", "encode_passages", "encode_document")
+_METHODS += ("encode_documents", "encode_corpus", "get_embedding", "get_embeddings", "embed")
 
 
 @dataclass
 class _Step:
     candidates: list[Candidate] = field(default_factory=list)
+    scores: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Entered:
+    """A call in progress, and how many losses were heard before it."""
+
+    module: nn.Module
+    heard: int
+    losses: int
 
 
 class Finder:
     """Listens to every module for the first steps, and says which calls are the streams.
 
-    It listens through hooks of the whole process, since a loss is often no part of the model; they are gone once
-    streams are found, and after 20 steps.
+    It listens through hooks of the whole process, since a loss is often no part of the model, and around methods of
+    the model and its parts; all of it is gone once streams are found, and after 20 steps.
 
     Args:
         target: The model.
         recorder: Where candidates are kept until a backward confirms them.
-        attachments: Where cheaper hooks go.
+        attachments: Where what takes it off again is kept.
         loss: What hears loss terms.
-        found: Called with the places to listen to from now on, and the rule.
+        found: Called with what was chosen.
 
     Attributes:
         paused: Whether nothing is heard: our own forward passes, and a trainer's evaluations.
@@ -101,349 +77,210 @@ class Finder:
         attachments: Attachments,
         *,
         loss: LossListener,
-        found: Callable[[Sequence[Place], str], None],
+        found: Callable[[Choice], None],
     ) -> None:
+        self.paused = False
         self._target = target
         self._recorder = recorder
         self._attachments = attachments
         self._loss = loss
         self._found = found
         self._paths = {id(module): canonical(path) for path, module in target.named_modules()}
-        self._stack: list[nn.Module] = []
-        self._marks: list[tuple[int, int]] = []
-        self._losses: list[nn.Module] = []
+        self._stack: list[_Entered] = []
+        self._methods: list[str] = []
         self._step = _Step()
         self._last: list[str] = []
-        self._methods = MethodListener(target, recorder, attachments, candidate=self._hear_return)
+        self._losses: list[tuple[nn.Module, bool]] = []
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
         ]
+        self._undo = [undo for module in (target, *target.children()) for undo in self._wrap(module)]
+        attachments.add(self._off)
 
     def candidates(self) -> list[str]:
         """Return what was heard in the latest step, in words."""
         return self._last
 
     def close(self) -> None:
-        """Listen no more; may be called twice."""
+        """Listen no more, but to the losses that were heard; may be called twice."""
+        if not self._handles:
+            return
+        self._off()
+        for module, of_model in {id(one): (one, of_model) for one, of_model in self._losses}.values():
+            self._loss.listen(module, of_model=of_model)
+
+    def _off(self) -> None:
         while self._handles:
             handle = self._handles.pop()
             handle.remove()
             # torch 2.13 forgets this entry, and then warns whoever compiles a module of hooks that are gone.
             getattr(torch_modules, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
-        losses, self._losses = self._losses, []
-        for loss in losses:
-            self._loss.listen(loss)
+        while self._undo:
+            self._undo.pop()()
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
-        self._methods.end_step()
         if not self._handles:
             return
         step, self._step = self._step, _Step()
         self._stack.clear()
-        self._marks.clear()
+        self._methods.clear()
         calls = self._recorder.heard
-        kept = [one for one in step.candidates if one.heard in calls]
-        calls[:] = [one for one in calls if all(one is not other.heard for other in kept)]
-        confirmed = [one for one in kept if one.heard.confirmed]
+        heard = {id(one) for one in calls}
+        kept = [one for one in step.candidates if id(one.heard) in heard]
+        mine = {id(one.heard) for one in kept}
+        calls[:] = [one for one in calls if id(one) not in mine]
         self._last = list(dict.fromkeys(one.said for one in kept))
-        chosen = next((found for rule in _RULES if (found := rule(kept, confirmed))), None)
+        chosen = choose(kept, frozenset(step.scores))
         if chosen is not None:
-            self._take(chosen, kept, calls)
+            self._take(chosen, kept)
         elif self._recorder.current >= STEPS:
             self.close()
 
-    def _take(self, chosen: Choice, kept: Sequence[Candidate], calls: list[Heard]) -> None:
+    def _take(self, chosen: Choice, kept: list[Candidate]) -> None:
         self.close()
-        others = [one.said for one in kept if all(one is not candidate for candidate, _, _ in chosen.streams)]
-        for candidate, stream, role in chosen.streams:
-            candidate.heard.stream = stream
-            calls.append(candidate.heard)
-            self._recorder.declare(
-                stream,
-                role=role,
-                where=candidate.said.rpartition(" (")[0],
-                rule=chosen.rule,
-                candidates=list(dict.fromkeys(others))[:10],
-            )
+        calls = self._recorder.heard
+        taken = {id(one) for one, _, _ in chosen.streams}
+        others = list(dict.fromkeys(one.said for one in kept if id(one) not in taken))
+        for one, stream, role in chosen.streams:
+            one.heard.stream = stream
+            calls.append(one.heard)
+            about = {"where": one.where, "rule": chosen.rule, "candidates": others[:10]}
+            self._recorder.declare(stream, role=role, **about)
         calls.sort(key=lambda one: one.order)
-        for key, streams in chosen.split.items():
-            self._recorder.split(key, *streams)
-        self._methods.take(chosen.methods)
-        self._found(chosen.places, chosen.rule)
+        self._found(chosen)
+
+    # What is heard
+
+    def _wrap(self, module: nn.Module) -> list[Callable[[], None]]:
+        """Put something around the methods that may be called past a module's hooks."""
+        if is_compiled(module):
+            return []
+        found = [name for name in _METHODS if callable(getattr(type(module), name, None))]
+        undo = [self._wrap_method(module, name) for name in found]
+        return [*undo, self._wrap_forward(module)]
+
+    def _wrap_method(self, module: nn.Module, name: str) -> Callable[[], None]:
+        def before(args: Any, kwargs: Any) -> None:
+            self._methods.append(name)
+
+        def after(args: Any, kwargs: Any, output: Any) -> None:
+            # One method that calls another is one call.
+            outermost = len(self._methods) == 1
+            if self._methods:
+                self._methods.pop()
+            if outermost and not self.paused:
+                self._hear_output(module, args, kwargs, output, method=name, depth=0)
+
+        def failed(error: BaseException) -> None:
+            del self._methods[-1:]
+
+        return self._attachments.wrap(module, name, probe="finding streams", before=before, after=after, failed=failed)
+
+    def _wrap_forward(self, module: nn.Module) -> Callable[[], None]:
+        direct: list[bool] = []
+
+        def before(args: Any, kwargs: Any) -> None:
+            direct.append(not (self._stack and self._stack[-1].module is module))
+            if direct[-1]:
+                self._enter(module, args)
+
+        def after(args: Any, kwargs: Any, output: Any) -> None:
+            if direct and direct.pop():
+                self._leave(module, args, kwargs, output)
+
+        def failed(error: BaseException) -> None:
+            if direct and direct.pop():
+                self._left(module)
+
+        return self._attachments.wrap(
+            module, "forward", probe="finding streams", before=before, after=after, failed=failed
+        )
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if not torch.compiler.is_compiling():
-            self._stack.append(module)
-            self._marks.append((self._loss.heard, len(self._losses)))
+            self._stack.append(self._entered(module))
+
+    def _entered(self, module: nn.Module) -> _Entered:
+        return _Entered(module, self._loss.heard, len(self._losses))
+
+    def _left(self, module: nn.Module) -> _Entered:
+        while self._stack:
+            entered = self._stack.pop()
+            if entered.module is module:
+                return entered
+        return self._entered(module)
 
     def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        mark = (self._loss.heard, len(self._losses))
-        while self._stack:
-            mark = self._marks.pop()
-            if self._stack.pop() is module:
-                break
+        entered = self._left(module)
         # After an exception in a forward, torch leaves out the keyword arguments.
         kwargs, output = rest if len(rest) == 2 else ({}, None)
-        if self.paused or output is None or in_backward() or len(self._step.candidates) >= _MOST:
+        if output is not None and not self.paused:
+            self._recorder.containment.run("finding streams", self._look, entered, args, kwargs, output)
+
+    def _look(self, entered: _Entered, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+        module = entered.module
+        inside = [one.module for one in self._stack if id(one.module) in self._paths]
+        if id(module) not in self._paths:
+            if not inside and not in_backward():
+                self._look_at_loss(entered, args, kwargs, output)
             return
-        self._recorder.containment.run("finding streams", self._look, module, args, kwargs, output, mark)
+        if module is self._target and not inside:
+            self._hear_loss(module, output, of_model=True)
+        if len(inside) <= 1 and (not inside or inside[0] is self._target):
+            self._hear_output(module, args, kwargs, output, depth=len(inside))
 
-    def _look(
-        self, module: nn.Module, args: Any, kwargs: Mapping[str, Any], output: Any, mark: tuple[int, int]
-    ) -> None:
-        path = self._paths.get(id(module))
-        inside = [one for one in self._stack if id(one) in self._paths]
-        if path is None:
-            if not inside and _is_loss(output) and not isinstance(module, _ON_SCORES):
-                names = _argument_names(module, args)
-                for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-                    self._keep(value, module, type(module).__name__, name, kind="argument", depth=0)
-                self._hear_loss(module, output, mark)
+    def _look_at_loss(self, entered: _Entered, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
+        if not is_loss(output):
             return
-        if len(inside) > 1 or (inside and inside[0] is not self._target):
+        module = entered.module
+        # The outermost loss is heard instead of those inside of it.
+        self._loss.forget(entered.heard)
+        del self._losses[entered.losses :]
+        self._hear_loss(module, output, of_model=False)
+        given = [*zip(argument_names(module, args), args, strict=False), *kwargs.items()]
+        if isinstance(module, _ON_SCORES):
+            self._step.scores.update(address(value) for _, value in given if isinstance(value, Tensor))
             return
-        given = frozenset(_address(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
-        for key, value in _entries(output):
-            self._keep(value, module, path, key, kind="output", depth=len(inside), inputs=given)
+        for name, value in given:
+            self._keep(value, module, type(module).__name__, name, kind="argument", depth=len(self._stack))
 
-    @property
-    def paused(self) -> bool:
-        """Whether nothing is heard."""
-        return self._methods.paused
-
-    @paused.setter
-    def paused(self, paused: bool) -> None:
-        self._methods.paused = paused
-
-    def _hear_return(self, name: str, value: Tensor) -> None:
-        if self._handles and len(self._step.candidates) < _MOST:
-            self._keep(value, self._target, f"{name}()", None, kind="return", depth=0)
-
-    def _hear_loss(self, module: nn.Module, output: Any, mark: tuple[int, int]) -> None:
-        """Hear a loss instead of the losses inside of it."""
-        heard, losses = mark
-        self._loss.forget(heard)
-        del self._losses[losses:]
+    def _hear_loss(self, module: nn.Module, output: Any, *, of_model: bool) -> None:
         if self._loss.knows(module):
             return  # its own hook, which comes after this one, hears it
-        self._losses.append(module)
-        self._loss.hear(type(module).__name__, output)
+        if self._loss.hear("loss" if of_model else type(module).__name__, output, of_model=of_model):
+            self._losses.append((module, of_model))
 
-    def _keep(
-        self,
-        value: Any,
-        module: nn.Module,
-        path: str,
-        key: str | int | None,
-        *,
-        kind: str,
-        depth: int,
-        inputs: frozenset[int] = frozenset(),
+    def _hear_output(
+        self, module: nn.Module, args: Any, kwargs: Any, output: Any, *, depth: int, method: str = "forward"
     ) -> None:
+        path = self._paths[id(module)]
+        given = frozenset(address(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
+        for key, value in entries(output):
+            self._keep(value, module, path, key, kind="output", depth=depth, inputs=given, method=method)
+
+    def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
         if not isinstance(value, Tensor) or value.ndim != 2 or not value.is_floating_point() or value.shape[1] < 2:
             return
-        heard = self._recorder.hear(f"?{len(self._step.candidates)}", value)
-        self._step.candidates.append(Candidate(heard, module, path, key, kind, depth, _address(value), inputs))
+        source = (id(module), about.get("method", "forward"), key)
+        if in_backward():
+            self._repeat(source, value)
+        elif len(self._step.candidates) < _MOST:
+            heard = self._recorder.hear(f"?{len(self._step.candidates)}", value)
+            found = Candidate(heard, module, path, key, **about, address=address(value), node=value.grad_fn)
+            self._step.candidates.append(found)
 
-
-@dataclass(frozen=True)
-class Choice:
-    """What a rule chose.
-
-    Attributes:
-        rule: Its name.
-        streams: Candidates of this step with their streams' names and roles.
-        places: What to listen to from now on.
-        methods: Methods to listen to from now on, with their streams or keys.
-        split: Keys that are several streams, the first call the first.
-    """
-
-    rule: str
-    streams: list[tuple[Candidate, str, Role | None]]
-    places: list[Place]
-    methods: dict[str, str] = field(default_factory=dict)
-    split: dict[str, list[str]] = field(default_factory=dict)
-
-
-def _by_loss(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choice | None:
-    """The outermost loss module whose arguments have the names of sides."""
-    arguments = [one for one in kept if one.kind == "argument"]
-    modules = list({id(one.module): one.module for one in confirmed if one.kind == "argument"}.values())
-    for module in modules:
-        mine = [one for one in arguments if one.module is module]
-        roles = {str(one.key): role_of_name(str(one.key)) for one in mine}
-        if not {Role.query, Role.document} <= set(roles.values()):
-            continue
-        streams, places, used = [], [], set()
-        for one in mine:
-            role = roles[str(one.key)]
-            if role is None or one.key in used:
-                continue
-            used.add(one.key)
-            name = str(role) if all(name != str(role) for _, name, _ in streams) else str(one.key)
-            streams.append((one, name, role))
-            tap = Tap(stream=name, at=module, take=_argument(str(one.key)), role=role)
-            places.append(Place(tap, one.path, module=module))
-        return Choice("loss module", streams, places)
-    return None
-
-
-def _by_output(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choice | None:
-    """One call whose output holds two matrices of one width."""
-    for first in confirmed:
-        if first.kind != "output" or first.key is None:
-            continue
-        mine = [
-            one
-            for one in kept
-            if one.module is first.module
-            and one.heard.micro == first.heard.micro
-            and one.kind == "output"
-            and one.heard.tensor.shape[1] == first.heard.tensor.shape[1]
-        ]
-        unique = list({one.key: one for one in mine}.values())
-        if len(unique) < 2:
-            continue
-        pair = roles_of_pair([str(one.key) for one in unique])
-        if pair is None and len(unique) > 2:
-            continue
-        query, document = (unique[index] for index in (pair or (0, 1)))
-        streams: list[tuple[Candidate, str, Role | None]] = [
-            (query, "query", Role.query),
-            (document, "document", Role.document),
-        ]
-        places = [
-            Place(Tap(stream=name, at=one.module, take=item(one.key), role=role), one.path, module=one.module)
-            for one, name, role in streams
-            if one.key is not None
-        ]
-        return Choice("model output", streams, places)
-    return None
-
-
-def _by_methods(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choice | None:
-    """A method that is called for each side, or one method for each side."""
-    if not any(one.kind == "return" for one in confirmed):
-        return None
-    calls = [one for one in kept if one.kind == "return" and one.heard.micro == 0]
-    names = list(dict.fromkeys(one.path for one in calls))
-    if len(names) == 1 and len(calls) > 1:
-        chosen = _one_module(calls)
-        streams = [place.tap.stream for place in chosen.places]
-        key = names[0]
-        return Choice(
-            "one method, called for each side", chosen.streams, [], {key.removesuffix("()"): key}, {key: streams}
-        )
-    pair = roles_of_pair(names) if len(names) == 2 else None
-    if pair is None:
-        return None
-    sides: list[tuple[Candidate, str, Role | None]] = []
-    for place, role in zip(pair, (Role.query, Role.document), strict=True):
-        sides += [(one, str(role), role) for one in calls if one.path == names[place]]
-    methods = {one.path.removesuffix("()"): stream for one, stream, _ in sides}
-    return Choice("two methods, one for each side", sides, [], methods)
-
-
-def _by_calls(kept: Sequence[Candidate], confirmed: Sequence[Candidate]) -> Choice | None:
-    """A module that is called twice or more, two towers that are called once each, or one that gives one matrix."""
-    whole = [one for one in kept if one.kind == "output" and one.key is None]
-    for depth in sorted({one.depth for one in confirmed if one.kind == "output"}):
-        calls = [one for one in whole if one.depth == depth and one.heard.micro == 0]
-        trained = [one for one in calls if one.heard.confirmed]
-        if not trained:
-            continue
-        last = trained[-1].heard.tensor.shape[1]
-        calls = [one for one in calls if one.heard.tensor.shape[1] == last]
-        by_module: dict[int, list[Candidate]] = {}
-        for one in calls:
-            by_module.setdefault(id(one.module), []).append(one)
-        repeated = [found for found in by_module.values() if len(found) > 1 and any(o.heard.confirmed for o in found)]
-        if repeated:
-            return _one_module(repeated[-1])
-        ends = _ends([found[0] for found in by_module.values()])
-        if len(ends) >= 2:
-            return _two_towers(ends)
-        if len(ends) == 1 and depth == 0:
-            one = ends[0]
-            tap = Tap(stream="embedding", at=one.module, take=output)
-            return Choice("single output", [(one, "embedding", None)], [Place(tap, one.path, module=one.module)])
-    return None
-
-
-_RULES = (_by_loss, _by_output, _by_methods, _by_calls)
-
-
-def _one_module(calls: Sequence[Candidate]) -> Choice:
-    module, path = calls[0].module, calls[0].path
-    names = [("query", Role.query), ("document", Role.document), ("negative", Role.document)]
-    streams: list[tuple[Candidate, str, Role | None]] = [
-        (one, *names[min(index, 2)]) for index, one in enumerate(calls)
-    ]
-    places = [
-        Place(Tap(stream=name, at=module, take=call(index), role=role), path, module=module)
-        for index, (name, role) in enumerate(names[: max(2, min(3, len(calls)))])
-    ]
-    return Choice("one module, called for each side", streams, places)
-
-
-def _two_towers(ends: Sequence[Candidate]) -> Choice:
-    pair = roles_of_pair([one.path for one in ends]) or (0, 1)
-    sides = [(ends[pair[0]], "query", Role.query), (ends[pair[1]], "document", Role.document)]
-    streams: list[tuple[Candidate, str, Role | None]] = list(sides)
-    places = [
-        Place(Tap(stream=name, at=one.module, take=output, role=role), one.path, module=one.module)
-        for one, name, role in sides
-    ]
-    return Choice("two modules, one for each side", streams, places)
-
-
-def _ends(calls: Sequence[Candidate]) -> list[Candidate]:
-    """Return the calls whose output is not the input of another one: the ends of chains."""
-    unconfirmed_fit = [one for one in calls if one.heard.confirmed or not one.heard.trained]
-    return [one for one in unconfirmed_fit if not _feeds_another(one, unconfirmed_fit)]
-
-
-def _feeds_another(one: Candidate, calls: Sequence[Candidate]) -> bool:
-    return any(other is not one and one.address in other.inputs - {0} for other in calls)
-
-
-def _address(tensor: Tensor) -> int:
-    return 0 if tensor.device.type == "meta" else tensor.data_ptr()
-
-
-def _argument(name: str) -> Callable[[Any], Tensor | None]:
-    def take(found: Any) -> Tensor | None:
-        if name in found.kwargs:
-            return found.kwargs[name]
-        names = _argument_names(found.module, found.args)
-        return found.args[names.index(name)] if name in names[: len(found.args)] else None
-
-    return take
-
-
-def _argument_names(module: nn.Module, args: Sequence[Any]) -> list[str]:
-    try:
-        names = list(inspect.signature(module.forward).parameters)
-    except (TypeError, ValueError):
-        names = []
-    return names + [f"argument {index}" for index in range(len(names), len(args))]
-
-
-def _entries(value: Any) -> Iterator[tuple[str | int | None, Any]]:
-    if isinstance(value, Tensor):
-        yield None, value
-    elif isinstance(value, Mapping):
-        yield from value.items()
-    elif isinstance(value, tuple | list):
-        yield from enumerate(value)
-    elif hasattr(value, "__dataclass_fields__"):
-        yield from ((name, getattr(value, name, None)) for name in value.__dataclass_fields__)
-
-
-def _is_loss(value: Any) -> bool:
-    scalars = [value] if isinstance(value, Tensor) else list(value.values()) if isinstance(value, Mapping) else []
-    return bool(scalars) and all(isinstance(one, Tensor) and one.numel() == 1 for one in scalars)
+    def _repeat(self, source: Any, value: Tensor) -> None:
+        """Note that something without a graph was computed again, in a backward: so it is trained."""
+        for one in self._step.candidates:
+            if (
+                one.source == source
+                and not one.heard.trained
+                and not one.heard.confirmed
+                and one.heard.tensor.shape == value.shape
+            ):
+                self._recorder.repeat(one.heard.stream, value.shape)
+                return

@@ -49,6 +49,15 @@ def role_of_name(name: str) -> Role | None:
     return sides[-1] if sides else None
 
 
+def is_view(name: str) -> bool:
+    """Return whether an argument's name stands for one of several views of the same thing.
+
+    >>> [is_view(name) for name in ("z_i", "out0", "view_b", "z1", "query", "size")]
+    [True, True, True, True, False, False]
+    """
+    return re.fullmatch(r"(z|h|p|out|x|view|embedding)_?([ijab]|\d+)", name.lower()) is not None
+
+
 def roles_of_pair(names: Sequence[str]) -> tuple[int, int] | None:
     """Return the places of the query and of the document among names; None where they do not say.
 

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..recording import Recorder
 from ._attach import Attachments
 from ._calls import in_backward
+from ._candidates import entries
 
 
 @dataclass
@@ -46,12 +47,13 @@ class LossListener:
         self._said: list[_Said] = []
         self._known: set[int] = set()
 
-    def listen(self, loss: nn.Module, *, name: str | None = None) -> None:
+    def listen(self, loss: nn.Module, *, name: str | None = None, of_model: bool = False) -> None:
         """Hear a loss module.
 
         Args:
             loss: Its output is a term, or a dictionary of terms.
             name: Of a single term; the module's class if None.
+            of_model: Whether it is the model, whose output holds other things, too: what is called a loss is one.
 
         Raises:
             InputError: no module.
@@ -60,15 +62,19 @@ class LossListener:
             raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
         if self.knows(loss):
             return
-        self._known.add(id(loss))
-        label = name or type(loss).__name__
+        self.leave(loss)
+        label = name or ("loss" if of_model else type(loss).__name__)
         containment = self._recorder.containment
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             if not torch.compiler.is_compiling() and not self.paused and not self.by_hand:
-                containment.run("loss", self.hear, label, output)
+                containment.run("loss", self.hear, label, output, of_model=of_model)
 
         self._attachments.forward_hook(loss, hook)
+
+    def leave(self, loss: nn.Module) -> None:
+        """Leave a module's output to whoever hears it."""
+        self._known.add(id(loss))
 
     def knows(self, loss: nn.Module) -> bool:
         """Return whether a module's output is heard."""
@@ -83,26 +89,31 @@ class LossListener:
         """Forget what was heard after so many outputs: parts of the one that is heard next."""
         del self._said[heard:]
 
-    def hear(self, label: str, output: Any, *, apart: bool = False) -> None:
+    def hear(self, label: str, output: Any, *, apart: bool = False, of_model: bool = False) -> bool:
         """Hear one output; it counts once a backward comes through all of it.
 
         Args:
             label: Of a single term.
             output: A scalar, or a dictionary of scalars.
             apart: Whether a term of a name that was heard since the last total gets a name of its own.
+            of_model: Whether the output holds other things, too.
+
+        Returns:
+            Whether it holds a term.
         """
         if in_backward():
-            return
-        found = _terms(label, output)
+            return False
+        found = _of_model(label, output) if of_model else _terms(label, output)
         if apart:
             known = [name for one in self._said if not one.whole for name in one.terms]
             found = {_fresh(name, known): value for name, value in found.items()}
         trained = {name: value for name, value in found.items() if value.requires_grad}
         if not trained or not torch.is_grad_enabled():
-            return
+            return False
         said = _Said({name: value.detach().clone() for name, value in found.items()})
         self._said.append(said)
         next(iter(trained.values())).register_hook(_confirm(said))
+        return True
 
     def total(self, label: str, output: Any, *, weights: Mapping[str, float] | None = None) -> None:
         """Hear what everything that was heard since the last total adds up to.
@@ -132,7 +143,11 @@ class LossListener:
                 self._recorder.containment.run("loss", self._tell, one)
 
     def _tell(self, said: _Said) -> None:
-        self._recorder.terms(said.terms, weights=said.weights, total=said.total)
+        terms, total = said.terms, said.total
+        if total is None and len(terms) > 1:
+            # A "loss" beside its parts is what they add up to.
+            total = terms.pop("loss", None)
+        self._recorder.terms(terms, weights=said.weights, total=total)
 
     @staticmethod
     def check(name: str, value: Any) -> None:
@@ -160,6 +175,23 @@ def _fresh(name: str, known: list[str]) -> str:
     while (found := name if number == 1 else f"{name}.{number}") in known:
         number += 1
     return found
+
+
+def _of_model(label: str, output: Any) -> dict[str, Tensor]:
+    if isinstance(output, Tensor):
+        return _terms(label, output)
+    found = {}
+    for key, value in entries(output):
+        named = key == 0 or (isinstance(key, str) and "loss" in key.lower())
+        if named and isinstance(value, Tensor) and value.numel() == 1:
+            found[label if key == 0 else str(key)] = value
+    return found
+
+
+def is_loss(value: Any) -> bool:
+    """Return whether an output is a scalar, or a dictionary of scalars."""
+    scalars = [value] if isinstance(value, Tensor) else list(value.values()) if isinstance(value, Mapping) else []
+    return bool(scalars) and all(isinstance(one, Tensor) and one.numel() == 1 for one in scalars)
 
 
 def _confirm(said: _Said) -> Callable[[Tensor], None]:

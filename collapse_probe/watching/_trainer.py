@@ -243,8 +243,6 @@ class TrainerWatch(Watch):
         try:
             self._open(step, state)
         except BaseException:
-            if getattr(self, "_finder", None) is not None:
-                self._finder.close()
             self._attachments.close()
             raise
         self.begun = True

@@ -43,6 +43,7 @@ from ._folder import choose_folder, command, is_main_process, model_name, module
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Options
 from ._references import ReferenceReader
+from ._rules import Choice
 from ._terms import LossListener
 from ._text_pairs import TextPairs
 from ._verdicts import Verdicts
@@ -205,6 +206,7 @@ class Watch:
         self._calls.listen(places)
         if loss is not None:
             self._loss.listen(loss)
+        self._finder: Finder | None = None
         self._verdicts = Verdicts(self.live, self.recorder, on_collapse=on_collapse, stop=self._stop)
         self._reference = ReferenceReader(
             self.recorder,
@@ -217,7 +219,6 @@ class Watch:
             variant=config.judged,
         )
         self._replays = source == "replayed"
-        self._finder = None
         if searching and not any(stream.role in ("query", "document") for stream in declared):
             self._finder = Finder(target, self.recorder, self._attachments, loss=self._loss, found=self._found)
         elif self._replays:
@@ -339,8 +340,6 @@ class Watch:
         self._closed = True
         atexit.unregister(self._at_exit)
         containment = self.recorder.containment
-        if self._finder is not None:
-            self._finder.close()
         self._attachments.close()
         containment.run("coverage", self._explain)
         containment.run("writing", self.recorder.flush)
@@ -370,9 +369,9 @@ class Watch:
 
     def _pause(self, paused: bool) -> None:
         self._calls.paused = paused
-        self._loss.paused = paused
         if self._finder is not None:
             self._finder.paused = paused
+        self._loss.paused = paused
 
     def _touch(self) -> None:
         """Read gates before the optimiser changes them: once in every step that is due."""
@@ -470,11 +469,22 @@ class Watch:
 
     # What was found
 
-    def _found(self, places: Sequence[Place], rule: str) -> None:
+    def _found(self, chosen: Choice) -> None:
         """Take the streams that the finder found."""
-        self._calls.listen(places)
-        if self._replays:
-            self._replay_declared(places)
+        self._calls.listen(chosen.places)
+        if not self._replays:
+            return
+        if chosen.rule != "loss module":
+            self._replay_declared(chosen.places)
+        elif chosen.replay is not None:
+            self._replay_declared(chosen.replay)
+            self._calls.listen_for_replay(chosen.replay)
+        else:
+            self.recorder.event(
+                "note",
+                "no reference pairs: queries or documents are no module's output; the batches' own separation is read",
+                subject="reference pairs",
+            )
 
     def _replay_declared(self, places: Iterable[Place]) -> None:
         by_role = {place.tap.role: place for place in reversed(list(places)) if place.module is not None}
@@ -498,6 +508,9 @@ class Watch:
         ):
             heard = self._finder.candidates() if self._finder is not None else self._unheard()
             what = "; heard instead: " + ", ".join(heard[:6]) if heard else ""
+            for side in ("query", "document"):
+                self.recorder.declare(side, role=Role(side), candidates=heard[:10])
+            self._explain()
             self._say(
                 "unheard",
                 f"no query and no document was heard in {HEARD_BY} steps{what}. Give query= and document= (module "

@@ -127,6 +127,7 @@ class TransformersSource:
 
         assert self.model is not None
         if hasattr(self.trainer, "compute_loss"):
+            watch.loss.leave(self.model)
             attachments.forward_hook(self.model, outputs)
             attachments.wrap(self.trainer, "compute_loss", probe="loss", after=loss)
 

@@ -47,3 +47,32 @@ def test_a_loss_is_heard_in_every_step(loss: type[nn.Module], named: bool) -> No
     assert list(watching.live.series(f"loss/{loss.__name__}").values) == pytest.approx(values)
     assert list(watching.live.series("loss/total").values) == pytest.approx(values)
     assert loss is Softmax or not len(watching.live.series("loss/Softmax").values)
+
+
+class Loop(nn.Module):
+    """What is watched and its loss, in a module of the user's that returns no loss alone."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = Outer()
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        q, d = self.model(x), self.model(x + 0.1)
+        return {"loss": self.loss(q, d), "query": q}
+
+
+def test_a_loss_inside_of_the_users_own_module_is_heard() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    loop, values = Loop(model), []
+    with watch(model, optimizer=optimizer, run=False) as watching:
+        for _ in range(5):
+            value = loop(torch.randn(16, 8))["loss"]
+            value.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            values.append(value.item())
+    assert list(watching.live.series("loss/Outer").values) == pytest.approx(values)
+    assert not len(watching.live.series("loss/Softmax").values)

@@ -27,6 +27,19 @@ class OneMethod(nn.Module):
         return {"loss": nn.functional.cross_entropy(q @ d.T, torch.arange(len(q))), "q_reps": None}
 
 
+class SeveralMatrices(OneMethod):
+    """As FlagEmbedding's for dense and lexical vectors at once."""
+
+    def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        dense = super().encode(x)
+        return dense, dense @ self.backbone.words.weight.T
+
+    def forward(self, query: torch.Tensor, document: torch.Tensor) -> dict[str, Any]:
+        (q, q_words), (d, d_words) = self.encode(query), self.encode(document)
+        scores = q @ d.T + q_words @ d_words.T
+        return {"loss": nn.functional.cross_entropy(scores, torch.arange(len(q)))}
+
+
 class TwoMethods(OneMethod):
     def encode_query(self, x: torch.Tensor) -> torch.Tensor:
         return self.encode(x)
@@ -50,7 +63,7 @@ class Backbone(nn.Module):
         return {"hidden": hidden, "pooler_output": self.pooler(hidden[:, 0])}
 
 
-@pytest.mark.parametrize(("kind", "norm"), [(OneMethod, 1.0), (TwoMethods, 2.0)])
+@pytest.mark.parametrize(("kind", "norm"), [(OneMethod, 1.0), (SeveralMatrices, 1.0), (TwoMethods, 2.0)])
 def test_methods_are_heard_in_every_step(kind: type[nn.Module], norm: float) -> None:
     torch.manual_seed(0)
     model = kind()
@@ -67,6 +80,6 @@ def test_methods_are_heard_in_every_step(kind: type[nn.Module], norm: float) -> 
         ("query", "query", 12),
         ("document", "document", 12),
     }
-    assert "encode" in last["query"].where
+    assert "encode" in last["query"].where and last["query"].dimension == 8
     read = watching.live.series("document/norm_mean", on="batch")
     assert len(read.values) == 12 and read.values[-1] == pytest.approx(norm, abs=1e-5)

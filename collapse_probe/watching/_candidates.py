@@ -1,0 +1,108 @@
+"""Matrices that were heard and may be streams, and how one of them came from another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..recording import Heard
+
+_NODES = 20_000
+"""Nodes of a graph that are looked at, at most."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A matrix that was heard.
+
+    Attributes:
+        heard: The copy, and whether a backward came through it.
+        module: The module whose call it belongs to.
+        path: Its path below the target; its class for a module outside.
+        key: Which entry of the output, or which argument; None for the output itself.
+        kind: ``argument`` of a loss, or ``output`` of a call.
+        depth: Calls of the target's modules around it; for an argument, calls of any module.
+        method: The method that was called.
+        address: Its memory.
+        inputs: The memory of its call's arguments.
+        node: Where it stands in the graph; None without a gradient.
+    """
+
+    heard: Heard
+    module: nn.Module
+    path: str
+    key: str | int | None
+    kind: str
+    depth: int
+    method: str = "forward"
+    address: int = 0
+    inputs: frozenset[int] = frozenset()
+    node: Any = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is training: a backward came through it, or it is frozen."""
+        return self.heard.confirmed or not self.heard.trained
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.heard.tensor.shape[1]
+
+    @property
+    def source(self) -> tuple[int, str, str | int | None]:
+        """What is the same for all calls of one place."""
+        return id(self.module), self.method, self.key
+
+    @property
+    def where(self) -> str:
+        """Where it comes from, in words."""
+        entry = "" if self.key is None else f" {self.key}"
+        call = "" if self.method == "forward" else f" of {self.method}()"
+        return f"{self.kind}{entry}{call} of {f'module {self.path}' if self.path else 'the model'}"
+
+    @property
+    def said(self) -> str:
+        """What it is, in words, with its shape."""
+        return f"{self.where} ({'x'.join(str(size) for size in self.heard.tensor.shape)})"
+
+    def comes_from(self, other: Candidate) -> bool:
+        """Return whether it is, or was computed from, another one's output."""
+        if other is self:
+            return False
+        if other.address in {self.address, *self.inputs}:
+            return True
+        return other.node is not None and self.node is not None and _reaches(self.node, other.node)
+
+
+def _reaches(node: Any, other: Any) -> bool:
+    """Return whether a graph leads back from one node to another."""
+    seen, waiting = {node}, [node]
+    while waiting and len(seen) < _NODES:
+        for before, _ in waiting.pop().next_functions:
+            if before is other:
+                return True
+            if before is not None and before not in seen:
+                seen.add(before)
+                waiting.append(before)
+    return node is other
+
+
+def address(tensor: Tensor) -> int:
+    """Return what stands for a tensor's memory, on ``meta``, too."""
+    return tensor.untyped_storage()._cdata
+
+
+def entries(value: Any) -> Iterator[tuple[str | int | None, Any]]:
+    """Yield what an output holds, with its key; None for the output itself."""
+    if isinstance(value, Tensor):
+        yield None, value
+    elif isinstance(value, Mapping):
+        yield from value.items()
+    elif isinstance(value, tuple | list):
+        yield from enumerate(value)
+    elif hasattr(value, "__dataclass_fields__"):
+        yield from ((name, getattr(value, name, None)) for name in value.__dataclass_fields__)

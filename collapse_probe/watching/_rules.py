@@ -1,0 +1,247 @@
+"""The rules by which candidates become streams, in the order in which they are tried."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..journal.vocabulary import Role
+from ..recording import Place, Take, Tap, call, item, output
+from ._candidates import Candidate
+from ._roles import is_view, role_of_name, roles_of_pair
+
+_SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a rule chose.
+
+    Attributes:
+        rule: Its name.
+        streams: Candidates of this step with their streams' names and roles.
+        places: What to listen to from now on.
+        replay: The places whose inputs make reference pairs, where these are others; None where there are none.
+    """
+
+    rule: str
+    streams: list[tuple[Candidate, str, Role | None]]
+    places: list[Place]
+    replay: list[Place] | None = field(default=None)
+
+
+def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
+    """Return the streams of a step by the first rule that yields some.
+
+    Args:
+        kept: The candidates.
+        scores: Memory of what was given to losses of scores.
+    """
+    usable = [one for one in kept if one.usable]
+    for rule in (_by_loss, _by_output, _by_method, _by_call):
+        found = rule(usable, scores)
+        if found is not None:
+            return found
+    return None
+
+
+def _by_loss(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
+    """The outermost loss module whose arguments have the names of sides, views, or of one stream beside labels."""
+    arguments = sorted((one for one in usable if one.kind == "argument"), key=lambda one: one.depth)
+    for module in {id(one.module): one.module for one in arguments if one.heard.confirmed}.values():
+        # Of a loss that is called several times, the first call.
+        mine = list({one.key: one for one in reversed(arguments) if one.module is module}.values())[::-1]
+        named = _named([str(one.key) for one in mine])
+        if named is None:
+            continue
+        streams = [(one, *named[str(one.key)]) for one in mine if str(one.key) in named]
+        places = [
+            Place(Tap(stream=name, at=module, take=argument(str(one.key)), role=role), one.path, module=module)
+            for one, name, role in streams
+        ]
+        return Choice("loss module", streams, places, _replayed(streams, usable))
+    return None
+
+
+def _named(keys: Sequence[str]) -> dict[str, tuple[str, Role | None]] | None:
+    """Return stream and role of the arguments that are streams, by their names."""
+    roles = {key: role_of_name(key) for key in keys}
+    if {Role.query, Role.document} <= set(roles.values()):
+        named: dict[str, tuple[str, Role | None]] = {}
+        for key, role in roles.items():
+            if role is not None:
+                name = str(role) if all(str(role) != taken for taken, _ in named.values()) else key
+                named[key] = (name, role)
+        return named
+    views = [key for key in keys if is_view(key)]
+    if len(views) >= 2:
+        return {key: (key, Role.view) for key in views}
+    alone = [key for key in keys if key.lower() in ("embedding", "embeddings", "features")]
+    return {alone[0]: ("embedding", None)} if len(alone) == 1 else None
+
+
+def _replayed(streams: Sequence[tuple[Candidate, str, Role | None]], usable: Sequence[Candidate]) -> list[Place] | None:
+    """Return the calls that the arguments of a loss came from, if they can be run again."""
+    sides = [next((one for one, _, role in streams if role is wanted), None) for wanted in (Role.query, Role.document)]
+    outputs = sorted((one for one in usable if one.kind == "output"), key=lambda one: (one.depth, -one.heard.order))
+    found = []
+    for side in sides:
+        fits = (one for one in outputs if side is not None and one.width == side.width and side.comes_from(one))
+        found.append(next(fits, None))
+    query, document = found
+    if query is None or document is None or query is document or query.heard.order > document.heard.order:
+        return None
+    if query.source == document.source:
+        return _calls_of(query, 2)
+    return [_place(query, "query", Role.query), _place(document, "document", Role.document)]
+
+
+def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
+    """One call whose output holds two matrices of one width."""
+    for first in usable:
+        if first.kind != "output" or first.key is None or not first.heard.confirmed:
+            continue
+        mine = [one for one in usable if one.module is first.module and one.kind == "output"]
+        mine = [one for one in mine if one.heard.micro == first.heard.micro and one.width == first.width]
+        unique = list({one.key: one for one in mine}.values())
+        pair = roles_of_pair([str(one.key) for one in unique])
+        if len(unique) < 2 or (pair is None and len(unique) > 2):
+            continue
+        query, document = (unique[index] for index in (pair or (0, 1)))
+        return _pair("model output", query, document)
+    return None
+
+
+def _by_method(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
+    """Methods that encode."""
+    methods = [one for one in usable if one.method != "forward"]
+    # Of several matrices that one returns, dense and lexical ones, the first.
+    first = {(id(one.module), one.method): one.key for one in reversed(methods)}
+    methods = [one for one in methods if one.key == first[id(one.module), one.method]]
+    return _of_calls(methods, "method") if any(one.heard.confirmed for one in methods) else None
+
+
+def _by_call(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
+    """A module that is called for each side, two towers that are called once each, or one that gives one matrix."""
+    calls = [one for one in usable if one.kind == "output" and one.method == "forward"]
+    single = None
+    for depth in sorted({one.depth for one in calls if one.heard.confirmed}):
+        found = _of_calls([one for one in calls if one.depth == depth], None)
+        if found is None:
+            continue
+        one = found.streams[0][0]
+        if found.rule != "single output":
+            return found
+        if depth == 0:
+            # A square matrix, or what a loss of scores is given, is rather a matrix of scores: then look deeper first.
+            single = found
+            if one.address not in scores and one.width != len(one.heard.tensor):
+                return found
+    return single
+
+
+def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
+    """Choose among calls at one depth."""
+    calls = _first_micro(calls)
+    trained = [one for one in calls if one.heard.confirmed]
+    if not trained:
+        return None
+    calls = [one for one in calls if one.width == trained[-1].width]
+    sources: dict[Any, list[Candidate]] = {}
+    for one in calls:
+        sources.setdefault(one.source, []).append(one)
+    sources = {key: found for key, found in sources.items() if not _feeds_another(found, sources)}
+    chunked = any(one.heard.again for one in calls)
+    repeated = [found for found in sources.values() if len(found) > 1 and any(one.heard.confirmed for one in found)]
+    if repeated and not (chunked and len(sources) > 1):
+        return _one_module(repeated[-1], rule, chunked=chunked)
+    if len(sources) >= 2:
+        return _towers(list(sources.values()), rule)
+    if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
+        return None
+    one = next(iter(sources.values()))[0]
+    return Choice(rule or "single output", [(one, "embedding", None)], [_place(one, "embedding", None)])
+
+
+def _first_micro(calls: Sequence[Candidate]) -> list[Candidate]:
+    """Return the calls of the first micro-batch; of a GradCache, those with a graph in the place of those before."""
+    again = [one for one in calls if one.heard.confirmed]
+    first = [one for one in calls if again and not one.heard.trained and one.heard.order < again[0].heard.order]
+    first = first[-len(again) :]
+    shapes = [[(one.source, one.heard.tensor.shape) for one in found] for found in (first, again)]
+    if len({one.heard.micro for one in again}) < 2 or shapes[0] != shapes[1]:
+        return [one for one in calls if one.heard.micro == 0]
+    for one, earlier in zip(again, first, strict=True):
+        one.heard.micro, one.heard.order, one.heard.again = 0, earlier.heard.order, True
+    return again
+
+
+def _feeds_another(calls: Sequence[Candidate], sources: dict[Any, list[Candidate]]) -> bool:
+    """Return whether these calls are steps on the way to others, not ends."""
+    others = [one for found in sources.values() if found is not calls for one in found]
+    return any(other.comes_from(one) for one in calls for other in others)
+
+
+def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) -> Choice:
+    rule = rule or "one module, called for each side"
+    if chunked and len(calls) % 2 == 0:
+        half = len(calls) // 2
+        streams = [(one, *_SIDES[index // half]) for index, one in enumerate(calls)]
+        return Choice(rule, streams, _calls_of(calls[0], 2))
+    streams = [(one, *_SIDES[min(index, 2)]) for index, one in enumerate(calls)]
+    return Choice(rule, streams, _calls_of(calls[0], min(3, len(calls))))
+
+
+def _calls_of(one: Candidate, count: int) -> list[Place]:
+    """Return the places of the first calls of a micro-batch."""
+    take = output if one.key is None else item(one.key)
+    return [_place(one, name, role, call(index, take)) for index, (name, role) in enumerate(_SIDES[:count])]
+
+
+def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
+    names = [one[0].method if one[0].method != "forward" else one[0].path for one in ends]
+    pair = roles_of_pair(names) or (0, 1)
+    found = _pair(rule or "two modules, one for each side", ends[pair[0]][0], ends[pair[1]][0])
+    streams = [
+        (one, *_SIDES[side])
+        for side in (0, 1)
+        for one in ends[pair[side]]
+        if one.heard.again or one is ends[pair[side]][0]
+    ]
+    return Choice(found.rule, streams, found.places)
+
+
+def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:
+    streams = [(query, *_SIDES[0]), (document, *_SIDES[1])]
+    return Choice(rule, streams, [_place(one, name, role) for one, name, role in streams])
+
+
+def _place(one: Candidate, stream: str, role: Role | None, take: Take | None = None) -> Place:
+    take = take or (output if one.key is None else item(one.key))
+    tap = Tap(stream=stream, at=one.module, take=take, role=role)
+    return Place(tap, one.path, module=one.module, method=one.method)
+
+
+def argument(name: str) -> Callable[[Any], Tensor | None]:
+    """Return a take of one argument of a call, however it is given."""
+
+    def take(found: Any) -> Tensor | None:
+        if name in found.kwargs:
+            return found.kwargs[name]
+        names = argument_names(found.module, found.args)
+        return found.args[names.index(name)] if name in names[: len(found.args)] else None
+
+    return take
+
+
+def argument_names(module: nn.Module, args: Sequence[Any]) -> list[str]:
+    """Return the names of positional arguments of a module's forward."""
+    try:
+        names = list(inspect.signature(module.forward).parameters)
+    except (TypeError, ValueError):
+        names = []
+    return names + [f"argument {index}" for index in range(len(names), len(args))]

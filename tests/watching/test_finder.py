@@ -1,0 +1,335 @@
+"""With nothing but the optimiser: which streams are found, by which rule, and what is said of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from collapse_probe.journal import Coverage
+from collapse_probe.watching import Watch, watch
+
+STEPS = 3
+
+
+def find(model: nn.Module, loss: Any, *, steps: int = STEPS, rows: int = 10, extra: Any = ()) -> Watch:
+    """Train some steps, watched with nothing but the optimiser; ``loss(model, a, b)`` gives the loss."""
+    optimizer = torch.optim.SGD([*model.parameters(), *extra], lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(steps, rows=rows):
+        descend(optimizer, loss(model, a, b))
+    return w
+
+
+def found(w: Watch) -> dict[str, Coverage]:
+    w.close()
+    return {name: one for name, one in w.live.coverage.items() if one.steps}
+
+
+def both(w: Watch, *, rule: str, where: tuple[str, str], steps: int = STEPS) -> dict[str, Coverage]:
+    streams = found(w)
+    assert {"query", "document"} <= set(streams)
+    assert [streams[name].rule for name in ("query", "document")] == [rule, rule]
+    assert (streams["query"].where, streams["document"].where) == where
+    assert [streams[name].steps for name in ("query", "document")] == [steps, steps]
+    assert [streams[name].role for name in ("query", "document")] == ["query", "document"]
+    return streams
+
+
+def test_a_shared_tower():
+    w = find(OneTower(), lambda m, a, b: infonce(m(a), m(b)))
+    both(w, rule="one module, called for each side", where=("output of the model", "output of the model"))
+    assert w.live.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
+
+
+def test_a_part_of_the_model_that_is_called_for_each_side():
+    w = find(OneTower(), lambda m, a, b: infonce(m.tower(a), m.tower(b)))
+    both(w, rule="one module, called for each side", where=("output of module tower", "output of module tower"))
+
+
+def test_two_towers_that_the_loop_calls():
+    w = find(TwoTowers(lambda q, d: (q, d)), lambda m, a, b: infonce(m.doc_tower(b), m.query_tower(a)))
+    both(w, rule="two modules, one for each side", where=("output of module query_tower", "output of module doc_tower"))
+
+
+@dataclass
+class Encoded:
+    loss: Tensor | None
+    p_reps: Tensor
+    q_reps: Tensor
+
+
+GIVEN: dict[str, Any] = {
+    "tuple": (lambda q, d: (q, d), lambda o: o, ("0", "1")),
+    "dict": (lambda q, d: {"p_reps": d, "q_reps": q}, lambda o: (o["q_reps"], o["p_reps"]), ("q_reps", "p_reps")),
+    "dataclass": (lambda q, d: Encoded(None, d, q), lambda o: (o.q_reps, o.p_reps), ("q_reps", "p_reps")),
+}
+
+
+@pytest.mark.parametrize("kind", GIVEN)
+def test_a_root_that_returns_both(kind):
+    give, take, names = GIVEN[kind]
+    w = find(TwoTowers(give), lambda m, a, b: infonce(*take(m(a, b))))
+    where = tuple(f"output {name} of the model" for name in names)
+    both(w, rule="model output", where=where)
+
+
+def test_a_root_that_returns_the_loss_and_both():
+    model = TwoTowers(lambda q, d: {"loss": infonce(q, d), "q_reps": q, "p_reps": d, "scale": q.sum()})
+    w = find(model, lambda m, a, b: m(a, b)["loss"])
+    both(w, rule="model output", where=("output q_reps of the model", "output p_reps of the model"))
+    assert len(w.live.series("loss/loss")) == STEPS and not len(w.live.series("loss/scale"))
+
+
+def test_a_root_that_returns_the_loss_alone():
+    w = find(TwoTowers(infonce), lambda m, a, b: m(a, b))
+    both(w, rule="two modules, one for each side", where=("output of module query_tower", "output of module doc_tower"))
+    assert len(w.live.series("loss/loss")) == STEPS
+
+
+class Chain(nn.Module):
+    """Encoder, something between, head; for both sides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.head = tower(outputs=8), nn.Linear(8, 8)
+
+    def both(self, x: Tensor) -> Tensor:
+        return self.head(normalize(self.encoder(x), dim=1))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return infonce(self.both(a), self.both(b))
+
+
+def test_a_chain_of_encoder_and_head_called_for_each_side():
+    w = find(Chain(), lambda m, a, b: m(a, b))
+    both(w, rule="one module, called for each side", where=("output of module head", "output of module head"))
+
+
+def test_a_chain_that_is_called_once_is_one_stream():
+    """Both sides in one batch: an encoder and its head are no two towers, also with a function between them."""
+    w = find(Chain(), lambda m, a, b: infonce(*m.both(torch.cat([a, b])).chunk(2)))
+    streams = found(w)
+    assert set(streams) == {"embedding"}
+    assert streams["embedding"].where == "output of module head"
+
+
+class Contrastive(nn.Module):
+    def forward(self, *, anchor: Tensor, positive: Tensor, negative: Tensor | None = None) -> dict[str, Tensor]:
+        return {"contrastive": infonce(anchor, positive)}
+
+
+@pytest.mark.parametrize("between", [lambda x: x, lambda x: normalize(x, dim=1)])
+def test_a_loss_module_with_keywords_alone(between):
+    """Trap T44; and the reference pairs are replayed through the model, not through the loss."""
+    loss = Contrastive()
+    w = find(OneTower(), lambda m, a, b: loss(anchor=between(m(a)), positive=between(m(b)))["contrastive"])
+    both(
+        w,
+        rule="loss module",
+        where=("argument anchor of module Contrastive", "argument positive of module Contrastive"),
+    )
+    assert len(w.live.series("loss/contrastive")) == STEPS
+    reference = w.live.series("pairs/d_prime", on="reference")
+    assert reference.steps.tolist()[:1] == [0] and len(set(reference.values.tolist())) > 1
+
+
+class Triplet(nn.Module):
+    def forward(self, text: Tensor, text_pos: Tensor, text_neg: Tensor) -> Tensor:
+        return infonce(text, text_pos) - 0.1 * (text * text_neg).sum(1).mean()
+
+
+def test_a_loss_module_with_names_and_a_frozen_side():
+    """As in adapters: the documents are no module's output, and have no gradient."""
+    loss = Triplet()
+
+    def step(m: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        with torch.no_grad():
+            d = b[:, :8].clone()
+        return loss(m(a), d, d.flip(0))
+
+    w = find(OneTower(), step)
+    streams = both(
+        w, rule="loss module", where=("argument text of module Triplet", "argument text_pos of module Triplet")
+    )
+    assert "text_neg" in streams and streams["text_neg"].role == "document"
+    assert len(w.live.series("pairs/mrr", on="batch")) == STEPS
+
+
+def test_scores_are_not_taken_for_embeddings():
+    criterion = nn.CrossEntropyLoss()
+
+    def step(m: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        return criterion(m(a) @ m(b).T, torch.arange(len(a)))
+
+    w = find(OneTower(), step)
+    both(w, rule="one module, called for each side", where=("output of the model", "output of the model"))
+    assert len(w.live.series("loss/CrossEntropyLoss")) == STEPS
+
+
+class Views(nn.Module):
+    def forward(self, z_i: Tensor, z_j: Tensor) -> Tensor:
+        return infonce(z_i, z_j)
+
+
+def test_views_have_roles_of_their_own():
+    loss = Views()
+    streams = found(find(OneTower(), lambda m, a, b: loss(m(a), m(b))))
+    assert {name: one.role for name, one in streams.items()} == {"z_i": "view", "z_j": "view"}
+    assert {one.rule for one in streams.values()} == {"loss module"}
+
+
+class Metric(nn.Module):
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        same = labels[:, None] == labels[None]
+        return ((embeddings @ embeddings.T) * torch.where(same, -1.0, 1.0)).mean()
+
+
+def test_one_stream_with_classes():
+    loss = Metric()
+    streams = found(find(OneTower(), lambda m, a, b: loss(m(a), torch.arange(len(a)) % 3)))
+    assert set(streams) == {"embedding"}
+    assert streams["embedding"].rule in ("loss module", "single output")
+
+
+class Encoder(nn.Module):
+    """Encodes by a method, as trainers of retrievers do; its pooler has no part in the loss."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.backbone, self.pooler = nn.Linear(12, 8), nn.Linear(8, 8)
+        self._method = method
+
+    def encode(self, x: Tensor) -> Tensor:
+        hidden = self.backbone(x)
+        self.pooler(hidden)
+        return normalize(torch.tanh(hidden), dim=1)
+
+    get_embedding = encode
+
+    def forward(self, a: Tensor, b: Tensor) -> dict[str, Tensor | None]:
+        embed = getattr(self, self._method)
+        return {"loss": infonce(embed(a), embed(b)), "q_reps": None}
+
+
+@pytest.mark.parametrize("method", ["encode", "get_embedding"])
+def test_a_method_is_heard_on_the_instance(method):
+    model = Encoder(method)
+    w = find(model, lambda m, a, b: m(a, b)["loss"])
+    where = f"output of {method}() of the model"
+    streams = both(w, rule="method", where=(where, where))
+    assert any("pooler" in one or "backbone" in one for one in streams["query"].candidates)
+    assert method not in vars(model)
+
+
+def test_a_forward_that_is_called_directly_is_found():
+    w = find(OneTower(), lambda m, a, b: infonce(m.forward(a), m.forward(b)))
+    both(w, rule="one module, called for each side", where=("output of the model", "output of the model"))
+    assert not any("forward" in vars(part) for part in w._target.modules())
+
+
+def test_a_pooler_without_a_gradient_is_not_taken():
+    class Pooled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.pooler = nn.Linear(12, 8), nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            hidden = self.backbone(x)
+            return {"pooler_output": self.pooler(hidden), "last": hidden}
+
+    w = find(Pooled(), lambda m, a, b: infonce(m(a)["last"], m(b)["last"]))
+    streams = found(w)
+    assert all("pooler" not in one.where for one in streams.values())
+    assert {"query", "document"} <= set(streams)
+
+
+@pytest.mark.parametrize("towers", ["one", "two"])
+def test_grad_cache(towers):
+    """Chunks without a graph, a loss on leaves, and each chunk again."""
+    model = TwoTowers(lambda q, d: (q, d))
+    query_tower = model.query_tower
+    doc_tower = query_tower if towers == "one" else model.doc_tower
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    w = watch(model, optimizer=optimizer, run=False, reference=False)
+    for a, b in pairs(3, rows=8):
+        chunks = [(query_tower, one) for one in a.split(4)] + [(doc_tower, one) for one in b.split(4)]
+        with torch.no_grad():
+            leaves = [encode(one) for encode, one in chunks]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        infonce(torch.cat(leaves[:2]), torch.cat(leaves[2:])).backward()
+        for leaf, (encode, one) in zip(leaves, chunks, strict=True):
+            (encode(one) * leaf.grad).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    wanted = torch.cat(leaves[:2]).detach().norm(dim=1).mean()
+    assert values_at(w, 3)["query/norm_mean"] == pytest.approx(float(wanted), rel=1e-5)
+    streams = found(w)
+    assert {"query", "document"} <= set(streams)
+    assert streams["query"].n + streams["document"].n > 0
+
+
+def test_an_evaluation_between_steps_finds_nothing():
+    model = TwoTowers(lambda q, d: (q, d))
+
+    def step(m: TwoTowers, a: Tensor, b: Tensor) -> Tensor:
+        m.query_tower(torch.ones(10, 12))
+        return infonce(m.doc_tower(a), m.doc_tower(b))
+
+    both(find(model, step), rule="one module, called for each side", where=("output of module doc_tower",) * 2)
+
+
+def test_a_reference_that_the_user_gives_is_no_candidate():
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    fixed = torch.randn(30, 12)
+    w = watch(model, optimizer=optimizer, run=False, reference=lambda: (model(fixed), model(fixed + 0.1)))
+    for a, b in pairs(3):
+        descend(optimizer, infonce(model(a), model(b)))
+    assert values_at(w)["query/finite_share"] == 1
+    assert w.live.series("query/norm_mean", on="batch").n.tolist() == [10, 10, 10]
+    w.close()
+
+
+class Unheard(nn.Module):
+    """Nothing of it is a matrix of the loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(12, 8))
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        self.norm(a @ self.weight)
+        return infonce(a @ self.weight, b @ self.weight)
+
+
+def test_a_model_of_which_nothing_is_heard_is_said_once(caplog):
+    with caplog.at_level(logging.WARNING, logger="collapse_probe"):
+        w = find(Unheard(), lambda m, a, b: m(a, b), steps=25)
+    said = [one.getMessage() for one in caplog.records if "no query and no document" in one.getMessage()]
+    assert len(said) == 1
+    assert "output of module norm (10x8)" in said[0] and "observe" in said[0]
+    w.close()
+    coverage = w.live.coverage
+    assert all(not one.steps and one.why for one in coverage.values()) and {"query", "document"} <= set(coverage)
+
+
+def test_a_declared_tower_that_is_never_called_is_said_once(caplog):
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False, query="query_tower", document="doc_tower")
+    with caplog.at_level(logging.WARNING, logger="collapse_probe"):
+        for a, b in pairs(22):
+            x = torch.cat([a, b]) @ model.query_tower[0].weight.T
+            descend(optimizer, infonce(*x.chunk(2)))
+    assert len([one for one in caplog.records if "heard" in one.getMessage()]) == 1
+    w.close()
+    assert "backward" in w.live.coverage["query"].why
