@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ._heard import Heard
     from ._readings import Sample
     from ._recorder import Recorder, Wishes
-    from ._reference import PART, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
+    from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
     from ._snapshots import Snapshots
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
     from ._weights import WeightReader, group_parameters, total_norm
@@ -39,6 +39,7 @@ _WITH_TORCH = {
     "Recorder": "_recorder",
     "Wishes": "_recorder",
     "PART": "_reference",
+    "REPLAYED_STEPS": "_reference",
     "Budget": "_reference",
     "Replay": "_reference",
     "StartWeights": "_reference",
@@ -73,6 +74,7 @@ __all__ = [
     "HISTOGRAM_NAMES",
     "PART",
     "READING_NAMES",
+    "REPLAYED_STEPS",
     "RESIDUAL_SET",
     "Budget",
     "Cadence",
