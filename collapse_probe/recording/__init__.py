@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ._containment import Containment
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
-    from ._reference import PART, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
+    from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
     from ._weights import WeightReader, group_parameters, total_norm
 
@@ -36,6 +36,7 @@ _WITH_TORCH = {
     "Recorder": "_recorder",
     "Wishes": "_recorder",
     "PART": "_reference",
+    "REPLAYED_STEPS": "_reference",
     "Budget": "_reference",
     "Replay": "_reference",
     "StartWeights": "_reference",
@@ -64,6 +65,7 @@ __all__ = [
     "ALWAYS_WATCHED",
     "HISTOGRAM_NAMES",
     "PART",
+    "REPLAYED_STEPS",
     "RESIDUAL_SET",
     "Budget",
     "Cadence",

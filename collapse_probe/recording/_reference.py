@@ -93,6 +93,8 @@ class Budget:
     """
 
     def __init__(self, *, every: int | None, batch: int | None) -> None:
+        if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+            raise InputError(f"reference_every={every!r}: a whole number of at least 1 is needed, or None")
         self._every = every
         self._batch = batch
         self._read = 0
@@ -143,16 +145,16 @@ class Replay:
 
     def start_from(self, weights: StartWeights) -> None:
         """Take the weights of step 0, so that the pairs can be read by them once they are complete."""
-        both = {"query": weights.of(self.query), "document": weights.of(self.document)}
-        if all(state is not None for state in both.values()):
-            self._start = both  # type: ignore[assignment]
+        query, document = weights.of(self.query), weights.of(self.document)
+        if query is not None and document is not None:
+            self._start = {"query": query, "document": document}
 
     def keep(self, query: Call, document: Call, *, rows: tuple[int, int]) -> None:
         """Keep the inputs of a query's and a document's call, copied before, of so many rows."""
         if self.complete:
             return
         self._bytes += sum(_nbytes(call.args) + _nbytes(call.kwargs) for call in (query, document))
-        if self._bytes > REPLAYED_BYTES and self._pairs:
+        if self._bytes > REPLAYED_BYTES:
             self.complete = True
             return
         self._pairs.append((query, document, rows))
@@ -226,6 +228,9 @@ def _again(module: nn.Module, method: str) -> Callable[..., Any]:
 class StartWeights:
     """The weights of step 0, copied where they take at most so many bytes; dropped once nobody needs them.
 
+    Buffers are copied at once, since the first forward changes those of a batch norm; parameters by :meth:`take`, just
+    before the first step, since somebody may load some before.
+
     Args:
         target: What they are of.
         most: Bytes.
@@ -233,8 +238,18 @@ class StartWeights:
 
     def __init__(self, target: nn.Module, *, most: int = 512 * 2**20) -> None:
         state = {id(tensor): tensor for tensor in _state(target).values()}
-        fits = sum(_size(tensor) for tensor in state.values()) <= most
-        self._copies = {key: tensor.detach().clone() for key, tensor in state.items()} if fits else {}
+        self._target = target
+        self._fits = sum(_size(tensor) for tensor in state.values()) <= most
+        self._copies: dict[int, Tensor] = {}
+        self._copy(target.buffers())
+
+    def take(self) -> None:
+        """Copy the parameters."""
+        self._copy(self._target.parameters())
+
+    def _copy(self, tensors: Iterable[Tensor]) -> None:
+        if self._fits:
+            self._copies |= {id(tensor): tensor.detach().clone() for tensor in tensors}
 
     def of(self, module: nn.Module) -> dict[str, Tensor] | None:
         """Return the weights of a module by name; None where they were not kept."""

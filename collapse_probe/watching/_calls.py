@@ -97,6 +97,8 @@ class CallListener:
         self._attachments = attachments
         self._touch = touch
         self._kept: list[_Kept] = []
+        self._inputs: dict[tuple[int, str], tuple[Any, Any]] = {}
+        self._undo: list[Callable[[], None]] = []
         self._keys: set[str] = set()
         self._direct: list[DirectCalls] = []
 
@@ -136,6 +138,30 @@ class CallListener:
             takes = [one.tap.take for one in places if (id(one.module), one.method) == (id(place.module), place.method)]
             keys = [(_REPLAYED, getattr(take, "take", take)) for take in takes]
             self._attach(place.module, place.method, self._hook(list(dict.fromkeys(keys)), place.method))
+
+    def keep_inputs(self, *places: Place) -> None:
+        """Copy what modules are given before they can change it, while pairs are kept of it."""
+        methods = {(id(place.module), place.method): place for place in places}
+        self._undo = [self._copy_inputs(place) for place in methods.values()]
+
+    def _copy_inputs(self, place: Place) -> Callable[[], None]:
+        module, method = place.module, place.method
+        assert module is not None
+
+        def before(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            wanted = self.replay is not None and not self.replay.complete and self._recorder.due
+            if wanted and not self.paused and not in_backward():
+                self._inputs[id(module), method] = copied(args), copied(kwargs)
+
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not torch.compiler.is_compiling():
+                self._recorder.containment.run("replayed pairs", before, args, kwargs)
+
+        if method != "forward":
+            return self._attachments.wrap(module, method, probe="replayed pairs", before=before)
+        handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+        self._attachments.add(handle.remove)
+        return handle.remove
 
     def _attach(self, module: nn.Module, method: str, hook: Callable[..., None]) -> None:
         if method == "forward":
@@ -190,7 +216,11 @@ class CallListener:
         if heard is None or replay is None or replay.complete or tensor.ndim != 2:
             return
         if call.module is replay.query or call.module is replay.document:
-            inputs = replace(call, args=copied(call.args), kwargs=copied(dict(call.kwargs)), output=None)
+            args, kwargs = self._inputs.get((id(call.module), call.method)) or (
+                copied(call.args),
+                copied(dict(call.kwargs)),
+            )
+            inputs = replace(call, args=args, kwargs=kwargs, output=None)
             self._kept.append(_Kept(heard, inputs, take))
 
     def end_step(self) -> None:
@@ -201,7 +231,10 @@ class CallListener:
         calls = self._recorder.heard
         calls[:] = [one for one in calls if one.stream != _REPLAYED]
         kept, self._kept = self._kept, []
+        self._inputs.clear()
         if self.replay is None or self.replay.complete:
+            while self._undo:
+                self._undo.pop()()
             return
         confirmed = [one for one in kept if one.heard.confirmed]
         partners = [one for one in kept if not one.heard.trained]

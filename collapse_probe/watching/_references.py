@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .. import measures
 from ..journal.vocabulary import Role
 from ..measures import Sample
-from ..recording import PART, Budget, Recorder, Replay, StartWeights, check_pairs, undisturbed
+from ..recording import PART, REPLAYED_STEPS, Budget, Recorder, Replay, StartWeights, check_pairs, undisturbed
 
 NAME = "reference pairs"
 """The collection that their reciprocal ranks are written under."""
@@ -59,9 +59,12 @@ class ReferenceReader:
         self._pause = pause
         self._start: StartWeights | None = None
         self._last = -1
+        self._part_at = -1
 
     def start(self) -> None:
         """Read all pairs at step 0, where they are given."""
+        if self.replays:
+            self._start = self._recorder.containment.run("reference pairs", StartWeights, self._modules[0])
         if self._raw is not None:
             self._contained(self._full, self._raw, 0, True)
         if self._pairs is not None:
@@ -69,8 +72,8 @@ class ReferenceReader:
 
     def before_step(self) -> None:
         """Keep the weights of step 0 for pairs that are only being made, or may be."""
-        if self.replays and self._recorder.done == 0 and self._start is None:
-            self._start = self._recorder.containment.run("reference pairs", StartWeights, self._modules[0])
+        if self._start is not None and self._recorder.done == 0:
+            self._recorder.containment.run("reference pairs", self._start.take)
         if self.replay is not None and self._start is not None:
             self.replay.start_from(self._start)
             self._start = None
@@ -81,7 +84,7 @@ class ReferenceReader:
         if step == 1:
             rows = [one.n for one in self._recorder.streams.values() if one.role is Role.query]
             self._budget.batch_is(sum(rows))
-        if self.replay is not None and self._pairs is None and self.replay.complete:
+        if self.replay is not None and self._pairs is None and (self.replay.complete or step >= REPLAYED_STEPS):
             self._complete()
         if self._pairs is not None and self._budget.due(step):
             self._contained(self._part)
@@ -103,6 +106,10 @@ class ReferenceReader:
         replay = self.replay
         assert replay is not None
         replay.complete = True
+        if replay.rows < 2:
+            self.replay = None
+            self._say_none("the inputs of the first steps could not be kept: too large, or not of both sides at once")
+            return
         replay.blocks = (self._recorder.layout.name or "").startswith("blocks")
         self._pairs = replay
         self._contained(self._start_of_replay)
@@ -111,8 +118,20 @@ class ReferenceReader:
         assert self.replay is not None
         with self._quietly():
             found = self.replay.at_start()
-        if found is not None:
-            self._write(self._sample(found), step=0)
+            known = found is not None
+            sample = self._sample(found if found is not None else self.replay())
+        step = 0 if known else self._recorder.done
+        self._write(sample, step=step)
+        if not known:
+            self._last = step
+            self._say_none(
+                f"the weights of step 0 were too large to keep: the pairs are read from step {step} on", some=True
+            )
+
+    def _say_none(self, why: str, *, some: bool = False) -> None:
+        """Journal why there are no reference pairs, or not all of their readings."""
+        text = why if some else f"no reference pairs: {why}; the batches' own separation is read"
+        self._recorder.event("note", text, subject="reference pairs")
 
     def _contained(self, function: Callable[..., None], *args: Any) -> None:
         self._recorder.containment.run("reference pairs", function, *args)
@@ -129,7 +148,9 @@ class ReferenceReader:
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder
         query, document = sample.streams["query"], sample.streams["document"]
-        if not raw and len(query) > PART:
+        # What was read of this step in between is not read twice.
+        fresh = raw or self._part_at != step
+        if not raw and len(query) > PART and fresh:
             recorder.reference(_first(sample), step=step, part=True)
         recorder.reference(sample, raw=raw, step=step)
         scores = measures.compare(query, document, similarity=sample.similarity, own=sample.own)
@@ -156,6 +177,7 @@ class ReferenceReader:
         with self._quietly():
             whole = self._sample(self._pairs(PART) if getattr(self._pairs, "in_parts", False) else self._pairs())
         self._recorder.reference(_first(whole), part=True)
+        self._part_at = self._recorder.done
         self._budget.spend(len(whole.streams["query"]))
 
     def _sample(self, found: Any) -> Sample:

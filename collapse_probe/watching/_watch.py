@@ -145,6 +145,12 @@ class Watch:
         declared, places = _declared(target, query, document, taps)
         groups = group_parameters(target, [p for p in parameters_of(optimizers) if p.requires_grad])
         cadence = Cadence(every=every)
+        pairs = _reference(reference, target)
+        if loss is not None and not isinstance(loss, nn.Module):
+            raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
+        if raw is not None and not callable(raw):
+            raise InputError(f"raw is a {type(raw).__name__}: give a function that returns (queries, documents)")
+        budget = Budget(every=reference_every, batch=known.batch)
         self._target = target
         self._optimizers = optimizers
         self._closed = False
@@ -158,7 +164,7 @@ class Watch:
             self.run = prepared.journal.folder
         replayed = reference is None and not callable(reference)
         source = None if reference is False else "replayed" if replayed else "given"
-        pairs = ReferenceInfo(source=source, seen=replayed, declared=not replayed) if source is not None else None
+        about = ReferenceInfo(source=source, seen=replayed, declared=not replayed) if source is not None else None
         config = RunConfig(
             name=self.run.name if self.run is not None else model_name(target),
             seed=known.seed,
@@ -167,7 +173,7 @@ class Watch:
             trained_by=trained_by or similarity,
             streams=declared,
             modules=module_infos(target, list(groups)),
-            reference=known.reference or pairs,
+            reference=known.reference or about,
             examples=examples,
             versions=versions(),
             command=command(),
@@ -211,9 +217,9 @@ class Watch:
         self._reference = ReferenceReader(
             self.recorder,
             modules=[target, *([loss] if loss is not None else [])],
-            pairs=_reference(reference, target),
-            raw=raw if callable(raw) else None,
-            budget=Budget(every=reference_every, batch=known.batch),
+            pairs=pairs,
+            raw=raw,
+            budget=budget,
             pause=self._pause,
             replays=source == "replayed",
             variant=config.judged,
@@ -499,6 +505,7 @@ class Watch:
         takes = [getattr(place.tap.take, "take", place.tap.take) for place in (query, document)]
         replay = Replay(query.module, document.module, *takes)  # type: ignore[arg-type]
         self._calls.replay = self._reference.replay = replay
+        self._calls.keep_inputs(query, document)
 
     def _warn_unheard(self) -> None:
         self._explain()

@@ -1,0 +1,251 @@
+"""Reference pairs: replayed from the first steps where the user gives none, and read with everything put back."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from plain_loops import OneTower, descend, infonce, pairs, random_state, tower
+from torch import Tensor, nn
+
+from collapse_probe import measures
+from collapse_probe.errors import InputError
+from collapse_probe.journal import Event
+from collapse_probe.journal.vocabulary import Role
+from collapse_probe.recording import Replay, StartWeights, Tap, item
+from collapse_probe.recording import _reference as reference_module
+from collapse_probe.watching import Watch, watch
+
+SIDES = {"query": "", "document": ""}
+
+
+def train(model: nn.Module, steps: int, *, embed: Any = None, **options: Any) -> Watch:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    w = watch(model, optimizer=optimizer, run=False, **{**SIDES, **options})
+    embed = embed or (lambda model, x: model(x))
+    for a, b in pairs(steps, rows=16):
+        descend(optimizer, infonce(embed(model, a), embed(model, b)))
+    return w
+
+
+def separation(query: Tensor, document: Tensor) -> float:
+    sample = measures.Sample(
+        streams={"query": query, "document": document}, roles={"query": Role.query, "document": Role.document}
+    )
+    return float(measures.read(sample, on="reference", wanted=["pairs/d_prime"])["pairs/d_prime"])
+
+
+@pytest.mark.parametrize("sides", [SIDES, {"query": None, "document": None}, {"query": "tower", "document": "tower"}])
+def test_readings_exist_at_step_0_in_between_and_at_the_end(sides):
+    torch.manual_seed(0)
+    model = OneTower(dropout=0.2)
+    before = copy.deepcopy(model).eval()
+    w = train(model, 300, **sides)
+    w.close()
+    found = w.live.series("pairs/d_prime", on="reference")
+    steps = found.steps.tolist()
+    assert steps[0] == 0 and steps[-1] == 300 and len(set(steps)) >= 3
+    # Where streams had to be found, the inputs of the first step had gone by.
+    kept = list(pairs(20, rows=16))[sides["query"] is None :]
+    query, document = (before(torch.cat([pair[side] for pair in kept])) for side in (0, 1))
+    whole = [
+        value for step, value, n in zip(steps, found.values, found.n, strict=True) if step == 0 and n == 16 * len(kept)
+    ]
+    assert whole == [pytest.approx(separation(query, document), rel=1e-4)]
+    model.eval()
+    query, document = (model(torch.cat([pair[side] for pair in kept])) for side in (0, 1))
+    assert found.last == pytest.approx(separation(query, document), rel=1e-4)
+
+
+def test_what_reading_disturbs_is_put_back():
+    model = OneTower(dropout=0.2)
+    model.tower[1].eval()
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    modes = [part.training for part in model.modules()]
+
+    def drawing() -> tuple[Tensor, Tensor]:
+        x = torch.randn(20, 12)
+        assert not any(part.training for part in model.modules()) and not torch.is_grad_enabled()
+        return model(x), model(x + 0.1)
+
+    state = random_state()
+    w = watch(model, run=False, reference=drawing, raw=drawing, **SIDES)
+    w.close()
+    after = random_state()
+    assert torch.equal(state[0], after[0]) and state[1:] == after[1:]
+    assert [part.training for part in model.modules()] == modes
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
+    assert {on for _, on, _ in w.live.keys} == {"reference", "raw"}
+
+
+def test_modes_are_put_back_where_the_reference_raises(monkeypatch):
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
+    model = OneTower(dropout=0.2)
+
+    def fails() -> tuple[Tensor, Tensor]:
+        raise KeyError("mine")
+
+    with pytest.warns(RuntimeWarning, match="reference pairs failed"):
+        w = watch(model, run=False, reference=fails, **SIDES)
+    assert all(part.training for part in model.modules())
+    w.close()
+    assert [one.subject for one in w.live.of(Event) if one.name == "error"] == ["reference pairs"]
+
+
+def test_weights_that_are_too_large_to_keep_are_said(monkeypatch):
+    inner = StartWeights.__init__
+    monkeypatch.setattr(StartWeights, "__init__", lambda self, target: inner(self, target, most=64))
+    w = train(OneTower(), 25)
+    w.close()
+    found = w.live.series("pairs/d_prime", on="reference")
+    assert found.steps.tolist()[0] == 20 and found.steps.tolist()[-1] == 25
+    said = [one.message for one in w.live.of(Event) if one.subject == "reference pairs"]
+    assert any("step 0" in one for one in said)
+
+
+class OfDictionaries(nn.Module):
+    """Takes what a tokenizer gives, and changes it in place, as some models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = tower()
+
+    def forward(self, features: dict[str, Tensor], scale: float = 1.0) -> dict[str, Tensor]:
+        x = features.pop("x") * features["mask"]
+        return {"mask": features["mask"], "embedding": self.tower(x) * scale}
+
+
+def test_inputs_that_are_dictionaries_are_kept_as_they_were():
+    model = OfDictionaries()
+
+    def embed(model: nn.Module, x: Tensor) -> Tensor:
+        return model({"x": x.clone(), "mask": torch.ones(1)}, scale=2.0)["embedding"]
+
+    taps = [Tap(stream=side, at="", take=item("embedding"), role=side) for side in ("query", "document")]
+    w = train(model, 22, embed=embed, query="", document="")
+    w.close()
+    assert w.live.series("pairs/d_prime", on="reference").steps.tolist()[0] == 0
+    assert taps
+
+
+def test_no_more_than_64_mb_are_kept(monkeypatch):
+    monkeypatch.setattr(reference_module, "REPLAYED_BYTES", 5 * 2 * 16 * 12 * 4)
+    w = train(OneTower(), 22)
+    w.close()
+    assert set(w.live.series("pairs/d_prime", on="reference").n.tolist()) == {80}
+
+
+def test_a_first_batch_that_is_larger_than_all_that_may_be_kept_is_not_kept(monkeypatch):
+    monkeypatch.setattr(reference_module, "REPLAYED_BYTES", 100)
+    w = train(OneTower(), 22)
+    w.close()
+    assert not len(w.live.series("pairs/d_prime", on="reference"))
+    assert any(one.subject == "reference pairs" for one in w.live.of(Event))
+
+
+def test_no_more_than_512_pairs_are_kept():
+    replay = Replay(nn.Identity(), nn.Identity())
+    from collapse_probe.recording import Call
+
+    for _ in range(40):
+        one = Call(replay.query, (torch.randn(32, 4),), {}, None)
+        replay.keep(one, one, rows=(32, 32))
+    assert replay.complete and replay.rows == 512
+
+
+def test_no_reference_where_none_is_wanted():
+    w = train(OneTower(), 25, reference=False)
+    w.close()
+    assert {on for _, on, _ in w.live.keys} == {"batch"} and w.live.config.reference is None
+
+
+def test_a_callable_is_read_at_step_0_at_evaluations_and_at_the_end():
+    model = OneTower()
+    a, b = next(pairs(1, rows=64))
+    calls = []
+
+    def given() -> tuple[Tensor, Tensor]:
+        calls.append(model.training)
+        return model(a), model(b)
+
+    w = train(model, 5, reference=given)
+    w.evaluation("mine", {"ndcg@10": 0.5})
+    w.evaluation("other", {"ndcg@10": 0.5})
+    w.close()
+    assert w.live.series("pairs/d_prime", on="reference").steps.tolist() == [0, 5]
+    assert calls == [False, False]
+    assert w.live.config.reference is not None and not w.live.config.reference.seen
+
+
+def test_a_cheap_callable_is_read_every_so_many_steps():
+    a, b = next(pairs(1, rows=64))
+    model = OneTower()
+    w = train(model, 20, reference=lambda: (model(a), model(b)), reference_every=5)
+    w.close()
+    assert w.live.series("pairs/d_prime", on="reference").steps.tolist() == [0, 5, 10, 15, 20]
+
+
+BAD_PAIRS: dict[str, Any] = {
+    "one matrix": lambda: torch.ones(4, 3),
+    "unequal rows": lambda: (torch.ones(4, 3), torch.ones(5, 3)),
+    "vectors": lambda: (torch.ones(4), torch.ones(4)),
+    "one pair": lambda: (torch.ones(1, 3), torch.ones(1, 3)),
+    "nothing": lambda: None,
+}
+
+
+@pytest.mark.parametrize("kind", BAD_PAIRS)
+def test_a_callable_that_gives_no_pairs_is_said_and_training_goes_on(monkeypatch, kind):
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
+    with pytest.warns(RuntimeWarning, match=r"reference\(\) gave"):
+        w = train(OneTower(), 2, reference=BAD_PAIRS[kind])
+    w.close()
+    assert w.recorder.streams["query"].steps == 2
+
+
+class Texts(nn.Module):
+    """Encodes texts, as sentence-transformers does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(256, 8)
+
+    def forward(self, texts: list[str]) -> Tensor:
+        return torch.stack([self.table(torch.tensor(list(text.encode()))).mean(0) for text in texts])
+
+    def encode(self, texts: list[str], *, convert_to_tensor: bool, show_progress_bar: bool) -> Tensor:
+        return self(texts)
+
+
+def test_texts_are_read_by_a_model_that_encodes_them(tmp_path):
+    texts = [(f"question {i} {chr(97 + i)}", f"answer {i} {chr(97 + i)}") for i in range(8)]
+    model = Texts()
+    for given in (texts, _file(tmp_path, texts)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        w = watch(model, optimizer=optimizer, run=False, reference=given, **SIDES)
+        descend(optimizer, infonce(model([q for q, _ in texts]), model([d for _, d in texts])))
+        w.close()
+        assert w.live.series("pairs/d_prime", on="reference").steps.tolist() == [0, 1]
+        assert w.live.series("pairs/d_prime", on="reference").n.tolist() == [8, 8]
+
+
+def _file(folder: Any, texts: list[tuple[str, str]]) -> str:
+    import json
+
+    path = folder / "pairs.jsonl"
+    path.write_text("".join(json.dumps({"query": q, "document": d}) + "\n" for q, d in texts), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("given", [3, [("a", "b", "c")], [1, 2], "absent.jsonl", [("a", "b")]])
+def test_a_reference_that_is_none_is_refused(given):
+    with pytest.raises(InputError) as said:
+        watch(Texts(), run=False, reference=given, **SIDES)
+    assert "\n" not in str(said.value)
+
+
+def test_texts_need_a_model_that_encodes():
+    with pytest.raises(InputError, match=r"has no encode\(\)"):
+        watch(OneTower(), run=False, reference=[("a", "b"), ("c", "d")])
