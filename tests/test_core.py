@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 import collapse_probe
+from collapse_probe.journal import RunConfig, write_config
 
 ROOT = Path(collapse_probe.__file__).resolve().parent
 
@@ -101,12 +102,19 @@ def test_the_core_alone_lists_and_helps(core, tmp_path, arguments):
     assert result.returncode == 0 and not result.stderr, result.stderr
 
 
+def test_the_core_alone_reports_without_figures_and_names_the_extra(core, tmp_path):
+    (tmp_path / "mine").mkdir()
+    write_config(tmp_path / "mine", RunConfig(name="mine"))
+    result = in_core(core, command("report", "mine"), tmp_path)
+    assert result.returncode == 1, result.stderr
+    text = (tmp_path / "reports" / "mine" / "failure_analysis.md").read_text()
+    assert "collapse-probe[report]" in text and "NOT MEASURED" in text
+
+
 @pytest.mark.parametrize(
     ("script", "code", "extra"),
     [
         (command("train"), 2, "collapse-probe[embedded]"),
-        (command("report", "mine"), 2, "collapse-probe[report]"),
-        ("import collapse_probe; collapse_probe.write_report", 1, "collapse-probe[report]"),
         ("from collapse_probe import respred; respred.train('baseline', pairs=None)", 1, "collapse-probe[embedded]"),
         ("from collapse_probe.respred import train_recipe", 1, "collapse-probe[train]"),
         ("from collapse_probe.retrieval import evaluate_vectors", 1, "collapse-probe[train]"),

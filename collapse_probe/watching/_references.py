@@ -152,7 +152,8 @@ class ReferenceReader:
         fresh = raw or self._part_at != step
         if not raw and len(query) > PART and fresh:
             recorder.reference(_first(sample), step=step, part=True)
-        recorder.reference(sample, raw=raw, step=step)
+        if fresh or len(query) > PART:
+            recorder.reference(sample, raw=raw, step=step)
         scores = measures.compare(query, document, similarity=sample.similarity, own=sample.own)
         ranks = (1.0 + scores.above + scores.tied).reciprocal()
         values = {str(index): value for index, value in enumerate(ranks.tolist())}
@@ -176,7 +177,7 @@ class ReferenceReader:
         assert self._pairs is not None
         with self._quietly():
             whole = self._sample(self._pairs(PART) if getattr(self._pairs, "in_parts", False) else self._pairs())
-        self._recorder.reference(_first(whole), part=True)
+        self._recorder.reference(_first(whole), part=len(whole.streams["query"]) > PART)
         self._part_at = self._recorder.done
         self._budget.spend(len(whole.streams["query"]))
 
