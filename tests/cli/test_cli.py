@@ -24,7 +24,7 @@ def test_the_main_job_then_evaluate_then_report(run, given, inputs):
     code, out, err = run("train", "--watch-delta", *given, "--epochs", 2, "--batch-size", 32)
     assert code in (0, 1), err
     assert "encoder sentence-transformers/all-MiniLM-L6-v2 (embedded default)" in out
-    for line in ("raw encoder", "step 0", "epoch 1/2", "epoch 2/2", "report     reports/respred/failure_analysis.md"):
+    for line in ("raw encoder", "step 0", "epoch 1/2", "epoch 2/2", "report  reports/respred/failure_analysis.md"):
         assert line in out
     assert Path("reports/respred/failure_analysis.md").is_file()
     code_again, out, _ = run("report", "runs/respred")
