@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 from sentence_transformers.sentence_transformer import losses
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
-from watching.trainers_support import encoder, hf_trainer, pairs, st_trainer, texts
+from watching.trainers_support import TwoTowers, encoder, hf_trainer, pairs, st_trainer, texts
 
 from collapse_probe.journal import Coverage, Event
 from collapse_probe.recording import Containment
@@ -205,6 +205,22 @@ def test_transformers_outputs_are_query_and_document(tmp_path: Path) -> None:
     logged = [one["loss"] for one in trainer.state.log_history if "loss" in one]
     assert list(watching.live.series("loss/total").values) == pytest.approx(logged, rel=1e-4)
     assert watching.live.config.reference.source == "replayed"
+
+
+class InParts(TwoTowers):
+    """A model whose output says what its loss is made of."""
+
+    def forward(self, **batch: Any) -> dict[str, Any]:
+        found = super().forward(**batch)
+        own = found["q_reps"].square().mean()
+        return {**found, "softmax_loss": found["loss"], "norm_loss": own, "loss": found["loss"] + own}
+
+
+def test_parts_of_a_transformers_models_loss_are_heard_once(tmp_path: Path) -> None:
+    watching = trained(hf_trainer(tmp_path, steps=4, model=InParts()))
+    read = {name: watching.live.series(f"loss/{name}").values for name in ("total", "softmax_loss", "norm_loss")}
+    assert list(read["total"]) == pytest.approx(list(read["softmax_loss"] + read["norm_loss"]), rel=1e-4)
+    assert len(read["total"]) == 4 and not len(watching.live.series("loss/loss").values)
 
 
 REFUSED = {
