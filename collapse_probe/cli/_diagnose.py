@@ -42,7 +42,7 @@ def command(run: Path, as_json: bool, fail_on: str, ignore: tuple[str, ...]) -> 
         click.echo(found.summary)
         flags = as_flags(found, loaded)
         if flags:
-            click.echo(f"flags      {flags}")
+            click.echo(f"flags   {flags}")
     if fail_on == "nothing":
         return 0
     return 1 if fail_on == "warning" and found.status.value == "warning" else found.exit_code

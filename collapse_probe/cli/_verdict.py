@@ -18,12 +18,12 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
     say(found.summary)
     flags = as_flags(found, run)
     if flags:
-        say(f"flags      {flags}")
+        say(f"flags   {flags}")
     damaged = run.damaged
     for line in damaged:
-        say(f"damaged    {line}")
-    say(f"run        {run.folder}")
-    say(f"report     {report}")
+        say(f"damaged {line}")
+    say(f"run     {run.folder}")
+    say(f"report  {report}")
     return found.exit_code == 0 and not damaged
 
 
