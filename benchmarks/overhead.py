@@ -1,0 +1,115 @@
+"""What watching costs: watched and unwatched steps in turns, in one process, the median of pairs.
+
+``python benchmarks/overhead.py`` trains a head on vectors (384 to 768 to 384, batch 64, AdamW, in-batch softmax), and, if
+the bundled encoder is installed, all-MiniLM-L6-v2 (batch 32). Hooks, readings and writing alone (``reference=False``),
+with default settings otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import collapse_probe
+
+
+def head_step(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Callable[[], object]]:
+    """Return a head with its optimiser and one step of its training."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(384, 768), nn.GELU(), nn.Linear(768, 384))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    generator = torch.Generator().manual_seed(1)
+    queries = torch.nn.functional.normalize(torch.randn(4096, 384, generator=generator), dim=1)
+    documents = torch.nn.functional.normalize(queries + 0.05 * torch.randn(4096, 384, generator=generator), dim=1)
+
+    def step() -> object:
+        rows = torch.randint(4096, (64,), generator=generator)
+        return _softmax(model(queries[rows]), model(documents[rows]))
+
+    return model, optimizer, step
+
+
+def encoder_step(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Callable[[], object]]:
+    """Return the bundled encoder with its optimiser and one step of its fine-tuning."""
+    from collapse_probe.retrieval import open_encoder
+
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as cache:
+        model = open_encoder(None, cache=Path(cache)).anew().model.train()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
+    words = (
+        "a lamp that reads by itself in the corner of an old library where rain falls on glass and nobody minds".split()
+    )
+    texts = [[f"{words[(i + j) % 20]} {words[(3 * i + j) % 20]} number {i}" for i in range(32)] for j in (0, 5)]
+    features = [model.preprocess(side) for side in texts]
+
+    def step() -> object:
+        return _softmax(*(model(dict(side))["sentence_embedding"] for side in features))
+
+    return model, optimizer, step
+
+
+def _softmax(query: torch.Tensor, document: torch.Tensor) -> torch.Tensor:
+    scores = 20 * torch.nn.functional.normalize(query) @ torch.nn.functional.normalize(document).T
+    return torch.nn.functional.cross_entropy(scores, torch.arange(len(query)))
+
+
+def measure(make: Callable[[int], tuple], *, blocks: int, steps: int) -> list[float]:
+    """Return watched over unwatched time of each pair of blocks."""
+    plain, watched = make(0), make(0)
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"query": "", "document": "", "reference": False, "run": f"{folder}/run"}
+        watch = collapse_probe.watch(watched[0], optimizer=watched[1], **options)
+        _block(plain, None, 20)
+        _block(watched, watch, 20)
+        ratios = []
+        for number in range(blocks):
+            both = [(plain, None), (watched, watch)]
+            times = {id(one): _block(one, listener, steps) for one, listener in (both if number % 2 else both[::-1])}
+            ratios.append(times[id(watched)] / times[id(plain)])
+        watch.close()
+    return ratios
+
+
+def _block(training: tuple, watch: collapse_probe.Watch | None, steps: int) -> float:
+    _, optimizer, step = training
+    began = time.perf_counter()
+    for _ in range(steps):
+        loss = step()
+        if watch is not None:
+            watch.terms(infonce=loss)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=20)
+    blocks = parser.parse_args().blocks
+    kinds = {"head on vectors, batch 64": (head_step, 100), "MiniLM, batch 32": (encoder_step, 10)}
+    for name, (make, steps) in kinds.items():
+        try:
+            ratios = measure(make, blocks=blocks, steps=steps)
+        except ImportError as error:
+            print(f"{name:<28} not measured: {error}")
+            continue
+        low, high = min(ratios), max(ratios)
+        print(
+            f"{name:<28} {statistics.median(ratios):.3f} x ({low:.3f} to {high:.3f}, {blocks} pairs of {steps} steps)"
+        )
+
+
+if __name__ == "__main__":
+    main()
