@@ -47,7 +47,7 @@ def encoder_step(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Callable[
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
     words = (
-        "a lamp that reads by itself in the corner of an old library where rain falls on glass and nobody minds".split()
+        ["a", "lamp", "that", "reads", "by", "itself", "in", "the", "corner", "of", "an", "old", "library", "where", "rain", "falls", "on", "glass", "and", "nobody", "minds"]
     )
     texts = [[f"{words[(i + j) % 20]} {words[(3 * i + j) % 20]} number {i}" for i in range(32)] for j in (0, 5)]
     features = [model.preprocess(side) for side in texts]
