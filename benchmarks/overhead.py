@@ -1,7 +1,7 @@
 """What watching costs: watched and unwatched steps in turns, in one process, the median of pairs.
 
-``python benchmarks/overhead.py`` trains a head on vectors (384 to 768 to 384, batch 64, AdamW, in-batch softmax), and, if
-the bundled encoder is installed, all-MiniLM-L6-v2 (batch 32). Hooks, readings and writing alone (``reference=False``),
+``python benchmarks/overhead.py`` trains a head on vectors (384 to 768 to 384, batch 64, AdamW, softmax), and if the
+bundled encoder is installed, all-MiniLM-L6-v2 (batch 32). Hooks, readings and writing alone (``reference=False``),
 with default settings otherwise.
 """
 
@@ -46,9 +46,29 @@ def encoder_step(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Callable[
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5)
-    words = (
-        ["a", "lamp", "that", "reads", "by", "itself", "in", "the", "corner", "of", "an", "old", "library", "where", "rain", "falls", "on", "glass", "and", "nobody", "minds"]
-    )
+    words = [
+        "a",
+        "lamp",
+        "that",
+        "reads",
+        "by",
+        "itself",
+        "in",
+        "the",
+        "corner",
+        "of",
+        "an",
+        "old",
+        "library",
+        "where",
+        "rain",
+        "falls",
+        "on",
+        "glass",
+        "and",
+        "nobody",
+        "minds",
+    ]
     texts = [[f"{words[(i + j) % 20]} {words[(3 * i + j) % 20]} number {i}" for i in range(32)] for j in (0, 5)]
     features = [model.preprocess(side) for side in texts]
 
