@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from _common import SHARED, THREADS, stored_vectors, table
 
+from collapse_probe.journal import RunConfig, write_config
 from collapse_probe.recording import load_watched
 from collapse_probe.respred import EvaluationSet, TrainingData, get_recipe, make_evaluation_set, train_recipe
 from collapse_probe.respred.losses import build_loss
@@ -99,6 +100,7 @@ def trainer_alone(data: TrainingData) -> None:
 def whole_run(data: TrainingData, evaluations: list[EvaluationSet], *, watch_delta: bool) -> None:
     """Train with everything that a run does but the report."""
     with tempfile.TemporaryDirectory() as folder:
+        write_config(Path(folder), RunConfig(name="benchmark"))
         train_recipe(
             get_recipe("respred"),
             folder=Path(folder),

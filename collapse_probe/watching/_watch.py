@@ -509,6 +509,8 @@ class Watch:
 
     def _warn_unheard(self) -> None:
         self._explain()
+        if self._finder is None and not any(stream.declared for stream in self.recorder.streams.values()):
+            return  # nobody asked for streams: the founding system without its probes
         roles = {stream.role for stream in self.recorder.streams.values() if stream.steps}
         if not roles & {Role.query, Role.document, Role.view, Role.left, Role.class_} and not any(
             stream.steps for stream in self.recorder.streams.values()

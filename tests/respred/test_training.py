@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -264,3 +265,10 @@ def test_max_steps_shortens_and_never_lengthens(tmp_path, most, steps):
     """Two epochs of five batches: the library by itself would go on beyond them."""
     recipe = Recipe(batch_size=32, epochs=2, max_steps=most)
     assert toy_run(tmp_path / "run", recipe, counterfactuals=False).step == steps
+
+
+def test_a_run_that_watches_no_stream_says_nothing_of_streams(tmp_path, caplog):
+    """Training without probes once warned that no query was heard."""
+    toy_run(tmp_path / "plain", replace(SMALL, epochs=6), watch=())
+    assert Run.load(tmp_path / "plain").steps > 20
+    assert not [record for record in caplog.records if "was heard" in record.getMessage()]
