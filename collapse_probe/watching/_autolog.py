@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
 from ._dispatch import watch_trainer
-from ._options import Options
-from ._watch import OnCollapse, _watched
+from ._options import OnCollapse, Options
+from ._watch import _watched
 
 _PLACES = {
     "transformers.trainer": "Trainer",

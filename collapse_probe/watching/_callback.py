@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
 from ._attach import Attachments
-from ._options import Facts, Options
+from ._options import Facts, OnCollapse, Options
 from ._trainer import TrainerWatch
-from ._watch import OnCollapse
 from .sentence_transformers import SentenceTransformersSource
 from .transformers import Events, TransformersSource
 

@@ -1,13 +1,82 @@
-"""Telling trainers apart without their libraries, which are imported only where one is handed over."""
+"""``watch``, which tells trainers from plain models without their libraries: these are imported where one is given."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._options import Options
+from torch import Tensor, nn
+
+from ..journal.vocabulary import Similarity
+from ..recording import Tap
+from ._options import OnCollapse, Options
+from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._trainer import TrainerWatch
+
+
+def watch(
+    target: Any,
+    *,
+    run: str | Path | bool | None = None,
+    optimizer: Any = None,
+    loss: nn.Module | None = None,
+    query: str | nn.Module | None = None,
+    document: str | nn.Module | None = None,
+    taps: Sequence[Tap] = (),
+    reference: Any = None,
+    raw: Callable[[], tuple[Tensor, Tensor]] | None = None,
+    similarity: Similarity = "cosine",
+    trained_by: Similarity | None = None,
+    examples: int | None = None,
+    every: int = 10,
+    reference_every: int | None = None,
+    baseline: bool | None = None,
+    on_collapse: OnCollapse = "ignore",
+) -> Watch:
+    """Watch a training: the loop itself stays as it is.
+
+    Raises:
+        InputError: something given cannot be used; nothing is attached then.
+    """
+    trainer = trainer_of(target)
+    if trainer is not None:
+        options = Options(
+            run=run,
+            loss=loss,
+            query=query,
+            document=document,
+            taps=taps,
+            reference=reference,
+            raw=raw,
+            similarity=similarity,
+            trained_by=trained_by,
+            examples=examples,
+            every=every,
+            reference_every=reference_every,
+            baseline=baseline,
+            on_collapse=on_collapse,
+        )
+        return watch_trainer(trainer, options)
+    return Watch(
+        target,
+        run=run,
+        optimizer=optimizer,
+        loss=loss,
+        query=query,
+        document=document,
+        taps=taps,
+        reference=reference,
+        raw=raw,
+        similarity=similarity,
+        trained_by=trained_by,
+        examples=examples,
+        every=every,
+        reference_every=reference_every,
+        on_collapse=on_collapse,
+    )
 
 
 def trainer_of(target: Any) -> Any:

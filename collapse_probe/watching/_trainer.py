@@ -16,12 +16,13 @@ from ..journal import JournalWriter, Run
 from ..recording import Cadence, Containment, Wishes
 from ._attach import Attachments
 from ._calls import CallListener
+from ._declared import declared_streams, reference_pairs
 from ._folder import choose_folder, is_main_process, model_name
 from ._optimizers import ClipListener, as_optimizers
-from ._options import Facts, Options
+from ._options import Facts, Known, Options, Prepared
 from ._references import ReferenceReader
 from ._terms import LossListener
-from ._watch import Known, Prepared, Watch, _declared, _reference, _watched
+from ._watch import Watch, _watched
 
 _log = logging.getLogger("collapse_probe")
 
@@ -76,8 +77,8 @@ class TrainerWatch(Watch):
         model = source.model
         if model is not None:
             self._check(model, options.similarity, options.trained_by, options.on_collapse)
-            _declared(model, options.query, options.document, options.taps)
-            _reference(options.reference, model)
+            declared_streams(model, options.query, options.document, options.taps)
+            reference_pairs(options.reference, model)
         Cadence(every=options.every)
         self.automatic = automatic
         self.begun = False
