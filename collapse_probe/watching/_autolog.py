@@ -143,8 +143,8 @@ def autolog(
 ) -> Autolog:
     """Watch every trainer of transformers or sentence-transformers that the program makes from now on.
 
-    Takes the arguments of :func:`watch`; each trainer gets a run folder of its own. Called again, the new arguments
-    hold.
+    Takes the arguments of :func:`watch` but for ``target``, ``optimizer`` and ``loss``; each trainer gets a run folder
+    of its own. Called again, the new arguments hold.
 
     Returns:
         What undoes it, by ``close()`` or as a context manager.

@@ -22,7 +22,9 @@ _NO_LOSS = "a callback sees no loss: hand it over, WatchCallback(loss=...), so t
 
 
 class WatchCallback(Events):
-    """Watches the training of the trainer that it is added to; takes the arguments of :func:`watch`.
+    """Watches the training of the trainer that it is added to.
+
+    Takes the arguments of :func:`watch` but for ``target`` and ``optimizer``, and those that read otherwise here:
 
     Args:
         loss: The trainer's loss module: without it the loss is not heard, and a sentence-transformers model's
