@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
 from ._attach import Attachments
-from ._options import Facts, OnCollapse, Options
+from ._options import Facts, OnCollapse, Options, Probes
 from ._trainer import TrainerWatch
 from .sentence_transformers import SentenceTransformersSource
 from .transformers import Events, TransformersSource
@@ -55,6 +55,8 @@ class WatchCallback(Events):
         every: int = 10,
         reference_every: int | None = None,
         baseline: bool | None = None,
+        probes: Probes = None,
+        texts: bool = True,
         on_collapse: OnCollapse = "ignore",
     ) -> None:
         options = Options(
@@ -72,6 +74,8 @@ class WatchCallback(Events):
             every=every,
             reference_every=reference_every,
             baseline=baseline,
+            probes=probes,
+            texts=texts,
             on_collapse=on_collapse,
         )
         self._source = CallbackSource(options)

@@ -10,8 +10,9 @@ from torch import nn
 
 from ..errors import InputError
 from ..journal import StreamInfo
-from ..journal.vocabulary import Role
-from ..recording import Place, Tap, call, find, output
+from ..journal.vocabulary import MEASURES, Role, modern_reading, split_reading
+from ..recording import Place, Probe, Tap, call, find, load_probes, output
+from ._options import Probes
 from ._text_pairs import TextPairs
 
 
@@ -62,6 +63,26 @@ def _where(place: Place) -> str:
 def _same(target: nn.Module, query: Any, document: Any) -> bool:
     both = [find(Tap(stream="x", at=at), target)[0] for at in (query, document)]
     return both[0].module is not None and both[0].module is both[1].module
+
+
+def declared_probes(probes: Probes, streams: Sequence[StreamInfo]) -> list[Probe]:
+    """Return the probes that the user named.
+
+    Raises:
+        InputError: no such probe, a declaration that cannot be used, or a reading that a tap cannot have: some are of
+            reference pairs alone.
+    """
+    found = load_probes(probes)
+    taps = {one.name for one in streams if one.role not in (Role.query, Role.document)}
+    for probe in found:
+        for name in probe.readings:
+            stream, measure = split_reading(modern_reading(name)[0])
+            if stream in taps and measure in MEASURES and "batch" not in MEASURES[measure].on:
+                raise InputError(
+                    f"{probe.source}: {name} cannot be read: {measure} is of the reference pairs' queries and "
+                    f"documents alone, and {stream!r} is a tap"
+                )
+    return found
 
 
 def reference_pairs(reference: Any, target: nn.Module) -> Callable[[], Any] | None:

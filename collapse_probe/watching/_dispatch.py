@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
-from ._options import OnCollapse, Options
+from ._options import OnCollapse, Options, Probes
 from ._watch import Watch
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def watch(
     every: int = 10,
     reference_every: int | None = None,
     baseline: bool | None = None,
+    probes: Probes = None,
+    texts: bool = True,
     on_collapse: OnCollapse = "ignore",
 ) -> Watch:
     """Watch a training, whose loop stays as it is, and write a journal of it that :func:`diagnose` reads.
@@ -75,6 +77,12 @@ def watch(
             training examples so far; give 10 where they are cheap.
         baseline: Whether a trainer's evaluator is run once before step 1. Where None if its texts are at most 2 % of
             the training examples, and nothing was evaluated before.
+        probes: Names of probes, paths of TOML files, or a list of these: further readings (summaries of a window,
+            histograms), how often, and your own ranges and cuts, which :func:`diagnose` judges by. Nothing that is
+            read without them is left out. ``./probes/NAME.toml`` goes before a shipped probe of that name
+            (``collapse-probe list probes``).
+        texts: Whether what may hold a text of a query or document is written: messages of errors, prompts, and the
+            arguments of the program. False writes ids alone; other texts are never written.
         on_collapse: What follows a finding while training goes on, judged every 50 steps, at evaluations and at the
             end: ``ignore``; ``warn`` logs one line, once a finding; ``stop`` also asks a trainer to stop when it is
             critical, a plain loop reads ``w.stop``; or a function, called with each finding.
@@ -112,6 +120,8 @@ def watch(
             every=every,
             reference_every=reference_every,
             baseline=baseline,
+            probes=probes,
+            texts=texts,
             on_collapse=on_collapse,
         )
         return watch_trainer(trainer, options)
@@ -130,6 +140,8 @@ def watch(
         examples=examples,
         every=every,
         reference_every=reference_every,
+        probes=probes,
+        texts=texts,
         on_collapse=on_collapse,
     )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from ..journal import JournalWriter, ReferenceInfo, RunConfig
 from ..journal.vocabulary import Similarity
-from ..recording import Containment, Tap, Wishes
+from ..recording import Containment, Probe, Tap, Wishes
 
 OnCollapse = Literal["ignore", "warn", "stop"] | Callable[[Any], None]
+Probes = str | Path | Probe | Sequence[str | Path | Probe] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Options:
     every: int = 10
     reference_every: int | None = None
     baseline: bool | None = None
+    probes: Probes = None
+    texts: bool = True
     on_collapse: Any = "ignore"
 
 

@@ -18,13 +18,15 @@ from ..journal import JournalWriter, LiveRun, ReferenceInfo, RunConfig, Start, S
 from ..journal.vocabulary import Role, Similarity
 from ..recording import (
     Budget,
-    Cadence,
     Place,
     Recorder,
     Replay,
     Tap,
     WeightReader,
+    added_wishes,
+    cadence_of,
     group_parameters,
+    in_one_line,
     input,
     total_norm,
 )
@@ -32,11 +34,11 @@ from ._attach import Attachments
 from ._by_hand import ByHand
 from ._calls import CallListener
 from ._coverage import HEARD_BY, Coverage
-from ._declared import declared_streams, reference_pairs
+from ._declared import declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
 from ._folder import choose_folder, command, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
-from ._options import Known, OnCollapse, Prepared
+from ._options import Known, OnCollapse, Prepared, Probes
 from ._references import ReferenceReader
 from ._rules import Choice
 from ._terms import LossListener
@@ -79,6 +81,8 @@ class Watch(ByHand):
         examples: int | None = None,
         every: int = 10,
         reference_every: int | None = None,
+        probes: Probes = None,
+        texts: bool = True,
         on_collapse: OnCollapse = "ignore",
         session: Mapping[str, Any] | None = None,
         searching: bool = True,
@@ -90,7 +94,8 @@ class Watch(ByHand):
         optimizers = as_optimizers(optimizer)
         declared, places = declared_streams(target, query, document, taps)
         groups = group_parameters(target, [p for p in parameters_of(optimizers) if p.requires_grad])
-        cadence = Cadence(every=every)
+        read = declared_probes(probes, declared)
+        cadence = cadence_of(read, every=every)
         pairs = reference_pairs(reference, target)
         if loss is not None and not isinstance(loss, nn.Module):
             raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
@@ -121,8 +126,9 @@ class Watch(ByHand):
             modules=module_infos(target, list(groups)),
             reference=known.reference or about,
             examples=examples,
+            probes={probe.name: probe.as_dict() for probe in read},
             versions=versions(),
-            command=command(),
+            command=command(arguments=texts),
             session={"program": "watch", "optimizers": describe(optimizers), **(session or {})},
         )
         if prepared is None:
@@ -134,7 +140,7 @@ class Watch(ByHand):
         else:
             config, journal = prepared.config, prepared.journal
             store = journal.store or Store()
-        wishes = None if prepared is None else prepared.wishes
+        wishes = added_wishes(read) if prepared is None else prepared.wishes
         self.live = LiveRun(config, store, folder=self.run)
         self.recorder = Recorder(
             journal, cadence=cadence, similarity=similarity, wishes=wishes, containment=known.containment
@@ -142,6 +148,7 @@ class Watch(ByHand):
         self.recorder.epoch = known.epoch
         self._windows_by_hand = known.epoch is not None
         containment = self.recorder.containment
+        containment.messages = self._texts = texts
         self._attachments = Attachments(containment)
         self._parameters = parameters_of(optimizers)
         self._gates = [place for place in places if place.parameter is not None]
@@ -209,7 +216,7 @@ class Watch(ByHand):
         if error is None:
             self.recorder.containment.run("reference pairs", self._reference.full)
         self.detach()
-        self.end(*_status(error))
+        self.end(*_status(error, messages=self._texts))
 
     def detach(self) -> None:
         """Take everything off; the journal stays open until :meth:`end`."""
@@ -359,8 +366,8 @@ class Watch(ByHand):
             )
 
 
-def _status(error: BaseException | None) -> tuple[str, str]:
+def _status(error: BaseException | None, *, messages: bool) -> tuple[str, str]:
     if error is None:
         return "completed", ""
-    message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    message = in_one_line(error, messages=messages)[:300]
     return ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"), message
