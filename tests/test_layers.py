@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +66,27 @@ def test_nothing_is_pickled():
         text = path.read_text(encoding="utf-8")
         for name in ("import pickle", "torch.save(", "torch.load(", "allow_pickle=True", "joblib", "yaml.load("):
             assert name not in text, f"{path}: {name}"
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z]")
+
+NOT_OURS = ("pip install --force-reinstall", "--porcelain", "--untracked-files")
+"""Flags of other programs."""
+
+
+def test_messages_speak_of_settings_which_the_command_line_alone_spells_as_flags():
+    """But for the document on forms, which is about the command line."""
+    found = []
+    for path in ROOT.rglob("*"):
+        if path.relative_to(ROOT).parts[0] == "cli" or path.name == "__main__.py":
+            continue
+        if path.suffix == ".py":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        elif path.suffix == ".j2":
+            strings = [path.read_text(encoding="utf-8")]
+        else:
+            continue
+        texts = [one for one in strings if isinstance(one, str) and not any(other in one for other in NOT_OURS)]
+        found += [(path.name, one) for one in texts if FLAG.search(one)]
+    assert found == []

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..errors import InputError, unknown_name
+from ..errors import InputError, setting, unknown_name
 from ..journal import Run
 from ..statistics import SeededDifference, align, holm, seeded_difference
 from . import _scores
@@ -194,7 +194,7 @@ def _shared_collections(records: Mapping[str, _Records]) -> list[_Collection]:
             for label, names in every.items()
         )
         raise InputError(
-            f"no collection is scored in all runs ({held}): `collapse-probe evaluate RUN --beir ...` adds one"
+            f"no collection is scored in all runs ({held}): evaluate them on one, {setting('collections', 'DIR')}"
         )
     return shared
 
@@ -211,7 +211,7 @@ def _check_same_queries(every: Sequence[_Scored]) -> None:
     for one in every[1:]:
         for (name, split), values in one.values.items():
             expected = first.values[(name, split)]
-            remedy = "score both on the same folder: `collapse-probe evaluate RUN --beir ...`"
+            remedy = f"evaluate both on the same folder, {setting('collections', 'DIR')}"
             if values.keys() != expected.keys():
                 raise InputError(
                     f"{name} ({split}): {first.run} and {one.run} are two runs on different queries ({len(expected)} "
@@ -242,7 +242,7 @@ def _points(
     if not epochs:
         raise InputError(
             f"{label}: no epoch is scored on all of {', '.join(f'{name} {split}' for name, split in shared)}: "
-            f"`collapse-probe evaluate {run.folder} --beir ...` scores them"
+            f"evaluate {run.folder} on them, {setting('collections', 'DIR')}"
         )
     return [(path, epoch) for epoch in (epochs if every_epoch else epochs[-1:])]
 
@@ -260,8 +260,8 @@ def _scored(
         content = run.per_query(record["per_query"])
         if metric not in content:
             raise InputError(
-                f"{run.folder / record['per_query']}: no {metric} of each query; `collapse-probe evaluate "
-                f"{run.folder} --beir ...` scores it again"
+                f"{run.folder / record['per_query']}: no {metric} of each query; evaluate the run again, "
+                f"{setting('collections', 'DIR')}"
             )
         values[name] = dict(zip(content["query_ids"], content[metric], strict=True))
     sizes = {name: int(record["n_documents"]) for name, record in found.items()}

@@ -113,7 +113,7 @@ def test_ctrl_c_and_sigterm_finish_the_journal_write_the_report_and_say_how_to_g
         assert f"to go on: collapse-probe train --resume runs/{name}" in out
         assert Run.load(tmp_path / "runs" / name).status == "interrupted"
         text = (tmp_path / "reports" / name / "failure_analysis.md").read_text()
-        assert "The run is interrupted" in text and f"`collapse-probe train --resume runs/{name}`" in text
+        assert "The run is interrupted" in text and "It can be resumed from `checkpoints/" in text
 
 
 def test_a_killed_run_is_resumed(run, given, tmp_path):

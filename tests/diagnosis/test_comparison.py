@@ -235,8 +235,7 @@ def test_fewer_than_two_runs_are_refused(tmp_path):
 def test_no_common_collection_is_refused(tmp_path):
     runs = [trained(tmp_path / "a", 0.1), trained(tmp_path / "b", 0.1, collections=("other",))]
     assert refused(runs) == (
-        "no collection is scored in all runs (a: toy test; b: other test): "
-        "`collapse-probe evaluate RUN --beir ...` adds one"
+        "no collection is scored in all runs (a: toy test; b: other test): evaluate them on one, collections=DIR"
     )
 
 
@@ -245,7 +244,7 @@ def test_different_queries_are_refused_whichever_evaluation_has_them(tmp_path):
     text = refused([trained(tmp_path / "a", 0.1), made_run(tmp_path / "b", short)])
     assert text == (
         "toy (test): a and b are two runs on different queries (60 and 50, 50 shared); "
-        "score both on the same folder: `collapse-probe evaluate RUN --beir ...`"
+        "evaluate both on the same folder, collections=DIR"
     )
 
 
@@ -294,4 +293,4 @@ def test_a_metric_that_a_file_lacks_is_refused_with_the_file(tmp_path):
         content = json.loads(file.read_text())
         del content["mrr@10"]
         file.write_text(json.dumps(content))
-    assert "0.json: no mrr@10 of each query; `collapse-probe evaluate" in refused(runs, metric="mrr@10")
+    assert "0.json: no mrr@10 of each query; evaluate the run again, collections=DIR" in refused(runs, metric="mrr@10")

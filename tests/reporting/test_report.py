@@ -133,7 +133,7 @@ def test_what_was_not_measured_is_said(tmp_path, recipe, changes):
     assert ("Corrections" in sections(text)) == corrected
     assert ("What the predictor's delta is worth" in sections(text)) == corrected
     if corrected and changes:
-        assert "Not measured: run with `--watch-delta`." in text
+        assert "Not measured: no probe of it was watched." in text
 
 
 class Interrupting(Silent):

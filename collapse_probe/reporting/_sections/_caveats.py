@@ -46,7 +46,7 @@ def _through_what(facts: Facts) -> str:
         f"changed the scores**; its losses may still act through what they share. "
         f"Trained modules on the evaluated path: {names}. That the fall comes through them follows from "
         "where the predictor is; which of their losses drives it does not. An intervention decides: run again "
-        "with one field changed (`--freeze-projection`, `--detach-delta`, `--lambda-residual 0`)."
+        "with one field changed (`freeze_projection`, `detach_delta`, `lambda_residual` at 0)."
     )
 
 

@@ -42,7 +42,7 @@ def _write(facts: Facts) -> list[str]:
     in_epochs, use = _by_epoch(facts), _of_use(facts)
     if not in_epochs:
         generic = _first_and_last(facts)
-        unwatched = "Not measured: run with `--watch-delta`." if facts.founding else "Not measured: it was not heard."
+        unwatched = "Not measured: no probe of it was watched." if facts.founding else "Not measured: it was not heard."
         figures = [facts.figure("residual_dynamics")]
         return [generic.markdown, *figures] if generic else [unwatched]
     blocks = [bullets(_sentences(facts)), in_epochs.markdown]

@@ -27,13 +27,13 @@ def _ending(facts: Facts) -> list[str]:
 
 
 def _go_on(facts: Facts) -> str:
-    """Return how a run goes on, where it can: the founding system's alone keeps all that it needs."""
+    """Return from where a run can be resumed, where it can: the founding system's alone keeps all that it needs."""
     folder = facts.run.folder
     kept = [one for one in facts.run.of(Artifact) if one.name == "checkpoint"]
     if not facts.founding or not kept or folder is None or facts.run.status == "failed":
         return ""
-    where = "" if (folder / kept[-1].path).exists() else ", if its checkpoint is where it was"
-    return f" To go on: {code(f'collapse-probe train --resume {folder}')}{where}."
+    where = "" if (folder / kept[-1].path).exists() else ", if that is where it was"
+    return f" It can be resumed from {code(kept[-1].path)}{where}."
 
 
 SCREEN = Section(title="", applies=lambda facts: True, write=_write)

@@ -33,15 +33,13 @@ def _founding(facts: Facts) -> list[str]:
     if not facts.run.of(Counterfactual):
         lines.append("Which module holds the change: no epoch was scored with modules put back to step 0.")
     if not facts.run.coverage:
-        lines.append("Streams: run with `--watch-delta`.")
+        lines.append("Streams: no probe of them was watched.")
     return lines
 
 
 def _write(facts: Facts) -> list[str]:
     lines = _lines(facts)
-    more = (
-        [f"{len(lines) - MOST_ROWS:,} more are in `collapse-probe diagnose --json`."] if len(lines) > MOST_ROWS else []
-    )
+    more = [f"{len(lines) - MOST_ROWS:,} more are in `findings.json`."] if len(lines) > MOST_ROWS else []
     return [bullets([*lines[:MOST_ROWS], *more])]
 
 
