@@ -226,7 +226,7 @@ class Evidence:
         if dense is None:
             dense = reading.rpartition("/")[2] not in _BY_NUMBER
         found = self._of_all_sets(reading, on)
-        if on != "reference" or not len(found):
+        if found.on != "reference" or not len(found):
             return found
         sizes, counts = np.unique(found.n, return_counts=True)
         return found.where(found.n == (sizes[np.argmax(counts)] if dense else sizes[-1]))

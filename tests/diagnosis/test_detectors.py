@@ -14,6 +14,7 @@ from journals_support import FALL, STREAM, config, live, made, ramp, step, trans
 from collapse_probe.cli._explain import explained
 from collapse_probe.diagnosis import BY_CODE, DETECTORS, Status, diagnose
 from collapse_probe.diagnosis._evaluations import Evaluations
+from collapse_probe.diagnosis._evidence import Evidence
 from collapse_probe.diagnosis._kinds import ORDER
 from collapse_probe.journal import (
     CollectionInfo,
@@ -337,3 +338,18 @@ def test_ranks_among_fewer_pairs_are_not_compared(tmp_path):
         writer.write(Readings(step=110, on="reference", values={"pairs/mrr": 0.9}, n=128))
     (row,) = diagnose(folder).retrieval
     assert (row["start"], row["end"], row["n"]) == (0.8, 0.6, 400)
+
+
+def test_what_depends_on_the_number_of_pairs_is_of_one_number_of_pairs(tmp_path):
+    """Also for a declared range and a figure, which name no sample."""
+    write_config(tmp_path, config("run"))
+    with JournalWriter(tmp_path) as writer:
+        for at in (0, 50, 100):
+            for n, rank in ((128, 0.9), (512, 0.6)) if at != 50 else ((128, 0.9),):
+                sample = {"n": n, "dimension": 8, "dtype": "float32"}
+                values = {"pairs/mrr": rank, "pairs/d_prime": rank}
+                writer.write(Readings(step=at, on="reference", values=values, **sample))
+    evidence = Evidence(Run.load(tmp_path))
+    mrr, d_prime = evidence.series("pairs/mrr"), evidence.series("pairs/d_prime")
+    assert (mrr.steps.tolist(), mrr.values.tolist()) == ([0, 100], [0.6, 0.6])
+    assert (d_prime.steps.tolist(), d_prime.values.tolist()) == ([0, 50, 100], [0.9] * 3)
