@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 import numpy as np
 
@@ -65,8 +66,8 @@ def band_of(series: Series, measure: str) -> Band | None:
     return entry.null(n, dimension)
 
 
-def tracks_of(facts: Facts, finding: Finding) -> list[Track]:
-    """Return what a finding rests on, as it is drawn: the curve of a collection, else its readings."""
+def tracks_of(facts: Facts, finding: Finding, *alike: Finding) -> list[Track]:
+    """Return what findings rest on, as it is drawn: the curve of a collection, else their readings in turn."""
     curve = next((one for one in facts.evidence.curves if one.name == finding.subject), None)
     if curve is not None:
         raw = next((one.before for one in curve.changes if one.against == "raw"), None)
@@ -75,6 +76,7 @@ def tracks_of(facts: Facts, finding: Finding) -> list[Track]:
         label = f"{curve.name}, {metric(curve.metric)}"
         baseline = raw if raw is not None else start
         return [Track(label, np.array(curve.steps), np.array(curve.values), baseline, against)]
-    names = [name for name in dict.fromkeys(finding.evidence) if name.rpartition("/")[0]]
+    in_turn = chain.from_iterable(zip_longest(*(one.evidence for one in (finding, *alike))))
+    names = [name for name in dict.fromkeys(in_turn) if name and name.rpartition("/")[0]]
     found = [track_of(facts, name) for name in names]
     return [one for one in found if one is not None][:MOST]

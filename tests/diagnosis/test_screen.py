@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 
@@ -20,6 +21,7 @@ from collapse_probe.diagnosis import Status, diagnose
 from collapse_probe.diagnosis.screen import clean, number
 from collapse_probe.errors import InputError
 from collapse_probe.journal import StreamInfo
+from collapse_probe.reporting import write_report
 
 KEYS = {
     "schema": int,
@@ -65,6 +67,20 @@ def test_the_screen_says_what_happened_and_since_when(collapsed):
     for label in ("Seen", "Retrieval", "Loss", "Do", "Measured"):
         assert f"\n{label}" in found.summary
     assert "separation (d')" in found.summary and "▁" in found.summary
+
+
+def test_both_sides_that_do_the_same_are_one_line(tmp_path):
+    sides = {"query/common_share": ramp(0.2, 0.9), "document/common_share": ramp(0.2, 0.95)}
+    run = made(tmp_path / "both", {**FALL, **sides})
+    found = diagnose(run)
+    fits(found.summary)
+    assert [(one.code, one.subject) for one in found.kinds] == [("CP421", "document"), ("CP421", "query")]
+    seen = [line for line in found.summary.split("\n") if "CP421" in line]
+    assert len(seen) == 1
+    assert re.search(r"CP421  document, query: 1 - common share is \.\d+ and \.\d+ x that of the start", seen[0])
+    report = write_report(run, tmp_path / "report", figures=False).read_text(encoding="utf-8")
+    assert len(re.findall(r"\(CP421, critical\)", report)) == 1
+    assert "**1. Cone: document, query, since step" in report
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,8 @@ def test_the_first_screen_stands_first_and_each_claim_has_its_figure(tmp_path, c
     assert found.summary.startswith("UNHEALTHY")
     assert_speaks_of_its_own(text)
     claims = re.findall(r"^\*\*\d\. (.*?)\*\* \((CP\d+), critical\)", text, re.MULTILINE)
-    assert [code for _, code in claims] == [one.code for one in found.kinds]
+    assert [(one.code, one.subject) for one in found.kinds] == [("CP421", "document"), ("CP421", "query")]
+    assert [(claim.partition(", since")[0], code) for claim, code in claims] == [("Cone: document, query", "CP421")]
     for at, (claim, _) in enumerate(claims, start=1):
         assert f"![{claim}](figures/happened_{at}.png)" in text
         assert (path.parent / f"figures/happened_{at}.png").is_file()

@@ -1,6 +1,17 @@
 """The first screen of a diagnosis: its numbers in sentences, here and only here."""
 
 from ._screen import first_screen
-from ._words import clean, evidence_line, metric, number, remedies, since, title
+from ._words import clean, evidence_line, folded, metric, named, number, remedies, since, title
 
-__all__ = ["clean", "evidence_line", "first_screen", "metric", "number", "remedies", "since", "title"]
+__all__ = [
+    "clean",
+    "evidence_line",
+    "first_screen",
+    "folded",
+    "metric",
+    "named",
+    "number",
+    "remedies",
+    "since",
+    "title",
+]

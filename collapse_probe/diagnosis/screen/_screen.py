@@ -13,7 +13,7 @@ from .._curves import Change
 from .._evidence import Evidence
 from .._measured import NotMeasured
 from ._spark import sparkline
-from ._words import WIDTH, clean, evidence_line, metric, number, remedies, since, title
+from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
 
 LINES = 24
 BYTES = 2048
@@ -76,9 +76,8 @@ def _headline(kinds: Sequence[Finding]) -> str:
         by_kind.setdefault(title(one), []).append(one)
     names = []
     for name, some in list(by_kind.items())[:3]:
-        subjects = [clean(one.subject) for one in some if one.subject]
-        more = f" and {len(subjects) - 2} more" if len(subjects) > 2 else ""
-        names.append(f"{name} ({', '.join(subjects[:2])}{more})" if subjects else name)
+        subjects = [one.subject for one in some if one.subject]
+        names.append(f"{name} ({named(subjects)})" if subjects else name)
     more = f", and {len(by_kind) - 3} more" if len(by_kind) > 3 else ""
     when = since(grave[0].judgement)
     return ", then ".join(names) + more + (f", {when}" if when else "")
@@ -86,7 +85,7 @@ def _headline(kinds: Sequence[Finding]) -> str:
 
 def _seen(kinds: Sequence[Finding]) -> list[str]:
     shown = [one for one in kinds if one.kind != "loss_against_retrieval"]
-    texts = [f"{one.code}  {text}" for one in shown if (text := evidence_line(one))]
+    texts = [f"{some[0].code}  {text}" for some in folded(shown) if (text := evidence_line(*some))]
     texts = list(dict.fromkeys(texts))[:4]
     return [line for at, text in enumerate(texts) for line in _wrapped("" if at else "Seen", text)[:2]]
 

@@ -70,14 +70,46 @@ def title(finding: Finding) -> str:
     return BY_CODE[finding.code].title
 
 
-def evidence_line(finding: Finding) -> str:
-    """Return the numbers that a finding rests on, in one line."""
-    judgement = finding.judgement
-    if judgement is None:
+def folded(findings: Sequence[Finding]) -> list[tuple[Finding, ...]]:
+    """Return findings with those together that differ in their streams and numbers alone, in the order of the first."""
+    groups: dict[Any, list[Finding]] = {}
+    for one in findings:
+        groups.setdefault(_likeness(one), []).append(one)
+    return [tuple(some) for some in groups.values()]
+
+
+def _likeness(finding: Finding) -> tuple[Any, ...]:
+    parts = _parts(finding)
+    if BY_CODE[finding.code].per != "stream" or not parts:
+        return finding.code, finding.subject
+    same = [
+        (one.reading.removeprefix(f"{finding.subject}/"), number(one.cut), one.against, one.value is None)
+        for one in parts
+    ]
+    return finding.code, finding.status, tuple(same)
+
+
+def _parts(finding: Finding) -> list[Condition]:
+    return [one for one in finding.judgement.conditions if not one.harm] if finding.judgement else []
+
+
+def evidence_line(finding: Finding, *alike: Finding) -> str:
+    """Return the numbers that a finding rests on, in one line, with those of the ones that are folded with it."""
+    if finding.judgement is None:
         return ""
-    parts = [one for one in judgement.conditions if not one.harm]
-    texts = [_part(one) for one in parts] or [_value(finding, judgement)]
+    parts = zip(*(_parts(one) for one in (finding, *alike)), strict=True)
+    texts = [_part(*some) for some in parts] or [_value(finding, finding.judgement)]
     return "; ".join(text for text in texts if text)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names as a list, the first two of many.
+
+    >>> named(["query"]), named(["query", "document"]), named(["a", "b", "c", "d"])
+    ('query', 'query, document', 'a, b and 2 more')
+    """
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(clean(one) for one in names[:2]) + more
 
 
 def remedies(findings: Sequence[Finding], config: RunConfig) -> dict[str, Any]:
@@ -111,20 +143,27 @@ def _fitting(found: Sequence[Remedy], fields: set[str]) -> Remedy | None:
     return own or next((one for one in found if set(one.change) <= set(_WORDS)), None)
 
 
-def _part(one: Condition) -> str:
-    if one.value is None:
+def _part(one: Condition, *alike: Condition) -> str:
+    values = [each.value for each in (one, *alike) if each.value is not None]
+    if not values:
         return ""
-    name = clean(one.reading, length=60)
-    measure = one.reading.partition("/")[2]
-    whose = {"raw": "the raw encoder's", "start": "that of the start"}.get(one.against)
+    streams = list(dict.fromkeys(each.reading.rpartition("/")[0] for each in (one, *alike)))
+    measure = one.reading.rpartition("/")[2]
+    whose = {"raw": " x the raw encoder's", "start": " x that of the start"}.get(one.against, "")
     if measure == "mrr_centred":
-        return f"centring adds {number(one.value, sign=True)} to the reciprocal rank"
+        return f"centring adds {_numbers(values, sign=True)} to the reciprocal rank"
+    name = clean(one.reading, length=60) if len(streams) == 1 else f"{named(streams)}: {measure}"
     if measure in ("common_share", "mean_cosine"):
-        stream = clean(one.reading.partition("/")[0])
-        name = f"{stream}: 1 - {measure.replace('_', ' ')}"
-    if whose:
-        return f"{name} is {number(one.value)} x {whose} (cut {number(one.cut)})"
-    return f"{name} is {number(one.value)} (cut {number(one.cut)})"
+        name = f"{named(streams)}: 1 - {measure.replace('_', ' ')}"
+    return f"{name} is {_numbers(values)}{whose} (cut {number(one.cut)})"
+
+
+def _numbers(values: Sequence[float], *, sign: bool = False) -> str:
+    """Return numbers in words: two as they are, more by their ends."""
+    shown = list(dict.fromkeys(number(one, sign=sign) for one in values))
+    if len(shown) <= 2:
+        return " and ".join(shown)
+    return f"{number(min(values), sign=sign)} to {number(max(values), sign=sign)}"
 
 
 def _value(finding: Finding, judgement: Judgement) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...diagnosis import BY_CODE, FindingRow, Status
 from ...diagnosis import Finding as Judged
-from ...diagnosis.screen import clean, evidence_line, since, title
+from ...diagnosis.screen import evidence_line, folded, named, since, title
 from .. import _figures
 from .._facts import Facts, Figure, Section
 from .._style import plain, saved
@@ -20,46 +20,49 @@ MOST = 6
 """Findings that have a figure."""
 
 
-def claim(finding: Judged) -> str:
-    """Return what a finding says, as a figure's title."""
-    what = f"{title(finding)}: {clean(finding.subject)}" if finding.subject else title(finding)
-    when = since(finding.judgement)
+def claim(finding: Judged, *alike: Judged) -> str:
+    """Return what a finding says, with those that are folded with it, as a figure's title."""
+    some = (finding, *alike)
+    subjects = [one.subject for one in some if one.subject]
+    what = f"{title(finding)}: {named(subjects)}" if subjects else title(finding)
+    when = " and ".join(dict.fromkeys(said for one in some[:2] if (said := since(one.judgement))))
     return f"{what[0].upper()}{what[1:]}{f', {when}' if when else ''}"
 
 
 def _write(facts: Facts) -> list[str]:
     kinds = _gravest(facts)
     blocks = []
-    for at, finding in enumerate(kinds[:MOST]):
-        detector = BY_CODE[finding.code]
-        numbers = evidence_line(finding)
-        sentences = [f"**{at + 1}. {md(claim(finding))}** ({finding.code}, {finding.status.value})."]
+    for at, some in enumerate(kinds[:MOST]):
+        finding = some[0]
+        numbers = evidence_line(*some)
+        sentences = [f"**{at + 1}. {md(claim(*some))}** ({finding.code}, {finding.status.value})."]
         sentences += [f"{md(numbers)}."] if numbers else []
-        sentences += [md(detector.why)] if finding.code not in {one.code for one in kinds[:at]} else []
+        sentences += [md(BY_CODE[finding.code].why)] if finding.code not in {one[0].code for one in kinds[:at]} else []
         blocks += [" ".join(sentences), facts.figure(f"happened_{at + 1}")]
     if len(kinds) > MOST:
-        blocks.append(bullets(f"{md(claim(one))} ({one.code}, {one.status.value})" for one in kinds[MOST : MOST + 14]))
+        rest = kinds[MOST : MOST + 14]
+        blocks.append(bullets(f"{md(claim(*some))} ({some[0].code}, {some[0].status.value})" for some in rest))
     if len(kinds) > MOST + 14:
         blocks.append(f"{len(kinds) - MOST - 14:,} more findings are in `findings.json`.")
     return [*blocks, bullets(_critical(facts.findings))]
 
 
-def _gravest(facts: Facts) -> list[Judged]:
-    return [one for one in facts.diagnosis.kinds if one.kind != "range"]
+def _gravest(facts: Facts) -> list[tuple[Judged, ...]]:
+    return folded([one for one in facts.diagnosis.kinds if one.kind != "range"])
 
 
 def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
     kinds = _gravest(facts)
     if at >= len(kinds):
         return None
-    finding = kinds[at]
-    tracks = tracks_of(facts, finding)
+    some = kinds[at]
+    finding, tracks = some[0], tracks_of(facts, *some)
     if not tracks:
         return None
     with saved(path, height=3.4) as axes:
         _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
-        axes[0].set_title(plain(claim(finding), length=90), loc="left")
-    return Figure(path.name, f"{claim(finding)}.{_legend(finding, tracks)}", claim(finding))
+        axes[0].set_title(plain(claim(*some), length=90), loc="left")
+    return Figure(path.name, f"{claim(*some)}.{_legend(finding, tracks)}", claim(*some))
 
 
 def _legend(finding: Judged, tracks: list[Track]) -> str:
