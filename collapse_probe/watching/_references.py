@@ -154,11 +154,11 @@ class ReferenceReader:
             recorder.reference(_first(sample), step=step, part=True)
         if fresh or len(query) > PART:
             recorder.reference(sample, raw=raw, step=step)
-        scores = measures.compare(query, document, similarity=sample.similarity, own=sample.own)
-        ranks = (1.0 + scores.above + scores.tied).reciprocal()
-        values = {str(index): value for index, value in enumerate(ranks.tolist())}
         found = measures.read(sample, on="reference", wanted=["pairs/mrr", "pairs/d_prime"])
         metrics = {name.removeprefix("pairs/"): float(value) for name, value in found.items()}
+        scores = measures.scores(sample)
+        ranks = [] if scores is None else (1.0 + scores.above + scores.tied).reciprocal().tolist()
+        values = {str(index): value for index, value in enumerate(ranks)}
         if len(values) and metrics:
             recorder.evaluation(
                 NAME,
