@@ -82,13 +82,13 @@ def norm(z: Tensor) -> Tensor:
     Squares of float32 entries overflow from 1e19 on and vanish below 1e-23: exploded or collapsed embeddings
     would read inf / inf or 0.
     """
-    return torch.linalg.vector_norm(z, dtype=wide(z.device))
+    return torch.linalg.vector_norm(widened(z))
 
 
 @shared
 def row_norms(z: Tensor) -> Tensor:
     """Return the L2 norms ``[N]`` of the rows in the widest type, for the reason given at :func:`norm`."""
-    return torch.linalg.vector_norm(z, dim=1, dtype=wide(z.device))
+    return torch.linalg.vector_norm(widened(z), dim=1)
 
 
 @shared
