@@ -49,6 +49,8 @@ WATCH = [
     "every",
     "reference_every",
     "baseline",
+    "probes",
+    "texts",
     "on_collapse",
 ]
 

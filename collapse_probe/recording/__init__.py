@@ -13,16 +13,17 @@ from ._declarations import (
     Probe,
     available_probes,
     load_probe,
+    load_probes,
     load_watched,
     parse_probe,
 )
 from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
 from ._schedule import Schedule, at_powers_of, every
-from ._wishes import cadence_of, wishes_of
+from ._wishes import added_wishes, cadence_of, wishes_of
 
 if TYPE_CHECKING:
     from ._cadence import Cadence
-    from ._containment import Containment
+    from ._containment import Containment, in_one_line
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
     from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _WITH_TORCH = {
     "Cadence": "_cadence",
     "Containment": "_containment",
+    "in_one_line": "_containment",
     "Heard": "_heard",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
@@ -84,6 +86,7 @@ __all__ = [
     "WeightReader",
     "Wishes",
     "added",
+    "added_wishes",
     "at_powers_of",
     "available_probes",
     "cadence_of",
@@ -94,10 +97,12 @@ __all__ = [
     "every",
     "find",
     "group_parameters",
+    "in_one_line",
     "input",
     "is_reading",
     "item",
     "load_probe",
+    "load_probes",
     "load_watched",
     "output",
     "parse_probe",

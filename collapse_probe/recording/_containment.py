@@ -17,6 +17,16 @@ STRICT = "COLLAPSE_PROBE_STRICT"
 """Set to ``1``, faults of ours are raised: for our own tests."""
 
 
+def in_one_line(error: BaseException, *, messages: bool = True) -> str:
+    """Return an error's type and message in one line, or its type alone: what somebody's code says may be any text.
+
+    >>> in_one_line(ValueError("no such text")), in_one_line(ValueError("no such text"), messages=False)
+    ('ValueError: no such text', 'ValueError (its message is left out: texts=False)')
+    """
+    kind = type(error).__name__
+    return " ".join(f"{kind}: {error}".split()) if messages else f"{kind} (its message is left out: texts=False)"
+
+
 class Containment:
     """Runs our code inside somebody else's training.
 
@@ -25,9 +35,11 @@ class Containment:
 
     Args:
         report: Called with the probe's name and the error in one line.
+        messages: Whether that line holds the error's own message.
     """
 
-    def __init__(self, report: Callable[[str, str], None]) -> None:
+    def __init__(self, report: Callable[[str, str], None], *, messages: bool = True) -> None:
+        self.messages = messages
         self._report = report
         self._off: set[str] = set()
         self._warned = False
@@ -51,7 +63,7 @@ class Containment:
 
     def _switch_off(self, probe: str, error: Exception) -> None:
         self._off.add(probe)
-        message = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        message = in_one_line(error)[:500]
         _log.debug("probe %s failed", probe, exc_info=error)
         if not self._warned:
             self._warned = True
@@ -65,7 +77,7 @@ class Containment:
             return
         self._reporting = True
         try:
-            self._report(probe, message)
+            self._report(probe, in_one_line(error, messages=self.messages)[:500])
         except Exception:
             _log.debug("a failure could not be journalled", exc_info=True)
         finally:

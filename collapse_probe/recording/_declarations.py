@@ -17,7 +17,7 @@ ALWAYS_WATCHED = ("loss",)
 """Probes that every training run has: without the loss terms there is nothing to analyse."""
 
 RESIDUAL_SET = ("residual", "founding_monitor", "embedding", "pairs", "coverage")
-"""What ``--watch-delta`` turns on: the readings that the founding failure analysis reports or lacked."""
+"""The readings that the founding failure analysis reports or lacked."""
 
 _KEYS = {"summary", "taps", "schedule", "readings", "histograms", "expected", "detectors"}
 _EXPECTED_KEYS = {
@@ -100,18 +100,47 @@ def load_probe(name: str, folder: Path = Path("probes")) -> Probe:
 
 
 def load_watched(names: Sequence[str], *, watch_delta: bool, folder: Path = Path("probes")) -> list[Probe]:
-    """Return the probes of ``--watch NAME ...`` and ``--watch-delta``, each once, the loss always.
+    """Return the probes of a training of the founding system, each once, the loss always.
 
     Args:
-        names: Probe names; ``all`` stands for every one that there is.
+        names: As for :func:`load_probes`.
         watch_delta: Add the residual set.
         folder: The project's own declarations.
     """
-    chosen = list(ALWAYS_WATCHED)
-    chosen += RESIDUAL_SET if watch_delta else ()
-    for name in names:
-        chosen += list(available_probes(folder)) if name == "all" else [name]
-    return [load_probe(name, folder) for name in dict.fromkeys(chosen)]
+    return load_probes([*ALWAYS_WATCHED, *(RESIDUAL_SET if watch_delta else ()), *names], folder)
+
+
+def load_probes(given: Any, folder: Path = Path("probes")) -> list[Probe]:
+    """Return the probes that somebody names, each once.
+
+    Args:
+        given: A name, the path of a TOML file, a probe, or a list of these; ``all`` stands for every name that there
+            is. None: none.
+        folder: The project's own declarations, which go before the shipped ones.
+
+    Raises:
+        InputError: as :func:`load_probe`, or two different probes of one name.
+    """
+    several = [] if given is None else list(given) if isinstance(given, list | tuple | set) else [given]
+    found: dict[str, Probe] = {}
+    for one in several:
+        for probe in _probes(one, folder):
+            if found.setdefault(probe.name, probe).source != probe.source:
+                raise InputError(f"two probes are called {probe.name!r}: {found[probe.name].source}, {probe.source}")
+    return list(found.values())
+
+
+def _probes(given: Any, folder: Path) -> list[Probe]:
+    if isinstance(given, Probe):
+        return [given]
+    if not isinstance(given, str | Path):
+        raise InputError(f"probes: a {type(given).__name__} is none: give names of probes, or paths of TOML files")
+    if given == "all":
+        return [load_probe(name, folder) for name in available_probes(folder)]
+    path = Path(given)
+    if isinstance(given, Path) or path.suffix == ".toml":
+        return [parse_probe(path.stem, _read(path), source=str(path))]
+    return [load_probe(given, folder)]
 
 
 def parse_probe(name: str, text: str, *, source: str) -> Probe:
@@ -167,7 +196,9 @@ def _detectors(table: Any, *, where: str) -> dict[str, dict[str, Any]]:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read as UTF-8 text: {error}") from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..journal.vocabulary import MEASURES, modern_reading, split_reading
@@ -43,7 +44,21 @@ def wishes_of(probes: Iterable[Probe]) -> Wishes:
     )
 
 
-def cadence_of(probes: Iterable[Probe]) -> Cadence:
-    """Return when the probes' readings on batches are due: as often as the most frequent of them."""
+def added_wishes(probes: Iterable[Probe]) -> Wishes:
+    """Return what is read for the probes beside all that the streams' roles allow."""
+    return replace(wishes_of(probes), batch=None, reference=None)
+
+
+def cadence_of(probes: Iterable[Probe], *, every: int | None = None) -> Cadence:
+    """Return when readings on batches are due: as often as the most frequent of the probes.
+
+    Args:
+        probes: Any.
+        every: Steps between two due ones that somebody asks for besides.
+
+    Raises:
+        InputError: ``every`` is below 1.
+    """
+    asked = [] if every is None else [Cadence(every=every).every]
     intervals = [probe.schedule.interval for probe in probes if probe.schedule.interval is not None]
-    return Cadence(every=min(intervals, default=10))
+    return Cadence(every=min([*asked, *intervals], default=10))

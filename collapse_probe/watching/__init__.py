@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._autolog import Autolog, autolog
-from ._watch import Prepared, Watch, watch
+from ._dispatch import watch
+from ._options import Prepared
+from ._watch import Watch
 
 if TYPE_CHECKING:
     from ._callback import WatchCallback

@@ -16,10 +16,10 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Similarity
-from ..recording import Tap
+from ..recording import Tap, load_probes
 from ._dispatch import watch_trainer
-from ._options import Options
-from ._watch import OnCollapse, _watched
+from ._options import OnCollapse, Options, Probes
+from ._watch import _watched
 
 _PLACES = {
     "transformers.trainer": "Trainer",
@@ -139,12 +139,14 @@ def autolog(
     every: int = 10,
     reference_every: int | None = None,
     baseline: bool | None = None,
+    probes: Probes = None,
+    texts: bool = True,
     on_collapse: OnCollapse = "ignore",
 ) -> Autolog:
     """Watch every trainer of transformers or sentence-transformers that the program makes from now on.
 
-    Takes the arguments of :func:`watch`; each trainer gets a run folder of its own. Called again, the new arguments
-    hold.
+    Takes the arguments of :func:`watch` but for ``target``, ``optimizer`` and ``loss``; each trainer gets a run folder
+    of its own. Called again, the new arguments hold.
 
     Returns:
         What undoes it, by ``close()`` or as a context manager.
@@ -165,6 +167,8 @@ def autolog(
             every=every,
             reference_every=reference_every,
             baseline=baseline,
+            probes=load_probes(probes),
+            texts=texts,
             on_collapse=on_collapse,
         )
     )

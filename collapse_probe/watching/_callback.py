@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
 from ._attach import Attachments
-from ._options import Facts, Options
+from ._options import Facts, OnCollapse, Options, Probes
 from ._trainer import TrainerWatch
-from ._watch import OnCollapse
 from .sentence_transformers import SentenceTransformersSource
 from .transformers import Events, TransformersSource
 
@@ -23,7 +22,9 @@ _NO_LOSS = "a callback sees no loss: hand it over, WatchCallback(loss=...), so t
 
 
 class WatchCallback(Events):
-    """Watches the training of the trainer that it is added to; takes the arguments of :func:`watch`.
+    """Watches the training of the trainer that it is added to.
+
+    Takes the arguments of :func:`watch` but for ``target`` and ``optimizer``, and those that read otherwise here:
 
     Args:
         loss: The trainer's loss module: without it the loss is not heard, and a sentence-transformers model's
@@ -54,6 +55,8 @@ class WatchCallback(Events):
         every: int = 10,
         reference_every: int | None = None,
         baseline: bool | None = None,
+        probes: Probes = None,
+        texts: bool = True,
         on_collapse: OnCollapse = "ignore",
     ) -> None:
         options = Options(
@@ -71,6 +74,8 @@ class WatchCallback(Events):
             every=every,
             reference_every=reference_every,
             baseline=baseline,
+            probes=probes,
+            texts=texts,
             on_collapse=on_collapse,
         )
         self._source = CallbackSource(options)

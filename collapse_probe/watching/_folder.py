@@ -89,6 +89,6 @@ def versions() -> dict[str, str]:
     return found
 
 
-def command() -> str:
-    """Return what was typed."""
-    return shlex.join([Path(sys.executable).name, *sys.argv])
+def command(*, arguments: bool = True) -> str:
+    """Return what was typed: with the program's arguments, or without."""
+    return shlex.join([Path(sys.executable).name, *(sys.argv if arguments else sys.argv[:1])])

@@ -1,14 +1,18 @@
-"""What a user of ``watch`` may say of a trainer, and what the trainer says itself."""
+"""What a user of ``watch`` may say, and what a trainer says of its run itself."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
-from ..journal import ReferenceInfo
+from ..journal import JournalWriter, ReferenceInfo, RunConfig
 from ..journal.vocabulary import Similarity
-from ..recording import Tap
+from ..recording import Containment, Probe, Tap, Wishes
+
+OnCollapse = Literal["ignore", "warn", "stop"] | Callable[[Any], None]
+Probes = str | Path | Probe | Sequence[str | Path | Probe] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,8 @@ class Options:
     every: int = 10
     reference_every: int | None = None
     baseline: bool | None = None
+    probes: Probes = None
+    texts: bool = True
     on_collapse: Any = "ignore"
 
 
@@ -61,3 +67,41 @@ class Facts:
     precision: str = ""
     session: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run that somebody else has begun: its configuration is written and its journal is open.
+
+    Attributes:
+        config: What the run is.
+        journal: Its journal.
+        wishes: What is read.
+        done: Optimiser steps that were done before: of a run that is resumed.
+    """
+
+    config: RunConfig
+    journal: JournalWriter
+    wishes: Wishes
+    done: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a trainer knows of its run, and a plain loop would have to say.
+
+    Attributes:
+        batch: Examples of a step, over all processes.
+        reference: What the reference pairs are, where the trainer has them.
+        containment: What contains failures, where something of ours ran before the run began.
+        epoch: Epoch of the first step, from 1; None in a run without epochs.
+        seed: Of weights and batches.
+        precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
+    """
+
+    batch: int | None = None
+    reference: ReferenceInfo | None = None
+    containment: Containment | None = None
+    epoch: int | None = None
+    seed: int | None = None
+    precision: str = ""

@@ -13,15 +13,16 @@ from torch import nn
 
 from ..errors import InputError
 from ..journal import JournalWriter, Run
-from ..recording import Cadence, Containment, Wishes
+from ..recording import Cadence, Containment, added_wishes
 from ._attach import Attachments
 from ._calls import CallListener
+from ._declared import declared_probes, declared_streams, reference_pairs
 from ._folder import choose_folder, is_main_process, model_name
 from ._optimizers import ClipListener, as_optimizers
-from ._options import Facts, Options
+from ._options import Facts, Known, Options, Prepared
 from ._references import ReferenceReader
 from ._terms import LossListener
-from ._watch import Known, Prepared, Watch, _declared, _reference, _watched
+from ._watch import Watch, _watched
 
 _log = logging.getLogger("collapse_probe")
 
@@ -76,8 +77,9 @@ class TrainerWatch(Watch):
         model = source.model
         if model is not None:
             self._check(model, options.similarity, options.trained_by, options.on_collapse)
-            _declared(model, options.query, options.document, options.taps)
-            _reference(options.reference, model)
+            declared, _ = declared_streams(model, options.query, options.document, options.taps)
+            reference_pairs(options.reference, model)
+        self._probes = declared_probes(options.probes, declared if model is not None else ())
         Cadence(every=options.every)
         self.automatic = automatic
         self.begun = False
@@ -91,7 +93,7 @@ class TrainerWatch(Watch):
         self._before: list[tuple[Any, ...]] = []
         self.evaluated_before = False
         self._failures: list[tuple[str, str]] = []
-        self._containment = Containment(self._report)
+        self._containment = Containment(self._report, messages=options.texts)
         self._choose()
         self._outer = Attachments(self._containment)
         self._attachments = Attachments(self._containment)
@@ -282,6 +284,8 @@ class TrainerWatch(Watch):
             examples=options.examples or facts.examples,
             every=options.every,
             reference_every=options.reference_every,
+            probes=self._probes,
+            texts=options.texts,
             on_collapse=options.on_collapse,
             session=facts.session,
             searching=facts.searching,
@@ -314,7 +318,7 @@ class TrainerWatch(Watch):
         if not step or folder is None or not (folder / "run.json").is_file():
             return None
         run = Run.load(folder)
-        return Prepared(run.config, JournalWriter(folder, store=run.store), Wishes(), done=step)
+        return Prepared(run.config, JournalWriter(folder, store=run.store), added_wishes(self._probes), done=step)
 
     def _begin_again(self, step: int) -> None:
         """The trainer's loop starts anew, as it does where it looks for a batch size that fits."""

@@ -6,57 +6,43 @@ import atexit
 import logging
 import sys
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..journal import JournalWriter, LiveRun, ReferenceInfo, RunConfig, Start, Store, StreamInfo, now, write_config
+from ..journal import JournalWriter, LiveRun, ReferenceInfo, RunConfig, Start, Store, now, write_config
 from ..journal.vocabulary import Role, Similarity
 from ..recording import (
     Budget,
-    Cadence,
-    Containment,
     Place,
     Recorder,
     Replay,
     Tap,
     WeightReader,
-    Wishes,
-    call,
-    find,
+    added_wishes,
+    cadence_of,
     group_parameters,
+    in_one_line,
     input,
-    output,
     total_norm,
 )
 from ._attach import Attachments
+from ._by_hand import ByHand
 from ._calls import CallListener
-from ._dispatch import trainer_of, watch_trainer
+from ._coverage import HEARD_BY, Coverage
+from ._declared import declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
 from ._folder import choose_folder, command, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
-from ._options import Options
+from ._options import Known, OnCollapse, Prepared, Probes
 from ._references import ReferenceReader
 from ._rules import Choice
 from ._terms import LossListener
-from ._text_pairs import TextPairs
 from ._verdicts import Verdicts
-
-OnCollapse = Literal["ignore", "warn", "stop"] | Callable[[Any], None]
-
-HEARD_BY = 20
-"""The step by which queries and documents should have been heard."""
-
-_UNHEARD = (
-    "no call of it had a backward come through it (nothing is heard of a model that is compiled after watch(): compile "
-    "it before)"
-)
 
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
@@ -65,45 +51,7 @@ _log = logging.getLogger("collapse_probe")
 _watched: weakref.WeakKeyDictionary[Any, weakref.ref[Watch]] = weakref.WeakKeyDictionary()
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A run that somebody else has begun: its configuration is written and its journal is open.
-
-    Attributes:
-        config: What the run is.
-        journal: Its journal.
-        wishes: What is read.
-        done: Optimiser steps that were done before: of a run that is resumed.
-    """
-
-    config: RunConfig
-    journal: JournalWriter
-    wishes: Wishes
-    done: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a trainer knows of its run, and a plain loop would have to say.
-
-    Attributes:
-        batch: Examples of a step, over all processes.
-        reference: What the reference pairs are, where the trainer has them.
-        containment: What contains failures, where something of ours ran before the run began.
-        epoch: Epoch of the first step, from 1; None in a run without epochs.
-        seed: Of weights and batches.
-        precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
-    """
-
-    batch: int | None = None
-    reference: ReferenceInfo | None = None
-    containment: Containment | None = None
-    epoch: int | None = None
-    seed: int | None = None
-    precision: str = ""
-
-
-class Watch:
+class Watch(ByHand):
     """What listens to one training; made by :func:`watch`, and a context manager.
 
     What fails of ours is switched off, journalled and said once; the training goes on. Leaving the ``with`` block,
@@ -133,6 +81,8 @@ class Watch:
         examples: int | None = None,
         every: int = 10,
         reference_every: int | None = None,
+        probes: Probes = None,
+        texts: bool = True,
         on_collapse: OnCollapse = "ignore",
         session: Mapping[str, Any] | None = None,
         searching: bool = True,
@@ -142,10 +92,11 @@ class Watch:
         known = known or Known()
         self._check(target, similarity, trained_by, on_collapse)
         optimizers = as_optimizers(optimizer)
-        declared, places = _declared(target, query, document, taps)
+        declared, places = declared_streams(target, query, document, taps)
         groups = group_parameters(target, [p for p in parameters_of(optimizers) if p.requires_grad])
-        cadence = Cadence(every=every)
-        pairs = _reference(reference, target)
+        read = declared_probes(probes, declared)
+        cadence = cadence_of(read, every=every)
+        pairs = reference_pairs(reference, target)
         if loss is not None and not isinstance(loss, nn.Module):
             raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
         if raw is not None and not callable(raw):
@@ -175,8 +126,9 @@ class Watch:
             modules=module_infos(target, list(groups)),
             reference=known.reference or about,
             examples=examples,
+            probes={probe.name: probe.as_dict() for probe in read},
             versions=versions(),
-            command=command(),
+            command=command(arguments=texts),
             session={"program": "watch", "optimizers": describe(optimizers), **(session or {})},
         )
         if prepared is None:
@@ -188,7 +140,7 @@ class Watch:
         else:
             config, journal = prepared.config, prepared.journal
             store = journal.store or Store()
-        wishes = None if prepared is None else prepared.wishes
+        wishes = added_wishes(read) if prepared is None else prepared.wishes
         self.live = LiveRun(config, store, folder=self.run)
         self.recorder = Recorder(
             journal, cadence=cadence, similarity=similarity, wishes=wishes, containment=known.containment
@@ -196,6 +148,7 @@ class Watch:
         self.recorder.epoch = known.epoch
         self._windows_by_hand = known.epoch is not None
         containment = self.recorder.containment
+        containment.messages = self._texts = texts
         self._attachments = Attachments(containment)
         self._parameters = parameters_of(optimizers)
         self._gates = [place for place in places if place.parameter is not None]
@@ -229,6 +182,7 @@ class Watch:
             self._finder = Finder(target, self.recorder, self._attachments, loss=self._loss, found=self._found)
         elif self._replays:
             self._replay_declared(places)
+        self._coverage = Coverage(self.recorder, self._calls, self._finder, say=self._say)
         self._listen_to(optimizers)
         _watched[target] = weakref.ref(self)
         if prepared is not None:
@@ -241,7 +195,7 @@ class Watch:
             self.recorder.go_on(rates(optimizers))
         atexit.register(self._at_exit)
 
-    # What the user calls
+    # How it begins and ends
 
     def __enter__(self) -> Self:
         return self
@@ -250,81 +204,6 @@ class Watch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close(error)
-
-    def observe(self, stream: str, tensor: Tensor, role: Role | str | None = None) -> None:
-        """Hand over a stream of the step in progress, before the optimiser's step.
-
-        Args:
-            stream: Its name; ``query`` and ``document`` have these roles.
-            tensor: ``[n, D]``.
-            role: Its role.
-        """
-        self._do(f"stream {stream}", self._observe, stream, tensor, role)
-
-    def terms(
-        self,
-        mapping: Mapping[str, Tensor | float] | None = None,
-        /,
-        *,
-        total: Tensor | float | None = None,
-        weights: Mapping[str, float] | None = None,
-        **terms: Tensor | float,
-    ) -> None:
-        """Hand over what adds up to the loss, once a micro-batch, before the optimiser's step.
-
-        Args:
-            mapping: Name to scalar.
-            total: The loss; the sum of the weighted terms if None. What the terms leave of it is ``loss/rest``.
-            weights: Weights of the terms; 1 if None.
-            terms: Further terms.
-        """
-        self._do("terms", self._terms, {**(mapping or {}), **terms}, total, weights)
-
-    def monitor(self, mapping: Mapping[str, Tensor | float] | None = None, /, **values: Tensor | float) -> None:
-        """Hand over numbers that are no part of the loss."""
-        found = {f"monitor/{name}": value for name, value in {**(mapping or {}), **values}.items()}
-        for name, value in found.items():
-            self._do(name, self.recorder.scalars, {name: value})
-
-    def step(self) -> None:
-        """Say that one optimiser step is done; nothing where the optimiser is watched and says so itself."""
-        if self._optimizers:
-            self._say("step", "the optimiser is watched, so step() does nothing; leave it out")
-            return
-        self._do("before the step", self._before_step)
-        self._do("after the step", self._after_step)
-
-    def window(self, *, epoch: int | None = None) -> None:
-        """Say that an epoch, or another stretch of steps, has ended.
-
-        Args:
-            epoch: Its number, from 1; counted if None.
-        """
-        self._windows_by_hand = True
-        self._epochs += 1
-        self._do("window", self._end_window, epoch or self._epochs)
-
-    def evaluation(
-        self,
-        collection: str,
-        metrics: Mapping[str, float],
-        *,
-        step: int | None = None,
-        variant: str = "model",
-        per_query: Mapping[str, Mapping[str, float]] | None = None,
-        domain: Literal["in", "out"] | None = None,
-    ) -> None:
-        """Hand over retrieval scores.
-
-        Args:
-            collection: What was searched.
-            metrics: Metric to its mean over queries.
-            step: Optimiser steps done; those done now if None, 0 before the first.
-            variant: What was scored; ``raw`` is the encoder before any module of yours.
-            per_query: Metric to query id to value: without it no change can be resolved.
-            domain: ``in`` or ``out`` of the domain that is trained on; None if unknown.
-        """
-        self._do("evaluation", self._evaluation, collection, metrics, step, variant, per_query, domain)
 
     def close(self, error: BaseException | None = None) -> None:
         """Take everything off, read the reference pairs once more, and end the journal; may be called twice.
@@ -337,7 +216,7 @@ class Watch:
         if error is None:
             self.recorder.containment.run("reference pairs", self._reference.full)
         self.detach()
-        self.end(*_status(error))
+        self.end(*_status(error, messages=self._texts))
 
     def detach(self) -> None:
         """Take everything off; the journal stays open until :meth:`end`."""
@@ -347,7 +226,7 @@ class Watch:
         atexit.unregister(self._at_exit)
         containment = self.recorder.containment
         self._attachments.close()
-        containment.run("coverage", self._explain)
+        containment.run("coverage", self._coverage.explain)
         containment.run("writing", self.recorder.flush)
         containment.run("verdict", self._verdicts.judge)
         _watched.pop(self._target, None)
@@ -387,33 +266,6 @@ class Watch:
                 assert place.parameter is not None
                 self.recorder.observe(place.tap.stream, place.parameter, role=place.tap.role)
 
-    def _observe(self, stream: str, tensor: Tensor, role: Role | str | None) -> None:
-        known = self.recorder.streams.get(stream)
-        if role is None and known is None and stream in set(Role):
-            role = stream
-        self._touch()
-        if not isinstance(tensor, Tensor) or tensor.ndim not in (0, 2):
-            found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            self._say(f"stream {stream}", f"stream {stream!r} is {found}, where [n, D] is needed: it is not read")
-            self.recorder.declare(stream).why = f"its value is {found}, where [n, D] is needed"
-            return
-        self.recorder.observe(stream, tensor, role=None if role is None else Role(role))
-        if known is None or not known.where:
-            self.recorder.declare(stream, where="observe()", rule="declared")
-
-    def _terms(self, terms: Mapping[str, Any], total: Any, weights: Mapping[str, float] | None) -> None:
-        self._touch()
-        self._loss.by_hand = True
-        fit = {}
-        for name, value in terms.items():
-            try:
-                self._loss.check(name, value)
-            except InputError as error:
-                self._say(f"term {name}", str(error))
-            else:
-                fit[name] = value
-        self.recorder.terms(fit, weights=weights, total=total)
-
     def _before_step(self) -> None:
         due = self.recorder.due
         norm = total_norm(self._parameters) if self._parameters else None
@@ -446,32 +298,10 @@ class Watch:
         if step == 1:
             self.recorder.containment.run("coverage", self.recorder.cover)
         if step == HEARD_BY:
-            self.recorder.containment.run("coverage", self._warn_unheard)
+            self.recorder.containment.run("coverage", self._coverage.warn_unheard)
         if not self._windows_by_hand and step % WINDOW == 0:
             self.recorder.window()
         self._verdicts.after_step(step)
-
-    _windows_by_hand = False
-    _epochs = 0
-
-    def _end_window(self, epoch: int) -> None:
-        self._reference.full()
-        self.recorder.window(epoch=epoch)
-        self._verdicts.judge()
-        self.recorder.epoch = epoch + 1
-
-    def _evaluation(
-        self,
-        collection: str,
-        metrics: Mapping[str, float],
-        step: int | None,
-        variant: str,
-        per_query: Mapping[str, Mapping[str, float]] | None,
-        domain: str | None,
-    ) -> None:
-        self._reference.full()
-        self.recorder.evaluation(collection, metrics, step=step, variant=variant, per_query=per_query, domain=domain)
-        self._verdicts.judge()
 
     # What was found
 
@@ -507,52 +337,7 @@ class Watch:
         self._calls.replay = self._reference.replay = replay
         self._calls.keep_inputs(query, document)
 
-    def _warn_unheard(self) -> None:
-        self._explain()
-        if self._finder is None and not any(stream.declared for stream in self.recorder.streams.values()):
-            return  # nobody asked for streams: the founding system without its probes
-        roles = {stream.role for stream in self.recorder.streams.values() if stream.steps}
-        if not roles & {Role.query, Role.document, Role.view, Role.left, Role.class_} and not any(
-            stream.steps for stream in self.recorder.streams.values()
-        ):
-            heard = self._finder.candidates() if self._finder is not None else self._unheard()
-            what = "; heard instead: " + ", ".join(heard[:6]) if heard else ""
-            for side in ("query", "document"):
-                self.recorder.declare(side, role=Role(side), candidates=heard[:10])
-            self._explain()
-            self._say(
-                "unheard",
-                f"no query and no document was heard in {HEARD_BY} steps{what}. Give query= and document= (module "
-                "paths), or hand them over: w.observe('query', q)",
-            )
-        self.recorder.cover()
-
-    def _unheard(self) -> list[str]:
-        return [f"{s.stream}: {s.why}" for s in self.recorder.streams.values() if s.why]
-
-    def _explain(self) -> None:
-        for stream in self.recorder.streams.values():
-            if not stream.steps and not stream.why:
-                stream.why = self._calls.unread.get(stream.stream, _UNHEARD)
-        if self.recorder.layout.unfit is not None:
-            rows, many = self.recorder.layout.unfit
-            self.recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows")
-            self.recorder.streams["pairs"].why = f"{many} documents are no multiple of {rows} queries"
-
     # How it is kept safe
-
-    def _do(self, probe: str, function: Callable[..., None], *args: Any) -> None:
-        if self._closed:
-            self._say("closed", "this watch is closed: nothing more is recorded; call watch() again for another run")
-            return
-        self.recorder.containment.run(probe, function, *args)
-
-    def _say(self, key: str, message: str) -> None:
-        if key not in self._said:
-            self._said.add(key)
-            _log.warning("collapse-probe: %s", message)
-            if not self._closed:
-                self.recorder.containment.run("writing", self.recorder.event, "note", message, subject=key)
 
     def _stop(self) -> None:
         self.stop = True
@@ -581,151 +366,8 @@ class Watch:
             )
 
 
-def _declared(
-    target: nn.Module, query: Any, document: Any, taps: Sequence[Tap]
-) -> tuple[tuple[StreamInfo, ...], list[Place]]:
-    """Return the streams that the user named, and their places."""
-    named = []
-    if query is not None and document is not None and _same(target, query, document):
-        named = [
-            Tap(stream="query", at=query, take=call(0), role=Role.query),
-            Tap(stream="document", at=document, take=call(1), role=Role.document),
-            Tap(stream="negative", at=document, take=call(2), role=Role.document),
-        ]
-    else:
-        for stream, at in (("query", query), ("document", document)):
-            if at is not None:
-                named.append(Tap(stream=stream, at=at, take=output, role=Role(stream)))
-    places = []
-    for tap in (*named, *taps):
-        if not isinstance(tap, Tap):
-            raise InputError(f"taps holds a {type(tap).__name__}: give Tap(stream='name', at='module.path')")
-        places += find(tap, target) or [Place(tap, "")]
-    names = [place.tap.stream for place in places]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"two taps are called {twice!r}: give each stream a name of its own")
-    infos = tuple(
-        StreamInfo(
-            name=place.tap.stream,
-            role=None if place.tap.role is None else str(place.tap.role),
-            where=_where(place),
-            declared=place.tap.stream != "negative" or place.tap not in named,
-        )
-        for place in places
-        if place.tap.stream != "negative" or place.tap not in named
-    )
-    return infos, places
-
-
-def _where(place: Place) -> str:
-    if place.module is None and place.parameter is None:
-        return "observe()"
-    kind = "parameter" if place.module is None else "module"
-    return f"{kind} {place.path}" if place.path else "the model"
-
-
-def _same(target: nn.Module, query: Any, document: Any) -> bool:
-    both = [find(Tap(stream="x", at=at), target)[0] for at in (query, document)]
-    return both[0].module is not None and both[0].module is both[1].module
-
-
-def _reference(reference: Any, target: nn.Module) -> Callable[[], Any] | None:
-    if reference is None or reference is False:
-        return None
-    if callable(reference):
-        return reference
-    pairs = _texts(reference)
-    if not hasattr(target, "encode"):
-        raise InputError(
-            f"reference holds texts, and a {type(target).__name__} has no encode(): give a function that returns "
-            "(queries, documents), both [n, D]"
-        )
-    return TextPairs(target, [query for query, _ in pairs], [document for _, document in pairs])
-
-
-def _texts(reference: Any) -> list[tuple[str, str]]:
-    if isinstance(reference, str | Path):
-        from ..retrieval import read_pairs
-
-        found = read_pairs(Path(reference))
-        return list(zip(found.queries, found.documents, strict=True))
-    try:
-        pairs = [tuple(pair) for pair in reference]
-    except TypeError:
-        pairs = []
-    if len(pairs) < 2 or any(len(pair) != 2 or not all(isinstance(text, str) for text in pair) for pair in pairs):
-        raise InputError(
-            "reference is none: give a function that returns (queries, documents), a list of (query, document) texts, "
-            "a pairs file, or False"
-        )
-    return pairs  # type: ignore[return-value]
-
-
-def _status(error: BaseException | None) -> tuple[str, str]:
+def _status(error: BaseException | None, *, messages: bool) -> tuple[str, str]:
     if error is None:
         return "completed", ""
-    message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    message = in_one_line(error, messages=messages)[:300]
     return ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"), message
-
-
-def watch(
-    target: Any,
-    *,
-    run: str | Path | bool | None = None,
-    optimizer: Any = None,
-    loss: nn.Module | None = None,
-    query: str | nn.Module | None = None,
-    document: str | nn.Module | None = None,
-    taps: Sequence[Tap] = (),
-    reference: Any = None,
-    raw: Callable[[], tuple[Tensor, Tensor]] | None = None,
-    similarity: Similarity = "cosine",
-    trained_by: Similarity | None = None,
-    examples: int | None = None,
-    every: int = 10,
-    reference_every: int | None = None,
-    baseline: bool | None = None,
-    on_collapse: OnCollapse = "ignore",
-) -> Watch:
-    """Watch a training: the loop itself stays as it is.
-
-    Raises:
-        InputError: something given cannot be used; nothing is attached then.
-    """
-    trainer = trainer_of(target)
-    if trainer is not None:
-        options = Options(
-            run=run,
-            loss=loss,
-            query=query,
-            document=document,
-            taps=taps,
-            reference=reference,
-            raw=raw,
-            similarity=similarity,
-            trained_by=trained_by,
-            examples=examples,
-            every=every,
-            reference_every=reference_every,
-            baseline=baseline,
-            on_collapse=on_collapse,
-        )
-        return watch_trainer(trainer, options)
-    return Watch(
-        target,
-        run=run,
-        optimizer=optimizer,
-        loss=loss,
-        query=query,
-        document=document,
-        taps=taps,
-        reference=reference,
-        raw=raw,
-        similarity=similarity,
-        trained_by=trained_by,
-        examples=examples,
-        every=every,
-        reference_every=reference_every,
-        on_collapse=on_collapse,
-    )

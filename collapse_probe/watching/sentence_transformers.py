@@ -86,7 +86,7 @@ class SentenceTransformersSource(TransformersSource):
             session={
                 "trainer": kind,
                 "losses": [type(one).__name__ for one in self.losses],
-                "prompts": getattr(arguments, "prompts", None),
+                "prompts": getattr(arguments, "prompts", None) if options.texts else None,
             },
             notes=notes,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...journal import RunConfig
@@ -90,9 +90,20 @@ def remedies(findings: Sequence[Finding], config: RunConfig) -> dict[str, Any]:
     change: dict[str, Any] = {}
     for finding in findings:
         one = _fitting(BY_CODE[finding.code].remedies, fields)
-        for key, value in (one.change if one else {}).items():
+        for key, value in (_own_remedies(finding, config) or (one.change if one else {})).items():
             change.setdefault(key, value)
     return {key: value for key, value in change.items() if not fields or key in fields} or change
+
+
+def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
+    """Return what the user's own declarations of a range say to do, by their probes."""
+    return {
+        probe: entry["remedy"]
+        for probe, content in config.probes.items()
+        if finding.kind == "range" and isinstance(content, Mapping)
+        for entry in content.get("expected") or ()
+        if isinstance(entry, Mapping) and entry.get("reading") == finding.subject and entry.get("remedy")
+    }
 
 
 def _fitting(found: Sequence[Remedy], fields: set[str]) -> Remedy | None:
@@ -127,4 +138,7 @@ def _value(finding: Finding, judgement: Judgement) -> str:
     bounds = judgement.bounds
     cut = bounds.warning if bounds.warning is not None else bounds.critical
     expected = "" if cut is None else f" (cut {number(cut)})"
+    if finding.kind == "range" and len(finding.evidence) == 2:
+        reading, relative = (clean(one) for one in finding.evidence)
+        return f"{reading} is {number(judgement.value)} x the first {relative}{expected}"
     return f"{name} is {number(judgement.value)}{expected}"

@@ -1,0 +1,118 @@
+"""What the user declares: streams by their places, and reference pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..errors import InputError
+from ..journal import StreamInfo
+from ..journal.vocabulary import MEASURES, Role, modern_reading, split_reading
+from ..recording import Place, Probe, Tap, call, find, load_probes, output
+from ._options import Probes
+from ._text_pairs import TextPairs
+
+
+def declared_streams(
+    target: nn.Module, query: Any, document: Any, taps: Sequence[Tap]
+) -> tuple[tuple[StreamInfo, ...], list[Place]]:
+    """Return the streams that the user named, and their places."""
+    named = []
+    if query is not None and document is not None and _same(target, query, document):
+        named = [
+            Tap(stream="query", at=query, take=call(0), role=Role.query),
+            Tap(stream="document", at=document, take=call(1), role=Role.document),
+            Tap(stream="negative", at=document, take=call(2), role=Role.document),
+        ]
+    else:
+        for stream, at in (("query", query), ("document", document)):
+            if at is not None:
+                named.append(Tap(stream=stream, at=at, take=output, role=Role(stream)))
+    places = []
+    for tap in (*named, *taps):
+        if not isinstance(tap, Tap):
+            raise InputError(f"taps holds a {type(tap).__name__}: give Tap(stream='name', at='module.path')")
+        places += find(tap, target) or [Place(tap, "")]
+    names = [place.tap.stream for place in places]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"two taps are called {twice!r}: give each stream a name of its own")
+    infos = tuple(
+        StreamInfo(
+            name=place.tap.stream,
+            role=None if place.tap.role is None else str(place.tap.role),
+            where=_where(place),
+            declared=place.tap.stream != "negative" or place.tap not in named,
+        )
+        for place in places
+        if place.tap.stream != "negative" or place.tap not in named
+    )
+    return infos, places
+
+
+def _where(place: Place) -> str:
+    if place.module is None and place.parameter is None:
+        return "observe()"
+    kind = "parameter" if place.module is None else "module"
+    return f"{kind} {place.path}" if place.path else "the model"
+
+
+def _same(target: nn.Module, query: Any, document: Any) -> bool:
+    both = [find(Tap(stream="x", at=at), target)[0] for at in (query, document)]
+    return both[0].module is not None and both[0].module is both[1].module
+
+
+def declared_probes(probes: Probes, streams: Sequence[StreamInfo]) -> list[Probe]:
+    """Return the probes that the user named.
+
+    Raises:
+        InputError: no such probe, a declaration that cannot be used, or a reading that a tap cannot have: some are of
+            reference pairs alone.
+    """
+    found = load_probes(probes)
+    taps = {one.name for one in streams if one.role not in (Role.query, Role.document)}
+    for probe in found:
+        for name in probe.readings:
+            stream, measure = split_reading(modern_reading(name)[0])
+            if stream in taps and measure in MEASURES and "batch" not in MEASURES[measure].on:
+                raise InputError(
+                    f"{probe.source}: {name} cannot be read: {measure} is of the reference pairs' queries and "
+                    f"documents alone, and {stream!r} is a tap"
+                )
+    return found
+
+
+def reference_pairs(reference: Any, target: nn.Module) -> Callable[[], Any] | None:
+    """Return what gives the reference pairs that the user named; None where there are none."""
+    if reference is None or reference is False:
+        return None
+    if callable(reference):
+        return reference
+    pairs = _texts(reference)
+    if not hasattr(target, "encode"):
+        raise InputError(
+            f"reference holds texts, and a {type(target).__name__} has no encode(): give a function that returns "
+            "(queries, documents), both [n, D]"
+        )
+    return TextPairs(target, [query for query, _ in pairs], [document for _, document in pairs])
+
+
+def _texts(reference: Any) -> list[tuple[str, str]]:
+    if isinstance(reference, str | Path):
+        from ..retrieval import read_pairs
+
+        found = read_pairs(Path(reference))
+        return list(zip(found.queries, found.documents, strict=True))
+    try:
+        pairs = [tuple(pair) for pair in reference]
+    except TypeError:
+        pairs = []
+    if len(pairs) < 2 or any(len(pair) != 2 or not all(isinstance(text, str) for text in pair) for pair in pairs):
+        raise InputError(
+            "reference is none: give a function that returns (queries, documents), a list of (query, document) texts, "
+            "a pairs file, or False"
+        )
+    return pairs  # type: ignore[return-value]
