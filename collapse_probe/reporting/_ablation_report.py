@@ -9,15 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..diagnosis import (
-    CONTROL,
-    HEADLINE,
-    Ablation,
-    Effect,
-    ModuleShare,
-    effects,
-    module_shares,
-)
+from ..diagnosis import HEADLINE
+from ..experiments import CONTROL, Ablation, Effect, ModuleShare, effects, module_shares
 from ..statistics import Interval, SeededDifference
 from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
 from ._place import write_folder

