@@ -13,9 +13,9 @@ import torch
 from ablation_support import RECIPE, write_ablation
 from tests_support import toy_run
 
+from collapse_probe.demo import EmbeddedText, build_embedded
 from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe
-from collapse_probe.retrieval import EmbeddedText, build_embedded
 
 torch.set_num_threads(2)
 
