@@ -126,8 +126,7 @@ def _build(
 
 def _header(ablation: Ablation) -> list[tuple[str, str]]:
     run = ablation.cells[0].run if ablation.cells else None
-    encoder = (run.settings.get("encoder") or {}) if run else {}
-    pairs = (run.settings.get("pairs") or {}) if run else {}
+    encoder, pairs = ((run.config.session.get(key) or {}) if run else {} for key in ("encoder", "pairs"))
     expected = len(ablation.config["interventions"]) * len(ablation.config["seeds"])
     return [
         ("Run", code(ablation.config["run"])),

@@ -59,7 +59,7 @@ def test_strict_refuses_to_start_and_writes_nothing(run, given):
 
 
 def test_the_reports_first_section_is_what_preflight_said(trained):
-    entries = Run.load(trained).settings["preflight"]
+    entries = Run.load(trained).config.session["preflight"]
     assert {entry["code"] for entry in entries} >= {"CP301", "CP302", "CP303", "CP304", "CP306", "CP307"}
     text = Path("reports/respred/failure_analysis.md").read_text()
     assert "## Before the first step" in text and "CP301 shrink forecast" in text
@@ -90,7 +90,7 @@ def test_training_on_a_collections_own_pairs_is_told_apart(run, inputs):
     code, out, err = run("train", "--pairs", "mine", "--beir", "mine", *arguments)
     assert code in (0, 1), err
     assert "queries have a relevant document that is trained on" in out
-    assert len(Run.load("runs/contrastive").settings["collections"][0]["seen_queries"]) > 0
+    assert len(Run.load("runs/contrastive").config.collections[0].seen_queries) > 0
 
 
 @pytest.fixture
