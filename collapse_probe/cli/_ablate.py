@@ -12,7 +12,7 @@ import click
 from ..errors import InputError
 from ..journal import Run
 from ..respred import Recipe
-from ._options import PathOf, encoding_options, plain_name
+from ._options import PathOf, encoding_options, plain_name, reports_option
 
 if TYPE_CHECKING:
     from ..experiments import Cell, Files, Intervention
@@ -69,14 +69,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
     help="Folder of the ablations.",
 )
 @click.option("--name", help="Name of the ablation and its report.  [default: the run's name with the plan's]")
-@click.option(
-    "--reports",
-    type=PathOf(written=True),
-    default=Path("reports"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of the reports.",
-)
+@reports_option
 @encoding_options
 def command(run: Path, **options: Any) -> int:
     """Run RUN's configuration again with fields changed, and say what each change does, with intervals."""

@@ -106,8 +106,7 @@ def keep(folder: Path, cell: Cell, files: Files, inputs: Mapping[str, Any]) -> P
 
 def identity(run: Run) -> str:
     """Return what tells the ablated run from others of its name: the name and when it began."""
-    starts = run.records("start")
-    return f"{run.name} {starts[0]['time'] if starts else ''}".strip()
+    return f"{run.name} {run.began}".strip()
 
 
 def check_folder(folder: Path, run: Run) -> None:

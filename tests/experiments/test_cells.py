@@ -32,7 +32,7 @@ class Settings:
     layers: int = 2
 
 
-RUN = SimpleNamespace(name="base", records=lambda kind: [{"time": "noon"}])
+RUN = SimpleNamespace(name="base", began="noon")
 
 
 def write(cell: Cell, material: str, folder: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     write_record(tmp_path, name="x", run="base noon", plan="", interventions=[], seeds=[], cells=[])
     check_folder(tmp_path, RUN)
     with pytest.raises(InputError, match=r"is the ablation of another run \(base noon\); give another name or out"):
-        check_folder(tmp_path, SimpleNamespace(name="other", records=RUN.records))
+        check_folder(tmp_path, SimpleNamespace(name="other", began="noon"))
     (tmp_path / "ablation.json").write_text('{"schema": 7}')
     with pytest.raises(InputError, match="schema is not 1; upgrade"):
         check_folder(tmp_path, RUN)
