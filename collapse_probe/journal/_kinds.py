@@ -16,9 +16,6 @@ from typing import Any, get_type_hints
 SCHEMA = 3
 """3 since a step and sample have one record; journals of schemas 1 and 2 are read."""
 
-ON = ("batch", "reference", "raw")
-"""What a reading was taken on: a training batch, the reference pairs, or these through the raw encoder."""
-
 Number = float
 """A number; in JSON its name where it is not finite."""
 
@@ -45,7 +42,7 @@ class Readings:
     Attributes:
         step: Optimiser step.
         values: Reading (``STREAM/MEASURE``) to number.
-        on: One of :data:`ON`.
+        on: ``batch``, ``reference`` (the reference pairs) or ``raw`` (these through the raw encoder).
         micro: Micro-batch of the step, from 0; None where the step has one, or the reading is of all of them.
         dataset: Data set of the batch; None where there is one.
         epoch: From 1, 0 before training; None in a run without epochs.

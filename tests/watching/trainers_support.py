@@ -15,6 +15,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 WORDS = [f"w{index}" for index in range(60)]
+SHORT = {
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-3,
+    "report_to": "none",
+    "save_strategy": "no",
+    "logging_steps": 5,
+    "disable_tqdm": True,
+    "use_cpu": True,
+}
 
 
 def save_bert(folder: Path, *, layers: int = 2) -> Path:
@@ -86,14 +95,8 @@ def st_trainer(
     args = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         **{
+            **SHORT,
             "max_steps": steps,
-            "per_device_train_batch_size": 8,
-            "learning_rate": 1e-3,
-            "report_to": "none",
-            "save_strategy": "no",
-            "logging_steps": 5,
-            "disable_tqdm": True,
-            "use_cpu": True,
             "seed": 7,
             **arguments,
         },
@@ -133,14 +136,8 @@ def hf_trainer(folder: Path, *, steps: int = 20, model: torch.nn.Module | None =
     args = TrainingArguments(
         output_dir=str(folder),
         **{
+            **SHORT,
             "max_steps": steps,
-            "per_device_train_batch_size": 8,
-            "learning_rate": 1e-3,
-            "report_to": "none",
-            "save_strategy": "no",
-            "logging_steps": 5,
-            "disable_tqdm": True,
-            "use_cpu": True,
             "remove_unused_columns": False,
             "label_names": [],
             **arguments,
