@@ -2,7 +2,8 @@
 
 ``python benchmarks/overhead.py`` trains a head on vectors (384 to 768 to 384, batch 64, AdamW, softmax), and if the
 bundled encoder is installed, all-MiniLM-L6-v2 (batch 32). Hooks, readings and writing alone (``reference=False``),
-with default settings otherwise.
+with default settings otherwise; then, for a run of 1,000 steps, what the reference pairs and an evaluator's baseline
+add: each part is timed, and the parts are added up.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import torch
 from torch import nn
 
 import collapse_probe
+from collapse_probe.recording import Budget
+from collapse_probe.recording._reference import PART
 
 
 def head_step(seed: int) -> tuple[nn.Module, torch.optim.Optimizer, Callable[[], object]]:
@@ -100,6 +103,48 @@ def measure(make: Callable[[int], tuple], *, blocks: int, steps: int) -> list[fl
     return ratios
 
 
+def added_up(make: Callable[[int], tuple], *, watched: float, steps: int = 1000, batch: int = 32) -> dict[str, float]:
+    """Return what each part adds to a run of so many steps, as a share of the unwatched run.
+
+    All reference pairs are read at step 0 and at the end, the first of them in between as often as the budget allows,
+    and the evaluator runs once before step 1 on as many texts as its limit allows, 2 % of the training examples.
+    """
+    training = make(0)
+    model, _, step = training
+    with tempfile.TemporaryDirectory() as folder:
+        one = statistics.median(_block(training, None, 1) for _ in range(20))
+        watch = collapse_probe.watch(model, optimizer=training[1], query="", document="", run=f"{folder}/run")
+        _block(training, watch, 25)
+        reader = watch._reference
+        everything = _seconds(lambda: reader._full(reader._pairs, watch.recorder.done))
+        part = _seconds(reader._part)
+        with torch.no_grad():
+            forward = _seconds(step)
+        watch.close()
+    budget, parts = Budget(every=None, batch=batch), 0
+    for number in range(1, steps + 1):
+        if budget.due(number):
+            budget.spend(PART)
+            parts += 1
+    whole = one * steps
+    texts = 0.02 * steps * 2 * batch
+    return {
+        "hooks, readings, writing": watched - 1,
+        "all reference pairs, at step 0 and at the end": 2 * everything / whole,
+        f"128 of them, {parts} times in between": parts * part / whole,
+        f"the evaluator's baseline, {texts:.0f} texts": texts / (2 * batch) * forward / whole,
+    }
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    def once() -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    return statistics.median(once() for _ in range(5))
+
+
 def _block(training: tuple, watch: collapse_probe.Watch | None, steps: int) -> float:
     _, optimizer, step = training
     began = time.perf_counter()
@@ -125,10 +170,12 @@ def main() -> None:
         except ImportError as error:
             print(f"{name:<28} not measured: {error}")
             continue
-        low, high = min(ratios), max(ratios)
-        print(
-            f"{name:<28} {statistics.median(ratios):.3f} x ({low:.3f} to {high:.3f}, {blocks} pairs of {steps} steps)"
-        )
+        low, high, middle = min(ratios), max(ratios), statistics.median(ratios)
+        print(f"{name:<28} {middle:.3f} x ({low:.3f} to {high:.3f}, {blocks} pairs of {steps} steps)")
+        if make is encoder_step:
+            shares = added_up(make, watched=middle)
+            print(f"{'the same, 1,000 steps':<28} {1 + sum(shares.values()):.3f} x, added up of")
+            print("\n".join(f"    {share:+.4f} {part}" for part, share in shares.items()))
 
 
 if __name__ == "__main__":

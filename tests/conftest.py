@@ -10,10 +10,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch
+from ablation_support import RECIPE, write_ablation
 from tests_support import toy_run
 
+from collapse_probe.demo import EmbeddedText, build_embedded
+from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe
-from collapse_probe.retrieval import EmbeddedText, build_embedded
 
 torch.set_num_threads(2)
 
@@ -45,4 +47,22 @@ def respred_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished, fully watched run of the founding recipe on made-up vectors."""
     folder = tmp_path_factory.mktemp("runs") / "respred"
     toy_run(folder, Recipe(batch_size=32))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small run that is ablated."""
+    folder = tmp_path_factory.mktemp("runs") / "base"
+    toy_run(folder, RECIPE)
+    return Run.load(folder)
+
+
+@pytest.fixture(scope="session")
+def ablation(tmp_path_factory: pytest.TempPathFactory, base: Run) -> Path:
+    """The folder of a finished ablation of it over two seeds."""
+    folder = tmp_path_factory.mktemp("ablations") / "toy"
+    before = torch.get_num_threads()
+    write_ablation(folder, base.config)
+    assert torch.get_num_threads() == before, "threads of this process are left alone"
     return folder

@@ -19,15 +19,17 @@ ALLOWED = {
     "measures": {"journal"},
     "recording": {"journal", "measures"},
     "watching": {"journal", "measures", "recording", "retrieval", "diagnosis"},
-    "retrieval": {"journal"},
+    "demo": set(),
+    "retrieval": {"journal", "demo"},
     "statistics": set(),
     "diagnosis": {"journal", "statistics"},
-    "reporting": {"journal", "statistics", "diagnosis"},
-    "respred": {"journal", "measures", "recording", "retrieval", "diagnosis", "watching"},
-    "cli": {"journal", "recording", "retrieval", "diagnosis", "reporting", "respred"},
+    "experiments": {"journal", "statistics", "diagnosis"},
+    "reporting": {"journal", "statistics", "diagnosis", "experiments"},
+    "respred": {"journal", "measures", "recording", "demo", "retrieval", "diagnosis", "watching", "experiments"},
+    "cli": {"journal", "recording", "retrieval", "diagnosis", "experiments", "reporting", "respred"},
 }
 
-WITHOUT_TORCH = ("journal", "statistics", "diagnosis", "reporting", "errors", "cli", "recording")
+WITHOUT_TORCH = ("demo", "journal", "statistics", "diagnosis", "experiments", "reporting", "errors", "cli", "recording")
 
 
 def imported_layers(path: Path) -> set[str]:

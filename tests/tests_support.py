@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from collapse_probe.journal import KINDS, CollectionInfo, JournalWriter, RunConfig, encode_number, now, write_config
+from collapse_probe.journal import (
+    KINDS,
+    CollectionInfo,
+    JournalWriter,
+    ReferenceInfo,
+    RunConfig,
+    StreamInfo,
+    encode_number,
+    now,
+    write_config,
+)
 from collapse_probe.journal._kinds import record_from
 from collapse_probe.journal._legacy import modern_line
 from collapse_probe.recording import Probe, load_watched
@@ -48,6 +58,28 @@ class FoundingWriter(JournalWriter):
 
     def event(self, name: str, message: str, *, step: int, epoch: int) -> None:
         self.append("event", {"name": name, "message": message, "step": step, "epoch": epoch})
+
+
+def founding_config(
+    name: str,
+    *,
+    recipe: Mapping[str, Any] = {"predictor": "residual", "scoring_path": "no_predictor"},
+    trains: bool = True,
+    session: Mapping[str, Any] = {},
+    **fields: Any,
+) -> RunConfig:
+    """Return the configuration of a run of the founding system with a part of its recipe."""
+    own = [("delta", "correction"), ("alpha", "gate")] if recipe.get("predictor") == "residual" else []
+    roles = [("query", "query"), ("document", "document"), *own]
+    return RunConfig(
+        name=name,
+        judged=recipe.get("scoring_path", "no_predictor"),
+        trains=trains,
+        streams=tuple(StreamInfo(name=stream, role=role) for stream, role in roles) if trains else (),
+        reference=ReferenceInfo(source="held out") if trains else None,
+        session={"recipe": recipe, **session},
+        **fields,
+    )
 
 
 def toy_vectors(rows: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

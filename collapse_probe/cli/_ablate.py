@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import InputError
-from ..journal import Run, RunConfig
+from ..journal import Run
 from ..respred import Recipe
-from ._options import PathOf, encoding_options, plain_name
+from ._options import PathOf, encoding_options, plain_name, reports_option
 
 if TYPE_CHECKING:
-    from ..respred._ablation import Cell, Files, Material
-    from ..respred._plans import Intervention
+    from ..experiments import Cell, Files, Intervention
+    from ..respred._ablation import Material
 
 EPILOG = """\b
 Examples:
@@ -70,20 +69,13 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
     help="Folder of the ablations.",
 )
 @click.option("--name", help="Name of the ablation and its report.  [default: the run's name with the plan's]")
-@click.option(
-    "--reports",
-    type=PathOf(written=True),
-    default=Path("reports"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of the reports.",
-)
+@reports_option
 @encoding_options
 def command(run: Path, **options: Any) -> int:
     """Run RUN's configuration again with fields changed, and say what each change does, with intervals."""
     loaded = Run.load(run)
-    from ..respred._ablation import finished, make_cells, write_record
-    from ..respred._engines import check_ray
+    from ..experiments import check_folder, check_ray, finished, identity, make_cells, write_record
+    from ..respred._ablation import cell_inputs
     from ..respred.session import SessionRecord, open_material, resolve_device
     from ._display import Terminal, say
 
@@ -97,7 +89,7 @@ def command(run: Path, **options: Any) -> int:
     folder = options["out"] / plain_name(
         options["name"] or "-".join([loaded.name, *(options["plans"] or ["ablation"])])
     )
-    _check_folder(folder, loaded)
+    check_folder(folder, loaded)
     if options["ray_address"] is not None and options["engine"] != "ray":
         raise InputError("--ray-address needs --engine ray")
     if options["engine"] == "ray":
@@ -105,33 +97,34 @@ def command(run: Path, **options: Any) -> int:
     workers = options["workers"] or _default_workers(device)
     material = open_material(
         loaded,
-        [cell.recipe for cell in cells],
+        [cell.configuration for cell in cells],
         features=options["features"],
         device=device,
         cache=options["cache"],
         workers=workers,
         audience=Terminal(),
     )
-    missing = [cell for cell in cells if not finished(folder, cell, material.config)]
+    inputs = cell_inputs(material.config)
+    missing = [cell for cell in cells if not finished(folder, cell, inputs)]
     say(f"{len(cells)} cells: {len(interventions)} configurations x {len(seeds)} seeds, {len(missing)} still to run")
     results = _results(missing, material, options, workers=workers)
     folder.mkdir(parents=True, exist_ok=True)
     write_record(
         folder,
         name=folder.name,
-        run=_identity(loaded),
+        run=identity(loaded),
         plan=", ".join(options["plans"]),
         interventions=interventions,
         seeds=seeds,
         cells=[cell.name for cell in cells],
     )
-    _keep_all(folder, results, material.config, count=len(missing))
+    _keep_all(folder, results, inputs, count=len(missing))
     return _report(folder, options["reports"])
 
 
 def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device: str) -> list[Intervention]:
-    from ..diagnosis import CONTROL
-    from ..respred._plans import Intervention, distinct, plan, vary
+    from ..experiments import CONTROL, Intervention, distinct
+    from ..respred._plans import plan, vary
     from ._display import say
 
     if not recipe.trains:
@@ -160,17 +153,21 @@ def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device:
 def _results(
     cells: Sequence[Cell], material: Material, options: dict[str, Any], *, workers: int
 ) -> Iterator[tuple[Cell, Files]]:
-    from ..respred._engines import run_in_processes, run_in_ray
+    from ..experiments import run_in_processes, run_in_ray
+    from ..respred._ablation import train_cell
 
     if not cells:
         return iter(())
     if options["engine"] == "ray":
-        return run_in_ray(cells, material, workers=workers, address=options["ray_address"])
-    return run_in_processes(cells, material, workers=min(workers, len(cells)))
+        address, gpu = options["ray_address"], material.device == "cuda"
+        return run_in_ray(
+            train_cell, cells, material, workers=workers, address=address, threads=material.threads, gpu=gpu
+        )
+    return run_in_processes(train_cell, cells, material, workers=min(workers, len(cells)))
 
 
-def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], config: RunConfig, *, count: int) -> None:
-    from ..respred._ablation import keep
+def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], inputs: dict[str, Any], *, count: int) -> None:
+    from ..experiments import keep
     from ._display import console, counting, say
 
     done = 0
@@ -178,7 +175,7 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], config: RunCo
         with counting("cells") as update:
             update(done, count)
             for cell, files in results:
-                kept = Run.load(keep(folder, cell, files, config))
+                kept = Run.load(keep(folder, cell, files, inputs))
                 done += 1
                 update(done, count)
                 if kept.status != "completed":
@@ -192,7 +189,7 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], config: RunCo
 
 
 def _report(folder: Path, reports: Path) -> int:
-    from ..diagnosis import CONTROL, Ablation
+    from ..experiments import CONTROL, Ablation
     from ..reporting import write_ablation_report
     from ._display import say
 
@@ -206,27 +203,6 @@ def _report(folder: Path, reports: Path) -> int:
         say("no control run finished, so nothing can be compared")
         return 1
     return 0
-
-
-def _check_folder(folder: Path, loaded: Run) -> None:
-    if (folder.is_dir() and not any(folder.iterdir())) or not folder.exists():
-        return
-    try:
-        content = json.loads((folder / "ablation.json").read_text(encoding="utf-8"))
-        owner = content.get("run")
-        if content.get("schema") != 1:
-            raise InputError(f"{folder / 'ablation.json'}: schema is not 1; upgrade collapse-probe to go on with it")
-    except InputError:
-        raise
-    except (OSError, ValueError, AttributeError):
-        raise InputError(f"{folder}: holds something that is no ablation; give another --name or --out") from None
-    if owner != _identity(loaded):
-        raise InputError(f"{folder}: is the ablation of another run ({owner}); give another --name or --out")
-
-
-def _identity(loaded: Run) -> str:
-    starts = loaded.records("start")
-    return f"{loaded.name} {starts[0]['time'] if starts else ''}".strip()
 
 
 def _default_workers(device: str) -> int:

@@ -88,6 +88,16 @@ def recipe_from(name: str, values: dict[str, Any]) -> Recipe:
     return Recipe(**{**base.as_dict(), **given})
 
 
+reports_option = click.option(
+    "--reports",
+    type=PathOf(written=True),
+    default=Path("reports"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder of the reports.",
+)
+
+
 def pair_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that name the recipe, the pairs and the encoder."""
     return _decorated(
@@ -192,14 +202,7 @@ def shared_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Whether a document with its query's own id can be retrieved.  [default: where it is relevant]",
         ),
         click.option("--split", default="test", show_default=True, help="Split of the judgements to score."),
-        click.option(
-            "--reports",
-            type=PathOf(written=True),
-            default=Path("reports"),
-            show_default=True,
-            metavar="DIR",
-            help="Folder of the reports.",
-        ),
+        reports_option,
     )
 
 

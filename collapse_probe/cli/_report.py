@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ._options import PathOf
+from ._options import reports_option
 
 EPILOG = """\b
 Example:
@@ -18,14 +18,7 @@ Exit codes: 0 fine, 1 unhealthy run, 2 wrong use.
 
 @click.command("report", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option(
-    "--reports",
-    type=PathOf(written=True),
-    default=Path("reports"),
-    show_default=True,
-    metavar="DIR",
-    help="Folder of the reports.",
-)
+@reports_option
 def command(run: Path, reports: Path) -> int:
     """Write the report of RUN, anybody's, from its journal alone; needs neither torch nor the data."""
     from ..journal import Run

@@ -1,6 +1,5 @@
 """From a run to its diagnosis: findings, kinds, what was not measured. Needs neither torch nor the data."""
 
-from ._ablation import CONTROL, Ablation, CellRun
 from ._agreement import agreement
 from ._attribution import (
     Attribution,
@@ -26,7 +25,6 @@ from ._contract import (
 )
 from ._curves import Change, Curve
 from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
-from ._effects import Effect, ModuleShare, Verdict, effects, module_shares, verdict
 from ._evaluations import REFERENCE, Evaluations
 from ._evidence import Evidence
 from ._overlap import Overlap, overlaps
@@ -40,20 +38,18 @@ from ._scores import (
     evaluation_records,
     fall_onset,
     last_trained,
+    per_query,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
 from .detectors import BY_CODE, DETECTORS
 
 __all__ = [
     "BY_CODE",
-    "CONTROL",
     "DETECTORS",
     "HEADLINE",
     "REFERENCE",
-    "Ablation",
     "Attribution",
     "Bounds",
-    "CellRun",
     "Change",
     "Choice",
     "Compared",
@@ -61,7 +57,6 @@ __all__ = [
     "Curve",
     "Detector",
     "Diagnosis",
-    "Effect",
     "Evaluations",
     "Evidence",
     "Finding",
@@ -69,7 +64,6 @@ __all__ = [
     "Interval",
     "Judgement",
     "ModuleEffect",
-    "ModuleShare",
     "NotApplicable",
     "Onset",
     "Overlap",
@@ -79,7 +73,6 @@ __all__ = [
     "Status",
     "Subject",
     "Threshold",
-    "Verdict",
     "agreement",
     "as_run",
     "attribution",
@@ -91,7 +84,6 @@ __all__ = [
     "diagnose",
     "diagnosed",
     "difference",
-    "effects",
     "epochs",
     "evaluated_path",
     "evaluation_records",
@@ -99,8 +91,7 @@ __all__ = [
     "findings",
     "last_trained",
     "loss_against_retrieval",
-    "module_shares",
     "overlaps",
+    "per_query",
     "selection",
-    "verdict",
 ]

@@ -234,7 +234,7 @@ def _points(
     run: Run, label: str, records: _Records, shared: Sequence[_Collection], *, every_epoch: bool
 ) -> list[tuple[str, int]]:
     """Return the (path, epoch) of a run that are shown: those that all shared collections have."""
-    if not any(path != "raw" for _, path, _ in records) and not run.settings.get("pairs"):
+    if not any(path != "raw" for _, path, _ in records) and not run.config.trains:
         return [("raw", 0)]
     path = _scores.evaluated_path(run)
     scored = [{epoch for name, p, epoch in records if (name, p) == (one, path)} for one in shared]
@@ -253,7 +253,7 @@ def _scored(
     found = {name: records[(name, *at)] for name in shared if (name, *at) in records}
     if len(found) < len(shared):
         return None
-    encoder = run.settings.get("encoder") or {}
+    encoder = run.config.session.get("encoder") or {}
     identity = (str(encoder.get("name")), str(encoder.get("weights_sha256")), str(found[shared[0]].get("similarity")))
     values = {}
     for name, record in found.items():
@@ -271,7 +271,7 @@ def _scored(
 
 def _fingerprint(run: Run, collection: _Collection, record: Mapping[str, Any]) -> str:
     """Return the record's own, or what ``run.json`` says of that collection, or nothing where neither is known."""
-    known = {(c.get("name"), c.get("split")): c.get("fingerprint") for c in run.settings.get("collections") or []}
+    known = {(one.name, one.split): one.fingerprint for one in run.config.collections}
     return str(record.get("fingerprint") or known.get(collection) or "")
 
 

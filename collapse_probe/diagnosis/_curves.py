@@ -15,7 +15,7 @@ from ._onset import FEWEST, change_point, crossing
 from ._status import CRITICAL_P
 
 SMALLEST = 0.01
-"""Change below which a fall is not critical (diagnosis.md, 5)."""
+"""Change below which a fall is not critical, however well it is resolved (own cut)."""
 
 SMALLEST_FROM_BEST = 0.02
 """The same against the run's best stretch, which is chosen by looking."""

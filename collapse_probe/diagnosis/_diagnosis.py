@@ -200,7 +200,7 @@ def _unpaired(evidence: Evidence) -> tuple[dict[str, Any], ...]:
                 "metric": metric,
                 "n": (last or raw).n_queries,  # type: ignore[union-attr]
                 "raw": raw.metrics.get(metric) if raw else None,
-                "start": None,
+                "start": scored[0].metrics.get(metric) if len(scored) > 1 else None,
                 "end": last.metrics.get(metric) if last else None,
                 "change": None,
             }

@@ -89,7 +89,9 @@ class Evaluations:
         except (TypeError, ValueError):
             found = {"": math.nan}
         if not all(map(math.isfinite, found.values())):
-            self._note(f"{one.per_query}: holds a score that is no number")
+            # Of a model that diverged no score is a number, nor is their mean: the run says so itself.
+            if math.isfinite(one.metrics.get(metric, 0.0)):
+                self._note(f"{one.per_query}: holds a score that is no number")
             return None
         return found
 

@@ -141,7 +141,8 @@ class Evidence:
     def harm(self) -> tuple[Condition, ...]:
         """Whether separation or retrieval fell, as parts of a signature; one unknown part where nothing says.
 
-        While the pairs' own domain rises, no geometry is critical: a fall elsewhere is forgetting (diagnosis.md, 1).
+        While the pairs' own domain rises, no geometry is critical, and a fall elsewhere is forgetting: trainings that
+        retrieved better were seen with norms 47 x as long, and with .015 of the raw encoder's (1 - common share).
         """
         rising = [curve for curve in self.curves if curve.inside and curve.rose and not curve.fell]
         found = []

@@ -36,7 +36,7 @@ ORDER = (
     "constant_correction",
     "side_gap",
 )
-"""What explains stands before what it explains (diagnosis.md, 3); kinds that are not here come last."""
+"""What explains stands before what it explains; kinds that are not here come last. By onset, ranks hid the rest."""
 
 _UNDER_EVERYTHING = ("loss_against_retrieval",)
 _FOLLOWS = {

@@ -52,7 +52,7 @@ def apart(one: Overlap) -> bool:
 
 
 def _seen(run: Run, record: dict[str, Any]) -> set[str]:
-    for entry in run.settings.get("collections") or []:
-        if (entry["name"], entry["split"]) == (record["collection"], record["split"]):
-            return set(entry.get("seen_queries") or [])
+    for one in run.config.collections:
+        if (one.name, one.split) == (record["collection"], record["split"]):
+            return set(one.seen_queries)
     return set()

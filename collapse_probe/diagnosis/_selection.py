@@ -115,7 +115,7 @@ def choose_checkpoint(run: Run) -> Choice:
     ``auto`` chooses by nDCG@10 on the development split, with the raw encoder and step 0 among the candidates, and
     takes the last epoch where there is no such split. The validation loss decides only where it is asked for.
     """
-    recipe = run.settings.get("recipe") or {}
+    recipe = run.config.session.get("recipe") or {}
     rule = str(recipe.get("select", "auto"))
     path = _scores.evaluated_path(run)
     if rule == "validation_loss":

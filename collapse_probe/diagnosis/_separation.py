@@ -18,10 +18,11 @@ D_PRIME = "pairs/d_prime"
 RANK = "pairs/mrr"
 
 SATURATED = 0.95
-"""Reciprocal rank above which it cannot show a fall: d' decides there (diagnosis.md, 3)."""
+"""Reciprocal rank above which it cannot show a fall: d' decides there. Measured on two towers under a squared error: d'
+4.7 to 2.5, the rank among 512 pairs 1.000 to .999."""
 
 D_PRIME_FALL = 0.25
-"""Relative fall of d' that counts (diagnosis.md, 3)."""
+"""Relative fall of d' that counts: none of 99 trainings whose retrieval held fell so far on its batches."""
 
 _Z = 4.0
 _FEWEST = 6

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ._contract import Bounds, Condition, Detector, Interval, Judgement, State, Status
 
 CRITICAL_P = 0.001
-"""A difference is critical only up to this p (diagnosis.md, 5: .05 calls 9 % of null runs resolved, .001 0.3 %)."""
+"""A difference is critical only up to this p: .05 calls 9 % of runs without any change fallen, .001 .3 %."""
 
 
 def status_of(judgement: Judgement, *, gravest: Status = Status.CRITICAL) -> Status:

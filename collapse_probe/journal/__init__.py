@@ -9,7 +9,6 @@ from ._config import (
     is_plain_name,
 )
 from ._files import atomic_write_text, fresh_folder, write_beside
-from ._founding import write_run_json
 from ._kinds import (
     KINDS,
     SCHEMA,
@@ -75,5 +74,4 @@ __all__ = [
     "now",
     "write_beside",
     "write_config",
-    "write_run_json",
 ]

@@ -104,17 +104,6 @@ class Frames:
             found.append(content)
         return found
 
-    @property
-    def settings(self: LiveRun) -> dict[str, Any]:  # type: ignore[misc]
-        """The configuration in the shape that the founding system wrote."""
-        plain = self.config.to_json()
-        modules = {
-            module.name: {"trained": module.trained, "on_evaluated_path": module.scored}
-            for module in self.config.modules
-        }
-        known = {key: value for key, value in plain.items() if key != "session" and value not in (None, "", [], {})}
-        return {**known, **plain["session"], "modules": modules}
-
 
 def _frame(name: str, series: Series) -> pd.DataFrame:
     import pandas as pd

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, get_type_hints
 
 SCHEMA = 3
 """3 since a step and sample have one record; journals of schemas 1 and 2 are read."""
-
-ON = ("batch", "reference", "raw")
-"""What a reading was taken on: a training batch, the reference pairs, or these through the raw encoder."""
 
 Number = float
 """A number; in JSON its name where it is not finite."""
@@ -45,7 +42,7 @@ class Readings:
     Attributes:
         step: Optimiser step.
         values: Reading (``STREAM/MEASURE``) to number.
-        on: One of :data:`ON`.
+        on: ``batch``, ``reference`` (the reference pairs) or ``raw`` (these through the raw encoder).
         micro: Micro-batch of the step, from 0; None where the step has one, or the reading is of all of them.
         dataset: Data set of the batch; None where there is one.
         epoch: From 1, 0 before training; None in a run without epochs.
@@ -452,11 +449,10 @@ def decode_number(value: Any) -> float:
 def fields_of(record: Record) -> dict[str, Any]:
     """Return a record's fields as JSON-serialisable values, without those that have their default."""
     found = {}
-    for one in fields(record):
-        value = getattr(record, one.name)
-        default = one.default_factory() if one.default_factory is not MISSING else one.default
-        if default is MISSING or value != default or one.name == "schema":
-            found[one.name] = _plain(value)
+    for name, default in _DEFAULTS[type(record)]:
+        value = getattr(record, name)
+        if default is MISSING or value != default:
+            found[name] = _plain(value)
     return found
 
 
@@ -481,6 +477,8 @@ def record_from(kind: type, content: Mapping[str, Any]) -> Any:
 def _plain(value: Any) -> Any:
     if type(value) is float:
         return encode_number(value)
+    if type(value) is str or value is None:
+        return value
     if isinstance(value, Mapping):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -557,4 +555,13 @@ def _checks(kind: type) -> list[tuple[str, Callable[[Any], Any], bool]]:
     ]
 
 
+def _default(field: Field[Any]) -> Any:
+    if field.name == "schema":
+        return MISSING
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
 _CHECKS = {kind: _checks(kind) for kind in KINDS.values()}
+
+_DEFAULTS = {kind: [(one.name, _default(one)) for one in fields(kind)] for kind in KINDS.values()}
+"""Fields of each kind with the values that are not written."""

@@ -23,6 +23,8 @@ LOCK = ".lock"
 JOURNAL = "journal.jsonl"
 CONFIG = "run.json"
 
+_LINE = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def write_config(folder: Path, config: RunConfig) -> None:
     """Write ``run.json`` atomically into a run folder."""
@@ -85,7 +87,7 @@ class JournalWriter:
         if self._file is None or self._file.closed:
             raise ValueError(f"{self.folder}: its journal is closed")
         line: dict[str, Any] = {"kind": NAMES[type(record)], "seq": self._number, **fields_of(record)}
-        self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n")
+        self._file.write(_LINE.encode(line) + "\n")
         self._file.flush()
         self._number += 1
 

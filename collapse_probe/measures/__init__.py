@@ -13,7 +13,7 @@ from ._equilibrium import explained_residual, penalty_ratio, ridge_correction, s
 from ._functions import FUNCTIONS
 from ._moments import Moments
 from ._pairs import *
-from ._sample import Sample, read, singular_values
+from ._sample import Sample, read, scores, singular_values
 from ._scale import *
 from ._scores import Scores, compare
 from ._spectrum import *
@@ -28,6 +28,7 @@ __all__ = [
     "penalty_ratio",
     "read",
     "ridge_correction",
+    "scores",
     "shrinkage",
     "singular_values",
     "wide",

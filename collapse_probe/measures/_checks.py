@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ._shared import shared
+
 
 def wide(device: torch.device) -> torch.dtype:
     """Return the widest floating type that a device has: float64, but float32 on Apple's.
@@ -15,6 +17,7 @@ def wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+@shared
 def widened(z: Tensor) -> Tensor:
     """Return ``z`` in the widest type of its device."""
     return z.to(wide(z.device))
@@ -79,20 +82,23 @@ def norm(z: Tensor) -> Tensor:
     Squares of float32 entries overflow from 1e19 on and vanish below 1e-23: exploded or collapsed embeddings
     would read inf / inf or 0.
     """
-    return torch.linalg.vector_norm(z, dtype=wide(z.device))
+    return torch.linalg.vector_norm(widened(z))
 
 
+@shared
 def row_norms(z: Tensor) -> Tensor:
     """Return the L2 norms ``[N]`` of the rows in the widest type, for the reason given at :func:`norm`."""
-    return torch.linalg.vector_norm(z, dim=1, dtype=wide(z.device))
+    return torch.linalg.vector_norm(widened(z), dim=1)
 
 
+@shared
 def unit_rows(z: Tensor) -> Tensor:
     """Return rows divided by their norms; a row of norm 0 stays 0."""
     norms = row_norms(z).to(z.dtype)[:, None]
     return z / norms.where(norms > 0, norms.new_ones(()))
 
 
+@shared
 def centred(z: Tensor) -> Tensor:
     """Return rows minus their mean in the widest type, exactly 0 where all rows are equal.
 
@@ -108,5 +114,6 @@ def nan_from(source: Tensor, value: Tensor) -> Tensor:
     return torch.where(torch.isnan(source).any(), value.new_full((), torch.nan), value)
 
 
+@shared
 def at_least_float32(z: Tensor) -> Tensor:
     return z if z.is_floating_point() and z.dtype.itemsize >= 4 else z.float()

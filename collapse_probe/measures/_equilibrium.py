@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ._checks import centred, pair, wide, widened
+from ._shared import shared, sharing
 
 _FOLDS = 2
 _PENALTIES = tuple(10.0**power for power in range(-8, 3))
@@ -125,13 +126,18 @@ def _fit(query: Tensor, document: Tensor, penalty: float) -> _Fit:
     """Return weights ``[D, D]`` and the two means."""
     residual = widened(document) - widened(query)
     x, y = centred(query), centred(residual)
-    gram = x.T @ x
-    strength = penalty * gram.diagonal().mean()
-    values, vectors = torch.linalg.eigh(gram)
+    strength = penalty * x.square().sum() / x.shape[1]
+    values, vectors = _decomposed(query)
     floor = values[-1].clamp(min=0) * x.shape[1] * torch.finfo(x.dtype).eps
     kept = values > floor
     inverse = torch.where(kept, 1 / torch.where(kept, values + strength, 1.0), 0.0)
     return vectors @ (inverse[:, None] * (vectors.T @ (x.T @ y))), widened(query).mean(dim=0), residual.mean(dim=0)
+
+
+@shared
+def _decomposed(query: Tensor) -> tuple[Tensor, Tensor]:
+    x = centred(query)
+    return tuple(torch.linalg.eigh(x.T @ x))
 
 
 def _apply(fit: _Fit, query: Tensor) -> Tensor:
@@ -142,8 +148,8 @@ def _apply(fit: _Fit, query: Tensor) -> Tensor:
 def _best_penalty(query: Tensor, document: Tensor) -> float:
     cut = max(1, len(query) // 4)
     residual = widened(document[:cut] - query[:cut])
-    errors = {
-        penalty: float((residual - _apply(_fit(query[cut:], document[cut:], penalty), query[:cut])).square().sum())
-        for penalty in _PENALTIES
-    }
+    fitted, target = query[cut:], document[cut:]
+    with sharing():  # one decomposition for all penalties
+        fits = {penalty: _fit(fitted, target, penalty) for penalty in _PENALTIES}
+    errors = {penalty: float((residual - _apply(fit, query[:cut])).square().sum()) for penalty, fit in fits.items()}
     return min(errors, key=lambda penalty: errors[penalty])

@@ -50,6 +50,10 @@ class Given:
         """Return the singular values of a stream, None where it is not ``[N, D]``."""
         return self._once(stream, "spectrum", self._of_stream)
 
+    def scores(self) -> Scores | None:
+        """Return how own documents score, None where there are no pairs."""
+        return self._once("pairs", "scores", self._options)
+
     def _once(self, stream: str, name: str, makers: dict[str, Callable[[Given, str], Any]]) -> Any:
         key = (stream, name)
         if key not in self._made:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..journal.vocabulary import Similarity
 from ._checks import centred, nan_from, norm, pair, ratio, row_norms, unit_rows, widened
 from ._scores import Scores, checked_pairs, compare
+from ._shared import shared
 
 __all__ = [
     "accuracy",
@@ -54,6 +55,7 @@ def pair_distance(query: Tensor, document: Tensor) -> Tensor:
     return row_norms(query - document)
 
 
+@shared
 def pair_cosine(query: Tensor, document: Tensor) -> Tensor:
     """Return the cosine of every pair.
 
@@ -398,6 +400,7 @@ def cosine_random_mean(query: Tensor, document: Tensor, *, own: Tensor | None = 
     return pair_cosine(query, mismatched(own_documents(query, document, own))).mean()
 
 
+@shared
 def own_documents(query: Tensor, document: Tensor, own: Tensor | None) -> Tensor:
     """Return each query's own document ``[Q, D]``, in the documents' type."""
     if own is None and len(query) == len(document):
@@ -418,5 +421,6 @@ def mismatched(document: Tensor) -> Tensor:
     return document.roll(max(1, len(document) // 2), dims=0)
 
 
+@shared
 def _variance(z: Tensor) -> Tensor:
     return centred(z).square().sum() / max(len(z) - 1, 1)

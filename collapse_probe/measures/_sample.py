@@ -12,6 +12,8 @@ from ..errors import InputError, unknown_name
 from ..journal.vocabulary import MEASURES, Measure, On, Role, Similarity, reading_name, split_reading
 from ._functions import FUNCTIONS, OPTIONS
 from ._given import Given
+from ._scores import Scores
+from ._shared import sharing
 
 PAIRS = "pairs"
 """The stream that readings of queries with documents belong to."""
@@ -83,12 +85,13 @@ def read(sample: Sample, *, on: On, wanted: Collection[str] | None = None) -> di
     names = None if wanted is None else frozenset(wanted)
     _check(names or (), sample, on)
     values = {}
-    for stream, measure in _possible(sample, on):
-        name = reading_name(stream, measure.name)
-        if names is None or name in names:
-            arguments = sample._given.arguments(stream, measure, OPTIONS[measure.name])
-            if arguments is not None:
-                values[name] = FUNCTIONS[measure.name](**arguments)
+    with sharing():
+        for stream, measure in _possible(sample, on):
+            name = reading_name(stream, measure.name)
+            if names is None or name in names:
+                arguments = sample._given.arguments(stream, measure, OPTIONS[measure.name])
+                if arguments is not None:
+                    values[name] = FUNCTIONS[measure.name](**arguments)
     return values
 
 
@@ -107,6 +110,14 @@ def singular_values(sample: Sample, stream: str) -> Tensor | None:
     [0.0, 0.0]
     """
     return sample._given.spectrum(stream)
+
+
+def scores(sample: Sample) -> Scores | None:
+    """Return how each query's own document scores among all documents; None where there are no such pairs.
+
+    Computed once for a sample, whoever asks; waits for no device.
+    """
+    return sample._given.scores()
 
 
 def _possible(sample: Sample, on: On) -> Iterator[tuple[str, Measure]]:

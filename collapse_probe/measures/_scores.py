@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..journal.vocabulary import Similarity
 from ._checks import centred, matrix, unit_rows, widened
+from ._shared import shared
 
 _BLOCK_BYTES = 16 * 2**20
 
@@ -40,6 +41,7 @@ class Scores:
     others: int
 
 
+@shared
 def compare(query: Tensor, document: Tensor, *, similarity: Similarity, own: Tensor | None = None) -> Scores:
     """Score every query against every document; waits for no device.
 
@@ -71,7 +73,7 @@ def compare(query: Tensor, document: Tensor, *, similarity: Similarity, own: Ten
         _block(query[start : start + rows], document, own[start : start + rows], size, similarity == "euclidean")
         for start in range(0, len(query), rows)
     ]
-    columns = (torch.cat(column) for column in zip(*parts, strict=True))
+    columns = parts[0] if len(parts) == 1 else (torch.cat(column) for column in zip(*parts, strict=True))
     names = ("own", "best", "above", "tied", "mean", "scatter", "rounding")
     return Scores(**dict(zip(names, columns, strict=True)), others=len(document) - 1)
 

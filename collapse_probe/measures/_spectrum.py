@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ._checks import centred, matrix, ratio, spectrum_of, square, wide, widened
+from ._shared import shared
 
 __all__ = [
     "covariance",
@@ -42,6 +43,7 @@ def covariance(z: Tensor) -> Tensor:
     return rows.T @ rows / max(len(rows) - 1, 1)
 
 
+@shared
 def scatter(z: Tensor) -> Tensor:
     """Return the covariance, or where N is below D the centred rows' Gram matrix over N - 1.
 
@@ -138,8 +140,17 @@ def participation_ratio_uncentred(z: Tensor) -> Tensor:
     >>> participation_ratio_uncentred(torch.ones(5, 3)).item()
     1.0
     """
-    z = widened(matrix("participation_ratio_uncentred", z))
-    return participation_ratio((z @ z.T if len(z) < z.shape[1] else z.T @ z) / len(z))
+    z = matrix("participation_ratio_uncentred", z)
+    # z = rows + mean, and the rows add up to 0: the moment of z is the rows' and that of the mean.
+    mean = widened(z).mean(dim=0)
+    moment = scatter(z) * ((len(z) - 1) / len(z))
+    trace = moment.trace() + mean.square().sum()
+    # Divided by the trace before anything is squared again: squares of a collapsed moment underflow.
+    moment, mean = ratio(moment, trace), ratio(mean, trace.sqrt())
+    across = ratio(((widened(z) @ mean) - mean.square().sum() * trace.sqrt()).square().mean(), trace)
+    squares = moment.square().sum() + 2 * across + mean.square().sum().square()
+    value = ratio(torch.ones_like(squares), squares)
+    return torch.where(trace > 0, value.clamp(min=1.0), value)
 
 
 def isoscore_corrected(covariance: Tensor, *, n: int, dimension: int | None = None) -> Tensor:

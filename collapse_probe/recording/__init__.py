@@ -18,7 +18,7 @@ from ._declarations import (
     parse_probe,
 )
 from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
-from ._schedule import Schedule, at_powers_of, every
+from ._schedule import Schedule
 from ._wishes import added_wishes, cadence_of, wishes_of
 
 if TYPE_CHECKING:
@@ -87,14 +87,12 @@ __all__ = [
     "Wishes",
     "added",
     "added_wishes",
-    "at_powers_of",
     "available_probes",
     "cadence_of",
     "call",
     "canonical",
     "check_pairs",
     "copied",
-    "every",
     "find",
     "group_parameters",
     "in_one_line",

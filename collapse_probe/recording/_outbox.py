@@ -32,10 +32,13 @@ def stack(values: Mapping[str, Tensor]) -> Tensor:
 
     Where some lie on the CPU and others do not, all go to where the others are: that way needs no wait.
     """
-    devices = [value.device for value in values.values()]
-    device = next((one for one in devices if one.type != "cpu"), devices[0])
+    scalars = [value.detach() if value.ndim == 0 else value.detach().reshape(()) for value in values.values()]
+    kinds = {(value.device, value.dtype) for value in scalars}
+    device = next((one for one, _ in kinds if one.type != "cpu"), scalars[0].device)
     dtype = torch.float32 if device.type == "mps" else torch.float64
-    return torch.stack([value.detach().reshape(()).to(device, dtype, non_blocking=True) for value in values.values()])
+    if len(kinds) == 1:
+        return torch.stack(scalars).to(dtype)
+    return torch.stack([value.to(device, dtype, non_blocking=True) for value in scalars])
 
 
 class Outbox:

@@ -565,7 +565,7 @@ def _scalar(name: str, value: Any) -> Tensor | float:
     if isinstance(value, Tensor):
         if value.numel() != 1:
             raise InputError(f"term {name!r} has shape {tuple(value.shape)}, where one number is needed: give its mean")
-        return value.detach().reshape(()).clone()
+        return value.detach().clone() if value.ndim == 0 else value.detach().reshape(()).clone()
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"term {name!r} is a {type(value).__name__}, where a number is needed")
     return float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -42,26 +41,3 @@ class Schedule:
         while step % self.base == 0:
             step //= self.base
         return step == 1
-
-
-def every(interval: int) -> Schedule:
-    """Return the schedule of every ``interval`` th step.
-
-    >>> every(10)(30), every(10)(31)
-    (True, False)
-    """
-    return Schedule(interval=interval)
-
-
-def at_powers_of(base: int) -> Schedule:
-    """Return the schedule of the powers of ``base``: dense at the start, where collapses happen.
-
-    >>> at_powers_of(2)(64), at_powers_of(2)(65)
-    (True, False)
-    """
-    return Schedule(base=base)
-
-
-def any_due(schedules: Iterable[Schedule], step: int) -> bool:
-    """Return whether any of the schedules has a step due."""
-    return any(schedule(step) for schedule in schedules)

@@ -79,7 +79,9 @@ def total_norm(parameters: Sequence[nn.Parameter]) -> Tensor | None:
     dense = [gradient for gradient in gradients if not gradient.is_sparse]
     if not dense:
         return None
-    return torch.nn.utils.get_total_norm(dense)
+    if len({(gradient.device, gradient.dtype) for gradient in dense}) > 1:
+        return torch.nn.utils.get_total_norm(dense)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(dense)))
 
 
 def _head(name: str, depth: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..diagnosis import Effect, Verdict
+from ..experiments import Effect, Verdict
 from ._style import LINES, MARKERS, colour
 
 if TYPE_CHECKING:

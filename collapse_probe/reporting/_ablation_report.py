@@ -9,15 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..diagnosis import (
-    CONTROL,
-    HEADLINE,
-    Ablation,
-    Effect,
-    ModuleShare,
-    effects,
-    module_shares,
-)
+from ..diagnosis import HEADLINE
+from ..experiments import CONTROL, Ablation, Effect, ModuleShare, effects, module_shares
 from ..statistics import Interval, SeededDifference
 from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
 from ._place import write_folder
@@ -133,8 +126,7 @@ def _build(
 
 def _header(ablation: Ablation) -> list[tuple[str, str]]:
     run = ablation.cells[0].run if ablation.cells else None
-    encoder = (run.settings.get("encoder") or {}) if run else {}
-    pairs = (run.settings.get("pairs") or {}) if run else {}
+    encoder, pairs = ((run.config.session.get(key) or {}) if run else {} for key in ("encoder", "pairs"))
     expected = len(ablation.config["interventions"]) * len(ablation.config["seeds"])
     return [
         ("Run", code(ablation.config["run"])),

@@ -89,11 +89,6 @@ class Facts:
         return self._judged[2]
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The configuration in the shape that the founding system wrote."""
-        return self.run.settings
-
-    @cached_property
     def recipe(self) -> dict[str, Any]:
         """The founding system's recipe; empty for a run that another program made."""
         recipe = self.run.config.session.get("recipe")
@@ -106,7 +101,7 @@ class Facts:
 
     def part(self, key: str) -> dict[str, Any]:
         """Return one object of what the founding system recorded; empty where it did not."""
-        found = self.settings.get(key)
+        found = self.run.config.session.get(key)
         return found if isinstance(found, dict) else {}
 
     def by_epoch(self, name: str) -> dict[int, dict[str, Any]]:

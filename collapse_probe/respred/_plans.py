@@ -1,38 +1,13 @@
-"""Which configurations an ablation compares: the control, and interventions that change some of its fields."""
+"""Interventions on recipes: the plans, and what is asked for field by field."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 from ..errors import InputError, setting, unknown_name
+from ..experiments import Axis, Intervention, combined
 from .recipes import RECIPES, Recipe, parse_change
-
-
-@dataclass(frozen=True)
-class Intervention:
-    """A change of a run's configuration.
-
-    Attributes:
-        name: Its name in tables and figures.
-        changes: Recipe field to value; empty for the control.
-        tests: The claim about a cause that it decides, in words; empty where there is none.
-    """
-
-    name: str
-    changes: dict[str, Any]
-    tests: str = ""
-
-    def apply(self, recipe: Recipe) -> Recipe:
-        """Return the recipe with the changes.
-
-        Raises:
-            InputError: a combination that has no meaning.
-        """
-        return replace(recipe, **self.changes)
-
 
 _CAUSES = (
     Intervention("penalty off", {"lambda_residual": 0.0}, "the residual penalty causes the fall"),
@@ -93,64 +68,30 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
         InputError: a specification without ``=``, an unknown field, or a value of the wrong type or range.
     """
     axes = [_axis(specification) for specification in specifications]
-    if grid:
-        _check_axes(axes)
-    chosen = product(*axes) if grid and len(axes) > 1 else ((change,) for axis in axes for change in axis)
     found = []
-    for combination in chosen:
-        name = ", ".join(label for label, _ in combination)
-        changes = {field: value for _, part in combination for field, value in part.items()}
-        one = Intervention(name, changes)
-        changed = one.apply(recipe)
-        if changed == recipe:
-            if grid and len(axes) > 1:
-                continue  # this combination is the control
-            raise InputError(f"{setting('vary', name)}: the run has this value already, and the control is always run")
-        if not changed.trains:
-            raise InputError(f"{setting('vary', name)}: nothing would be trained")
-        idle = _idle_changes(changed, recipe)
-        if not changed.changed_from(recipe).keys() - {"select"} - ({"patience"} & idle.keys()):
-            raise InputError(f"{setting('vary', name)}: it changes no training, only which checkpoint is kept")
-        if idle:
-            field, needs = next(iter(idle.items()))
-            raise InputError(f"{setting('vary', name)}: {field} plays no role in this run: it needs {needs}")
+    for one in combined(axes, grid=grid):
+        if one.apply(recipe) == recipe and grid and len(axes) > 1:
+            continue  # this combination is the control
+        _check_change(one, recipe)
         found.append(one)
     return found
 
 
-def distinct(found: Sequence[Intervention], recipe: Recipe) -> list[Intervention]:
-    """Return the interventions, those that come to one configuration as one: it is trained and tested once.
-
-    ``penalty off`` of one plan and ``option_c3`` of another become ``penalty off = option_c3``.
-
-    Args:
-        found: The interventions, the control first.
-        recipe: The recipe of the run that is ablated.
-    """
-    alike: dict[Recipe, list[Intervention]] = {}
-    for one in found:
-        alike.setdefault(one.apply(recipe), []).append(one)
-    return [
-        Intervention(
-            " = ".join(dict.fromkeys(one.name for one in group)),
-            group[0].changes,
-            next((one.tests for one in group if one.tests), ""),
-        )
-        for group in alike.values()
-    ]
+def _check_change(one: Intervention, recipe: Recipe) -> None:
+    changed, given = one.apply(recipe), setting("vary", one.name)
+    if changed == recipe:
+        raise InputError(f"{given}: the run has this value already, and the control is always run")
+    if not changed.trains:
+        raise InputError(f"{given}: nothing would be trained")
+    idle = _idle_changes(changed, recipe)
+    if not changed.changed_from(recipe).keys() - {"select"} - ({"patience"} & idle.keys()):
+        raise InputError(f"{given}: it changes no training, only which checkpoint is kept")
+    if idle:
+        field, needs = next(iter(idle.items()))
+        raise InputError(f"{given}: {field} plays no role in this run: it needs {needs}")
 
 
-def _check_axes(axes: Sequence[list[tuple[str, dict[str, Any]]]]) -> None:
-    seen: set[str] = set()
-    for axis in axes:
-        varied = {field for _, change in axis for field in change}
-        if varied & seen:
-            twice = f"{sorted(varied & seen)[0]} is varied twice"
-            raise InputError(f"{setting('grid')}: {twice}: give all its values in one {setting('vary')}")
-        seen |= varied
-
-
-def _axis(specification: str) -> list[tuple[str, dict[str, Any]]]:
+def _axis(specification: str) -> Axis:
     name, equals, values = specification.partition("=")
     if not equals or not values.strip():
         given, example = setting("vary", specification), setting("vary", "lambda_residual=0,1e-4")

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import find_lazily
 from ._collections import Collection, IdenticalIds, judged_pairs, make_collection
 from ._download import BEIR_MD5, open_collections
-from ._embedded import EmbeddedText, build_embedded
 from ._features import Features
 from ._overlap import Overlap, find_overlap
 from ._pairs import Pairs
 from ._store import FeatureStore
 from ._stored import stored_identity
 from .encoders import (
-    BUNDLED_NAME,
-    BUNDLED_SHA256,
     TASKS,
     Encoder,
     EncoderIdentity,
@@ -49,13 +46,10 @@ _LATER = {
 
 __all__ = [
     "BEIR_MD5",
-    "BUNDLED_NAME",
-    "BUNDLED_SHA256",
     "FORMS",
     "METRICS",
     "TASKS",
     "Collection",
-    "EmbeddedText",
     "Encoder",
     "EncoderIdentity",
     "Encoding",
@@ -68,7 +62,6 @@ __all__ = [
     "Prompts",
     "Scores",
     "Task",
-    "build_embedded",
     "encode_with",
     "evaluate_variants",
     "evaluate_vectors",

@@ -25,7 +25,6 @@ class SeededDifference:
         p_value: Two-sided p of no difference, of the same model.
         error: Its standard error.
         df: Satterthwaite's degrees of freedom, at least 1.
-        sd_seeds: Standard deviation of the seeds' means; NaN for one seed.
         n_seeds: Seeds; 1 says "this run", and nothing of other seeds.
         n_queries: Queries, of all data sets together.
     """
@@ -36,7 +35,6 @@ class SeededDifference:
     p_value: float
     error: float
     df: float
-    sd_seeds: float
     n_seeds: int
     n_queries: int
 
@@ -98,7 +96,6 @@ def seeded_difference(*data_sets: np.ndarray) -> SeededDifference:
         p_value=found.p,
         error=error,
         df=df,
-        sd_seeds=float(by_seed.std(ddof=1)) if len(by_seed) > 1 else math.nan,
         n_seeds=len(by_seed),
         n_queries=sum(one.shape[1] for one in arrays),
     )

@@ -154,11 +154,10 @@ class ReferenceReader:
             recorder.reference(_first(sample), step=step, part=True)
         if fresh or len(query) > PART:
             recorder.reference(sample, raw=raw, step=step)
-        scores = measures.compare(query, document, similarity=sample.similarity, own=sample.own)
-        ranks = (1.0 + scores.above + scores.tied).reciprocal()
-        values = {str(index): value for index, value in enumerate(ranks.tolist())}
         found = measures.read(sample, on="reference", wanted=["pairs/mrr", "pairs/d_prime"])
         metrics = {name.removeprefix("pairs/"): float(value) for name, value in found.items()}
+        scores = measures.scores(sample)
+        values = {} if scores is None else {str(query): rank for query, rank in enumerate(_reciprocal_ranks(scores))}
         if len(values) and metrics:
             recorder.evaluation(
                 NAME,
@@ -210,6 +209,13 @@ class _Quiet:
             self._inner.__exit__(*error)
         finally:
             self._pause(False)
+
+
+def _reciprocal_ranks(scores: measures.Scores) -> list[float]:
+    """Return 1 / rank of each own document; NaN where a score is none, since nothing compares with that."""
+    ranks = (1.0 + scores.above + scores.tied).reciprocal()
+    known = torch.isfinite(scores.own + scores.mean)
+    return torch.where(known, ranks, torch.nan).tolist()
 
 
 def _first(sample: Sample) -> Sample:

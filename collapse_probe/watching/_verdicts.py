@@ -66,10 +66,13 @@ class Verdicts:
                 self._act(finding)
 
     def _act(self, finding: Any) -> None:
+        from ..diagnosis.screen import clean, since, title
+
         if callable(self._on_collapse):
             self._on_collapse(finding)
             return
-        text = f"{finding.status}: {finding.kind} of {finding.subject}, step {self._recorder.done}"
-        _log.warning("collapse-probe: %s", text)
+        of, when = f" of {clean(finding.subject)}" if finding.subject else "", since(finding.judgement)
+        kind = title(finding) + of + (f", {when}" if when else "")
+        _log.warning("collapse-probe: %s at step %d: %s", finding.status, self._recorder.done, kind)
         if self._on_collapse == "stop" and str(finding.status) == "critical":
             self._stop()

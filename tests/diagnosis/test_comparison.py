@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests_support import FoundingWriter
+from tests_support import FoundingWriter, founding_config
 
 from collapse_probe.diagnosis import compare
 from collapse_probe.errors import InputError
-from collapse_probe.journal import JournalWriter, Run, write_run_json
+from collapse_probe.journal import JournalWriter, Run, write_config
 from collapse_probe.statistics import holm, paired_difference, seeded_difference
 
 QUERIES = 60
@@ -27,7 +27,14 @@ def scores(shift: float, *, n: int = QUERIES, seed: int = 0) -> np.ndarray:
 
 
 def made_run(
-    folder: Path, evaluations: dict, *, name: str = "", sha: str = "a" * 64, similarity: str = "cosine", **config
+    folder: Path,
+    evaluations: dict,
+    *,
+    name: str = "",
+    encoder: str = "minilm",
+    sha: str = "a" * 64,
+    similarity: str = "cosine",
+    **config,
 ) -> Run:
     """Return a run with evaluations {(collection, path, epoch): values}, or (collection, split, path, epoch)."""
     folder.mkdir(parents=True)
@@ -53,14 +60,8 @@ def made_run(
                 "per_query": f"{number}.json",
             }
         )
-    config = {
-        "name": name or folder.name,
-        "encoder": {"name": "minilm", "weights_sha256": sha},
-        "recipe": {"scoring_path": "no_predictor"},
-        "pairs": {"source": "p"},
-        **config,
-    }
-    write_run_json(folder, config)
+    session = {"encoder": {"name": encoder, "weights_sha256": sha}}
+    write_config(folder, founding_config(name or folder.name, session=session, **config))
     with FoundingWriter(folder / "journal.jsonl") as journal:
         for record in records:
             journal.append("evaluation", record)
@@ -90,7 +91,7 @@ def trained(folder: Path, shift: float, *, seed: int = 1, collections=("toy",), 
 
 
 def baseline(folder: Path, **more) -> Run:
-    return made_run(folder, {("toy", "raw", 0): scores(0.0)}, pairs=None, **more)
+    return made_run(folder, {("toy", "raw", 0): scores(0.0)}, trains=False, **more)
 
 
 def test_the_numbers_are_those_of_the_scores(tmp_path):
@@ -186,7 +187,7 @@ def test_a_run_that_is_the_raw_encoder_is_compared_once(tmp_path):
     [
         ({"similarity": "dot"}, ["minilm, cosine", "minilm, dot"]),
         ({"sha": "b" * 64}, ["minilm, cosine, weights aaaaaaaa", "minilm, cosine, weights bbbbbbbb"]),
-        ({"encoder": {"name": "mpnet", "weights_sha256": "b"}}, ["minilm, cosine", "mpnet, cosine"]),
+        ({"encoder": "mpnet"}, ["minilm, cosine", "mpnet, cosine"]),
     ],
 )
 def test_every_raw_encoder_has_a_row(tmp_path, changes, expected):

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from tests_support import FoundingWriter
+from tests_support import FoundingWriter, founding_config
 
 from collapse_probe.diagnosis import FindingRow, Status, agreement, diagnose, findings, selection
 from collapse_probe.diagnosis._rows import NOT_FINITE
 from collapse_probe.diagnosis._status import status_of
 from collapse_probe.diagnosis.detectors._ranges import _sides, judged
-from collapse_probe.journal import Run, Series, write_run_json
+from collapse_probe.journal import CollectionInfo, Run, Series, write_config
 from collapse_probe.statistics import paired_difference
 
 
@@ -25,9 +25,7 @@ class Writer:
 
     def __init__(self, folder: Path, **config: object) -> None:
         folder.mkdir(exist_ok=True)
-        recipe = {"predictor": "residual", "scoring_path": "no_predictor"}
-        base = {"name": "r", "recipe": recipe, "pairs": {"train": 1}}
-        write_run_json(folder, {**base, **config})
+        write_config(folder, founding_config("r", **config))
         self.folder = folder
         self.journal = FoundingWriter(folder / "journal.jsonl")
 
@@ -126,7 +124,7 @@ def test_residual_ranges_do_not_apply_without_a_residual_predictor(tmp_path):
 
 
 def test_a_range_does_not_apply_where_nothing_was_trained(tmp_path):
-    writer = Writer(tmp_path, probes={"p": {"expected": [{"reading": "query/norm_mean", "min": 0.5}]}}, pairs=None)
+    writer = Writer(tmp_path, probes={"p": {"expected": [{"reading": "query/norm_mean", "min": 0.5}]}}, trains=False)
     assert writer.found("CP101")[0].status is Status.NOT_APPLICABLE
 
 
@@ -275,7 +273,7 @@ def test_a_damaged_per_query_file_is_not_measured_and_never_raises(tmp_path, how
 @pytest.mark.parametrize("others", [0.0, 0.15])
 def test_a_gain_on_trained_documents_alone_is_found(tmp_path, others):
     seen = [f"q{i}" for i in range(100)]
-    writer = Writer(tmp_path, collections=[{"name": "toy", "split": "test", "seen_queries": seen}])
+    writer = Writer(tmp_path, collections=(CollectionInfo(name="toy", split="test", seen_queries=seen),))
     start = scores(0.4)
     noise = np.random.default_rng(0).normal(0, 0.1, size=300)
     writer.evaluation("raw", 0, start)
@@ -323,7 +321,7 @@ def coverage(writer: Writer, tap: str, calls: int, share: float | None) -> None:
 
 
 def test_a_tap_that_heard_nothing_is_never_healthy(tmp_path):
-    writer = Writer(tmp_path, watch=["coverage"])
+    writer = Writer(tmp_path, session={"watch": ["coverage"]})
     coverage(writer, "delta", 0, None)
     coverage(writer, "query", 3, 1.0)
     coverage(writer, "document", 3, 0.5)
@@ -373,8 +371,8 @@ def test_degenerate_pairs():
 
 def test_a_missing_file_of_scores_is_said_and_ends_nothing(tmp_path):
     """Bug: the detector of trained documents raised on it."""
-    entry = {"name": "toy", "split": "test", "seen_queries": ["q1"]}
-    writer = Writer(tmp_path, collections=[entry])
+    collection = CollectionInfo(name="toy", split="test", seen_queries=["q1"])
+    writer = Writer(tmp_path, collections=(collection,))
     for path, epoch in (("raw", 0), ("no_predictor", 0), ("no_predictor", 1)):
         writer.evaluation(path, epoch, scores(0.6))
     (tmp_path / "no_predictor-1.json").unlink()
@@ -385,6 +383,6 @@ def test_a_missing_file_of_scores_is_said_and_ends_nothing(tmp_path):
 
 
 def test_an_empty_and_a_full_run_are_diagnosed(tmp_path, respred_run):
-    write_run_json(tmp_path, {"name": "empty"})
+    write_config(tmp_path, founding_config("empty", trains=False))
     (tmp_path / "journal.jsonl").touch()
     assert diagnose(tmp_path).findings and diagnose(respred_run).findings

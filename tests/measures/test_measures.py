@@ -124,7 +124,7 @@ def test_a_planted_rank_collapse_scores_lower(seed, kept):
 
 
 def test_the_finite_sample_correction_recovers_known_dimensions():
-    """PR_corr is 758 for N(0, I) at n = 128, D = 768, and 27.0 against 26.0 on a 1/i spectrum (methods.md 2.2)."""
+    """PR_corr is 758 for N(0, I) at n = 128, D = 768, and 27.0 against 26.0 on a 1/i spectrum (simulated)."""
     rng = torch.Generator().manual_seed(0)
     white = [torch.randn(128, 768, generator=rng, dtype=torch.float64) for _ in range(4)]
     corrected = [m.participation_ratio_corrected(m.covariance(z), n=128).item() for z in white]

@@ -14,10 +14,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from tests_support import FoundingWriter, Silent, toy_data, toy_run
+from tests_support import FoundingWriter, Silent, founding_config, toy_data, toy_run
 
 from collapse_probe.diagnosis import findings
-from collapse_probe.journal import Run, write_run_json
+from collapse_probe.journal import Run, write_config
 from collapse_probe.reporting import _drawing, _figures, write_report
 from collapse_probe.reporting._drawing import FIGURES
 from collapse_probe.reporting._text import Table, code, md, number, percent, score, signed
@@ -158,7 +158,7 @@ def test_interrupted_and_failed_runs_are_reported(tmp_path):
 def planted(folder: Path, names: tuple[str, ...], *, queries: int = 40) -> Run:
     """Return a run that was scored on several collections and on which nothing else was measured."""
     folder.mkdir()
-    write_run_json(folder, {"name": "planted", "recipe": {"predictor": "residual"}, "pairs": None})
+    write_config(folder, founding_config("planted", recipe={"predictor": "residual"}, trains=False))
     rng = np.random.default_rng(0)
     with FoundingWriter(folder / "journal.jsonl") as journal:
         for index, name in enumerate(names):

@@ -47,7 +47,7 @@ def test_isotropy_equals_the_double_loop():
 
 
 def test_isotropy_at_a_standard_normal_has_its_finite_sample_floor():
-    """E ~ sqrt((D + 1) / ((n - 1) D)): 0.089 at n = 128, D = 768 (methods.md 1.9)."""
+    """E ~ sqrt((D + 1) / ((n - 1) D)): 0.089 at n = 128, D = 768."""
     rng = torch.Generator().manual_seed(0)
     q, d = (torch.randn(64, 768, generator=rng, dtype=torch.float64) for _ in range(2))
     value = Isotropy()(Batch(query=q, document=d, predicted=q, delta=None)).item()

@@ -84,7 +84,7 @@ def test_queries_and_documents_share_one_projection():
 
 
 def test_the_seed_configurations_initial_delta_has_the_documented_size():
-    """E||delta||^2 at default initialisation is 0.2075 to 0.2124 by methods.md 3.4, at D = 768."""
+    """E||delta||^2 at default initialisation is 0.2075 to 0.2124, simulated, at D = 768."""
     head = build_head(get_recipe("respred"), 768, seed=0).eval()
     z = torch.nn.functional.normalize(torch.randn(256, 768, generator=torch.Generator().manual_seed(0)), dim=1)
     with torch.no_grad():

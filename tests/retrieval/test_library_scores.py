@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from cli.inputs_support import library_ndcg, library_scores, read_shop, save_model, static_table, two_ways
 
+from collapse_probe.demo import EmbeddedText
 from collapse_probe.retrieval import (
-    EmbeddedText,
     Features,
     evaluate_vectors,
     open_encoder,

@@ -13,7 +13,7 @@ from plain_loops import OneTower, autocast, infonce, pairs, random_state, seed_a
 from torch import Tensor
 
 import collapse_probe.measures as measures
-from collapse_probe.journal import Event
+from collapse_probe.diagnosis import diagnose
 from collapse_probe.recording import Containment
 from collapse_probe.watching import Watch, watch
 
@@ -94,9 +94,6 @@ def test_the_comparison_sees_a_single_random_number():
     assert not same(plain, (plain[0], random_state(), None))
 
 
-PROBES = ("streams", "terms", "weights", "reference pairs", "finding streams", "writing", "gradient norm", "touch")
-
-
 def test_training_is_the_same_where_every_probe_raises(monkeypatch):
     monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
     plain = train(None, clip=True, by_hand=True)
@@ -118,7 +115,7 @@ def test_training_is_the_same_where_every_probe_raises(monkeypatch):
     assert same(plain, watched)
     assert [one.category for one in said] == [RuntimeWarning]
     assert watched[2] is not None
-    errors = [one.subject for one in watched[2].live.of(Event) if one.name == "error"]
+    errors = [one["what"] for one in diagnose(watched[2]).errors]
     assert sorted(errors) == sorted(names) and len(names) >= 8
 
 
@@ -135,4 +132,4 @@ def test_training_is_the_same_where_a_measure_raises(monkeypatch, function):
         watched = train({})
     assert same(plain, watched) and len(said) == 1
     assert watched[2] is not None
-    assert [one for one in watched[2].live.of(Event) if one.name == "error"]
+    assert diagnose(watched[2]).errors

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from plain_loops import OneTower, infonce, pairs
+from sentence_transformers.sentence_transformer import losses
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from watching.trainers_support import encoder, hf_trainer, search, st_trainer
 
 from collapse_probe.recording import Call, Containment, Tap, output
 from collapse_probe.watching import Watch, watch
 
 MAY_WAIT = {"writing", "window", "coverage", "reference pairs", "end", "closing", "verdict"}
 """What runs at the edges of windows alone, or hands out what lies on the CPU."""
+
+MAY_WAIT |= {"beginning", "training", "baseline", "evaluation", "evaluator's rankings"}
+"""What runs around a trainer's steps."""
 
 REFUSED = ["_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "allclose", "_unique2", "histc"]
 REFUSED += ["_linalg_eigh", "_linalg_svd"]
@@ -39,23 +45,23 @@ def refusing(monkeypatch):
     entered = set()
 
     def run(self: Containment, probe: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        def refused(*args: Any, **kwargs: Any) -> Any:
+        def within(*args: Any, **kwargs: Any) -> Any:
             entered.add(probe)
-            with Refuse():
+            with _disable_current_modes() if probe in MAY_WAIT else Refuse():
                 return function(*args, **kwargs)
 
-        return inner(self, probe, function if probe in MAY_WAIT else refused, *args, **kwargs)
+        return inner(self, probe, within, *args, **kwargs)
 
     monkeypatch.setattr(Containment, "run", run)
     return entered
 
 
-def train(steps: int, *, device: str, declared: bool = True, **options: Any) -> Watch:
-    """Train with AdamW, clipping, dropout and batch norm, everything on one device; leave the watch open."""
+def train(steps: int, *, device: str, declared: bool = True, reference: Any = False, **options: Any) -> Watch:
+    """Train with AdamW, clipping, dropout and batch norm, everything on one device."""
     model = OneTower(dropout=0.1).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     sides = {"query": "tower", "document": "tower"} if declared else {}
-    w = watch(model, optimizer=optimizer, run=False, reference=False, **sides, **options)
+    w = watch(model, optimizer=optimizer, run=False, reference=reference, **sides, **options)
     try:
         for a, b in pairs(steps):
             q, d = model(a.to(device)), model(b.to(device))
@@ -68,7 +74,7 @@ def train(steps: int, *, device: str, declared: bool = True, **options: Any) -> 
             optimizer.step()
             optimizer.zero_grad()
     finally:
-        w.close()
+        w.detach()
     return w
 
 
@@ -79,10 +85,39 @@ def test_no_watched_step_reads_a_value(declared, steps, due):
 
 
 @pytest.mark.parametrize("declared", [True, False])
+def test_keeping_inputs_for_the_reference_reads_no_value(declared):
+    w = train(19, device="meta", declared=declared, reference=None)
+    replay = w._calls.replay
+    assert replay is not None and replay.rows >= 180
+
+
+@pytest.mark.parametrize("declared", [True, False])
 def test_our_hooks_dispatch_nothing_that_waits(refusing, declared):
-    w = train(30, device="cpu", declared=declared)
+    w = train(30, device="cpu", declared=declared, reference=None)
     assert w.recorder.streams["query"].steps >= 20
-    assert {"streams", "terms", "weights"} <= refusing
+    assert {"streams", "terms", "weights", "before the step", "after the step", "reference pairs"} <= refusing
+
+
+def trainer(kind: str, bert: Path, folder: Path) -> Any:
+    """Return a trainer of 25 steps with an evaluation between."""
+    if kind == "transformers":
+        return hf_trainer(folder, steps=25, eval_strategy="steps", eval_steps=10)
+    model = encoder(bert)
+    loss = losses.MultipleNegativesRankingLoss(model)
+    return st_trainer(model, loss, folder, steps=25, evaluator=search(), eval_strategy="steps", eval_steps=10)
+
+
+TRAINERS = ["sentence-transformers", "transformers"]
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+def test_our_hooks_in_trainers_dispatch_nothing_that_waits(refusing, kind, bert, tmp_path):
+    made = trainer(kind, bert, tmp_path)
+    w = watch(made, run=False)
+    made.train()
+    assert w.recorder.streams["query"].steps >= 20
+    expected = {"before the step", "after the step", "loss", "streams", "terms", "gradient norm", "evaluation", "steps"}
+    assert expected <= refusing
 
 
 def by_branch(x: Tensor) -> None:
@@ -121,6 +156,17 @@ def test_the_meta_loop_fails_for_what_waits_in_a_hook(name):
 def test_the_mode_fails_for_what_waits_in_a_hook(refusing, name):
     with pytest.raises(RuntimeError, match="waits for the device"):
         train(1, device="cpu", taps=[Tap(stream="planted", at="tower.0", take=planted(name))])
+
+
+@pytest.mark.parametrize("kind", TRAINERS)
+@pytest.mark.parametrize("name", ON_CPU_TOO)
+def test_the_mode_fails_for_what_waits_in_a_hook_in_a_trainer(refusing, name, kind, bert, tmp_path):
+    made = trainer(kind, bert, tmp_path)
+    at = "head.0" if kind == "transformers" else ""
+    take = planted(name)
+    watch(made, run=False, taps=[Tap(stream="planted", at=at, take=take)])
+    with pytest.raises(RuntimeError, match="waits for the device"):
+        made.train()
 
 
 def test_the_mode_lets_the_user_read_values(refusing):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset, IterableDataset
+from plain_loops import seed_all
 from sentence_transformers.base.evaluation import SequentialEvaluator
 from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
-from watching.trainers_support import encoder, pairs, search, seed_all, st_trainer, texts
+from watching.trainers_support import encoder, pairs, search, st_trainer, texts
 
 from collapse_probe.journal import Evaluation
 from collapse_probe.watching import Watch, watch

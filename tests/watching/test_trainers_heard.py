@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers.sentence_transformer import losses
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TrainerCallback
 from watching.trainers_support import TwoTowers, encoder, hf_trainer, pairs, st_trainer, texts
 
 from collapse_probe.journal import Coverage, Event
-from collapse_probe.recording import Containment
 from collapse_probe.watching import Watch, watch
 
 
@@ -221,70 +218,3 @@ def test_parts_of_a_transformers_models_loss_are_heard_once(tmp_path: Path) -> N
     read = {name: watching.live.series(f"loss/{name}").values for name in ("total", "softmax_loss", "norm_loss")}
     assert list(read["total"]) == pytest.approx(list(read["softmax_loss"] + read["norm_loss"]), rel=1e-4)
     assert len(read["total"]) == 4 and not len(watching.live.series("loss/loss").values)
-
-
-REFUSED = {
-    "_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "equal", "allclose", "_unique2", "histc",
-    "_linalg_eigh", "_linalg_svd",
-}  # fmt: skip
-
-
-class _Refusing(TorchDispatchMode):
-    """Notes operations that wait for a device."""
-
-    def __init__(self, seen: set[str]) -> None:
-        super().__init__()
-        self._seen = seen
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        masked = name == "index" and any(one is not None and one.dtype is torch.bool for one in args[1])
-        if name in REFUSED or masked:
-            self._seen.add(name)
-        return func(*args, **(kwargs or {}))
-
-
-WAITING = {
-    "beginning", "reference pairs", "evaluation", "window", "writing", "coverage", "verdict", "end", "closing",
-    "training", "baseline", "evaluator's rankings", "after the step", "steps",
-}  # fmt: skip
-"""What may wait, or calls what may."""
-
-
-def _refused(trainer: Any, monkeypatch: pytest.MonkeyPatch, planted: Any = None) -> set[str]:
-    seen: set[str] = set()
-    run = Containment.run
-    probes = set()
-
-    def watched(self: Containment, probe: str, function: Any, *args: Any, **kwargs: Any) -> Any:
-        if probe in WAITING:
-            return run(self, probe, function, *args, **kwargs)
-        probes.add(probe)
-        with _Refusing(seen):
-            if planted is not None and probe == "loss":
-                planted(torch.ones(3))
-            return run(self, probe, function, *args, **kwargs)
-
-    monkeypatch.setattr(Containment, "run", watched)
-    trained(trainer)
-    assert {"before the step", "loss", "streams", "terms"} <= probes
-    return seen
-
-
-@pytest.mark.parametrize("kind", ["sentence-transformers", "transformers"])
-def test_no_hook_waits_for_the_device(kind: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _refused(_either(kind, bert, tmp_path), monkeypatch) == set()
-
-
-@pytest.mark.parametrize(
-    "planted", [lambda x: x.sum().item(), lambda x: bool(x.sum()), lambda x: x[x > 0]], ids=["item", "if", "mask"]
-)
-def test_a_hook_that_waits_is_caught(planted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _refused(_either("transformers", tmp_path, tmp_path), monkeypatch, planted)
-
-
-def _either(kind: str, bert: Path, folder: Path) -> Any:
-    if kind == "transformers":
-        return hf_trainer(folder, steps=25)
-    model = encoder(bert)
-    return st_trainer(model, losses.MultipleNegativesRankingLoss(model), folder, steps=25)

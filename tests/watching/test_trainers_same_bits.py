@@ -1,32 +1,41 @@
-"""Training with and without a watch leaves the same bits."""
+"""Fifty steps of training with and without a watch leave the same bits: weights, losses and random states."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from plain_loops import random_state, seed_all
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.modules import Pooling, Router, Transformer
-from watching.trainers_support import (
-    assert_equal,
-    encoder,
-    fingerprint,
-    hf_trainer,
-    pairs,
-    search,
-    seed_all,
-    st_trainer,
-)
+from watching.trainers_support import encoder, hf_trainer, pairs, save_bert, search, st_trainer
 
-from collapse_probe.journal import Event, Run
+from collapse_probe.diagnosis import diagnose
+from collapse_probe.journal import Run
 from collapse_probe.recording import Containment
 from collapse_probe.watching import watch
 
+STEPS = 50
+
 Make = Callable[[Path, Path], Any]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a BERT of one layer: what is done a step counts here, not how large it is."""
+    return save_bert(tmp_path_factory.mktemp("small"), layers=1)
+
+
+def _st(bert: Path, out: Path, kind: type = losses.MultipleNegativesRankingLoss, **arguments: Any) -> Any:
+    model = encoder(bert)
+    return st_trainer(model, kind(model), out, steps=STEPS, **arguments)
 
 
 def _router(bert: Path, out: Path) -> Any:
@@ -34,68 +43,121 @@ def _router(bert: Path, out: Path) -> Any:
     router = Router.for_query_document(query_modules=sides[0], document_modules=sides[1])
     model = SentenceTransformer(modules=[router], device="cpu")
     mapping = {"anchor": "query", "positive": "document"}
-    return st_trainer(model, losses.MultipleNegativesRankingLoss(model), out, router_mapping=mapping)
-
-
-def _softmax(bert: Path, out: Path, **arguments: Any) -> Any:
-    model = encoder(bert)
-    return st_trainer(model, losses.MultipleNegativesRankingLoss(model), out, data=pairs(negatives=True), **arguments)
-
-
-def _cosine(bert: Path, out: Path) -> Any:
-    model = encoder(bert)
-    return st_trainer(model, losses.CosineSimilarityLoss(model), out, data=pairs(labels=True))
+    loss = losses.MultipleNegativesRankingLoss(model)
+    return st_trainer(model, loss, out, steps=STEPS, router_mapping=mapping)
 
 
 def _cached(bert: Path, out: Path) -> Any:
     model = encoder(bert)
-    loss = losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=3)
-    return st_trainer(model, loss, out, gradient_accumulation_steps=2)
+    loss = losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=5)
+    return st_trainer(model, loss, out, steps=STEPS)
 
 
 def _matryoshka(bert: Path, out: Path) -> Any:
     model = encoder(bert)
     inner = losses.MultipleNegativesRankingLoss(model)
-    return st_trainer(model, losses.MatryoshkaLoss(model, inner, [16, 8, 4], n_dims_per_step=2), out)
+    return st_trainer(model, losses.MatryoshkaLoss(model, inner, [16, 8, 4], n_dims_per_step=2), out, steps=STEPS)
 
 
 def _evaluated(bert: Path, out: Path) -> Any:
-    return _softmax(bert, out, evaluator=search(), eval_strategy="steps", eval_steps=5, eval_dataset=pairs(16, seed=9))
+    data = {"data": pairs(negatives=True), "eval_dataset": pairs(16, seed=9)}
+    return _st(bert, out, evaluator=search(), eval_strategy="steps", eval_steps=10, **data)
 
 
 CASES: dict[str, Make] = {
-    "MultipleNegativesRankingLoss": lambda bert, out: _softmax(bert, out, steps=50),
-    "CosineSimilarityLoss": _cosine,
+    "MultipleNegativesRankingLoss": lambda bert, out: _st(bert, out, data=pairs(negatives=True)),
+    "CosineSimilarityLoss": lambda bert, out: _st(bert, out, losses.CosineSimilarityLoss, data=pairs(labels=True)),
     "CachedMultipleNegativesRankingLoss": _cached,
     "MatryoshkaLoss": _matryoshka,
     "Router": _router,
-    "accumulation": lambda bert, out: _softmax(bert, out, gradient_accumulation_steps=3),
-    "bf16": lambda bert, out: _softmax(bert, out, bf16=True),
+    "accumulation": lambda bert, out: _st(bert, out, gradient_accumulation_steps=3, per_device_train_batch_size=4),
+    "bf16": lambda bert, out: _st(bert, out, bf16=True),
     "evaluator": _evaluated,
-    "transformers": lambda bert, out: hf_trainer(out, steps=50),
-    "transformers, evaluated": lambda bert, out: hf_trainer(
-        out, eval_strategy="steps", eval_steps=5, gradient_accumulation_steps=3
-    ),
+    "transformers": lambda bert, out: hf_trainer(out, steps=STEPS),
+    "transformers, accumulation": lambda bert, out: hf_trainer(out, steps=STEPS, gradient_accumulation_steps=3),
+    "transformers, bf16": lambda bert, out: hf_trainer(out, steps=STEPS, bf16=True),
+    "transformers, evaluated": lambda bert, out: hf_trainer(out, steps=STEPS, eval_strategy="steps", eval_steps=10),
 }
 
 
-def _trained(make: Make, bert: Path, folder: Path, **watched: Any) -> tuple[dict[str, Any], Any]:
+@dataclass
+class Left:
+    """What a training leaves, and the loss of every micro-batch."""
+
+    weights: dict[str, torch.Tensor]
+    losses: torch.Tensor
+    logs: str
+    random: tuple[torch.Tensor, str, Any]
+
+    def assert_equal(self, other: Left) -> None:
+        """Assert that another training left the same bits."""
+        assert self.logs == other.logs
+        assert torch.equal(self.losses, other.losses)
+        assert self.weights.keys() == other.weights.keys()
+        for name, value in self.weights.items():
+            assert torch.equal(value, other.weights[name]), name
+        assert torch.equal(self.random[0], other.random[0])
+        assert self.random[1:] == other.random[1:]
+
+
+def _left(trainer: Any, heard: Sequence[torch.Tensor] = ()) -> Left:
+    untimed = ("runtime", "samples_per_second", "steps_per_second")
+    logs = [{k: v for k, v in one.items() if not k.endswith(untimed)} for one in trainer.state.log_history]
+    weights = {name: value.detach().clone() for name, value in trainer.model.state_dict().items()}
+    return Left(weights, torch.stack([*heard, torch.zeros(())]), repr(logs), random_state())
+
+
+def _trained(case: str, bert: Path, folder: Path, **watched: Any) -> tuple[Left, Any]:
+    """Train; return what is left, and the watch."""
     seed_all()
-    trainer = make(bert, folder / "out")
+    trainer = CASES[case](bert, folder / "out")
+    inner, heard = trainer.training_step, []
+
+    def step(*args: Any, **kwargs: Any) -> torch.Tensor:
+        # So that a draw of ours from any of the three generators would change a loss.
+        heard.append(inner(*args, **kwargs) + torch.rand(()) + np.random.rand() + random.random())
+        return heard[-1].clone()
+
+    trainer.training_step = step
     seed_all()
     watching = watch(trainer, **watched) if watched else None
     trainer.train()
-    return fingerprint(trainer.model, trainer), watching
+    assert trainer.state.global_step == STEPS and len(heard) >= STEPS
+    return _left(trainer, heard), watching
+
+
+@pytest.fixture(scope="module")
+def unwatched(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Left]:
+    """What each training leaves without a watch, trained once."""
+    known: dict[str, Left] = {}
+
+    def get(case: str) -> Left:
+        if case not in known:
+            known[case], _ = _trained(case, small, tmp_path_factory.mktemp("plain"))
+        return known[case]
+
+    return get
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_watch_changes_no_bit(case: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "1")
-    plain, _ = _trained(CASES[case], bert, tmp_path)
-    watched, watching = _trained(CASES[case], bert, tmp_path, run=tmp_path / "run")
-    assert_equal(plain, watched)
+def test_a_watch_changes_no_bit(case: str, small: Path, unwatched: Any, tmp_path: Path) -> None:
+    watched, watching = _trained(case, small, tmp_path, run=tmp_path / "run")
+    unwatched(case).assert_equal(watched)
     assert Run.load(watching.run).status == "completed"
     assert all(torch.isfinite(torch.tensor(value)) for value in _heard(watching))
+
+
+@pytest.mark.parametrize(
+    "draw", [lambda: torch.rand(1), np.random.rand, random.random], ids=["torch", "numpy", "python"]
+)
+def test_the_comparison_sees_a_single_random_number(draw: Any, tmp_path: Path) -> None:
+    trainer = hf_trainer(tmp_path)
+    seed_all()
+    before = _left(trainer)
+    before.assert_equal(_left(trainer))
+    draw()
+    with pytest.raises(AssertionError):
+        before.assert_equal(_left(trainer))
 
 
 def _heard(watching: Any) -> list[float]:
@@ -104,12 +166,12 @@ def _heard(watching: Any) -> list[float]:
     return [watching.live.series(f"{one.stream}/norm_mean").values[-1] for one in streams]
 
 
-@pytest.mark.parametrize("case", ["MatryoshkaLoss", "CachedMultipleNegativesRankingLoss", "evaluator", "transformers"])
+@pytest.mark.parametrize("case", CASES)
 def test_probes_that_all_raise_change_no_bit(
-    case: str, bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: str, small: Path, unwatched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("COLLAPSE_PROBE_STRICT", raising=False)
-    plain, _ = _trained(CASES[case], bert, tmp_path)
+    plain = unwatched(case)
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
     run, tried = Containment.run, set()
 
     def raising(self: Containment, probe: str, function: Any, *args: Any, **kwargs: Any) -> Any:
@@ -120,11 +182,11 @@ def test_probes_that_all_raise_change_no_bit(
 
     monkeypatch.setattr(Containment, "run", raising)
     with pytest.warns(RuntimeWarning, match="training goes on") as warned:
-        broken, watching = _trained(CASES[case], bert, tmp_path, run=tmp_path / "run")
-    assert_equal(plain, broken)
+        broken, watching = _trained(case, small, tmp_path, run=tmp_path / "run")
+    plain.assert_equal(broken)
     assert len([one for one in warned if "collapse-probe" in str(one.message)]) == 1
-    failed = {one.subject for one in Run.load(watching.run).of(Event) if one.name == "error"}
-    assert failed == tried and len(tried) > 5
+    failed = [one["what"] for one in diagnose(watching.run).errors]
+    assert sorted(failed) == sorted(tried) and len(tried) > 5
 
 
 def _broken() -> None:

@@ -6,7 +6,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -16,10 +15,19 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 WORDS = [f"w{index}" for index in range(60)]
+SHORT = {
+    "per_device_train_batch_size": 8,
+    "learning_rate": 1e-3,
+    "report_to": "none",
+    "save_strategy": "no",
+    "logging_steps": 5,
+    "disable_tqdm": True,
+    "use_cpu": True,
+}
 
 
-def save_bert(folder: Path) -> Path:
-    """Save a random two-layer BERT with dropout and a tokenizer of 60 words."""
+def save_bert(folder: Path, *, layers: int = 2) -> Path:
+    """Save a random BERT with dropout and a tokenizer of 60 words."""
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     vocabulary = {word: index for index, word in enumerate([*special, *WORDS])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
@@ -33,7 +41,7 @@ def save_bert(folder: Path) -> Path:
     config = BertConfig(
         vocab_size=len(vocabulary),
         hidden_size=16,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=32,
@@ -87,14 +95,8 @@ def st_trainer(
     args = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         **{
+            **SHORT,
             "max_steps": steps,
-            "per_device_train_batch_size": 8,
-            "learning_rate": 1e-3,
-            "report_to": "none",
-            "save_strategy": "no",
-            "logging_steps": 5,
-            "disable_tqdm": True,
-            "use_cpu": True,
             "seed": 7,
             **arguments,
         },
@@ -109,37 +111,6 @@ def st_trainer(
         callbacks=callbacks,
         model_init=making,
     )
-
-
-def seed_all(seed: int = 3) -> None:
-    """Seed every generator that training draws from."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed)
-
-
-def fingerprint(model: torch.nn.Module, trainer: Any) -> dict[str, Any]:
-    """Return weights, logged losses and random states after training."""
-    untimed = ("runtime", "samples_per_second", "steps_per_second")
-    logs = [{k: v for k, v in one.items() if not k.endswith(untimed)} for one in trainer.state.log_history]
-    return {
-        "weights": {name: value.detach().clone() for name, value in model.state_dict().items()},
-        "logs": repr(logs),
-        "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state()[1].tolist(),
-        "python": random.getstate(),
-    }
-
-
-def assert_equal(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Assert that two trainings left the same bits."""
-    assert one["logs"] == other["logs"]
-    assert one["weights"].keys() == other["weights"].keys()
-    for name, value in one["weights"].items():
-        assert torch.equal(value, other["weights"][name]), name
-    assert torch.equal(one["torch"], other["torch"])
-    assert one["numpy"] == other["numpy"]
-    assert one["python"] == other["python"]
 
 
 class TwoTowers(torch.nn.Module):
@@ -165,14 +136,8 @@ def hf_trainer(folder: Path, *, steps: int = 20, model: torch.nn.Module | None =
     args = TrainingArguments(
         output_dir=str(folder),
         **{
+            **SHORT,
             "max_steps": steps,
-            "per_device_train_batch_size": 8,
-            "learning_rate": 1e-3,
-            "report_to": "none",
-            "save_strategy": "no",
-            "logging_steps": 5,
-            "disable_tqdm": True,
-            "use_cpu": True,
             "remove_unused_columns": False,
             "label_names": [],
             **arguments,

@@ -83,7 +83,9 @@ CORRECTIONS = (
         per="stream",
         roles=("correction",),
         formula="||E delta||^2 / E||delta||^2 is above the cut.",
-        thresholds={"warning": Threshold(0.8, "diagnosis.md, 3")},
+        thresholds={
+            "warning": Threshold(0.8, "four fifths of the correction are the same for every query (own choice)")
+        },
         judge=_constant,
         why="Nearly the same is added to every query, so it carries nothing about the query.",
         remedies=_PENALTY,

@@ -10,9 +10,7 @@ import numpy as np
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
 from .._evidence import EMBEDDINGS, Evidence
 from .._separation import equal_n
-from ._signature import part, ratios, signature
-
-_MEASURED = "diagnosis.md, 3, measured on 73 failures and 27 controls"
+from ._signature import MEASURED, part, ratios, signature
 
 _PUSH = (
     Remedy(change={"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-4}),
@@ -94,7 +92,7 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
         "retrieval fell; and taking each role's mean off brings back less than half of the lost reciprocal rank.",
-        thresholds={"critical": Threshold(0.1, f"{_MEASURED}: failures .02 to .06")},
+        thresholds={"critical": Threshold(0.1, f"{MEASURED}: .02 to .06 in the failures")},
         judge=_complete,
         why="All texts have nearly the same embedding: what told them apart is gone.",
         remedies=_PUSH,
@@ -109,7 +107,7 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
         "retrieval fell; where it was read, taking each role's mean off brings back half of the lost reciprocal rank.",
-        thresholds={"critical": Threshold(0.5, _MEASURED)},
+        thresholds={"critical": Threshold(0.5, f"{MEASURED}; healthy runs went as low where separation rose")},
         judge=_cone,
         why="All texts share one direction, and what is left to tell them apart is small beside it.",
         remedies=_PUSH,
@@ -124,7 +122,7 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="The corrected participation ratio over that of the raw encoder at the same n, else of step 0, is "
         "below the cut, and separation or retrieval fell. Reference pairs only.",
-        thresholds={"critical": Threshold(0.2, f"{_MEASURED}: failures .01 to .18")},
+        thresholds={"critical": Threshold(0.2, f"{MEASURED}: .01 to .18 in the failures")},
         judge=_dimensions,
         why="Few directions carry all the variance, so many texts look alike.",
         remedies=_PUSH,
@@ -139,7 +137,7 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="The share of dimensions with a spread below 1 % of the median is above the cut, and separation or "
         "retrieval fell.",
-        thresholds={"critical": Threshold(0.3, f"{_MEASURED}: failures .49 to .68")},
+        thresholds={"critical": Threshold(0.3, f"{MEASURED}: .49 to .68 in the failures, .29 in a healthy one")},
         judge=_dead,
         why="Dimensions that carry no variance cannot tell texts apart.",
         remedies=(

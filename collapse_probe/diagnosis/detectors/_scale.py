@@ -10,9 +10,7 @@ import numpy as np
 from .._contract import Bounds, Detector, Judgement, Remedy, Subject, Threshold
 from .._evidence import EMBEDDINGS, Evidence, Track
 from .._onset import crossing
-from ._signature import part, ratios, signature
-
-_MEASURED = "diagnosis.md, 3, measured on 73 failures and 27 controls"
+from ._signature import MEASURED, part, ratios, signature
 
 _ANCHOR = (
     Remedy(change={"normalise": True}),
@@ -90,8 +88,8 @@ SCALE = (
         formula="The median norm over that of the raw encoder, else of step 0, is below the cut, and separation or "
         "retrieval fell; under a cosine it is a note. A median norm below the floor is critical by itself.",
         thresholds={
-            "critical": Threshold(0.25, f"{_MEASURED}: .2 x does"),
-            "floor": Threshold(1e-8, "the eps of a cosine similarity, below which it is not free of scale"),
+            "critical": Threshold(0.25, f"{MEASURED}: norms fell to .2 x in the failures"),
+            "floor": Threshold(1e-8, "the eps of torch's cosine_similarity, below which a cosine depends on scale"),
         },
         judge=_collapse,
         why="Distances and dot products shrink with the embeddings, and with them every gradient that could tell "
@@ -109,8 +107,10 @@ SCALE = (
         formula="The median norm over that of the raw encoder, else of step 0, is above the cut, and separation or "
         "retrieval fell.",
         thresholds={
-            "critical": Threshold(4.0, f"{_MEASURED}: 6 x does"),
-            "cosine": Threshold(100.0, f"{_MEASURED}: steps of Adam of .03 to .2 give 3e2 to 3e7 x"),
+            "critical": Threshold(4.0, f"{MEASURED}: norms grew 6 x in the failures"),
+            "cosine": Threshold(
+                100.0, f"{MEASURED}: Adam with a rate of .03 to .2 gives 3e2 to 3e7 x, healthy runs up to 47 x"
+            ),
         },
         judge=_explosion,
         why="Under a cosine, gradients die with one over the norm; under a dot product, length outweighs direction.",

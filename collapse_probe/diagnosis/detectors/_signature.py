@@ -8,6 +8,12 @@ from .._contract import Bounds, Condition, Judgement
 from .._evidence import Evidence, Track
 from .._onset import FEWEST, change_point, crossing
 
+MEASURED = (
+    "measured on 73 failing and 27 harmless trainings, mostly of heads over frozen MiniLM vectors of MedQuAD's pairs; "
+    "a third of them chose the cut"
+)
+"""Where the cuts of the joint signatures come from."""
+
 NOTHING = 1e-6
 """A baseline below this has nothing left to lose: what is as small is then called gone."""
 

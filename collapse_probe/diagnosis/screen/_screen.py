@@ -183,7 +183,7 @@ def _damage(missing: Sequence[NotMeasured]) -> list[str]:
 def _measured(findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
     asked = {one.code for one in findings if one.status is not Status.NOT_APPLICABLE}
     known = {one.code for one in findings if one.status not in (Status.NOT_APPLICABLE, Status.NOT_MEASURED)}
-    names = [f"{clean(one.what.replace('_', ' '))} ({clean(one.why, length=56)})" for one in missing]
+    names = [f"{clean(one.what.replace('_', ' '))} ({clean(one.why, length=100)})" for one in missing]
     names = [one for one in names if not one.startswith("an undamaged journal")]
     more = f"; {len(names) - 3} more" if len(names) > 3 else ""
     rest = f" Not: {', '.join(names[:3])}{more}" if names else ""

@@ -17,12 +17,14 @@ def _write(facts: Facts) -> list[str]:
             _COLOURS.get(entry["status"], md(entry["status"])),
             f"{entry['n']:,}" if entry["n"] else "-",
         ]
-        for entry in facts.settings["preflight"]
+        for entry in facts.run.config.session["preflight"]
     ]
     table = Table(["audit", "value", "expected", "result", "n pairs"], rows, words=["expected", "result"])
     return [table.markdown, "What the data and the configuration say alone; nothing was trained for it."]
 
 
 PREFLIGHT = Section(
-    title="Before the first step", applies=lambda facts: bool(facts.settings.get("preflight")), write=_write
+    title="Before the first step",
+    applies=lambda facts: bool(facts.run.config.session.get("preflight")),
+    write=_write,
 )

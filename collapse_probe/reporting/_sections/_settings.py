@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...journal import End, Event, Start
+from ...journal import End, Event, RunConfig, Start
 from .._facts import Facts, Section
 from .._text import bullets, code, fenced, md, number, one_line
 
@@ -83,20 +83,19 @@ def _day(facts: Facts) -> str:
 
 def _founding(facts: Facts) -> Rows:
     recipe, encoder, pairs = (facts.part(key) for key in ("recipe", "encoder", "pairs"))
-    settings = facts.settings
+    config, session = facts.run.config, facts.run.config.session
     trained = ""
     if pairs:
         trained = f"{pairs['train']:,} pairs, {pairs['validation']:,} held out, from {code(pairs['source'])}"
     scored = [
-        f"{md(c['name'])} {md(c['split'])} ({c['n_queries']:,} queries, {c['n_documents']:,} documents)"
-        for c in settings.get("collections", [])
+        f"{md(one.name)} {md(one.split)} ({_count(one.n_queries)} queries, {_count(one.n_documents)} documents)"
+        for one in config.collections
     ]
-    notes = [f"{md(c['name'])}: {md(note)}" for c in settings.get("collections", []) for note in c.get("notes", [])]
+    notes = [f"{md(one.name)}: {md(note)}" for one in config.collections for note in one.notes]
     name = md(recipe["name"]) if recipe.get("name") else "not recorded"
-    seed = "" if facts.run.config.seed is None else f", seed {facts.run.config.seed}"
+    seed = "" if config.seed is None else f", seed {config.seed}"
     kind = "Encoder, top layers trained" if recipe.get("unfreeze_layers") else "Encoder, frozen"
     size = f", D = {encoder['dimension']}" if encoder.get("dimension") else ""
-    embedded = settings.get("embedded") or []
     return [
         ("Date", _day(facts)),
         ("Recipe", f"{name}{seed}"),
@@ -104,13 +103,13 @@ def _founding(facts: Facts) -> Rows:
         ("Trained on", trained or "nothing"),
         *_read_as(pairs),
         ("Scored on", "; ".join(scored) or "nothing"),
-        *_chosen_by(settings),
+        *_chosen_by(config),
         ("Modules", _modules(facts)),
-        ("Device, precision", ", ".join(md(one) for one in (settings.get("device"), settings.get("precision")) if one)),
-        ("Watched", ", ".join(md(name) for name in settings.get("watch", [])) or "nothing"),
+        ("Device, precision", ", ".join(md(one) for one in (config.device, config.precision) if one)),
+        ("Watched", ", ".join(md(name) for name in session.get("watch") or ()) or "nothing"),
         ("Status", facts.run.status),
-        ("Embedded defaults", ", ".join(md(part) for part in embedded)),
-        *(("Note", note) for note in [*notes, *_shared(settings)]),
+        ("Embedded defaults", ", ".join(md(part) for part in session.get("embedded") or ())),
+        *(("Note", note) for note in [*notes, *_shared(config)]),
     ]
 
 
@@ -128,15 +127,19 @@ def _encoder_settings(encoder: dict[str, Any]) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def _shared(settings: dict[str, Any]) -> list[str]:
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _shared(config: RunConfig) -> list[str]:
     """Return how many of the pairs' documents are in each corpus."""
     lines = []
-    for collection in settings.get("collections", []):
-        found = collection.get("trained_documents")
+    for collection in config.collections:
+        found = collection.trained_documents
         if found:
             there = f"{found['equal'] + found['near']:,} of the {found['distinct']:,} documents of the pairs"
             near = f" ({found['near']:,} nearly)" if found["near"] else ""
-            lines.append(f"{md(collection['name'])}: {there} are in its corpus{near}")
+            lines.append(f"{md(collection.name)}: {there} are in its corpus{near}")
     return lines
 
 
@@ -148,21 +151,20 @@ def _read_as(pairs: dict[str, Any]) -> Rows:
     return rows
 
 
-def _chosen_by(settings: dict[str, Any]) -> Rows:
-    split = settings.get("development")
-    if not split:
+def _chosen_by(config: RunConfig) -> Rows:
+    split = config.development
+    if split is None:
         return []
-    return [("Checkpoints chosen on", f"{md(split['name'])} {md(split['split'])} ({split['n_queries']:,} queries)")]
+    return [("Checkpoints chosen on", f"{md(split.name)} {md(split.split)} ({_count(split.n_queries)} queries)")]
 
 
 def _modules(facts: Facts) -> str:
     """Return what stands on the encoder: trained or not, and whether the evaluated score goes through it."""
     parts = []
-    for name, module in (facts.settings.get("modules") or {}).items():
-        trained = "trained" if module.get("trained", True) else "frozen"
-        size = f", {int(module['parameters']):,} parameters" if "parameters" in module else ""
-        where = "on" if module.get("on_evaluated_path") else "not on"
-        parts.append(f"{md(name)} ({trained}{size}, {where} the evaluated path)")
+    for module in facts.run.config.modules:
+        trained = "trained" if module.trained else "frozen"
+        where = "on" if module.scored else "not on"
+        parts.append(f"{md(module.name)} ({trained}, {where} the evaluated path)")
     return "; ".join(parts)
 
 

@@ -28,7 +28,7 @@ def _founding(facts: Facts) -> list[str]:
     from ...journal import Counterfactual
 
     lines = []
-    if not facts.settings.get("preflight"):
+    if not facts.run.config.session.get("preflight"):
         lines.append("Before the first step: the run was started without preflight.")
     if not facts.run.of(Counterfactual):
         lines.append("Which module holds the change: no epoch was scored with modules put back to step 0.")

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...demo import build_embedded
 from ...errors import InputError, setting
 from ...retrieval import (
     Collection,
     Encoder,
     Pairs,
     Prompts,
-    build_embedded,
     open_collections,
     open_encoder,
     own_similarity,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,7 +54,6 @@ class Progress:
     step: int = 0
     epoch: int = 0
     bad_step: int | None = None
-    stopped: bool = field(default=False)
 
 
 def make_taps(head: Router) -> list[Tap]:

@@ -1,12 +1,9 @@
 """Encoders: found by path or name, recognised, and asked as their library asks them."""
 
 from ._encoder import Encoder, Prompts, encode_with, is_half, open_encoder, own_similarity
-from ._find import BUNDLED_NAME, BUNDLED_SHA256
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Encoding, Task
 
 __all__ = [
-    "BUNDLED_NAME",
-    "BUNDLED_SHA256",
     "TASKS",
     "UNKNOWN",
     "Encoder",

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...demo import BUNDLED_SHA256, BUNDLED_WHEEL, bundled_folder
 from ...errors import InputError, setting
 from ...journal import atomic_write_text
 from ._files import fingerprint, sha256, weights_sha256
-from ._find import BUNDLED_SHA256, BUNDLED_WHEEL, bundled_folder, find_encoder, not_found
+from ._find import find_encoder, not_found
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Task
 from ._recognise import check_encoder
 

