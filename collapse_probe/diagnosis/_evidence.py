@@ -10,7 +10,7 @@ import numpy as np
 from ..journal import Coverage, LiveRun, Series
 from ..journal.vocabulary import modern_reading
 from ._contract import Condition, Onset, Subject
-from ._curves import Curve, collection_curve
+from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
 from ._onset import FEWEST, change_point
 from ._separation import D_PRIME, RANK, batch_curve, part_curve, reference_curve
@@ -127,7 +127,7 @@ class Evidence:
         for name in names:
             here = seen and name == REFERENCE
             found.append(collection_curve(self.evaluations, name, seen=here, tests=len(names)))
-        curves = [one for one in found if one is not None]
+        curves = over_collections([one for one in found if one is not None])
         reference = next((one for one in curves if one.name == REFERENCE), None)
         if reference is None or reference.fell is None or (not reference.fell and self._saturated(reference)):
             other = self._separation(seen=seen)
