@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..journal import Evaluation
+from ..statistics import holm
 from ._contract import Condition, Interval, Onset
 from ._evaluations import Evaluations, difference
 from ._onset import FEWEST, change_point, crossing
@@ -112,7 +113,7 @@ def collection_curve(evaluations: Evaluations, collection: str, *, seen: bool, t
         evaluations: The run's.
         collection: Its label.
         seen: Whether it is trained on.
-        tests: Collections that are tested: p is multiplied by it (Bonferroni).
+        tests: Collections that are judged together, by :func:`over_collections`.
     """
     metric = evaluations.metric(collection)
     scored = [one for one in evaluations.of(collection, evaluations.judged) if metric in one.metrics]
@@ -127,7 +128,10 @@ def collection_curve(evaluations: Evaluations, collection: str, *, seen: bool, t
         pairs.append(("raw", raw))
     if not pairs and len(scored) > 1:
         pairs.append(("start", scored[0]))
-    changes = [_change(evaluations, metric, against, one, last, tests) for against, one in pairs]
+    looked_at = [(reference, one) for _, reference in pairs for one in scored if one is not reference]
+    p_values = evaluations.p_together(looked_at, metric, tests=tests)
+    of_last = [p for (_, one), p in zip(looked_at, p_values, strict=True) if one is last]
+    changes = [_change(evaluations, metric, *pair, last, p) for pair, p in zip(pairs, of_last, strict=True)]
     best = _from_best(evaluations, metric, scored)
     steps, values = tuple(one.step for one in scored), tuple(float(one.metrics[metric]) for one in scored)
     domain = {"in": True, "out": False}.get(last.domain or "")
@@ -145,7 +149,7 @@ def collection_curve(evaluations: Evaluations, collection: str, *, seen: bool, t
 
 
 def _change(
-    evaluations: Evaluations, metric: str, against: str, before: Evaluation, after: Evaluation, tests: int
+    evaluations: Evaluations, metric: str, against: str, before: Evaluation, after: Evaluation, p: float
 ) -> Change:
     start, end = float(before.metrics[metric]), float(after.metrics[metric])
     found = evaluations.change(before, after, metric)
@@ -153,9 +157,39 @@ def _change(
         value = end - start if found is None else found[0]
         return Change(against=against, before=start, after=end, value=value, interval=found and found[1], fell=None)
     value, interval = found
-    interval = replace(interval, p=min(1.0, interval.p * tests))
-    fell = value <= -SMALLEST and interval.p <= CRITICAL_P
-    return Change(against=against, before=start, after=end, value=value, interval=interval, fell=fell)
+    return _judged(Change(against=against, before=start, after=end, value=value, interval=interval, fell=False), p)
+
+
+def _judged(change: Change, p: float) -> Change:
+    """Return a change with another p, and whether it is a fall by that."""
+    assert change.interval is not None
+    fell = change.value <= change.cut and p <= CRITICAL_P
+    return replace(change, interval=replace(change.interval, p=p), fell=fell)
+
+
+def over_collections(curves: Sequence[Curve]) -> list[Curve]:
+    """Return curves with p adjusted for how many collections were tested (Holm), and falls by that.
+
+    Within a collection the changes are judged together already, so its smallest p stands for it.
+    """
+    smallest = [
+        min((one.interval.p for one in curve.changes if _tested(one) and one.interval), default=math.nan)
+        for curve in curves
+    ]
+    return [
+        curve if math.isnan(least) else replace(curve, changes=tuple(_times(one, p / least) for one in curve.changes))
+        for curve, least, p in zip(curves, smallest, holm(smallest), strict=True)
+    ]
+
+
+def _tested(change: Change) -> bool:
+    return change.against != "best" and change.fell is not None
+
+
+def _times(change: Change, factor: float) -> Change:
+    if not _tested(change) or change.interval is None:
+        return change
+    return _judged(change, min(1.0, change.interval.p * factor))
 
 
 def _from_best(evaluations: Evaluations, metric: str, scored: Sequence[Evaluation]) -> Change | None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from ..journal import Evaluation, JournalError, LiveRun
-from ..statistics import paired_difference
+from ..statistics import DRAWS, max_t_p, paired_difference
 from ._contract import Interval
 
 REFERENCE = "reference pairs"
 """Name of the reference pairs among the collections."""
 
+Pair = tuple[Evaluation, Evaluation]
+"""Two evaluations that are compared: before and after, or without and with."""
+
+DRAWS_A_TEST = 2_000
+"""Sign flips for each test that p is multiplied by: a p of .001 can be reached by half."""
+
+_MOST_DRAWS = 100_000
 _HEADLINES = ("ndcg@10", "mrr", "mrr@10")
 
 
@@ -105,6 +112,49 @@ class Evaluations:
         if not len(pairs):
             return None
         return difference(pairs[:, 0], pairs[:, 1])
+
+    def pairs(self, collection: str, first: str, second: str) -> list[Pair]:
+        """Return the evaluations of two variants at the steps after 0 that both were scored at, by step."""
+        both = [{one.step: one for one in self.of(collection, variant)} for variant in (first, second)]
+        return [(both[0][step], both[1][step]) for step in sorted(both[0].keys() & both[1].keys() - {0})]
+
+    def p_together(self, pairs: Sequence[Pair], metric: str, *, tests: int = 1) -> list[float]:
+        """Return the p of several changes that were looked at, by sign flips of whole queries.
+
+        Changes of the queries that the last one has are judged together, by max-T over them; one of other queries has
+        its own p times the number of changes. What has no scores by query cannot be tested, and does not count.
+
+        Args:
+            pairs: Evaluations of one collection; the last one is the one in question.
+            metric: Of which metric.
+            tests: Families like this one: p is going to be multiplied by as many, so it has to be smaller.
+
+        Returns:
+            A p for each pair; NaN where its scores are missing or there are fewer than two queries.
+        """
+        found = [self._differences(pair, metric) for pair in pairs]
+        asked = found[-1].keys() if found and found[-1] else {}
+        together = [at for at, one in enumerate(found) if one and one.keys() == asked]
+        apart = [at for at, one in enumerate(found) if one and one.keys() != asked]
+        families = tests * (1 + len(apart))
+        draws = min(_MOST_DRAWS, max(DRAWS, DRAWS_A_TEST * families))
+        p_values = [math.nan] * len(pairs)
+        if len(asked) > 1:
+            columns = np.array([[found[at][query] for query in asked] for at in together]).T
+            for at, p in zip(together, max_t_p(columns, draws=draws), strict=True):
+                p_values[at] = min(1.0, p * (1 + len(apart)))
+        for at in apart:
+            if len(found[at]) > 1:
+                own = max_t_p(np.array(list(found[at].values()))[:, None], draws=draws)[0]
+                p_values[at] = min(1.0, own * (len(together) + len(apart)))
+        return p_values
+
+    def _differences(self, pair: Pair, metric: str) -> dict[str, float]:
+        """Return every shared query's change; empty where the scores of one of the two cannot be read."""
+        before, after = (self.values(one, metric) for one in pair)
+        if before is None or after is None:
+            return {}
+        return {query: after[query] - value for query, value in before.items() if query in after}
 
     def _read(self, file: str) -> Mapping[str, list[float]] | None:
         try:

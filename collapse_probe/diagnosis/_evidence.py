@@ -10,7 +10,7 @@ import numpy as np
 from ..journal import Coverage, LiveRun, Series
 from ..journal.vocabulary import modern_reading
 from ._contract import Condition, Onset, Subject
-from ._curves import Curve, collection_curve
+from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
 from ._onset import FEWEST, change_point
 from ._separation import D_PRIME, RANK, batch_curve, part_curve, reference_curve
@@ -49,6 +49,9 @@ class Track:
 
 _BY_NUMBER = ("mrr", "mrr_cosine", "mrr_centred", "margin", "accuracy")
 """Measures that depend on the number of pairs."""
+
+_SATURATED = 0.95
+"""Reciprocal rank above which nearly every own document is the first."""
 
 
 class Evidence:
@@ -127,13 +130,13 @@ class Evidence:
         for name in names:
             here = seen and name == REFERENCE
             found.append(collection_curve(self.evaluations, name, seen=here, tests=len(names)))
-        curves = [one for one in found if one is not None]
+        curves = over_collections([one for one in found if one is not None])
         reference = next((one for one in curves if one.name == REFERENCE), None)
         if reference is None or reference.fell is None or (not reference.fell and self._saturated(reference)):
             other = self._separation(seen=seen)
             if other is not None and (reference is None or reference.fell is None or other.fell):
                 curves = [other, *(one for one in curves if one is not reference)]
-        elif not reference.fell and (other := self._between(seen=seen)) is not None:
+        elif not reference.fell and not _solved(reference) and (other := self._between(seen=seen)) is not None:
             curves = [other, *(one for one in curves if one is not reference)]
         return tuple(curves)
 
@@ -216,7 +219,7 @@ class Evidence:
 
     @staticmethod
     def _saturated(curve: Curve) -> bool:
-        return bool(curve.values) and curve.values[0] > 0.95
+        return bool(curve.values) and curve.values[0] > _SATURATED
 
     def _series(self, reading: str, on: str | None, *, dense: bool | None = None) -> Series:
         """Return a reading of all data sets; of the reference pairs those of one number of pairs.
@@ -252,3 +255,13 @@ class Evidence:
             if dataset is not None:
                 found.setdefault(reading, []).append(dataset)
         return {reading: sorted(set(names)) for reading, names in found.items()}
+
+
+def _solved(curve: Curve) -> bool:
+    """Return whether pairs that began otherwise end with nearly every own document the first, resolved.
+
+    Scores that spread less are no harm there: what retrieves has not fallen.
+    """
+    start = next((one for one in curve.changes if one.against == "start"), None)
+    rose = start is not None and start.interval is not None and start.interval.low > 0
+    return rose and curve.metric == "mrr" and curve.values[-1] > _SATURATED

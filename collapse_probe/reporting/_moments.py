@@ -7,10 +7,13 @@ from typing import Any
 
 from ..journal import Evaluation
 from ._facts import Facts
-from ._text import md
+from ._text import Table, md
 
 MOST_EPOCHS = 7
 """Epochs that a figure with one panel or line each shows."""
+
+EPOCHS_OF_A_TABLE = 5
+"""Epochs that a table shows; all of them are written beside the report."""
 
 VARIANTS = {"raw": "raw encoder", "no_predictor": "without predictor", "predictor": "with predictor", "model": ""}
 
@@ -41,9 +44,41 @@ def latest_by_epoch(facts: Facts, records: list[dict[str, Any]]) -> list[dict[st
     return [latest[at] for at in sorted(latest)]
 
 
-def thinned(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def thinned(records: list[Any]) -> list[Any]:
     """Return the first and the last of some epochs and a few evenly between: more cannot be told apart."""
-    if len(records) <= MOST_EPOCHS:
-        return records
-    last = len(records) - 1
-    return [records[round(i * last / (MOST_EPOCHS - 1))] for i in range(MOST_EPOCHS)]
+    return [records[at] for at in spread(len(records), MOST_EPOCHS)]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Return at most so many places among some, the first and the last with them.
+
+    >>> spread(3, 7), spread(21, 5)
+    ([0, 1, 2], [0, 5, 10, 15, 20])
+    """
+    return list(range(count)) if count <= most else [round(at * (count - 1) / (most - 1)) for at in range(most)]
+
+
+def some_epochs(table: Table, file: str, *, column: int = 0) -> str:
+    """Return the rows of a few epochs of a table, and where the others are.
+
+    Args:
+        table: One or more rows for each epoch.
+        file: The CSV file that has all of them.
+        column: Which one says the epoch; ``step 0`` and the raw encoder are always shown.
+    """
+    left = _left_out(table, column)
+    if not left:
+        return table.markdown
+    kept = Table(table.headers, [row for row in table.rows if row[column] not in left], table.words)
+    return f"{kept.markdown}\n\n{len(left):,} more epochs are in `{file}`."
+
+
+def all_epochs(table: Table, *, column: int = 0) -> str | None:
+    """Return a table as CSV, if :func:`some_epochs` leaves some of it out."""
+    return table.csv if _left_out(table, column) else None
+
+
+def _left_out(table: Table, column: int) -> set[str]:
+    labels = dict.fromkeys(row[column] for row in table.rows)
+    numbered = [label for label in labels if label.removeprefix("epoch ").isdigit()]
+    return set(numbered) - {numbered[at] for at in spread(len(numbered), EPOCHS_OF_A_TABLE)}

@@ -5,11 +5,15 @@ from __future__ import annotations
 from ..diagnosis.screen import metric as metric_label
 from ..journal import Evaluation
 from ._facts import MOST_ROWS, Facts
-from ._moments import moment, variant
+from ._moments import moment, spread, variant
 from ._text import Table, change, md, number, percent, score
 
 METRIC_LABELS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map@100": "MAP@100", "recall@100": "Recall@100"}
 MOST_METRICS = 6
+_ALL_ROWS = 24
+"""Rows of all collections together, unless each has a few at least."""
+
+_FEWEST_ROWS = 4
 
 
 def metric_name(name: str) -> str:
@@ -21,7 +25,7 @@ def performance(facts: Facts, collection: str) -> Table:
     """Return the evaluations of one collection, some of them where there are many."""
     records = scored(facts, collection)
     metrics = metric_names(facts, collection)
-    rows = [_row(facts, collection, one, metrics) for one in some(records)]
+    rows = [_row(facts, collection, one, metrics) for one in some(facts, records)]
     labels = [metric_name(name) for name in metrics]
     headers = ["model", *labels, "vs raw", "vs raw [95 %]", "vs step 0 [95 %]", "tied", "n queries"]
     return Table(headers, rows).without_empty_columns()
@@ -50,11 +54,16 @@ def scored(facts: Facts, collection: str) -> list[Evaluation]:
     return sorted(found, key=lambda one: (one.variant != "raw", one.step))
 
 
-def some(records: list[Evaluation]) -> list[Evaluation]:
-    if len(records) <= MOST_ROWS:
-        return records
-    last = len(records) - 1
-    return [records[round(at * last / (MOST_ROWS - 1))] for at in range(MOST_ROWS)]
+def some(facts: Facts, records: list[Evaluation]) -> list[Evaluation]:
+    """Return a collection's evaluations at a few steps where there are many: all variants of each, and the raw one."""
+    rows = min(MOST_ROWS, max(_FEWEST_ROWS, _ALL_ROWS // len(facts.evidence.evaluations.collections)))
+    others = [one for one in records if one.variant != "raw"]
+    steps = sorted({one.step for one in others})
+    most = (rows - len(records) + len(others)) // max(1, len({one.variant for one in others}))
+    if len(records) <= rows or most < 2:
+        return [records[at] for at in spread(len(records), rows)]
+    kept = {steps[at] for at in spread(len(steps), most)}
+    return [one for one in records if one.variant == "raw" or one.step in kept]
 
 
 def metric_names(facts: Facts, collection: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Comparisons, intervals, multiplicity and change points: numbers in, numbers out. The one place for them."""
 
 from ._correlation import FEWEST_RANKED, RankCorrelation, rank_correlation
-from ._flips import max_t, randomisation_p
+from ._flips import DRAWS, max_t, max_t_p, randomisation_p
 from ._holm import holm
 from ._interval import Interval, t_interval
 from ._onset import FEWEST_READINGS, Onset, bracket, change_point
@@ -9,6 +9,7 @@ from ._paired import PairedDifference, align, paired_difference, welch_p
 from ._seeded import SEEDS_TO_CONFIRM, SeededDifference, seeded_difference
 
 __all__ = [
+    "DRAWS",
     "FEWEST_RANKED",
     "FEWEST_READINGS",
     "SEEDS_TO_CONFIRM",
@@ -22,6 +23,7 @@ __all__ = [
     "change_point",
     "holm",
     "max_t",
+    "max_t_p",
     "paired_difference",
     "randomisation_p",
     "rank_correlation",

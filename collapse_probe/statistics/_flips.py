@@ -25,7 +25,26 @@ def randomisation_p(differences: Sequence[float] | np.ndarray) -> float:
     Args:
         differences: ``[Q]``.
     """
-    return _adjusted(np.asarray(differences, dtype=float)[:, None])[0]
+    return max_t_p(np.asarray(differences, dtype=float)[:, None])[0]
+
+
+def max_t_p(differences: np.ndarray, *, draws: int = DRAWS) -> list[float]:
+    """Return the p of several mean differences of the same queries, judged together as in :func:`max_t`.
+
+    Args:
+        differences: ``[Q, E]``: of every query, for every evaluation.
+        draws: How many; no p is below 1 / (1 + draws).
+    """
+    unit = _unit(np.asarray(differences, dtype=float))
+    observed = np.abs(unit.sum(axis=0))
+    # Sums of the same values in another order differ by rounding: an equal one has to count as extreme.
+    slack = ROUNDING * np.abs(unit).sum(axis=0)
+    extreme = np.zeros(unit.shape[1])
+    for largest in _largest(unit, draws):
+        extreme += np.sum(largest[:, None] >= observed - slack, axis=0)
+    p_values = (1 + extreme) / (1 + draws)
+    p_values[np.isnan(observed)] = math.nan
+    return p_values.tolist()
 
 
 def max_t(differences: np.ndarray) -> list[Interval]:
@@ -48,7 +67,7 @@ def max_t(differences: np.ndarray) -> list[Interval]:
     found = np.asarray(differences, dtype=float)
     if found.ndim != 2 or not found.size:
         raise ValueError(f"max_t needs [Q, E], got {found.shape}")
-    means, p_values = found.mean(axis=0), _adjusted(found)
+    means, p_values = found.mean(axis=0), max_t_p(found)
     errors = np.array([standard_error(column) for column in found.T])
     half = errors * _critical(found - means, errors > 0)
     # An interval of equal differences has no width, whatever the critical value.
@@ -57,26 +76,12 @@ def max_t(differences: np.ndarray) -> list[Interval]:
     return [Interval(mean, mean - width, mean + width, p) for mean, width, p in ends]
 
 
-def _adjusted(differences: np.ndarray) -> list[float]:
-    """Return p of every column against the largest statistic of any."""
-    unit = _unit(differences)
-    observed = np.abs(unit.sum(axis=0))
-    # Sums of the same values in another order differ by rounding: an equal one has to count as extreme.
-    slack = ROUNDING * np.abs(unit).sum(axis=0)
-    extreme = np.zeros(unit.shape[1])
-    for largest in _largest(unit):
-        extreme += np.sum(largest[:, None] >= observed - slack, axis=0)
-    p_values = (1 + extreme) / (1 + DRAWS)
-    p_values[np.isnan(observed)] = math.nan
-    return p_values.tolist()
-
-
 def _critical(residuals: np.ndarray, varied: np.ndarray) -> float:
     """Return the t value that the largest of the flipped residuals' statistics stays below in 95 % of draws."""
     if not varied.any():
         return 0.0
     n = len(residuals)
-    largest = np.quantile(np.concatenate(list(_largest(_unit(residuals[:, varied])))), 0.95)
+    largest = np.quantile(np.concatenate(list(_largest(_unit(residuals[:, varied]), DRAWS))), 0.95)
     # sum / norm and Student's t are monotone in each other: t^2 = (n - 1) u^2 / (n - u^2).
     rest = n - largest**2
     return math.sqrt((n - 1) * largest**2 / rest) if rest > ROUNDING * n else math.inf
@@ -88,13 +93,13 @@ def _unit(differences: np.ndarray) -> np.ndarray:
     return differences / np.where(norm == 0, 1.0, norm)
 
 
-def _largest(unit: np.ndarray) -> Iterator[np.ndarray]:
+def _largest(unit: np.ndarray, draws: int) -> Iterator[np.ndarray]:
     """Yield the largest absolute sum over columns of every draw, in blocks of bounded memory."""
     known = unit[:, ~np.isnan(unit).any(axis=0)]
     known = known[np.any(known != 0, axis=1)] if known.size else known
     generator = np.random.default_rng(_SEED)
-    size = max(1, min(DRAWS, _BLOCK // max(1, len(known))))
-    for start in range(0, DRAWS, size):
-        shape = (min(size, DRAWS - start), len(known))
+    size = max(1, min(draws, _BLOCK // max(1, *known.shape)))
+    for start in range(0, draws, size):
+        shape = (min(size, draws - start), len(known))
         signs = generator.integers(0, 2, size=shape, dtype=np.int8) * 2.0 - 1.0
         yield np.abs(signs @ known).max(axis=1, initial=0.0)

@@ -92,6 +92,34 @@ def test_a_watched_run_has_every_section_and_figure(report):
     assert [int(number) for _, number in shown] == list(range(1, len(drawn) + 1))
 
 
+def test_a_long_run_fits_into_its_report(tmp_path):
+    """Bug: twenty epochs made a report of 47 kB. A few are shown, and all of them are beside it."""
+    toy_run(tmp_path / "long", Recipe(batch_size=32, epochs=20))
+    path = write_report(Run.load(tmp_path / "long"), tmp_path / "report", figures=False)
+    text = path.read_text()
+    assert len(text.encode()) <= 30_000
+    assert_well_formed(text)
+    for file in ("terms", "query_by_epoch", "document_by_epoch", "corrections", "checkpoints"):
+        assert re.search(rf"^1[56] more epochs are in `{file}.csv`\.$", text, re.MULTILINE)
+        whole = pd.read_csv(path.parent / f"{file}.csv", dtype=str)
+        assert {"20", "epoch 20", "19", "epoch 19"} & set(whole.astype(str).to_numpy().ravel())
+    scores = text.partition("### toy\n")[2].partition("\n#")[0]
+    with_and_without = re.findall(r"^\| (epoch \d+), (with(?:out)? predictor) \|", scores, re.MULTILINE)
+    shown = {epoch for epoch, _ in with_and_without}
+    assert {"epoch 20", "epoch 10"} <= shown and len(shown) < 20
+    assert all((epoch, name) in with_and_without for epoch in shown for name in ("with predictor", "without predictor"))
+
+
+def test_the_report_of_the_founding_system_fits(report):
+    assert len(report.read_text().encode()) <= 30_000
+
+
+def test_healthy_findings_are_counted_by_code_where_there_are_many(report):
+    text = report.read_text()
+    shown = [line for line in text.splitlines() if re.match(r"\| CP\d{3} ", line) and "| healthy |" in line]
+    assert not shown and re.search(r"^Healthy: CP001, .*; their values are in `findings.json`.$", text, re.MULTILINE)
+
+
 def test_every_data_table_carries_its_n(report):
     for table in tables(report.read_text()):
         header = [cell.strip() for cell in table[0]]

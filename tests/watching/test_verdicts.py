@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 from plain_loops import OneTower, infonce, pairs
+from torch import nn
 
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.watching import watch
@@ -51,3 +52,20 @@ def test_a_loop_is_told_to_stop(tmp_path, stop):
     heard = []
     w = _diverging(tmp_path, on_collapse="stop" if stop == "stop" else heard.append)
     assert w.stop if stop == "stop" else {one.kind for one in heard} >= {"divergence"}
+
+
+def test_geometry_alone_warns_where_retrieval_has_been_learnt(tmp_path):
+    """Both sides pulled to one far point: a cone in which nearly every own document has become the first."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"query": nn.Linear(16, 32), "document": nn.Linear(16, 32)})
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    with watch(model, optimizer=optimizer, query="query", document="document", run=tmp_path / "run"):
+        for a, b in pairs(200, rows=32, columns=16):
+            q, d = model["query"](a), model["document"](b)
+            loss = (q - d).square().sum(1).mean() + 0.1 * ((q - 3).square().mean() + (d - 3).square().mean())
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    found = diagnose(tmp_path / "run")
+    assert {one.kind for one in found.kinds} >= {"complete_collapse"}
+    assert (found.status, found.exit_code) == ("warning", 0)

@@ -36,11 +36,10 @@ def _with_as_without(evidence: Evidence, cut: float) -> tuple[Condition, ...]:
     found, parts = evidence.evaluations, []
     for collection in found.collections:
         metric = found.metric(collection)
-        both = [{one.step: one for one in found.of(collection, variant)} for variant in (WITHOUT, WITH)]
-        steps = both[0].keys() & both[1].keys() - {0}
-        if collection == REFERENCE or metric is None or not steps:
+        pairs = found.pairs(collection, WITHOUT, WITH)
+        if collection == REFERENCE or metric is None or not pairs:
             continue
-        change = found.change(both[0][max(steps)], both[1][max(steps)], metric)
+        change = found.change(*pairs[-1], metric)
         if change is not None:
             reading = f"{collection}/{metric} {WITH} minus {WITHOUT}"
             parts.append(part(reading, change[0], cut, max(abs(change[1].low), abs(change[1].high)) < cut))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
 from .._curves import SMALLEST
+from .._evaluations import Evaluations, Pair
 from .._evidence import Evidence
 from .._status import CRITICAL_P
 
@@ -53,28 +54,39 @@ def _critical(one: Condition, cuts: Mapping[str, float]) -> bool:
 
 def _correction(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     found = evidence.evaluations
-    both = [{one.step: one for one in found.of(subject.name, variant)} for variant in (WITHOUT, WITH)]
-    steps = sorted(both[0].keys() & both[1].keys())
+    without, with_it = (found.of(subject.name, variant) for variant in (WITHOUT, WITH))
     metric = found.metric(subject.name)
     names = tuple(f"{subject.name}/{metric} {variant}" for variant in (WITHOUT, WITH))
-    if metric is None or not (both[0] or both[1]):
+    if metric is None or not (without or with_it):
         raise NotApplicable("the model was not scored with and without a correction")
-    if found.judged == WITHOUT and not both[1]:
+    if found.judged == WITHOUT and not with_it:
         raise NotApplicable("only the variant without correction was scored")
-    if not steps or steps[-1] == 0:
-        return Judgement(value=None, evidence=names)
-    change = found.change(both[0][steps[-1]], both[1][steps[-1]], metric)
+    pairs = found.pairs(subject.name, WITHOUT, WITH)
+    change = found.change(*pairs[-1], metric) if pairs else None
     if change is None:
         return Judgement(value=None, evidence=names)
+    tests = sum(bool(found.pairs(name, WITHOUT, WITH)) for name in found.collections)
+    p = min(1.0, tests * found.p_together(pairs, metric, tests=tests)[-1])
     judged = found.judged == WITH
     return Judgement(
         value=change[0],
         bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"] if judged else None, above=False),
-        interval=change[1],
-        outside=tuple(steps) if change[1].high < 0 else (),
+        interval=replace(change[1], p=p),
+        outside=_latest_below(found, pairs, metric),
         evidence=names,
         n=change[1].n,
     )
+
+
+def _latest_below(found: Evaluations, pairs: Sequence[Pair], metric: str) -> tuple[int, ...]:
+    """Return the steps of the latest evaluations that are resolved below, without another between them."""
+    steps: list[int] = []
+    for first, second in reversed(pairs):
+        change = found.change(first, second, metric)
+        if change is None or not change[1].high < 0:
+            break
+        steps.append(second.step)
+    return tuple(reversed(steps))
 
 
 RETRIEVAL = (
@@ -85,7 +97,8 @@ RETRIEVAL = (
         reads=("COLLECTION/METRIC", "pairs/mrr", "pairs/d_prime"),
         per="collection",
         formula="The judged variant's last score minus that of step 0, of the raw encoder, and of its own best three "
-        "evaluations, paired over queries. Without scored pairs: the reciprocal rank or d' of the reference pairs, "
+        "evaluations, paired over queries; p by sign flips, over all evaluations of a collection together (max-T) and "
+        "over collections (Holm). Without scored pairs: the reciprocal rank or d' of the reference pairs, "
         "else of the batches, pooled over windows.",
         thresholds={
             "warning": Threshold(0.0, "the 95 % interval lies below 0"),
@@ -112,8 +125,8 @@ RETRIEVAL = (
         title="scores with the correction against those without",
         reads=("COLLECTION/METRIC",),
         per="collection",
-        formula="The last score with the correction minus that without, paired over queries; critical where the "
-        "variant with it is the judged one.",
+        formula="The last score with the correction minus that without, paired over queries; p by sign flips, over all "
+        "evaluations together (max-T), times the collections. Critical where the variant with it is the judged one.",
         thresholds={
             "warning": Threshold(0.0, "the 95 % interval lies below 0"),
             "critical": Threshold(-SMALLEST, _TRIED),

@@ -48,7 +48,7 @@ def _average(facts: Facts, units: dict[str, list[str]]) -> Table:
     metrics = {evaluations.metric(name) for name in names}
     metric = metrics.pop() if len(metrics) == 1 else None
     rows, base = [], None
-    for first in some(scored(facts, names[0])) if metric else []:
+    for first in some(facts, scored(facts, names[0])) if metric else []:
         found = {name: evaluations.records.get((name, first.variant, first.step)) for name in names}
         if any(one is None or metric not in one.metrics for one in found.values()):
             continue

@@ -9,7 +9,7 @@ import pandas as pd
 
 from .. import _figures
 from .._facts import Facts, Section, value_of
-from .._moments import latest_by_epoch, thinned
+from .._moments import all_epochs, latest_by_epoch, some_epochs, thinned
 from .._style import epoch_colours, plain, saved
 from .._text import Table, bullets, md, number
 
@@ -45,14 +45,14 @@ def _write(facts: Facts) -> list[str]:
         unwatched = "Not measured: no probe of it was watched." if facts.founding else "Not measured: it was not heard."
         figures = [facts.figure("residual_dynamics")]
         return [generic.markdown, *figures] if generic else [unwatched]
-    blocks = [bullets(_sentences(facts)), in_epochs.markdown]
+    blocks = [bullets(_sentences(facts)), some_epochs(in_epochs, "corrections.csv")]
     blocks.append(
         "Means over the epoch are over its training batches, dropout on. Actual max correction = |alpha| times the "
         "largest |delta| of a batch."
     )
     if use:
         blocks += [
-            use.markdown,
+            some_epochs(use, "corrections_in_use.csv"),
             "On a fixed set of training pairs, in evaluation mode. For the ratios and the gain 0 is the identity; "
             '"above chance" subtracts the cosine with other pairs\' d - q; a constancy of 1 is the same delta for '
             "every query.",
@@ -195,4 +195,8 @@ CORRECTIONS = Section(
     applies=lambda facts: bool(_streams(facts)),
     write=_write,
     figures={"residual_histograms": _draw_histograms, "residual_dynamics": _draw_dynamics},
+    files={
+        "corrections.csv": lambda facts: all_epochs(_by_epoch(facts)),
+        "corrections_in_use.csv": lambda facts: all_epochs(_of_use(facts)),
+    },
 )

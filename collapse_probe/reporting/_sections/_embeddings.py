@@ -8,7 +8,7 @@ from typing import Any
 from ...diagnosis import Subject
 from .. import _figures
 from .._facts import MOST_ROWS, Facts, Section, rest_of, shown, value_of
-from .._moments import latest_by_epoch, thinned
+from .._moments import all_epochs, latest_by_epoch, some_epochs, thinned
 from .._style import plain, saved
 from .._text import Table, md, number
 from .._tracks import Track, track_of
@@ -59,7 +59,7 @@ def _write(facts: Facts) -> list[str]:
     if facts.founding and len(facts.run.readings("query/norm_mean")):
         for label, tap in (("Queries", "query"), ("Documents", "document")):
             table = _of_epochs(facts, tap)
-            blocks += [f"### {label}", table.markdown] if table else []
+            blocks += [f"### {label}", some_epochs(table, f"{tap}_by_epoch.csv")] if table else []
         blocks.append(
             "On a fixed set of training pairs in evaluation mode. PR is the participation ratio; centred values are "
             "corrected for n, uncentred ones are not. Drifts are log10 of mean norms."
@@ -230,5 +230,9 @@ EMBEDDINGS = Section(
     applies=lambda facts: bool(_streams(facts)),
     write=_write,
     figures={"scale_and_rank": _draw_scale, "spectrum": _draw_spectrum, "distances": _draw_distances},
-    files={"streams.csv": _rest},
+    files={
+        "streams.csv": _rest,
+        "query_by_epoch.csv": lambda facts: all_epochs(_of_epochs(facts, "query")),
+        "document_by_epoch.csv": lambda facts: all_epochs(_of_epochs(facts, "document")),
+    },
 )

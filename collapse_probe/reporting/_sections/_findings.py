@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 from ...diagnosis import FindingRow, Status
-from .._facts import Facts, Section
+from .._facts import MOST_ROWS, Facts, Section
 from .._text import Table, bullets, md, number
+from ._happened import explained
 
 _GRAVE = (Status.CRITICAL, Status.WARNING)
 _ORDER = (*_GRAVE, Status.NOT_MEASURED, Status.HEALTHY, Status.NOT_APPLICABLE)
-_SHOWN = 40
-"""Rows that are all shown; of more than these, the gravest."""
 
 
 def _write(facts: Facts) -> list[str]:
-    rows = facts.findings if facts.founding else [f for f in facts.findings if f.status is not Status.NOT_APPLICABLE]
-    gravest = rows if len(rows) <= _SHOWN else sorted(rows, key=lambda one: _ORDER.index(one.status))[: _SHOWN // 2]
-    more = len(rows) - len(gravest)
+    """Return the gravest as rows; where there are more than a table shows, healthy ones by code alone."""
+    rows = [one for one in facts.findings if one.status is not Status.NOT_APPLICABLE]
+    rows.sort(key=lambda one: _ORDER.index(one.status))
+    healthy = [one for one in rows if one.status is Status.HEALTHY] if len(rows) > MOST_ROWS else []
+    shown = [one for one in rows if one not in healthy]
+    more = len(shown) - MOST_ROWS
     return [
         f"{counts(facts.findings)}.",
-        _table(gravest).markdown if gravest else "",
-        f"{more:,} more findings are in `findings.json`." if more else "",
-        bullets(_reasons(gravest)),
+        _table(shown[:MOST_ROWS]).markdown if shown else "",
+        f"{more:,} more that are no better are in `findings.json`." if more > 0 else "",
+        f"Healthy: {_by_code(healthy)}; their values are in `findings.json`." if healthy else "",
+        bullets(_reasons(shown[:MOST_ROWS], explained(facts))),
     ]
+
+
+def _by_code(findings: Sequence[FindingRow]) -> str:
+    found = Counter(one.code for one in findings)
+    return ", ".join(code if count == 1 else f"{code} ({count})" for code, count in found.items())
 
 
 def counts(findings: Sequence[FindingRow]) -> str:
@@ -41,25 +50,33 @@ def _table(findings: Sequence[FindingRow]) -> Table:
             f"**{one.status.value}**" if one.status in _GRAVE else one.status.value,
             "-" if one.onset_step is None else str(one.onset_step),
             "-" if one.n is None else f"{one.n:,}",
-            md(one.source),
         ]
         for one in findings
     ]
-    headers = ["finding", "value", "expected", "status", "since step", "n", "source of the range"]
-    return Table(headers, rows, words=["expected", "status", "source of the range"])
+    headers = ["finding", "value", "expected", "status", "since step", "n"]
+    return Table(headers, rows, words=["expected", "status"])
 
 
-def _reasons(findings: Sequence[FindingRow]) -> list[str]:
-    """Return why each warning or critical finding matters and what to do, once for findings that share it."""
-    shared: dict[tuple[str, str], list[str]] = {}
+def _reasons(findings: Sequence[FindingRow], known: Collection[str]) -> list[str]:
+    """Return why each warning or critical finding matters, what to do and where its range comes from, each once.
+
+    Args:
+        findings: The findings.
+        known: Codes whose reason was said before.
+    """
+    shared: dict[tuple[str, str, str, str], list[str]] = {}
     for one in findings:
-        if one.status in _GRAVE and one.why:
-            shared.setdefault((one.why, one.remedy), []).append(f"{one.code} {md(one.title)}")
-    return [
-        f"**{'; '.join(titles)}**: {md(why)}{'' if why.endswith('.') else '.'}"
-        + (f" *{md(remedy)}.*" if remedy else "")
-        for (why, remedy), titles in shared.items()
-    ]
+        if one.status in _GRAVE:
+            why = "" if one.code in known else one.why
+            shared.setdefault((one.code, why, one.remedy, one.source), []).append(md(one.title))
+    lines, times = [], Counter(code for code, *_ in shared)
+    for (code, why, remedy, source), titles in shared.items():
+        parts = [f"**{code}**:" if times[code] == 1 else f"**{code} {'; '.join(titles)}**:"]
+        parts += [f"{md(why)}{'' if why.endswith('.') else '.'}"] if why else []
+        parts += [f"*{md(remedy)}.*"] if remedy else []
+        parts += [f"Range: {md(source)}."] if source else []
+        lines.append(" ".join(parts))
+    return lines
 
 
 FINDINGS = Section(

@@ -47,6 +47,11 @@ def _write(facts: Facts) -> list[str]:
     return [*blocks, bullets(_critical(facts.findings))]
 
 
+def explained(facts: Facts) -> set[str]:
+    """Return the codes whose reason is said here."""
+    return {one.code for some in _gravest(facts)[:MOST] for one in some}
+
+
 def _gravest(facts: Facts) -> list[tuple[Judged, ...]]:
     return folded([one for one in facts.diagnosis.kinds if one.kind != "range"])
 
@@ -62,7 +67,7 @@ def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
     with saved(path, height=3.4) as axes:
         _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
         axes[0].set_title(plain(claim(*some), length=90), loc="left")
-    return Figure(path.name, f"{claim(*some)}.{_legend(finding, tracks)}", claim(*some))
+    return Figure(path.name, _legend(finding, tracks), claim(*some))
 
 
 def _legend(finding: Judged, tracks: list[Track]) -> str:
@@ -74,8 +79,8 @@ def _legend(finding: Judged, tracks: list[Track]) -> str:
         parts.append("grey: what isotropic vectors of this n and dimension read")
     if finding.judgement is not None and finding.judgement.onset is not None:
         parts.append("vertical line: the onset and its interval")
-    text = "; ".join(parts)
-    return f" {text[0].upper()}{text[1:]}." if text else ""
+    text = "; ".join(parts) or "what it reads"
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _critical(findings: list[FindingRow]) -> list[str]:

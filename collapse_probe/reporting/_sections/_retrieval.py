@@ -24,9 +24,9 @@ from ...diagnosis.screen import metric as metric_label
 from ...journal import Evaluation
 from ...statistics import PairedDifference
 from .. import _figures
-from .._facts import MOST_ROWS, Facts, Section
+from .._facts import Facts, Section
 from .._moments import variant
-from .._scores import MOST_METRICS, performance, scored
+from .._scores import MOST_METRICS, performance, scored, some
 from .._style import plain, saved
 from .._text import Table, bullets, interval, md, percent, score, signed
 
@@ -61,7 +61,7 @@ def _legend(blocks: list[str]) -> str:
 def _shown(facts: Facts, name: str) -> str:
     table, records = performance(facts, name), scored(facts, name)
     metrics = len({metric for one in records for metric in one.metrics})
-    left = [(len(records) - MOST_ROWS, "evaluations"), (metrics - MOST_METRICS, "metrics")]
+    left = [(len(records) - len(table.rows), "evaluations"), (metrics - MOST_METRICS, "metrics")]
     more = " and ".join(f"{count:,} more {what}" for count, what in left if count > 0)
     return table.markdown + (f"\n\n{more[0].upper()}{more[1:]} are in `evaluations.csv`." if more else "")
 
@@ -180,10 +180,10 @@ def _overlap(facts: Facts) -> list[str]:
 def _all(facts: Facts) -> str | None:
     """Return every number of every evaluation as CSV, if the report leaves some out."""
     every = facts.evidence.evaluations
-    some = any(len(scored(facts, name)) > MOST_ROWS for name in every.collections)
+    left_out = any(len(scored(facts, name)) > len(some(facts, scored(facts, name))) for name in every.collections)
     held = [{metric for one in scored(facts, name) for metric in one.metrics} for name in every.collections]
     many = any(len(metrics) > MOST_METRICS for metrics in held)
-    if not some and not many and len(every.collections) <= _COLLECTIONS:
+    if not left_out and not many and len(every.collections) <= _COLLECTIONS:
         return None
     rows = [
         [label, str(one.step), name, metric, repr(float(value)), str(one.n_queries or "")]

@@ -21,14 +21,15 @@ from ...diagnosis import (
 )
 from .. import _figures
 from .._facts import Facts, Section, value_of
-from .._moments import variant
+from .._moments import all_epochs, some_epochs, variant
 from .._style import plain, saved
 from .._text import Table, bullets, interval, md, number, score
 
 
 def _write(facts: Facts) -> list[str]:
     table = _validation(facts)
-    blocks = [table.markdown, "Shares are of the weighted terms in the validation loss."] if table else []
+    note = "Shares are of the weighted terms in the validation loss."
+    blocks = [some_epochs(table, "checkpoints.csv"), note] if table else []
     return [*blocks, bullets(_sentences(facts)), facts.figure("validation_vs_ndcg")]
 
 
@@ -131,4 +132,5 @@ SELECTION = Section(
     applies=lambda facts: facts.founding and (len(facts.by_epoch("validation/total")) > 0),
     write=_write,
     figures={"validation_vs_ndcg": _draw},
+    files={"checkpoints.csv": lambda facts: all_epochs(_validation(facts))},
 )

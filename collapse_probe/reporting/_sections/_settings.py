@@ -6,7 +6,7 @@ from typing import Any
 
 from ...journal import End, Event, RunConfig, Start
 from .._facts import Facts, Section
-from .._text import bullets, code, fenced, md, number, one_line
+from .._text import code, fenced, md, number, one_line
 
 Rows = list[tuple[str, str]]
 
@@ -17,14 +17,8 @@ def _write(facts: Facts) -> list[str]:
     return [
         "\n".join(["| | |", "| --- | --- |", *(f"| {label} | {value} |" for label, value in rows if value)]),
         fenced(command) if command else "",
-        "Files:",
-        bullets(_files(facts)),
+        "`findings.json` has every finding with its evidence, at full precision.",
     ]
-
-
-def _files(facts: Facts) -> list[str]:
-    figures = [f"Figure {at}: `figures/{one.file}`" for at, one in enumerate(facts.figures.values(), start=1)]
-    return [*figures, "`findings.json`: every finding with its evidence, at full precision"]
 
 
 def _foreign(facts: Facts) -> Rows:

@@ -9,7 +9,7 @@ from .._text import Table, md, number
 
 def _write(facts: Facts) -> list[str]:
     founding = facts.founding
-    table = _by_epoch(facts) if founding else _by_stream(facts)
+    table = _by_tap(facts) if founding else _by_stream(facts)
     note = (
         'A tap is silent in evaluation mode. "n rows looked at" counts the rows of scheduled steps that were checked '
         "for finite values."
@@ -19,7 +19,40 @@ def _write(facts: Facts) -> list[str]:
         for one in facts.run.coverage.values()
         if one.candidates
     ]
+    note += " By epoch: `coverage.csv`." if _rest(facts) else ""
     return [shown(table, "coverage.csv", what="rows"), note if founding else "", " ".join(others[:5])]
+
+
+def _rest(facts: Facts) -> str | None:
+    """Return what was heard as CSV, if the report does not show all of it."""
+    if not facts.founding:
+        return rest_of(_by_stream(facts))
+    whole = _by_epoch(facts)
+    return whole.csv if len(whole.rows) > len(_by_tap(facts).rows) else None
+
+
+def _by_tap(facts: Facts) -> Table:
+    """Return what every tap heard in all."""
+    heard: dict[str, list[Coverage]] = {}
+    for one in facts.run.of(Coverage):
+        heard.setdefault(one.stream, []).append(one)
+    rows = []
+    for stream, records in heard.items():
+        epochs = {one.epoch for one in records if one.calls}
+        finite = [one.finite_share for one in records if one.finite_share is not None]
+        types = dict.fromkeys(one.dtype for one in records if one.dtype)
+        rows.append(
+            [
+                md(stream),
+                f"{len(epochs):,} of {len({one.epoch for one in records}):,}",
+                f"{sum(one.calls for one in records):,}",
+                md(", ".join(types) or "-"),
+                number(min(finite, default=None)),
+                f"{sum(one.n or 0 for one in records):,}",
+            ]
+        )
+    headers = ["tap", "epochs heard", "hooks fired", "dtype", "smallest share finite", "n rows looked at"]
+    return Table(headers, rows, words=["dtype"])
 
 
 def _by_epoch(facts: Facts) -> Table:
@@ -63,5 +96,5 @@ STREAMS = Section(
     title="What was heard",
     applies=lambda facts: bool(facts.run.of(Coverage)) if facts.founding else bool(facts.diagnosis.heard),
     write=_write,
-    files={"coverage.csv": lambda facts: rest_of(_by_epoch(facts) if facts.founding else _by_stream(facts))},
+    files={"coverage.csv": _rest},
 )

@@ -9,12 +9,15 @@ import pandas as pd
 
 from .. import _figures
 from .._facts import Facts, Section, rest_of, shown, value_of
+from .._moments import all_epochs, some_epochs
 from .._style import plain, saved
 from .._text import Table, md, number
 from .._tracks import Track
 
 _FAMILIES = {"loss": "loss", "gradient": "gradient", "rate": "learning rate", "monitor": "monitored"}
 _LINES = 6
+_EPOCH = 2
+"""The column of the epoch."""
 
 
 def _names(facts: Facts, family: str) -> list[str]:
@@ -29,16 +32,26 @@ def _applies(facts: Facts) -> bool:
 
 
 def _write(facts: Facts) -> list[str]:
-    founding = facts.founding and bool(facts.by_epoch("loss/total.mean"))
-    table = _by_epochs(facts) if founding else _by_names(facts)
+    body = (
+        some_epochs(_by_epochs(facts), "terms.csv", column=_EPOCH)
+        if _founding(facts)
+        else shown(_by_names(facts), "terms.csv", what="rows")
+    )
     note = "Full precision from the journal; a small number here is not a zero."
     if facts.recipe.get("lambda_isotropy"):
         note += (
             " The isotropy term is homogeneous in the embeddings: it is near zero for any embeddings of tiny scale, "
             "isotropic or not."
         )
-    body = table.markdown if founding else shown(table, "terms.csv", what="rows")
     return [body, note, facts.figure("loss_terms"), facts.figure("gradients_and_rates")]
+
+
+def _founding(facts: Facts) -> bool:
+    return facts.founding and bool(facts.by_epoch("loss/total.mean"))
+
+
+def _rest(facts: Facts) -> str | None:
+    return all_epochs(_by_epochs(facts), column=_EPOCH) if _founding(facts) else rest_of(_by_names(facts))
 
 
 def _by_epochs(facts: Facts) -> Table:
@@ -51,8 +64,13 @@ def _by_epochs(facts: Facts) -> Table:
     for name, reading in [*((name, f"loss/{name}") for name in found), ("gradient norm", "loss/gradient_norm")]:
         for kind, suffix in (("raw", ""), ("weighted", "_weighted")):
             label = {"total": "sum of weighted terms", "gradient norm": "before clipping"}.get(name, kind)
-            if kind == "weighted" and f"lambda_{name}" in facts.recipe:
-                label = f"x {number(float(facts.recipe[f'lambda_{name}']))}"
+            weight = facts.recipe.get(f"lambda_{name}")
+            if weight in (0, 1):
+                if kind == "weighted":
+                    continue
+                label = f"raw, x {weight:g}"
+            elif kind == "weighted" and weight is not None:
+                label = f"x {number(float(weight))}"
             parts = [facts.by_epoch(f"{reading}{suffix}.{part}") for part in ("first", "last", "mean")]
             for epoch, mean in parts[2].items():
                 cells = [number(value_of(part.get(epoch))) for part in parts]
@@ -177,5 +195,5 @@ TERMS = Section(
     applies=_applies,
     write=_write,
     figures={"loss_terms": _draw_terms, "gradients_and_rates": _draw_rates},
-    files={"terms.csv": lambda facts: rest_of(_by_names(facts))},
+    files={"terms.csv": _rest},
 )
