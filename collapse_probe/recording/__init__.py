@@ -23,6 +23,7 @@ from ._wishes import cadence_of, wishes_of
 if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import Containment
+    from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
     from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 _WITH_TORCH = {
     "Cadence": "_cadence",
     "Containment": "_containment",
+    "checked_role": "_handed",
+    "checked_stream": "_handed",
+    "scalar": "_handed",
+    "why_unread": "_handed",
     "Heard": "_heard",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
@@ -90,6 +95,8 @@ __all__ = [
     "call",
     "canonical",
     "check_pairs",
+    "checked_role",
+    "checked_stream",
     "copied",
     "every",
     "find",
@@ -102,9 +109,11 @@ __all__ = [
     "output",
     "parse_probe",
     "passed_by",
+    "scalar",
     "total_norm",
     "undisturbed",
     "usual_readings",
+    "why_unread",
     "wishes_of",
 ]
 

@@ -29,17 +29,21 @@ from ..recording import (
     WeightReader,
     Wishes,
     call,
+    checked_role,
+    checked_stream,
     find,
     group_parameters,
     input,
     output,
     total_norm,
+    why_unread,
 )
 from ._attach import Attachments
 from ._calls import CallListener
 from ._dispatch import trainer_of, watch_trainer
 from ._finder import Finder
 from ._folder import choose_folder, command, is_main_process, model_name, module_infos, versions
+from ._handed import named, numbers, scores
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Options
 from ._references import ReferenceReader
@@ -53,10 +57,7 @@ OnCollapse = Literal["ignore", "warn", "stop"] | Callable[[Any], None]
 HEARD_BY = 20
 """The step by which queries and documents should have been heard."""
 
-_UNHEARD = (
-    "no call of it had a backward come through it (nothing is heard of a model that is compiled after watch(): compile "
-    "it before)"
-)
+_BY_HAND = "observe()"
 
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
@@ -143,7 +144,7 @@ class Watch:
         self._check(target, similarity, trained_by, on_collapse)
         optimizers = as_optimizers(optimizer)
         declared, places = _declared(target, query, document, taps)
-        groups = group_parameters(target, [p for p in parameters_of(optimizers) if p.requires_grad])
+        groups = group_parameters(target, _read_weights(optimizers))
         cadence = Cadence(every=every)
         pairs = _reference(reference, target)
         if loss is not None and not isinstance(loss, nn.Module):
@@ -201,7 +202,7 @@ class Watch:
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
-        self._calls = CallListener(self.recorder, self._attachments, touch=self._touch)
+        self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(containment=containment, attachments=self._attachments)
         self._loss = LossListener(self.recorder, self._attachments)
         for stream in declared:
@@ -221,6 +222,7 @@ class Watch:
             raw=raw,
             budget=budget,
             pause=self._pause,
+            say=self._say,
             replays=source == "replayed",
             variant=config.judged,
         )
@@ -278,13 +280,11 @@ class Watch:
             weights: Weights of the terms; 1 if None.
             terms: Further terms.
         """
-        self._do("terms", self._terms, {**(mapping or {}), **terms}, total, weights)
+        self._do("terms", self._terms, mapping, terms, total, weights)
 
     def monitor(self, mapping: Mapping[str, Tensor | float] | None = None, /, **values: Tensor | float) -> None:
         """Hand over numbers that are no part of the loss."""
-        found = {f"monitor/{name}": value for name, value in {**(mapping or {}), **values}.items()}
-        for name, value in found.items():
-            self._do(name, self.recorder.scalars, {name: value})
+        self._do("monitor", self._monitor, mapping, values)
 
     def step(self) -> None:
         """Say that one optimiser step is done; nothing where the optimiser is watched and says so itself."""
@@ -302,6 +302,9 @@ class Watch:
         """
         self._windows_by_hand = True
         self._epochs += 1
+        if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 1):
+            self._say("epoch", f"window(epoch={epoch!r}): a whole number of at least 1 is needed; epochs are counted")
+            epoch = None
         self._do("window", self._end_window, epoch or self._epochs)
 
     def evaluation(
@@ -387,32 +390,47 @@ class Watch:
                 assert place.parameter is not None
                 self.recorder.observe(place.tap.stream, place.parameter, role=place.tap.role)
 
-    def _observe(self, stream: str, tensor: Tensor, role: Role | str | None) -> None:
-        known = self.recorder.streams.get(stream)
-        if role is None and known is None and stream in set(Role):
-            role = stream
-        self._touch()
-        if not isinstance(tensor, Tensor) or tensor.ndim not in (0, 2):
-            found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            self._say(f"stream {stream}", f"stream {stream!r} is {found}, where [n, D] is needed: it is not read")
-            self.recorder.declare(stream).why = f"its value is {found}, where [n, D] is needed"
+    def _observe(self, stream: Any, tensor: Any, role: Any) -> None:
+        try:
+            known = self.recorder.streams.get(checked_stream(stream))
+            role = checked_role(role) if role is not None else None
+        except InputError as error:
+            self._say(f"stream {stream}", f"observe(): {error}; it is not read")
             return
-        self.recorder.observe(stream, tensor, role=None if role is None else Role(role))
-        if known is None or not known.where:
-            self.recorder.declare(stream, where="observe()", rule="declared")
+        if role is None and (known is None or known.role is None) and stream in set(Role):
+            role = Role(stream)
+        self._touch()
+        if known is None or known.where != _BY_HAND:
+            known = self.recorder.declare(stream, role=role, where=_BY_HAND, rule="declared")
+        why = why_unread(tensor, gate=(role or known.role) is Role.gate)
+        if why is not None:
+            self._unread(stream, why)
+        else:
+            self.recorder.observe(stream, tensor, role=role)
 
-    def _terms(self, terms: Mapping[str, Any], total: Any, weights: Mapping[str, float] | None) -> None:
+    def _unread(self, stream: str, why: str) -> None:
+        """Say once why a value of a stream is not read; training goes on."""
+        self._say(f"stream {stream}", f"stream {stream!r} is not read: {why}")
+        known = self.recorder.declare(stream)
+        known.why = known.why or why
+
+    def _terms(self, mapping: Any, further: Mapping[str, Any], total: Any, weights: Any) -> None:
         self._touch()
         self._loss.by_hand = True
-        fit = {}
-        for name, value in terms.items():
-            try:
-                self._loss.check(name, value)
-            except InputError as error:
-                self._say(f"term {name}", str(error))
-            else:
-                fit[name] = value
-        self.recorder.terms(fit, weights=weights, total=total)
+        terms = named(mapping, further, method="terms", say=self._say)
+        whole = total if total is not None else terms.pop("total", None)
+        sums = {} if whole is None else {"total": whole}
+        self.recorder.terms(
+            numbers(terms, what="term", say=self._say),
+            weights=numbers(named(weights, {}, method="weights", say=self._say), what="weight of", say=self._say)
+            if weights is not None
+            else None,
+            total=numbers(sums, what="term", say=self._say).get("total"),
+        )
+
+    def _monitor(self, mapping: Any, further: Mapping[str, Any]) -> None:
+        found = numbers(named(mapping, further, method="monitor", say=self._say), what="monitor", say=self._say)
+        self.recorder.scalars({f"monitor/{name}": value for name, value in found.items()})
 
     def _before_step(self) -> None:
         due = self.recorder.due
@@ -444,7 +462,9 @@ class Watch:
         step = self.recorder.done
         self._reference.after_step()
         if step == 1:
-            self.recorder.containment.run("coverage", self.recorder.cover)
+            self.recorder.containment.run("coverage", self._cover)
+        if step == HEARD_BY - 1:
+            self.recorder.containment.run("finding streams", self._look_for_silent)
         if step == HEARD_BY:
             self.recorder.containment.run("coverage", self._warn_unheard)
         if not self._windows_by_hand and step % WINDOW == 0:
@@ -454,23 +474,23 @@ class Watch:
     _windows_by_hand = False
     _epochs = 0
 
+    def _cover(self) -> None:
+        if self.recorder.layout.unfit is not None:
+            self._explain()
+        self.recorder.cover()
+
     def _end_window(self, epoch: int) -> None:
         self._reference.full()
         self.recorder.window(epoch=epoch)
         self._verdicts.judge()
         self.recorder.epoch = epoch + 1
 
-    def _evaluation(
-        self,
-        collection: str,
-        metrics: Mapping[str, float],
-        step: int | None,
-        variant: str,
-        per_query: Mapping[str, Mapping[str, float]] | None,
-        domain: str | None,
-    ) -> None:
+    def _evaluation(self, collection: Any, metrics: Any, step: Any, variant: Any, per_query: Any, domain: Any) -> None:
         self._reference.full()
-        self.recorder.evaluation(collection, metrics, step=step, variant=variant, per_query=per_query, domain=domain)
+        about = {"step": step, "variant": variant, "per_query": per_query, "domain": domain}
+        found = scores(collection, metrics, **about, say=self._say)
+        if found is not None:
+            self.recorder.evaluation(collection, **found)
         self._verdicts.judge()
 
     # What was found
@@ -507,37 +527,59 @@ class Watch:
         self._calls.replay = self._reference.replay = replay
         self._calls.keep_inputs(query, document)
 
+    def _silent(self) -> list[str]:
+        """Return the queries and documents that should have been heard by now and were not."""
+        streams = self.recorder.streams.values()
+        if self._finder is not None and not self._looking_for_silent:
+            return [] if any(stream.steps for stream in streams) else ["query", "document"]
+        sides = [stream for stream in streams if stream.role in (Role.query, Role.document)]
+        heard = any(stream.steps for stream in sides)
+        return [stream.stream for stream in sides if not stream.steps and (stream.declared or not heard)]
+
+    def _look_for_silent(self) -> None:
+        """Where what was declared is silent, look at one step for what could be meant."""
+        if self._finder is None and self._silent():
+            self._looking_for_silent = True
+            self._finder = Finder(self._target, self.recorder, self._attachments, loss=self._loss, found=None)
+
     def _warn_unheard(self) -> None:
+        silent = self._silent()
+        heard = self._finder.candidates() if self._finder is not None else []
+        for stream in silent:
+            side = None if stream in self.recorder.streams else Role(stream)
+            self.recorder.declare(stream, role=side, candidates=heard[:10])
         self._explain()
-        if self._finder is None and not any(stream.declared for stream in self.recorder.streams.values()):
-            return  # nobody asked for streams: the founding system without its probes
-        roles = {stream.role for stream in self.recorder.streams.values() if stream.steps}
-        if not roles & {Role.query, Role.document, Role.view, Role.left, Role.class_} and not any(
-            stream.steps for stream in self.recorder.streams.values()
-        ):
-            heard = self._finder.candidates() if self._finder is not None else self._unheard()
-            what = "; heard instead: " + ", ".join(heard[:6]) if heard else ""
-            for side in ("query", "document"):
-                self.recorder.declare(side, role=Role(side), candidates=heard[:10])
-            self._explain()
+        if silent:
+            whys = dict.fromkeys(self.recorder.streams[stream].why for stream in silent)
+            what = f"heard instead: {', '.join(heard[:6])}" if heard else "nothing else was heard that could be meant"
             self._say(
                 "unheard",
-                f"no query and no document was heard in {HEARD_BY} steps{what}. Give query= and document= (module "
-                "paths), or hand them over: w.observe('query', q)",
+                f"no {' and no '.join(silent)} was heard in {HEARD_BY} steps: {'; '.join(whys)}; {what}. "
+                "Give query= and document= (module paths), or hand them over: w.observe('query', q)",
             )
         self.recorder.cover()
 
-    def _unheard(self) -> list[str]:
-        return [f"{s.stream}: {s.why}" for s in self.recorder.streams.values() if s.why]
+    _looking_for_silent = False
 
     def _explain(self) -> None:
         for stream in self.recorder.streams.values():
             if not stream.steps and not stream.why:
-                stream.why = self._calls.unread.get(stream.stream, _UNHEARD)
+                stream.why = self._why_unheard(stream.stream, stream.where)
         if self.recorder.layout.unfit is not None:
             rows, many = self.recorder.layout.unfit
-            self.recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows")
-            self.recorder.streams["pairs"].why = f"{many} documents are no multiple of {rows} queries"
+            why = f"{many} documents are no multiple of {rows} queries"
+            self.recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows", why=why)
+            self._say("pairs", f"batches are not read as pairs: {why}")
+
+    def _why_unheard(self, stream: str, where: str) -> str:
+        calls = self._calls.called[stream]
+        if calls:
+            return f"no backward came through any of its {calls} calls"
+        if where == _BY_HAND:
+            return "observe() was never called with it"
+        if not where:
+            return "nothing that was called could be it"
+        return "no call of it was heard (a model that is compiled after watch() is not: compile it before)"
 
     # How it is kept safe
 
@@ -600,7 +642,10 @@ def _declared(
     for tap in (*named, *taps):
         if not isinstance(tap, Tap):
             raise InputError(f"taps holds a {type(tap).__name__}: give Tap(stream='name', at='module.path')")
-        places += find(tap, target) or [Place(tap, "")]
+        found = find(tap, target) or [Place(tap, "")]
+        if tap in named and found[0].parameter is not None:
+            raise InputError(f"{tap.stream}={tap.at!r} names a parameter: give a module, or Tap(stream='name', at=...)")
+        places += found
     names = [place.tap.stream for place in places]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -618,9 +663,13 @@ def _declared(
     return infos, places
 
 
+def _read_weights(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:
+    return [one for one in parameters_of(optimizers) if one.requires_grad and not one.is_complex()]
+
+
 def _where(place: Place) -> str:
     if place.module is None and place.parameter is None:
-        return "observe()"
+        return _BY_HAND
     kind = "parameter" if place.module is None else "module"
     return f"{kind} {place.path}" if place.path else "the model"
 
