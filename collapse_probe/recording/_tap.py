@@ -114,7 +114,7 @@ class Tap:
             path, and gives a stream each), the module or parameter itself, or None where the loop hands it over by
             ``observe``.
         take: What of a call: :func:`output`, :func:`input`, :func:`added`, ``item("key")``, ``call(0)``.
-        role: The stream's role; None where it has none.
+        role: The stream's role, or its name; None where it has none.
 
     Raises:
         InputError: a name that cannot be a stream's, or a role that there is not.
@@ -123,7 +123,7 @@ class Tap:
     stream: str
     at: str | nn.Module | nn.Parameter | None = None
     take: Take = output
-    role: Role | None = None
+    role: Role | str | None = None
 
     def __post_init__(self) -> None:
         checked_stream(self.stream)

@@ -388,7 +388,8 @@ class Watch:
             self._touched = self.recorder.current
             for place in self._gates:
                 assert place.parameter is not None
-                self.recorder.observe(place.tap.stream, place.parameter, role=place.tap.role)
+                role = None if place.tap.role is None else Role(place.tap.role)
+                self.recorder.observe(place.tap.stream, place.parameter, role=role)
 
     def _observe(self, stream: Any, tensor: Any, role: Any) -> None:
         try:
