@@ -53,13 +53,14 @@ def spelt(text: str, spell: Spell) -> str:
     return _SETTING.sub(lambda found: spell(found[1], found[2]), text)
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(kind: str, name: str, known: Iterable[str], *, most: int | None = None) -> InputError:
     """Return the error for a name that is not among the known ones, with the nearest known one.
 
     Args:
         kind: What the name should be, such as ``"recipe"``.
         name: What arrived.
         known: The names that exist.
+        most: How many of them are listed, the shortest first; all if None.
 
     >>> str(unknown_name("recipe", "resprd", ["baseline", "respred"]))
     "unknown recipe 'resprd': did you mean 'respred'? Known: baseline, respred"
@@ -67,6 +68,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
+    if most is not None and len(names) > most:
+        shown = sorted(sorted(names, key=lambda one: (one.count("."), len(one)))[:most])
+        return InputError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(shown)} and {len(names) - most} more")
     return InputError(f"unknown {kind} {name!r}: {hint}Known: {', '.join(names)}")
 
 

@@ -1,15 +1,18 @@
-"""The public face: its names, its signatures, the JSON of a diagnosis, and the README's first example."""
+"""The public face: its names, signatures and types, the JSON of a diagnosis, and the README's first example."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from journals_support import FALL, made, step
 
 import collapse_probe
 
@@ -89,31 +92,140 @@ def test_the_first_example_of_the_readme_runs_as_it_stands(tmp_path):
     found = collapse_probe.diagnose(tmp_path / "runs" / "mine")
     assert (found.exit_code, found.summary.splitlines()[0]) == (1, first)
     assert (tmp_path / "reports" / "mine" / "failure_analysis.md").is_file()
+    _fits(json.loads(json.dumps(found.to_dict(), allow_nan=False)), SCHEMA)
+    assert {one["stream"] for one in found.to_dict()["heard"]} == {"query", "document"}
+
+
+STATUS = ("healthy", "warning", "critical", "not measured")
+NUMBER: tuple[type, ...] = (int, float)
+ONSET = {"step": int, "low": int, "high": int}
+FINDING = {
+    "kind": str,
+    "subject": str,
+    "code": re.compile(r"CP\d{3}"),
+    "status": (*STATUS, "not applicable"),
+    "state": ("raised", "confirmed", "cleared", "", None),
+    "raised": (int, None),
+    "onset": (ONSET, None),
+    "value": (*NUMBER, None),
+    "bounds": {"warning": (*NUMBER, None), "critical": (*NUMBER, None)},
+}
+CONDITION = {"reading": str, "value": (*NUMBER, None), "cut": (*NUMBER, None), "holds": (bool, None), "harm": bool}
+SCHEMA = {
+    "schema": (1,),
+    "run": str,
+    "status": STATUS,
+    "exit_code": (0, 1),
+    "summary": str,
+    "steps": int,
+    "errors": [{"what": str, "message": str, "step": (int, None)}],
+    "heard": [
+        {
+            "stream": str,
+            "role": (str, None),
+            "where": str,
+            "rule": str,
+            "n": (int, None),
+            "dimension": (int, None),
+            "dtype": (str, None),
+            "steps": int,
+        }
+    ],
+    "retrieval": [
+        {
+            "collection": str,
+            "domain": ("in", "out", None),
+            "metric": str,
+            "n": (int, None),
+            "raw": (*NUMBER, None),
+            "start": (*NUMBER, None),
+            "end": (*NUMBER, None),
+            "change": ({name: (*NUMBER, None) for name in ("value", "low", "high", "p")}, None),
+        }
+    ],
+    "kinds": [FINDING],
+    "causes": [{"cause": str, "locus": str, "verdict": str, "because": dict, "remedies": list}],
+    "findings": [{**FINDING, "evidence": [str], "conditions": [CONDITION], "causes": [str], "ignored": (str, None)}],
+    "not_measured": [{"what": str, "why": str, "essential": bool}],
+}
+"""Schema 1 of a diagnosis: every field in its order, with what it may be: a type, a value, a list or an object."""
+
+
+def _fits(found: Any, wanted: Any, at: str = "diagnosis") -> None:
+    """Assert that a value has the shape that a schema says."""
+    if isinstance(wanted, tuple):
+        inner = next((one for one in wanted if isinstance(one, dict)), None)
+        if isinstance(found, dict) and inner is not None:
+            _fits(found, inner, at)
+            return
+        kinds = [one for one in wanted if isinstance(one, type)]
+        assert any(type(found) is one for one in kinds) or any(
+            found is one or (found == one and type(found) is type(one)) for one in wanted
+        ), f"{at} is {found!r}"
+    elif isinstance(wanted, list):
+        assert type(found) is list, f"{at} is {found!r}"
+        for index, one in enumerate(found):
+            _fits(one, wanted[0], f"{at}[{index}]")
+    elif isinstance(wanted, dict):
+        assert type(found) is dict and list(found) == list(wanted), f"{at} has {list(found)}"
+        for name, one in found.items():
+            _fits(one, wanted[name], f"{at}.{name}")
+    elif isinstance(wanted, re.Pattern):
+        assert isinstance(found, str) and wanted.fullmatch(found), f"{at} is {found!r}"
+    else:
+        assert type(found) is wanted, f"{at} is {found!r}"
+
+
+PLANTS: dict[str, dict[str, Any]] = {
+    "healthy": {},
+    "collapsed": {"planted": {**FALL, "query/common_share": step(0.2, 0.99)}},
+    "diverged": {"planted": {"loss/total": step(1.0, float("nan"))}},
+    "nothing heard": {"silent": ("query", "document"), "reference": False, "ends": False},
+}
+
+
+@pytest.mark.parametrize("name", PLANTS)
+def test_the_schema_of_every_kind_of_diagnosis(tmp_path, name):
+    made(tmp_path / "run", **PLANTS[name])
+    found = collapse_probe.diagnose(tmp_path / "run", ignore=["CP421"])
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert list(content) == [
-        "schema",
-        "run",
-        "status",
-        "exit_code",
-        "summary",
-        "steps",
-        "errors",
-        "heard",
-        "retrieval",
-        "kinds",
-        "causes",
-        "findings",
-        "not_measured",
-    ]
-    assert {one["stream"] for one in content["heard"]} == {"query", "document"}
-    assert set(content["kinds"][0]) >= {
-        "kind",
-        "subject",
-        "code",
-        "status",
-        "state",
-        "raised",
-        "onset",
-        "value",
-        "bounds",
-    }
+    _fits(content, SCHEMA)
+    assert bool(content["heard"]) == (name != "nothing heard")
+    assert bool(content["kinds"]) == (name != "healthy")
+
+
+def test_the_schema_of_what_the_command_line_prints(tmp_path):
+    made(tmp_path / "run", **PLANTS["collapsed"])
+    command = [sys.executable, "-c", "from collapse_probe.cli import main; main()", "diagnose", "run", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    content = json.loads(done.stdout)
+    _fits(content, SCHEMA)
+    assert done.returncode == content["exit_code"] == 1 and content["kinds"]
+
+
+@pytest.mark.parametrize("wrong", [{"status": "fine"}, {"steps": 1.5}, {"exit_code": True}, {"errors": [{}]}, {"x": 1}])
+def test_the_schema_refuses_what_it_is_not(tmp_path, wrong):
+    made(tmp_path / "run")
+    content = collapse_probe.diagnose(tmp_path / "run").to_dict()
+    _fits(content, SCHEMA)
+    with pytest.raises(AssertionError):
+        _fits({**content, **wrong}, SCHEMA)
+
+
+FACE = ["__init__", "watching/__init__", "diagnosis/_contract", "journal/_run", "recording/_tap"]
+
+
+def test_a_type_checker_passes_the_face_and_a_script_that_uses_all_of_it():
+    files = ["tests/typed_face.py", *(f"collapse_probe/{name}.py" for name in FACE)]
+    command = [sys.executable, "-m", "basedpyright", "--level", "error", "--pythonpath", sys.executable, *files]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    nodes = list(ast.walk(ast.parse((ROOT / files[0]).read_text(encoding="utf-8"))))
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    named = {one.name for node in nodes if isinstance(node, ast.ImportFrom) for one in node.names}
+    assert used | named >= NAMES
+
+
+def test_types_are_shipped():
+    assert (ROOT / "collapse_probe" / "py.typed").is_file()
+    assert "collapse_probe = py.typed" in (ROOT / "setup.cfg").read_text()

@@ -8,16 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from ..journal import Coverage, LiveRun, Series
-from ..journal.vocabulary import modern_reading
+from ..journal.vocabulary import NOT_STREAMS, modern_reading
 from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
 from ._onset import FEWEST, change_point
 from ._separation import D_PRIME, RANK, batch_curve, part_curve, reference_curve
 from ._solved import solved_without_separating
-
-NOT_STREAMS = ("loss", "gradient", "rate", "update", "drift", "monitor", "pairs", "validation")
-"""What stands before the slash of a reading that is of no stream."""
 
 EMBEDDINGS = ("query", "document", "view", "class", "left", "right", "served", "hidden", "embedding")
 """Roles of streams that are embeddings; a stream whose role is unknown counts as ``hidden``."""

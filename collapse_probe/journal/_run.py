@@ -182,7 +182,7 @@ class Run(LiveRun):
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise JournalError(f"{folder}: no such run folder; give a folder that `collapse-probe train` wrote")
+            raise JournalError(f"{folder}: no such run folder; give the folder of a run")
         store = Store()
         run = cls(_read_config(folder / CONFIG), store, folder=folder)
         run.torn = read_journal(folder / JOURNAL, store)

@@ -24,6 +24,7 @@ from ._wishes import added_wishes, cadence_of, wishes_of
 if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import Containment, in_one_line
+    from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
     from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
@@ -34,6 +35,10 @@ _WITH_TORCH = {
     "Cadence": "_cadence",
     "Containment": "_containment",
     "in_one_line": "_containment",
+    "checked_role": "_handed",
+    "checked_stream": "_handed",
+    "scalar": "_handed",
+    "why_unread": "_handed",
     "Heard": "_heard",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
@@ -92,6 +97,8 @@ __all__ = [
     "call",
     "canonical",
     "check_pairs",
+    "checked_role",
+    "checked_stream",
     "copied",
     "find",
     "group_parameters",
@@ -105,9 +112,11 @@ __all__ = [
     "output",
     "parse_probe",
     "passed_by",
+    "scalar",
     "total_norm",
     "undisturbed",
     "usual_readings",
+    "why_unread",
     "wishes_of",
 ]
 

@@ -23,6 +23,7 @@ class Heard:
         trained: Whether it had a gradient to pass on.
         confirmed: Whether a backward came through it, or a user's hand gave it.
         again: Whether it had no graph, and was computed again inside of a backward.
+        by_hand: Whether the user handed it over.
     """
 
     stream: str
@@ -33,6 +34,7 @@ class Heard:
     trained: bool
     confirmed: bool = False
     again: bool = False
+    by_hand: bool = False
 
 
 @dataclass
@@ -66,6 +68,7 @@ class Step:
         self._index[stream] = index + 1
         trained = passed.requires_grad and torch.is_grad_enabled()
         one = Heard(stream, tensor.detach().clone(), len(self.calls), self._micro, index, trained, by_hand)
+        one.by_hand = by_hand
         self.calls.append(one)
         if trained and not (by_hand and passed.is_leaf):
             handle = passed.register_hook(self._confirms(one))

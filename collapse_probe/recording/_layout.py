@@ -42,7 +42,7 @@ class Layout:
         if query is None or document is None or query.ndim != 2 or document.ndim != 2:
             return sample
         rows, many = len(query), len(document)
-        if rows == many or not rows or query.shape[1] != document.shape[1]:
+        if rows == many or not rows or not many or query.shape[1] != document.shape[1]:
             return sample
         if many % rows:
             self.unfit = self.unfit or (rows, many)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..journal.vocabulary import MEASURES, modern_reading, reading_name, split_reading
-
-SCALARS = ("loss", "validation", "gradient", "rate", "update", "drift", "monitor")
-"""What scalars of a step are under; what stands behind the slash is free."""
+from ..journal.vocabulary import MEASURES, SCALARS, modern_reading, reading_name, split_reading
 
 DERIVED = ("scale_drift", "scale_drift_raw")
 """Readings of older journals that are judged from others today."""

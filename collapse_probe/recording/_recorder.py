@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from .. import measures
-from ..errors import InputError
 from ..journal import (
     Artifact,
     Evaluation,
@@ -30,6 +29,7 @@ from ..measures import Sample
 from ._accumulators import LogHistogram, pair_histograms
 from ._cadence import Cadence
 from ._containment import Containment
+from ._handed import scalar
 from ._heard import Heard, Step
 from ._layout import Layout
 from ._outbox import Outbox, stack
@@ -179,7 +179,11 @@ class Recorder:
         self._step.repeat(stream, shape)
 
     def terms(
-        self, terms: Mapping[str, Tensor | float], *, weights: Mapping[str, float] | None = None, total: Any = None
+        self,
+        terms: Mapping[str, Tensor | float],
+        *,
+        weights: Mapping[str, Tensor | float] | None = None,
+        total: Any = None,
     ) -> None:
         """Hear what adds up to the loss, once a micro-batch; each is averaged over the micro-batches of a step.
 
@@ -190,17 +194,18 @@ class Recorder:
         """
         weighted = []
         for name, value in terms.items():
-            scalar = _scalar(name, value)
-            weight = 1.0 if weights is None else float(weights.get(name, 1.0))
-            weighted.append(scalar if weight == 1.0 else weight * scalar)
-            self._add(f"loss/{name}", scalar)
+            number = scalar(f"term {name!r}", value)
+            weight = 1.0 if weights is None else weights.get(name, 1.0)
+            plain = not isinstance(weight, Tensor) and weight == 1.0
+            weighted.append(number if plain else weight * number)
+            self._add(f"loss/{name}", number)
             if weights is not None:
                 self._add(f"loss/{name}_weighted", weighted[-1])
         explained = sum(weighted[1:], weighted[0]) if weighted else None
         if total is not None:
-            whole = _scalar("total", total)
+            whole = scalar("total", total)
             self._add("loss/total", whole)
-            if explained is not None:
+            if explained is not None and "rest" not in terms:
                 self._add("loss/rest", whole - explained)
         elif explained is not None:
             self._add("loss/total", explained)
@@ -208,13 +213,17 @@ class Recorder:
     def scalars(self, values: Mapping[str, Tensor | float]) -> None:
         """Hear scalars of the step in progress under their full names, such as ``gradient/norm``."""
         for name, value in values.items():
-            self._scalars[name] = _scalar(name, value)
+            self._scalars[name] = scalar(name, value)
 
     def rates(self, values: Mapping[str, float]) -> None:
         """Hear learning rates by group; those that changed are written."""
         changed = {name: value for name, value in values.items() if self._rates.get(name) != value}
         self._rates.update(changed)
         self.scalars({f"rate/{name}": value for name, value in changed.items()})
+
+    def streams_of(self, key: str) -> tuple[str, ...]:
+        """Return the streams that a tap's calls are."""
+        return self._split.get(key, (key,))
 
     def split(self, key: str, *streams: str) -> None:
         """Make one tap's calls of a micro-batch several streams: the first call the first, further ones the last."""
@@ -385,14 +394,17 @@ class Recorder:
 
     def _named(self, calls: Sequence[Heard]) -> list[Heard]:
         """Return the calls under their streams' names, counted anew within each micro-batch."""
-        named, count = [], Counter[tuple[str, int]]()
+        named, count = [], Counter[tuple[str, int, bool]]()
         for one in calls:
-            place = count[one.stream, one.micro]
-            count[one.stream, one.micro] += 1
+            key = (one.stream, one.micro, one.by_hand)
+            place = count[key]
+            count[key] += 1
             names = self._split.get(one.stream, (one.stream,))
             index = max(0, place - len(names) + 1)
             named.append(replace(one, stream=names[min(place, len(names) - 1)], index=index))
-        return named
+        # What the user hands over is the stream, whatever else was taken for it.
+        handed = {one.stream for one in named if one.by_hand}
+        return [one for one in named if one.by_hand or one.stream not in handed]
 
     def _sides(self, key: str) -> int:
         """Return how many sides of a pair a tap's calls are: those of a chunked batch are put together again."""
@@ -559,16 +571,6 @@ class Recorder:
 
     def _journal_error(self, probe: str, message: str) -> None:
         self.event("error", message, subject=probe)
-
-
-def _scalar(name: str, value: Any) -> Tensor | float:
-    if isinstance(value, Tensor):
-        if value.numel() != 1:
-            raise InputError(f"term {name!r} has shape {tuple(value.shape)}, where one number is needed: give its mean")
-        return value.detach().clone() if value.ndim == 0 else value.detach().reshape(()).clone()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"term {name!r} is a {type(value).__name__}, where a number is needed")
-    return float(value)
 
 
 def _average(values: Sequence[Tensor | float]) -> Tensor | float:

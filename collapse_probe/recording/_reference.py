@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ._handed import why_unread
 from ._tap import Call, Take, output
 
 PART = 128
@@ -191,6 +192,9 @@ class Replay:
             count += rows[1]
             if most is not None and sum(len(part) for part in queries) >= most:
                 break
+        widths = {part.shape[1] for part in (*queries, *documents)}
+        if len(widths) > 1:
+            raise InputError(f"embeddings of {' and '.join(map(str, sorted(widths)))} columns cannot be compared")
         equal = all(rows[0] == rows[1] for _, _, rows in self._pairs)
         device = queries[0].device
         return torch.cat(queries), torch.cat(documents), None if equal else torch.cat(own).to(device)
@@ -205,7 +209,10 @@ class Replay:
             result = torch.func.functional_call(again, prefixed, args, kwargs)
         taken = take(Call(module, args, kwargs, result, kept.method))
         if taken is None:
-            raise ValueError(f"the {side}'s module gave nothing in evaluation mode")
+            raise InputError(f"the {side}'s module gave nothing in evaluation mode")
+        why = why_unread(taken)
+        if why is not None:
+            raise InputError(f"the {side}'s embedding cannot be read in evaluation mode: {why}")
         return taken.detach()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, unknown_name
 from ..journal.vocabulary import Role
+from ._handed import checked_role, checked_stream
 
 WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 """Names that wrappers (DDP, compile, FSDP, checkpointing) put into a path; canonical paths have none."""
@@ -113,22 +114,21 @@ class Tap:
             path, and gives a stream each), the module or parameter itself, or None where the loop hands it over by
             ``observe``.
         take: What of a call: :func:`output`, :func:`input`, :func:`added`, ``item("key")``, ``call(0)``.
-        role: The stream's role; None where it has none.
+        role: The stream's role, or its name; None where it has none.
 
     Raises:
-        InputError: a name that cannot be a stream's.
+        InputError: a name that cannot be a stream's, or a role that there is not.
     """
 
     stream: str
     at: str | nn.Module | nn.Parameter | None = None
     take: Take = output
-    role: Role | None = None
+    role: Role | str | None = None
 
     def __post_init__(self) -> None:
-        if not self.stream or "/" in self.stream or self.stream in ("loss", "gradient", "rate", "monitor", "pairs"):
-            raise InputError(f"a stream is named {self.stream!r}: give a name without a slash that is no reading's own")
+        checked_stream(self.stream)
         if self.role is not None:
-            object.__setattr__(self, "role", Role(self.role))
+            object.__setattr__(self, "role", checked_role(self.role))
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,10 @@ def find(tap: Tap, target: nn.Module) -> list[Place]:
         return [Place(tap, wanted, parameter=parameters[wanted])]
     places = list(_matching(tap, wanted, modules, parameters)) if "*" in wanted else []
     if not places:
-        known = [path for path in (*modules, *parameters) if path]
-        raise unknown_name("module", tap.at, known[:200] if len(known) > 200 else known)
+        wrappers = {"", "base_model", "base_model.model"} if _ADAPTER[:-1] in modules else {""}
+        raise unknown_name(
+            "module", wanted, [path for path in (*modules, *parameters) if path not in wrappers], most=12
+        )
     return places
 
 

@@ -11,6 +11,8 @@ from torch import nn
 
 from ..recording import Containment
 
+_ABSENT = object()
+
 
 class Wrapped:
     """A bound method with something that happens around it; its own exceptions pass, ours never do.
@@ -24,6 +26,9 @@ class Wrapped:
         after: Called with the arguments and the result afterwards.
         before: Called with the arguments first.
         failed: Called with what the method raised, before that passes on.
+
+    Attributes:
+        own: What the object itself had under the method's name.
     """
 
     def __init__(
@@ -37,15 +42,19 @@ class Wrapped:
         failed: Callable[[BaseException], None] | None = None,
     ) -> None:
         self.inner = inner
+        self.own: Any = _ABSENT
         self._failed = failed
         self._containment = containment
         self._probe = probe
         self._after = after
         self._before = before
-        self.__wrapped__ = inner
         for name in ("__name__", "__doc__"):
             if hasattr(inner, name):
                 setattr(self, name, getattr(inner, name))
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
+        return self.inner
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
@@ -131,13 +140,19 @@ class Attachments:
             What takes it off again, if that is wanted before all else comes off.
         """
         inner = getattr(owner, name)
-        own = vars(owner).get(name, _ABSENT)
         wrapped = Wrapped(inner, containment=self._containment, probe=probe, after=after, before=before, failed=failed)
+        wrapped.own = vars(owner).get(name, _ABSENT)
         _set(owner, name, wrapped)
 
         def undo() -> None:
-            if vars(owner).get(name) is wrapped:
-                _delete(owner, name) if own is _ABSENT else _set(owner, name, own)
+            outer = vars(owner).get(name)
+            if outer is wrapped:
+                _delete(owner, name) if wrapped.own is _ABSENT else _set(owner, name, wrapped.own)
+            while isinstance(outer, Wrapped):
+                # Another watch's stands around it, and closes later.
+                if outer.inner is wrapped:
+                    outer.inner, outer.own = wrapped.inner, wrapped.own
+                outer = outer.inner
 
         self.add(undo)
         return undo
@@ -146,9 +161,6 @@ class Attachments:
         """Take everything off; may be called twice."""
         while self._undo:
             self._containment.run("closing", self._undo.pop())
-
-
-_ABSENT = object()
 
 
 def _set(owner: Any, name: str, value: Any) -> None:

@@ -11,7 +11,9 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..journal.vocabulary import Role
-from ..recording import Recorder
+from ..recording import Recorder, checked_role, checked_stream, why_unread
+from ._declared import BY_HAND
+from ._handed import named, numbers, scores
 from ._references import ReferenceReader
 from ._terms import LossListener
 from ._verdicts import Verdicts
@@ -62,13 +64,11 @@ class ByHand:
             weights: Weights of the terms; 1 if None.
             terms: Further terms.
         """
-        self._do("terms", self._terms, {**(mapping or {}), **terms}, total, weights)
+        self._do("terms", self._terms, mapping, terms, total, weights)
 
     def monitor(self, mapping: Mapping[str, Tensor | float] | None = None, /, **values: Tensor | float) -> None:
         """Hand over numbers that are no part of the loss."""
-        found = {f"monitor/{name}": value for name, value in {**(mapping or {}), **values}.items()}
-        for name, value in found.items():
-            self._do(name, self.recorder.scalars, {name: value})
+        self._do("monitor", self._monitor, mapping, values)
 
     def step(self) -> None:
         """Say that one optimiser step is done; nothing where the optimiser is watched and says so itself."""
@@ -86,6 +86,9 @@ class ByHand:
         """
         self._windows_by_hand = True
         self._epochs += 1
+        if epoch is not None and (isinstance(epoch, bool) or not isinstance(epoch, int) or epoch < 1):
+            self._say("epoch", f"window(epoch={epoch!r}): a whole number of at least 1 is needed; epochs are counted")
+            epoch = None
         self._do("window", self._end_window, epoch or self._epochs)
 
     def evaluation(
@@ -110,32 +113,47 @@ class ByHand:
         """
         self._do("evaluation", self._evaluation, collection, metrics, step, variant, per_query, domain)
 
-    def _observe(self, stream: str, tensor: Tensor, role: Role | str | None) -> None:
-        known = self.recorder.streams.get(stream)
-        if role is None and known is None and stream in set(Role):
-            role = stream
-        self._touch()
-        if not isinstance(tensor, Tensor) or tensor.ndim not in (0, 2):
-            found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            self._say(f"stream {stream}", f"stream {stream!r} is {found}, where [n, D] is needed: it is not read")
-            self.recorder.declare(stream).why = f"its value is {found}, where [n, D] is needed"
+    def _observe(self, stream: Any, tensor: Any, role: Any) -> None:
+        try:
+            known = self.recorder.streams.get(checked_stream(stream))
+            role = checked_role(role) if role is not None else None
+        except InputError as error:
+            self._say(f"stream {stream}", f"observe(): {error}; it is not read")
             return
-        self.recorder.observe(stream, tensor, role=None if role is None else Role(role))
-        if known is None or not known.where:
-            self.recorder.declare(stream, where="observe()", rule="declared")
+        if role is None and (known is None or known.role is None) and stream in set(Role):
+            role = Role(stream)
+        self._touch()
+        if known is None or known.where != BY_HAND:
+            known = self.recorder.declare(stream, role=role, where=BY_HAND, rule="declared")
+        why = why_unread(tensor, gate=(role or known.role) is Role.gate)
+        if why is not None:
+            self._unread(stream, why)
+        else:
+            self.recorder.observe(stream, tensor, role=role)
 
-    def _terms(self, terms: Mapping[str, Any], total: Any, weights: Mapping[str, float] | None) -> None:
+    def _unread(self, stream: str, why: str) -> None:
+        """Say once why a value of a stream is not read; training goes on."""
+        self._say(f"stream {stream}", f"stream {stream!r} is not read: {why}")
+        known = self.recorder.declare(stream)
+        known.why = known.why or why
+
+    def _terms(self, mapping: Any, further: Mapping[str, Any], total: Any, weights: Any) -> None:
         self._touch()
         self._loss.by_hand = True
-        fit = {}
-        for name, value in terms.items():
-            try:
-                self._loss.check(name, value)
-            except InputError as error:
-                self._say(f"term {name}", str(error))
-            else:
-                fit[name] = value
-        self.recorder.terms(fit, weights=weights, total=total)
+        terms = named(mapping, further, method="terms", say=self._say)
+        whole = total if total is not None else terms.pop("total", None)
+        sums = {} if whole is None else {"total": whole}
+        self.recorder.terms(
+            numbers(terms, what="term", say=self._say),
+            weights=numbers(named(weights, {}, method="weights", say=self._say), what="weight of", say=self._say)
+            if weights is not None
+            else None,
+            total=numbers(sums, what="term", say=self._say).get("total"),
+        )
+
+    def _monitor(self, mapping: Any, further: Mapping[str, Any]) -> None:
+        found = numbers(named(mapping, further, method="monitor", say=self._say), what="monitor", say=self._say)
+        self.recorder.scalars({f"monitor/{name}": value for name, value in found.items()})
 
     def _end_window(self, epoch: int) -> None:
         self._reference.full()
@@ -143,17 +161,12 @@ class ByHand:
         self._verdicts.judge()
         self.recorder.epoch = epoch + 1
 
-    def _evaluation(
-        self,
-        collection: str,
-        metrics: Mapping[str, float],
-        step: int | None,
-        variant: str,
-        per_query: Mapping[str, Mapping[str, float]] | None,
-        domain: str | None,
-    ) -> None:
+    def _evaluation(self, collection: Any, metrics: Any, step: Any, variant: Any, per_query: Any, domain: Any) -> None:
         self._reference.full()
-        self.recorder.evaluation(collection, metrics, step=step, variant=variant, per_query=per_query, domain=domain)
+        about = {"step": step, "variant": variant, "per_query": per_query, "domain": domain}
+        found = scores(collection, metrics, **about, say=self._say)
+        if found is not None:
+            self.recorder.evaluation(collection, **found)
         self._verdicts.judge()
 
     def _do(self, probe: str, function: Callable[..., None], *args: Any) -> None:

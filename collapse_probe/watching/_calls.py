@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, passed_by
+from ..journal.vocabulary import Role
+from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, passed_by, why_unread
 from ._attach import Attachments
 
-_SHAPES = (2,)
 _REPLAYED = "?replayed"
 
 
@@ -82,20 +83,29 @@ class CallListener:
         recorder: What they are told to.
         attachments: What takes the hooks off again.
         touch: Called on the first call of a step that is due.
+        unread: Called with a stream and why a value of it cannot be read.
 
     Attributes:
         paused: Whether nothing is heard: our own forward passes.
         replay: Reference pairs that are made of the first steps' inputs; None where there are none.
-        unread: Shapes that cannot be read, by stream.
+        called: How many calls each stream's module had in steps that are due.
     """
 
-    def __init__(self, recorder: Recorder, attachments: Attachments, *, touch: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        attachments: Attachments,
+        *,
+        touch: Callable[[], None],
+        unread: Callable[[str, str], None],
+    ) -> None:
         self.paused = False
         self.replay: Replay | None = None
-        self.unread: dict[str, str] = {}
+        self.called: Counter[str] = Counter()
         self._recorder = recorder
         self._attachments = attachments
         self._touch = touch
+        self._unread = unread
         self._kept: list[_Kept] = []
         self._inputs: dict[tuple[int, str], tuple[Any, Any]] = {}
         self._undo: list[Callable[[], None]] = []
@@ -197,6 +207,7 @@ class CallListener:
         return hook
 
     def _hear(self, key: str, take: Take, call: Call) -> None:
+        self.called.update(self._recorder.streams_of(key))
         tensor = take(call)
         if tensor is None:
             return
@@ -204,9 +215,12 @@ class CallListener:
             if isinstance(tensor, Tensor):
                 self._recorder.repeat(key, tensor.shape)
             return
-        if not isinstance(tensor, Tensor) or (tensor.ndim not in _SHAPES and tensor.ndim != 0):
-            shape = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-            self.unread.setdefault(key, f"its value is {shape}, where [n, D] is needed")
+        known = self._recorder.streams.get(key)
+        why = why_unread(tensor, gate=known is not None and known.role is Role.gate)
+        if why is not None:
+            for stream in self._recorder.streams_of(key):
+                if stream in self._recorder.streams:
+                    self._unread(stream, why)
             return
         if key == _REPLAYED:
             heard = self._recorder.hear(key, tensor)

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from ..journal.vocabulary import Role
 from ..recording import Recorder
 from ._calls import CallListener
+from ._declared import BY_HAND
 from ._finder import Finder
 
 HEARD_BY = 20
 """The step by which queries and documents should have been heard."""
-
-_UNHEARD = (
-    "no call of it had a backward come through it (nothing is heard of a model that is compiled after watch(): compile "
-    "it before)"
-)
 
 
 class Coverage:
@@ -35,25 +31,42 @@ class Coverage:
         self._calls = calls
         self._finder = finder
         self._say = say
+        self._looking = False
+
+    def looked_with(self, finder: Finder) -> None:
+        """Take a finder that looks only for what could be meant by streams that are silent."""
+        self._finder, self._looking = finder, True
+
+    def silent(self) -> list[str]:
+        """Return the queries and documents that should have been heard by now and were not."""
+        streams = self._recorder.streams.values()
+        if self._finder is not None and not self._looking:
+            return [] if any(stream.steps for stream in streams) else ["query", "document"]
+        sides = [stream for stream in streams if stream.role in (Role.query, Role.document)]
+        heard = any(stream.steps for stream in sides)
+        return [stream.stream for stream in sides if not stream.steps and (stream.declared or not heard)]
+
+    def cover(self) -> None:
+        """Write what is heard after the first step."""
+        if self._recorder.layout.unfit is not None:
+            self.explain()
+        self._recorder.cover()
 
     def warn_unheard(self) -> None:
-        """Write what is heard, and warn where neither query nor document is."""
+        """Write what is heard, and warn of queries and documents that are not."""
+        silent = self.silent()
+        heard = self._finder.candidates() if self._finder is not None else []
+        for stream in silent:
+            side = None if stream in self._recorder.streams else Role(stream)
+            self._recorder.declare(stream, role=side, candidates=heard[:10])
         self.explain()
-        if self._finder is None and not any(stream.declared for stream in self._recorder.streams.values()):
-            return  # nobody asked for streams: the founding system without its probes
-        roles = {stream.role for stream in self._recorder.streams.values() if stream.steps}
-        if not roles & {Role.query, Role.document, Role.view, Role.left, Role.class_} and not any(
-            stream.steps for stream in self._recorder.streams.values()
-        ):
-            heard = self._finder.candidates() if self._finder is not None else self._unheard()
-            what = "; heard instead: " + ", ".join(heard[:6]) if heard else ""
-            for side in ("query", "document"):
-                self._recorder.declare(side, role=Role(side), candidates=heard[:10])
-            self.explain()
+        if silent:
+            whys = dict.fromkeys(self._recorder.streams[stream].why for stream in silent)
+            what = f"heard instead: {', '.join(heard[:6])}" if heard else "nothing else was heard that could be meant"
             self._say(
                 "unheard",
-                f"no query and no document was heard in {HEARD_BY} steps{what}. Give query= and document= (module "
-                "paths), or hand them over: w.observe('query', q)",
+                f"no {' and no '.join(silent)} was heard in {HEARD_BY} steps: {'; '.join(whys)}; {what}. "
+                "Give query= and document= (module paths), or hand them over: w.observe('query', q)",
             )
         self._recorder.cover()
 
@@ -61,11 +74,19 @@ class Coverage:
         """Say of each stream that was not heard why it was not."""
         for stream in self._recorder.streams.values():
             if not stream.steps and not stream.why:
-                stream.why = self._calls.unread.get(stream.stream, _UNHEARD)
+                stream.why = self._why_unheard(stream.stream, stream.where)
         if self._recorder.layout.unfit is not None:
             rows, many = self._recorder.layout.unfit
-            self._recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows")
-            self._recorder.streams["pairs"].why = f"{many} documents are no multiple of {rows} queries"
+            why = f"{many} documents are no multiple of {rows} queries"
+            self._recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows", why=why)
+            self._say("pairs", f"batches are not read as pairs: {why}")
 
-    def _unheard(self) -> list[str]:
-        return [f"{s.stream}: {s.why}" for s in self._recorder.streams.values() if s.why]
+    def _why_unheard(self, stream: str, where: str) -> str:
+        calls = self._calls.called[stream]
+        if calls:
+            return f"no backward came through any of its {calls} calls"
+        if where == BY_HAND:
+            return "observe() was never called with it"
+        if not where:
+            return "nothing that was called could be it"
+        return "no call of it was heard (a model that is compiled after watch() is not: compile it before)"

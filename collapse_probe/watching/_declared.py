@@ -15,6 +15,9 @@ from ..recording import Place, Probe, Tap, call, find, load_probes, output
 from ._options import Probes
 from ._text_pairs import TextPairs
 
+BY_HAND = "observe()"
+"""Where a stream comes from that the loop hands over."""
+
 
 def declared_streams(
     target: nn.Module, query: Any, document: Any, taps: Sequence[Tap]
@@ -35,7 +38,10 @@ def declared_streams(
     for tap in (*named, *taps):
         if not isinstance(tap, Tap):
             raise InputError(f"taps holds a {type(tap).__name__}: give Tap(stream='name', at='module.path')")
-        places += find(tap, target) or [Place(tap, "")]
+        found = find(tap, target) or [Place(tap, "")]
+        if tap in named and found[0].parameter is not None:
+            raise InputError(f"{tap.stream}={tap.at!r} names a parameter: give a module, or Tap(stream='name', at=...)")
+        places += found
     names = [place.tap.stream for place in places]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -55,7 +61,7 @@ def declared_streams(
 
 def _where(place: Place) -> str:
     if place.module is None and place.parameter is None:
-        return "observe()"
+        return BY_HAND
     kind = "parameter" if place.module is None else "module"
     return f"{kind} {place.path}" if place.path else "the model"
 

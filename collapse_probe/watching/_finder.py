@@ -64,7 +64,7 @@ class Finder:
         recorder: Where candidates are kept until a backward confirms them.
         attachments: Where what takes it off again is kept.
         loss: What hears loss terms.
-        found: Called with what was chosen.
+        found: Called with what was chosen; None where nothing is to be chosen, and candidates alone are wanted.
 
     Attributes:
         paused: Whether nothing is heard: our own forward passes, and a trainer's evaluations.
@@ -77,7 +77,7 @@ class Finder:
         attachments: Attachments,
         *,
         loss: LossListener,
-        found: Callable[[Choice], None],
+        found: Callable[[Choice], None] | None,
     ) -> None:
         self.paused = False
         self._target = target
@@ -107,6 +107,8 @@ class Finder:
         if not self._handles:
             return
         self._off()
+        if self._found is None:
+            return
         for module, of_model in {id(one): (one, of_model) for one, of_model in self._losses}.values():
             self._loss.listen(module, of_model=of_model)
 
@@ -132,7 +134,7 @@ class Finder:
         mine = {id(one.heard) for one in kept}
         calls[:] = [one for one in calls if id(one) not in mine]
         self._last = list(dict.fromkeys(one.said for one in kept))
-        chosen = choose(kept, frozenset(step.scores))
+        chosen = None if self._found is None else choose(kept, frozenset(step.scores))
         if chosen is not None:
             self._take(chosen, kept)
         elif self._recorder.current >= STEPS:
@@ -147,9 +149,12 @@ class Finder:
             one.heard.stream = stream
             calls.append(one.heard)
             about = {"where": one.where, "rule": chosen.rule, "candidates": others[:10]}
-            self._recorder.declare(stream, role=role, **about)
+            known = self._recorder.streams.get(stream)
+            if known is None or not known.where:
+                self._recorder.declare(stream, role=role, **about)
         calls.sort(key=lambda one: one.order)
-        self._found(chosen)
+        if self._found is not None:
+            self._found(chosen)
 
     # What is heard
 
@@ -249,7 +254,7 @@ class Finder:
             self._keep(value, module, type(module).__name__, name, kind="argument", depth=len(self._stack))
 
     def _hear_loss(self, module: nn.Module, output: Any, *, of_model: bool) -> None:
-        if self._loss.knows(module):
+        if self._found is None or self._loss.knows(module):
             return  # its own hook, which comes after this one, hears it
         if self._loss.hear("loss" if of_model else type(module).__name__, output, of_model=of_model):
             self._losses.append((module, of_model))
@@ -263,7 +268,9 @@ class Finder:
             self._keep(value, module, path, key, kind="output", depth=depth, inputs=given, method=method)
 
     def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
-        if not isinstance(value, Tensor) or value.ndim != 2 or not value.is_floating_point() or value.shape[1] < 2:
+        if not isinstance(value, Tensor) or value.ndim != 2 or not value.is_floating_point():
+            return
+        if value.shape[1] < 2 or not len(value) or value.layout is not torch.strided:
             return
         source = (id(module), about.get("method", "forward"), key)
         if in_backward():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import measures
+from ..errors import InputError
 from ..journal.vocabulary import Role
 from ..measures import Sample
 from ..recording import PART, REPLAYED_STEPS, Budget, Recorder, Replay, StartWeights, check_pairs, undisturbed
@@ -27,6 +28,7 @@ class ReferenceReader:
         raw: The same through the encoder before any module of the user's.
         budget: When a part may be read in between.
         pause: Called with True before and False after our own forward passes.
+        say: Says something once: by its key, in one line.
         replays: Whether pairs may be made of the first steps' inputs.
         variant: What is written as the variant that their ranks belong to.
 
@@ -44,6 +46,7 @@ class ReferenceReader:
         raw: Callable[[], Any] | None,
         budget: Budget,
         pause: Callable[[bool], None],
+        say: Callable[[str, str], None],
         replays: bool = False,
         variant: str = "model",
     ) -> None:
@@ -57,6 +60,7 @@ class ReferenceReader:
         self._raw = raw
         self._budget = budget
         self._pause = pause
+        self._say = say
         self._start: StartWeights | None = None
         self._last = -1
         self._part_at = -1
@@ -134,7 +138,15 @@ class ReferenceReader:
         self._recorder.event("note", text, subject="reference pairs")
 
     def _contained(self, function: Callable[..., None], *args: Any) -> None:
-        self._recorder.containment.run("reference pairs", function, *args)
+        self._recorder.containment.run("reference pairs", self._tried, function, *args)
+
+    def _tried(self, function: Callable[..., None], *args: Any) -> None:
+        """Call a function that reads pairs; what cannot be read is said, and not read again."""
+        try:
+            function(*args)
+        except InputError as error:
+            self._pairs = self.replay = self._raw = None
+            self._say("reference pairs", f"no reference pairs from step {self._recorder.done} on: {error}")
 
     def _quietly(self) -> Any:
         return _Quiet(self._pause, self._modules)

@@ -149,18 +149,6 @@ class LossListener:
             total = terms.pop("loss", None)
         self._recorder.terms(terms, weights=said.weights, total=total)
 
-    @staticmethod
-    def check(name: str, value: Any) -> None:
-        """Refuse a term that is no number.
-
-        Raises:
-            InputError: it is none.
-        """
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number and not (isinstance(value, Tensor) and value.numel() == 1):
-            found = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"term {name!r} is {found}, where one number is needed: it is not recorded")
-
 
 def _terms(label: str, output: Any) -> dict[str, Tensor]:
     if isinstance(output, Tensor):

@@ -93,7 +93,7 @@ class Watch(ByHand):
         self._check(target, similarity, trained_by, on_collapse)
         optimizers = as_optimizers(optimizer)
         declared, places = declared_streams(target, query, document, taps)
-        groups = group_parameters(target, [p for p in parameters_of(optimizers) if p.requires_grad])
+        groups = group_parameters(target, _read_weights(optimizers))
         read = declared_probes(probes, declared)
         cadence = cadence_of(read, every=every)
         pairs = reference_pairs(reference, target)
@@ -154,7 +154,7 @@ class Watch(ByHand):
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
-        self._calls = CallListener(self.recorder, self._attachments, touch=self._touch)
+        self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(containment=containment, attachments=self._attachments)
         self._loss = LossListener(self.recorder, self._attachments)
         for stream in declared:
@@ -174,6 +174,7 @@ class Watch(ByHand):
             raw=raw,
             budget=budget,
             pause=self._pause,
+            say=self._say,
             replays=source == "replayed",
             variant=config.judged,
         )
@@ -264,7 +265,8 @@ class Watch(ByHand):
             self._touched = self.recorder.current
             for place in self._gates:
                 assert place.parameter is not None
-                self.recorder.observe(place.tap.stream, place.parameter, role=place.tap.role)
+                role = None if place.tap.role is None else Role(place.tap.role)
+                self.recorder.observe(place.tap.stream, place.parameter, role=role)
 
     def _before_step(self) -> None:
         due = self.recorder.due
@@ -296,7 +298,9 @@ class Watch(ByHand):
         step = self.recorder.done
         self._reference.after_step()
         if step == 1:
-            self.recorder.containment.run("coverage", self.recorder.cover)
+            self.recorder.containment.run("coverage", self._coverage.cover)
+        if step == HEARD_BY - 1:
+            self.recorder.containment.run("finding streams", self._look_for_silent)
         if step == HEARD_BY:
             self.recorder.containment.run("coverage", self._coverage.warn_unheard)
         if not self._windows_by_hand and step % WINDOW == 0:
@@ -304,6 +308,12 @@ class Watch(ByHand):
         self._verdicts.after_step(step)
 
     # What was found
+
+    def _look_for_silent(self) -> None:
+        """Where what was declared is silent, look at one step for what could be meant."""
+        if self._finder is None and self._coverage.silent():
+            self._finder = Finder(self._target, self.recorder, self._attachments, loss=self._loss, found=None)
+            self._coverage.looked_with(self._finder)
 
     def _found(self, chosen: Choice) -> None:
         """Take the streams that the finder found."""
@@ -364,6 +374,10 @@ class Watch(ByHand):
             raise InputError(
                 f"on_collapse={on_collapse!r}: give 'ignore', 'warn', 'stop', or a function of the finding"
             )
+
+
+def _read_weights(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:
+    return [one for one in parameters_of(optimizers) if one.requires_grad and not one.is_complex()]
 
 
 def _status(error: BaseException | None, *, messages: bool) -> tuple[str, str]:

@@ -187,24 +187,6 @@ def test_a_cheap_callable_is_read_every_so_many_steps():
     assert w.live.series("pairs/d_prime", on="reference").steps.tolist() == [0, 5, 10, 15, 20]
 
 
-BAD_PAIRS: dict[str, Any] = {
-    "one matrix": lambda: torch.ones(4, 3),
-    "unequal rows": lambda: (torch.ones(4, 3), torch.ones(5, 3)),
-    "vectors": lambda: (torch.ones(4), torch.ones(4)),
-    "one pair": lambda: (torch.ones(1, 3), torch.ones(1, 3)),
-    "nothing": lambda: None,
-}
-
-
-@pytest.mark.parametrize("kind", BAD_PAIRS)
-def test_a_callable_that_gives_no_pairs_is_said_and_training_goes_on(monkeypatch, kind):
-    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
-    with pytest.warns(RuntimeWarning, match=r"reference\(\) gave"):
-        w = train(OneTower(), 2, reference=BAD_PAIRS[kind])
-    w.close()
-    assert w.recorder.streams["query"].steps == 2
-
-
 class Texts(nn.Module):
     """Encodes texts, as sentence-transformers does."""
 

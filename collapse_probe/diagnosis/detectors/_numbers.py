@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...journal import End, Event, Run
+from ...journal.vocabulary import NOT_STREAMS
 from .._contract import (
     Bounds,
     Detector,
@@ -18,7 +19,7 @@ from .._contract import (
     Subject,
     Threshold,
 )
-from .._evidence import NOT_STREAMS, Evidence
+from .._evidence import Evidence
 
 _OWN = "collapse-probe's own choice"
 _WATCHED = ("finite_share", "norm_mean", "norm_median", "std_mean")
@@ -29,7 +30,7 @@ def _divergence(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     found = [*_series(evidence), *_events(evidence), *_streams(evidence)]
     if not found:
         looked = any(reading.startswith(("loss/", "gradient/")) for reading, _, _ in evidence.run.keys)
-        heard = any(one.finite_share is not None for one in evidence.run.coverage.values())
+        heard = any(one.finite_share is not None for records in evidence.heard.values() for one in records)
         if not looked and not heard and not evidence.config.trains:
             raise NotApplicable("nothing is trained")
         value = 0.0 if looked or heard else None

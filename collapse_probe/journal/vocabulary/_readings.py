@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from ...errors import InputError
 
+SCALARS = ("loss", "validation", "gradient", "rate", "update", "drift", "monitor")
+"""What scalars of a step are under; what stands behind the slash is free."""
+
+NOT_STREAMS = (*SCALARS, "pairs")
+"""What stands before the slash of a reading that is of no stream."""
+
 SUMMARIES = ("first", "last", "mean", "max")
 """What stands behind the dot where a reading is a window's summary, as in ``delta/mean_abs.mean``."""
 

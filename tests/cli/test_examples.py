@@ -1,0 +1,93 @@
+"""Every example that is shown is run: the README's, the docstrings', and that every command shown can be parsed.
+
+Examples that begin with ``>>>`` are run by pytest's own doctest collection of the package.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+import pytest
+import torch
+
+import collapse_probe
+from collapse_probe.cli._group import EXAMPLES, group
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "collapse_probe"
+RUN = {"collapse_probe/__init__.py", "collapse_probe/respred/session/_face.py"}
+"""Files whose docstrings have an example as a block: the first is run here, the second in test_session."""
+
+PREPARED = """
+import collapse_probe
+import torch
+from plain_loops import OneTower
+from watching.trainers_support import hf_trainer
+from pathlib import Path
+
+model = OneTower()
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+trainer = hf_trainer(Path("out"), steps=3)
+"""
+
+
+def blocks(text: str) -> list[str]:
+    """Return the examples of Python in a file of Markdown."""
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def literal(docstring: str) -> str:
+    """Return the blocks that follow a double colon."""
+    return textwrap.dedent("\n".join(re.findall(r"::\n\n((?: {4}.*\n|\n)+)", docstring + "\n")))
+
+
+def test_no_docstring_has_a_block_that_is_not_run():
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            kinds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+            if isinstance(node, kinds) and literal(ast.get_docstring(node) or ""):
+                found.add(path.relative_to(ROOT).as_posix())
+    assert found == RUN
+
+
+def test_the_example_of_the_package_runs(tmp_path):
+    script = PREPARED + literal(collapse_probe.__doc__ or "")
+    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r})\n{script}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "reports" / "mine" / "failure_analysis.md").is_file() and "failed and is off" not in done.stderr
+    assert "NOT MEASURED" in done.stdout  # its loop is three dots
+
+
+def test_the_readmes_other_example_runs(trained):
+    first, *others = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert "collapse_probe.watch(" in first and len(others) == 1  # the first is run in test_public_face
+    found: dict[str, torch.Tensor] = {}
+    exec(others[0], found)
+    assert found["scores"].shape == (1, 1) and torch.isfinite(found["scores"]).all()
+
+
+def commands() -> list[str]:
+    """Return every command line that the documents and the help show in a block."""
+    found = [line.strip() for line in EXAMPLES.splitlines()]
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+        for block in re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            found += [line.rpartition("&& ")[2].strip() for line in block.splitlines()]
+    return sorted({line for line in found if line.startswith("collapse-probe ")})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_that_is_shown_can_be_parsed(line):
+    name, *given = shlex.split(line)[1:]
+    command = group.get_command(click.Context(group), name)
+    assert command is not None, line
+    command.make_context(name, given)
