@@ -119,7 +119,7 @@ def test_training_is_the_same_where_every_probe_raises(monkeypatch):
     assert sorted(errors) == sorted(names) and len(names) >= 8
 
 
-@pytest.mark.parametrize("function", ["read", "compare"])
+@pytest.mark.parametrize("function", ["read", "scores"])
 def test_training_is_the_same_where_a_measure_raises(monkeypatch, function):
     monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
     plain = train(None)
