@@ -176,11 +176,11 @@ def find(tap: Tap, target: nn.Module) -> list[Place]:
     if not isinstance(tap.at, str):
         raise InputError(f"tap {tap.stream!r}: at is a {type(tap.at).__name__}, where a path or a module is needed")
     modules: dict[str, nn.Module] = {}
-    for path, module in target.named_modules():
+    for path, module in target.named_modules(remove_duplicate=False):
         # What was compiled is heard at its wrapper, outside of the compiled code; other wrappers hold what is meant.
         if not hasattr(modules.get(canonical(path)), "_orig_mod"):
             modules[canonical(path)] = module
-    parameters = {canonical(path): parameter for path, parameter in target.named_parameters()}
+    parameters = {canonical(path): parameter for path, parameter in target.named_parameters(remove_duplicate=False)}
     wanted = canonical(tap.at)
     if wanted in modules:
         return [Place(tap, wanted, module=modules[wanted])]

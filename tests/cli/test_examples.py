@@ -6,6 +6,7 @@ Examples that begin with ``>>>`` are run by pytest's own doctest collection of t
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import shlex
 import subprocess
@@ -16,14 +17,19 @@ from pathlib import Path
 import click
 import pytest
 import torch
+from plain_loops import TwoTowers, infonce, pairs
 
 import collapse_probe
 from collapse_probe.cli._group import EXAMPLES, group
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "collapse_probe"
-RUN = {"collapse_probe/__init__.py", "collapse_probe/respred/session/_face.py"}
-"""Files whose docstrings have an example as a block: the first is run here, the second in test_session."""
+RUN = {
+    "collapse_probe/__init__.py",
+    "collapse_probe/watching/_dispatch.py",
+    "collapse_probe/respred/session/_face.py",
+}
+"""Files whose docstrings have an example as a block: the first two are run here, the last in test_session."""
 
 PREPARED = """
 import collapse_probe
@@ -65,6 +71,22 @@ def test_the_example_of_the_package_runs(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "reports" / "mine" / "failure_analysis.md").is_file() and "failed and is off" not in done.stderr
     assert "NOT MEASURED" in done.stdout  # its loop is three dots
+
+
+def test_the_example_of_watch_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = TwoTowers(lambda query, document: (query, document))
+    model.towers = torch.nn.ModuleDict({"query": model.query_tower, "document": model.doc_tower})
+    known = {
+        "collapse_probe": collapse_probe,
+        "model": model,
+        "optimizer": torch.optim.SGD(model.parameters(), lr=0.1),
+        "batches": pairs(25),
+        "info_nce": lambda both: infonce(*both),
+    }
+    exec(literal(inspect.getdoc(collapse_probe.watch) or ""), known)
+    assert known["w"].live.series("loss/info_nce").last is not None
+    assert capsys.readouterr().out.startswith(("HEALTHY", "WARNING"))
 
 
 def test_the_readmes_other_example_runs(trained):
