@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import TrainerCallback
+from transformers.trainer_callback import TrainerCallback
 
 from ._attach import Attachments
 from ._options import Facts, Options

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from journals_support import made
 
 from collapse_probe.diagnosis import Diagnosis, Status, diagnose
 from collapse_probe.errors import InputError
+from collapse_probe.reporting import write_report
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +43,25 @@ def outcome(folder: Path) -> Diagnosis | None:
         return None
 
 
+def reported(folder: Path, found: Diagnosis | None) -> None:
+    """Write the report: it begins with the diagnosis, or refuses the run in one line as the diagnosis does."""
+    if found is None:
+        with pytest.raises(InputError, match=r"^[^\n]+$"):
+            write_report(folder, folder / "report", figures=False)
+        return
+    path = write_report(folder, folder / "report", figures=False)
+    text = path.read_text(encoding="utf-8")
+    assert found.summary.splitlines()[0] in text
+    damaged = [one for one in found.not_measured if one.what == "an undamaged journal"]
+    assert not damaged or "an undamaged journal" in text
+    shutil.rmtree(path.parent)
+
+
 def judged(folder: Path, journal: bytes) -> Status | None:
     """Return the status of a run with another journal, None for an error that says what cannot be read."""
     (folder / "journal.jsonl").write_bytes(journal)
     found = outcome(folder)
+    reported(folder, found)
     if found is None:
         return None
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["status"] == found.status.value
@@ -132,7 +151,7 @@ def test_run_json_of_wrong_types(folder, data):
     content = json.loads((folder / "run.json").read_text())
     key = data.draw(st.sampled_from(sorted(content)))
     (folder / "run.json").write_text(json.dumps({**content, key: data.draw(WRONG)}))
-    outcome(folder)
+    reported(folder, outcome(folder))
     (folder / "run.json").write_text(json.dumps(content))
 
 
@@ -146,3 +165,22 @@ def test_damaged_scores_of_queries(folder, content):
     found = diagnose(folder)
     assert found.status is Status.NOT_MEASURED
     assert "Damaged" in found.summary and "pairs-" in found.summary
+    reported(folder, found)
+
+
+@pytest.mark.parametrize("command", ["diagnose", "report"])
+@pytest.mark.parametrize("config", [True, False])
+def test_the_command_line_says_what_is_damaged_and_exits(folder, lines, command, config):
+    (folder / "journal.jsonl").write_bytes(b"".join(lines)[:-200].replace(b"0.", b"x", 5))
+    if not config:
+        (folder / "run.json").write_text("{")
+    given = [sys.executable, "-c", "from collapse_probe.cli import main; main()", command, str(folder)]
+    done = subprocess.run(given, cwd=folder, capture_output=True, text=True)
+    wanted = outcome(folder)
+    assert (wanted is not None) == config
+    assert done.returncode == (2 if wanted is None else 1), done.stderr
+    assert "Traceback" not in done.stderr + done.stdout and "HEALTHY   " not in done.stdout.replace("UNHEALTHY", "")
+    if wanted is None:
+        assert len(done.stderr.strip().splitlines()) == 1 and "run.json" in done.stderr
+    else:
+        assert "Damaged" in done.stdout
