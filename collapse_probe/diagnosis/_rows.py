@@ -147,7 +147,7 @@ def _expected(judgement: Judgement | None) -> str:
     bounds = judgement.bounds
     side, beyond = ("at most", "above") if bounds.above else ("at least", "below")
     parts = [] if bounds.warning is None else [f"{side} {bounds.warning:g}"]
-    if bounds.critical is not None:
+    if bounds.critical is not None and bounds.critical != bounds.warning:
         parts.append(f"critical {beyond} {bounds.critical:g}")
     return "; ".join(parts) or "finite"
 

@@ -9,15 +9,16 @@ _COLOURS = {"critical": "**red**", "collapsed": "**red**", "warning": "**amber**
 
 
 def _write(facts: Facts) -> list[str]:
+    entries = facts.run.config.session["preflight"]
     rows = [
         [
             f"{entry['code']} {md(entry['title'])}",
             number(entry["value"]) if entry["value"] is not None else "-",
-            md(entry["expected"]),
+            "as above" if before and before["expected"] == entry["expected"] else md(entry["expected"]),
             _COLOURS.get(entry["status"], md(entry["status"])),
             f"{entry['n']:,}" if entry["n"] else "-",
         ]
-        for entry in facts.run.config.session["preflight"]
+        for before, entry in zip([None, *entries], entries, strict=False)
     ]
     table = Table(["audit", "value", "expected", "result", "n pairs"], rows, words=["expected", "result"])
     return [table.markdown, "What the data and the configuration say alone; nothing was trained for it."]
