@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
@@ -12,18 +11,18 @@ import pytest
 from ablation_support import RECIPE, material
 
 from collapse_probe.errors import InputError
-from collapse_probe.experiments import CONTROL, Ablation, Intervention, make_cells, run_in_processes, run_in_ray
+from collapse_probe.experiments import CONTROL, Ablation, Intervention, keep, make_cells, run_in_processes, run_in_ray
+from collapse_probe.journal import Run
 from collapse_probe.respred._ablation import train_cell
 
 
-def test_ray_gives_what_processes_give(base, ablation):
+def test_ray_gives_what_processes_give(base, ablation, tmp_path):
     pytest.importorskip("ray")
     cells = make_cells([Intervention(CONTROL, {})], RECIPE, seeds=[1])
     ((cell, files),) = run_in_ray(train_cell, cells, material(base.config), workers=1, address=None)
-    lines = [json.loads(line) for line in files["journal.jsonl"].decode().splitlines()]
-    mine = [line["value"] for line in lines if line["kind"] == "reading" and line["name"] == "loss/total"]
+    mine = Run.load(keep(tmp_path, cell, files, {})).readings("loss/total")["value"].tolist()
     other = Ablation.load(ablation).runs(CONTROL)[1].readings("loss/total")["value"].tolist()
-    assert mine == other and cell == cells[0]
+    assert mine and mine == other and cell == cells[0]
 
 
 @pytest.mark.parametrize(
