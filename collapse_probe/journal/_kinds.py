@@ -480,7 +480,10 @@ def _plain(value: Any) -> Any:
     if type(value) is str or value is None:
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {
+            str(key): entry if type(entry) is float and math.isfinite(entry) else _plain(entry)
+            for key, entry in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     return value
