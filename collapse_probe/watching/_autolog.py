@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from ..journal import Run
 from ..journal.vocabulary import Similarity
 from ..recording import Tap, load_probes
 from ._dispatch import watch_trainer
@@ -127,7 +128,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 def autolog(
     *,
-    run: str | Path | bool | None = None,
+    run: str | Path | Run | bool | None = None,
     query: str | nn.Module | None = None,
     document: str | nn.Module | None = None,
     taps: Sequence[Tap] = (),

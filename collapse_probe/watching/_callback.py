@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..journal import Run
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
 from ._attach import Attachments
@@ -41,7 +42,7 @@ class WatchCallback(Events):
     def __init__(
         self,
         *,
-        run: str | Path | bool | None = None,
+        run: str | Path | Run | bool | None = None,
         loss: nn.Module | None = None,
         evaluator: Any = None,
         query: str | nn.Module | None = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from ..journal import Run
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
 from ._options import OnCollapse, Options, Probes
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def watch(
     target: Any,
     *,
-    run: str | Path | bool | None = None,
+    run: str | Path | Run | bool | None = None,
     optimizer: Any = None,
     loss: nn.Module | None = None,
     query: str | nn.Module | None = None,
@@ -44,10 +45,10 @@ def watch(
 
     Args:
         target: A torch module, or a trainer of transformers or sentence-transformers, which says most of what follows
-            itself.
+            itself; its watch ends with its training, so that another ``train()`` needs another.
         run: Folder of the run; ``runs/NAME-OF-MODEL`` where None, False keeps the run in memory alone. One that exists
-            is never written into: a number is added, and that is said. A trainer that resumes from a checkpoint goes
-            on with the run that is given.
+            is never written into: a number is added, and that is said. ``Run.load(folder)`` goes on with that run after
+            its last step; a trainer that resumes from a checkpoint goes on with the folder that is given.
         optimizer: A torch optimiser, or several of one iteration: its steps are counted, its rates, gradient norms and
             updates are read. Where None the loop calls ``w.step()``; a trainer has its own.
         loss: A module that returns the loss, or a dictionary of its terms. What is no module's is handed over, by

@@ -15,8 +15,9 @@ from typing import Any
 from torch import nn
 
 from ..errors import InputError
-from ..journal import ModuleInfo, fresh_folder, is_plain_name
-from ..recording import canonical
+from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name
+from ..recording import Wishes, canonical
+from ._options import Prepared
 
 _PACKAGES = ("collapse-probe", "torch", "transformers", "sentence-transformers", "accelerate", "numpy")
 
@@ -48,6 +49,25 @@ def choose_folder(run: str | os.PathLike[str] | bool | None, *, name: str) -> tu
         raise InputError(f"run={str(asked)!r}: cannot be made ({error.strerror})") from None
     said = "" if folder == asked else f"{asked} exists, so this run is written to {folder}"
     return folder, said
+
+
+def continue_run(run: Run, wishes: Wishes) -> Prepared:
+    """Return a run that another watch began, to go on with after its last step.
+
+    Raises:
+        InputError: it is kept in memory alone.
+        JournalError: it is still being written, or cannot be.
+    """
+    if run.folder is None:
+        raise InputError("run= is a run that is kept in memory: give the folder of one, Run.load(folder)")
+    journal = JournalWriter(run.folder)
+    try:
+        known = Run.load(run.folder)
+    except BaseException:
+        journal.close()
+        raise
+    journal.store = known.store
+    return Prepared(known.config, journal, wishes, done=known.steps, epoch=None)
 
 
 def model_name(target: Any) -> str:

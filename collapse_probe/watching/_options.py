@@ -78,12 +78,14 @@ class Prepared:
         journal: Its journal.
         wishes: What is read.
         done: Optimiser steps that were done before: of a run that is resumed.
+        epoch: Epoch that was done before; None in a run without epochs, whose windows are of steps.
     """
 
     config: RunConfig
     journal: JournalWriter
     wishes: Wishes
     done: int = 0
+    epoch: int | None = 0
 
 
 @dataclass(frozen=True, kw_only=True)

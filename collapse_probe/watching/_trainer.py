@@ -230,6 +230,8 @@ class TrainerWatch(Watch):
     def _choose(self) -> None:
         """Choose the folder now, unless it holds a run that may be gone on with."""
         asked = self._options.run
+        if isinstance(asked, Run):
+            asked = asked.folder
         if not isinstance(asked, str | Path) or not (Path(asked) / "run.json").is_file():
             name = "run" if self._source.model is None else model_name(self._source.model)
             self.run, said = choose_folder(asked, name=name)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..journal import JournalWriter, LiveRun, ReferenceInfo, RunConfig, Start, Store, now, write_config
+from ..journal import JournalWriter, LiveRun, ReferenceInfo, Run, RunConfig, Start, Store, now, write_config
 from ..journal.vocabulary import Role, Similarity
 from ..recording import (
     Budget,
@@ -36,7 +36,7 @@ from ._calls import CallListener
 from ._coverage import HEARD_BY, Coverage
 from ._declared import declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
-from ._folder import choose_folder, command, is_main_process, model_name, module_infos, versions
+from ._folder import choose_folder, command, continue_run, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._references import ReferenceReader
@@ -107,6 +107,9 @@ class Watch(ByHand):
         self._closed = False
         self._said: set[str] = set()
         self.stop = False
+        continued = isinstance(run, Run)
+        if isinstance(run, Run):
+            prepared = continue_run(run, added_wishes(read))
         if prepared is None:
             self.run, said = choose_folder(run, name=model_name(target))
             if said:
@@ -114,7 +117,7 @@ class Watch(ByHand):
         else:
             self.run = prepared.journal.folder
         replayed = reference is None and not callable(reference)
-        source = None if reference is False else "replayed" if replayed else "given"
+        source = None if reference is False or (replayed and continued) else "replayed" if replayed else "given"
         about = ReferenceInfo(source=source, seen=replayed, declared=not replayed) if source is not None else None
         config = RunConfig(
             name=self.run.name if self.run is not None else model_name(target),
@@ -187,13 +190,21 @@ class Watch(ByHand):
         self._listen_to(optimizers)
         _watched[target] = weakref.ref(self)
         if prepared is not None:
-            self._windows_by_hand = True
+            self._windows_by_hand = prepared.epoch is not None
             self.recorder.done = prepared.done
-            self.recorder.epoch = 0
+            self.recorder.epoch = prepared.epoch
         if self.recorder.done == 0:
             self._reference.start()
         else:
             self.recorder.go_on(rates(optimizers))
+        if continued:
+            self.recorder.event("resumed", f"from step {self.recorder.done}")
+            if reference is None:
+                self._say(
+                    "reference pairs",
+                    "the first steps' pairs are not made again where a run goes on, and the batches' own separation is "
+                    "read; give reference= for fixed pairs",
+                )
         atexit.register(self._at_exit)
 
     # How it begins and ends
