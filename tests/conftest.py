@@ -8,6 +8,11 @@ from pathlib import Path
 # As in the command line: OpenMP reads it when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# Workers of pytest-xdist share the cores, and so do the processes that their tests start.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+if THREADS == 1:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from ablation_support import RECIPE, write_ablation
@@ -17,7 +22,7 @@ from collapse_probe.demo import EmbeddedText, build_embedded
 from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe
 
-torch.set_num_threads(2)
+torch.set_num_threads(THREADS)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
