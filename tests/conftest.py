@@ -7,22 +7,25 @@ from pathlib import Path
 
 # As in the command line: OpenMP reads it when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-# Workers of pytest-xdist share the cores, and so do the processes that their tests start.
-THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
-if THREADS == 1:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Workers of pytest-xdist share the cores, and so do the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import pytest
 import torch
 from ablation_support import RECIPE, write_ablation
+from hypothesis import settings
 from tests_support import toy_run
 
 from collapse_probe.demo import EmbeddedText, build_embedded
 from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe
 
-torch.set_num_threads(THREADS)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+# The same examples every time; `HYPOTHESIS_PROFILE=explore python -m pytest` looks for others.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("explore", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
