@@ -46,7 +46,7 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
     """Return what was not measured, the essential first."""
     found = list(findings)
     essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *_damage(evidence)]
-    rest = [*_streams(evidence, {one.what for one in essential}), *_by_kind(found)]
+    rest = [*_streams(evidence, {one.what for one in essential}), *_collections(evidence), *_by_kind(found)]
     return (*essential, *sorted(rest, key=lambda one: one.what))
 
 
@@ -90,10 +90,27 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
     if evidence.curves:
         why = f"{evidence.curves[0].name}: no scores of single queries, so a change has no interval"
     elif evidence.evaluations.records:
-        why = "scored once only, so there is no change"
+        judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
+        why = "scored once only, so there is no change" if judged else "no metric that was scored is one of retrieval"
     else:
         why = "no collection and no pairs were read"
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
+
+
+def _collections(evidence: Evidence) -> list[NotMeasured]:
+    """Return what was scored and is not judged: further variants, and metrics that are not known to be of retrieval."""
+    evaluations, found = evidence.evaluations, []
+    for name in evaluations.collections:
+        if others := evaluations.unjudged(name):
+            why = (
+                f"judged is {evaluations.judged(name)}, not {', '.join(others)}: none is declared to be the judged one"
+            )
+            found.append(NotMeasured(what=f"variants of {name}", why=why))
+        if name != REFERENCE and (unknown := evaluations.unknown(name)):
+            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+            why = f"{', '.join(unknown[:_SHOWN])}{more}: not known as a metric of retrieval that is better the higher"
+            found.append(NotMeasured(what=f"metrics of {name}", why=why))
+    return found
 
 
 def _declared(evidence: Evidence) -> list[NotMeasured]:
