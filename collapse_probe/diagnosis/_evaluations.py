@@ -119,7 +119,7 @@ class Evaluations:
         return list(dict.fromkeys(name for one in records for name in one.metrics if preference(name) is None))
 
     def _content(self, one: Evaluation) -> Mapping[str, list[float]]:
-        """Return an evaluation's scores by query; empty where there are none, or they cannot be read, which is noted."""
+        """Return an evaluation's scores by query; empty where none can be read, which is noted."""
         if one.per_query is None:
             return {}
         if one.per_query not in self._files:
