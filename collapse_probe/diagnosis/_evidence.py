@@ -102,7 +102,7 @@ class Evidence:
         return [
             Subject(name, declared.get(name) or covered.get(name) or (name if name in EMBEDDINGS else "hidden"))
             for name in names
-            if name.partition("/")[0] not in NOT_STREAMS
+            if name and name.partition("/")[0] not in NOT_STREAMS
         ]
 
     @cached_property

@@ -30,7 +30,7 @@ class NotMeasured:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """A stream that was heard, as JSON has it."""
+    """A stream that was heard, as JSON has it; ``steps`` are at least those whose batches were read."""
 
     stream: str
     role: str | None
@@ -60,6 +60,8 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
             continue
         series = [evidence.run.series(name, on=on, dataset=dataset) for name, on, dataset in read[:1]]
         last = records[-1] if records else None
+        batches = [evidence.run.series(name, on=on, dataset=dataset) for name, on, dataset in read if on == "batch"]
+        read_steps = len(set().union(*(one.steps.tolist() for one in batches)))
         n = int(series[0].n[-1]) if series and len(series[0]) else -1
         dimension = int(series[0].dimension[-1]) if series and len(series[0]) else -1
         found.append(
@@ -71,7 +73,7 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
                 n=n if n > 0 else None,
                 dimension=(last.dimension if last else None) or (dimension if dimension > 0 else None),
                 dtype=(last.dtype if last else None) or (series[0].dtype if series else None),
-                steps=max(last.steps, 0) if last else 0,
+                steps=max(last.steps if last else 0, read_steps),
             )
         )
     return tuple(sorted(found, key=lambda one: one.stream))
