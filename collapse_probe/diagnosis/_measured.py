@@ -46,7 +46,12 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
     """Return what was not measured, the essential first."""
     found = list(findings)
     essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *_damage(evidence)]
-    rest = [*_streams(evidence, {one.what for one in essential}), *_collections(evidence), *_by_kind(found)]
+    rest = [
+        *_streams(evidence, {one.what for one in essential}),
+        *_collections(evidence),
+        *_still(evidence),
+        *_by_kind(found),
+    ]
     return (*essential, *sorted(rest, key=lambda one: one.what))
 
 
@@ -113,6 +118,11 @@ def _collections(evidence: Evidence) -> list[NotMeasured]:
             why = f"{', '.join(unknown[:_SHOWN])}{more}: not known as a metric of retrieval that is better the higher"
             found.append(NotMeasured(what=f"metrics of {name}", why=why))
     return found
+
+
+def _still(evidence: Evidence) -> list[NotMeasured]:
+    why = "they do not move while the trained streams do: they do not go through what is trained"
+    return [NotMeasured(what=REFERENCE, why=why)] if evidence.reference_still else []
 
 
 def _declared(evidence: Evidence) -> list[NotMeasured]:
