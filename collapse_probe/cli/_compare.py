@@ -39,11 +39,10 @@ Exit codes: 0 fine, 2 wrong use.
 def command(runs: tuple[Path, ...], against: str | None, metric: str, epochs: str, file: Path | None) -> int:
     """Print the founding document's performance table for runs, with intervals and adjusted p values."""
     from ..diagnosis import compare
-    from ..journal import Run
     from ._display import say
 
     _check_free(file)
-    rows = compare([Run.load(run) for run in runs], metric=metric, every_epoch=epochs == "all", against=against)
+    rows = compare(runs, metric=metric, every_epoch=epochs == "all", against=against)
     for line in [*_aligned(_table(rows, metric)), *_notes(rows)]:
         say(line)
     if file is not None:
@@ -87,8 +86,10 @@ def _difference(one: Compared | None) -> list[str]:
     if one is None:
         return ["-", "-", "-"]
     relative = "-" if math.isnan(one.relative) else f"{100 * one.relative:+.2f} %"
-    interval = f"{one.difference.mean:+.4f} [{one.difference.low:+.4f}, {one.difference.high:+.4f}]"
-    return [relative, interval, f"{one.adjusted_p:.4f}"]
+    low, high = one.difference.low, one.difference.high
+    interval = f"[{low:+.4f}, {high:+.4f}]" if not math.isnan(low) else "[no interval]"
+    p = "-" if math.isnan(one.adjusted_p) else f"{one.adjusted_p:.4f}"
+    return [relative, f"{one.difference.mean:+.4f} {interval}", p]
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
@@ -102,6 +103,8 @@ def _notes(rows: Sequence[Row]) -> list[str]:
 
 def _said(one: Compared) -> str:
     """Return what keeps a difference from being a finding; empty where nothing does."""
+    if not one.difference.n_queries:
+        return "no interval: one of the two has no scores of single queries"
     n = f"n = {one.difference.n_queries:,}"
     smallest = one.difference.smallest_resolvable
     if smallest == 0 and one.difference.mean == 0:

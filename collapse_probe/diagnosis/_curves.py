@@ -116,7 +116,7 @@ def collection_curve(evaluations: Evaluations, collection: str, *, seen: bool, t
         tests: Collections that are judged together, by :func:`over_collections`.
     """
     metric = evaluations.metric(collection)
-    scored = [one for one in evaluations.of(collection, evaluations.judged) if metric in one.metrics]
+    scored = [one for one in evaluations.of(collection, evaluations.judged(collection)) if metric in one.metrics]
     raw = evaluations.raw(collection)
     if metric is None or not scored or (len(scored) < 2 and raw is None):
         return None

@@ -189,7 +189,7 @@ def _unpaired(evidence: Evidence) -> tuple[dict[str, Any], ...]:
     known, rows = {curve.name for curve in evidence.curves}, []
     for name in evidence.evaluations.collections:
         metric, raw = evidence.evaluations.metric(name), evidence.evaluations.raw(name)
-        scored = evidence.evaluations.of(name, evidence.evaluations.judged)
+        scored = evidence.evaluations.of(name, evidence.evaluations.judged(name))
         last = scored[-1] if scored else None
         if name in known or metric is None or (last or raw) is None:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -23,7 +24,16 @@ DRAWS_A_TEST = 2_000
 """Sign flips for each test that p is multiplied by: a p of .001 can be reached by half."""
 
 _MOST_DRAWS = 100_000
-_HEADLINES = ("ndcg@10", "mrr", "mrr@10")
+_FAMILIES = (
+    {"ndcg"},
+    {"mrr", "reciprocal"},
+    {"map"},
+    {"recall"},
+    {"accuracy", "acc", "hit", "hits", "hitrate", "success", "precision"},
+)
+"""Words in the names of retrieval metrics, all of them better the higher; the preferred first."""
+
+_LOWER_IS_BETTER = {"loss", "error", "err", "perplexity", "ppl", "distance", "mse", "mae", "rmse", "miss", "misses"}
 
 
 class Evaluations:
@@ -40,6 +50,7 @@ class Evaluations:
     def __init__(self, run: LiveRun, *, role: str = "test") -> None:
         self._run = run
         self._files: dict[str, Mapping[str, list[float]] | None] = {}
+        self._metrics: dict[str, str | None] = {}
         self.faults: list[str] = []
         records = [
             one for one in run.of(Evaluation) if one.role == role or (role == "test" and one.role == "reference")
@@ -58,12 +69,20 @@ class Evaluations:
         """Labels of the scored collections: the name, with the split where there are several."""
         return list(dict.fromkeys(label for label, _, _ in self.records))
 
-    @cached_property
-    def judged(self) -> str:
-        """The variant that verdicts are about: the declared one, else the one that was scored most often."""
+    def judged(self, collection: str) -> str:
+        """Return the variant that verdicts on a collection are about: the declared one, else the most often scored."""
+        counts = self._counts(collection)
         declared = self._run.config.judged
-        counts = Counter(variant for _, variant, _ in self.records if variant != "raw")
         return declared if declared in counts or not counts else counts.most_common(1)[0][0]
+
+    def unjudged(self, collection: str) -> list[str]:
+        """Return the variants of a collection that verdicts leave out where the declared one is not among them."""
+        counts, judged = self._counts(collection), self.judged(collection)
+        return [] if self._run.config.judged in counts else [one for one in counts if one != judged]
+
+    def _counts(self, collection: str) -> Counter[str]:
+        """Return how often each variant but the raw encoder was scored, in the order of their first scores."""
+        return Counter(kind for label, kind, _ in self.records if label == collection and kind != "raw")
 
     def of(self, collection: str, variant: str) -> list[Evaluation]:
         """Return one variant's evaluations on a collection, by step."""
@@ -78,18 +97,39 @@ class Evaluations:
         return found[-1] if found else None
 
     def metric(self, collection: str) -> str | None:
-        """Return the metric that verdicts on a collection are about; None where it has none."""
-        held = next((one.metrics for (label, _, _), one in self.records.items() if label == collection), {})
-        return next((name for name in (*_HEADLINES, *sorted(held)) if name in held), None)
+        """Return the metric that verdicts on a collection are about; None where it has none of retrieval.
+
+        One that the judged variant and the raw encoder have throughout, before one that they have at times; then one
+        that has scores by query, so that its change has an interval; then by :func:`preference`.
+        """
+        if collection not in self._metrics:
+            records = [one for kind in (self.judged(collection), "raw") for one in self.of(collection, kind)]
+            held = Counter(name for one in records for name in one.metrics if preference(name) is not None)
+            by_query = Counter(name for one in records for name in held.keys() & self._content(one).keys())
+            self._metrics[collection] = min(
+                held,
+                key=lambda name: (held[name] < len(records), -min(by_query[name], 2), preference(name)),
+                default=None,
+            )
+        return self._metrics[collection]
+
+    def unknown(self, collection: str) -> list[str]:
+        """Return the metrics of a collection that are not known to be of retrieval and better the higher."""
+        records = [one for (label, _, _), one in self.records.items() if label == collection]
+        return list(dict.fromkeys(name for one in records for name in one.metrics if preference(name) is None))
+
+    def _content(self, one: Evaluation) -> Mapping[str, list[float]]:
+        """Return an evaluation's scores by query; empty where none can be read, which is noted."""
+        if one.per_query is None:
+            return {}
+        if one.per_query not in self._files:
+            self._files[one.per_query] = self._read(one.per_query)
+        return self._files[one.per_query] or {}
 
     def values(self, one: Evaluation, metric: str) -> dict[str, float] | None:
         """Return the score of every query; None where its file cannot be read, which is noted."""
-        if one.per_query is None:
-            return None
-        if one.per_query not in self._files:
-            self._files[one.per_query] = self._read(one.per_query)
-        content = self._files[one.per_query]
-        if content is None or metric not in content:
+        content = self._content(one)
+        if metric not in content:
             return None
         try:
             found = {str(q): float(v) for q, v in zip(content["query_ids"], content[metric], strict=True)}
@@ -166,6 +206,25 @@ class Evaluations:
     def _note(self, fault: str) -> None:
         if fault not in self.faults:
             self.faults.append(fault)
+
+
+def preference(metric: str) -> tuple[int, bool, int, str] | None:
+    """Return a metric's place among those of retrieval, the smallest first; None for any other, or better the lower.
+
+    nDCG at 10, nDCG, reciprocal rank, average precision, recall, then accuracy, hits and precision; the cut-off nearest
+    to 10 first.
+
+    >>> sorted(["hits@1", "mrr@10", "ndcg@5", "cosine_recall@10"], key=preference)
+    ['ndcg@5', 'mrr@10', 'cosine_recall@10', 'hits@1']
+    >>> preference("loss"), preference("quality")
+    (None, None)
+    """
+    words = set(re.findall("[a-z]+", metric.lower()))
+    family = next((at for at, names in enumerate(_FAMILIES) if words & names), None)
+    if family is None or words & _LOWER_IS_BETTER:
+        return None
+    numbers = re.findall("[0-9]+", metric)
+    return family, metric != "ndcg@10", abs(int(numbers[-1][:9]) - 10) if numbers else 0, metric
 
 
 def difference(before: np.ndarray, after: np.ndarray) -> tuple[float, Interval]:

@@ -47,6 +47,14 @@ class Track:
 _BY_NUMBER = ("mrr", "mrr_cosine", "mrr_centred", "margin", "accuracy")
 """Measures that depend on the number of pairs."""
 
+_SAMPLES = ("reference", "batch")
+
+_STILL = 1e-4
+"""Relative change of a reading of the same pairs up to which they have not moved (own choice)."""
+
+_MOVES = 6.0
+"""Errors between the first and the last third of the batches from which on a stream moves (own choice)."""
+
 _SATURATED = 0.95
 """Reciprocal rank above which nearly every own document is the first."""
 
@@ -82,7 +90,8 @@ class Evidence:
             reference = self._series(reading, "reference").finite()
             raw = self._series(reading, "raw").finite()
             start = self.run.baseline(reading)
-            if start is not None and len(reference) and int(reference.steps[-1]) > 0:
+            moved = len(reference) and int(reference.steps[-1]) > 0 and not self.reference_still
+            if start is not None and moved:
                 return Track(reading, reference, start, "raw" if len(raw) else "start")
             batch = self._series(reading, "batch").finite()
             if len(batch) > 1:
@@ -102,7 +111,7 @@ class Evidence:
         return [
             Subject(name, declared.get(name) or covered.get(name) or (name if name in EMBEDDINGS else "hidden"))
             for name in names
-            if name.partition("/")[0] not in NOT_STREAMS
+            if name and name.partition("/")[0] not in NOT_STREAMS
         ]
 
     @cached_property
@@ -112,6 +121,23 @@ class Evidence:
         for one in self.run.of(Coverage):
             found.setdefault(one.stream, []).append(one)
         return found
+
+    @cached_property
+    def reference_still(self) -> bool:
+        """Whether the reference pairs never move while the streams of the batches do.
+
+        They do not go through what is trained then, such as through a copy of the model, and say nothing of it.
+        """
+        names = {on: [key[0] for key in self.run.keys if self._of_stream(key[0]) and key[1] == on] for on in _SAMPLES}
+        read = [one for name in dict.fromkeys(names["reference"]) if len(one := self._series(name, "reference")) > 1]
+        still = all(np.ptp(one.values) <= max(1e-6, _STILL * abs(float(one.values[0]))) for one in read)
+        return (
+            bool(read) and still and any(_moves(self._series(name, "batch")) for name in dict.fromkeys(names["batch"]))
+        )
+
+    @staticmethod
+    def _of_stream(reading: str) -> bool:
+        return reading.partition("/")[0] not in NOT_STREAMS
 
     @cached_property
     def evaluations(self) -> Evaluations:
@@ -165,9 +191,8 @@ class Evidence:
                 )
         if not any(one.holds for one in found):
             reference, batch = (self._series(D_PRIME, on) for on in ("reference", "batch"))
-            solved = solved_without_separating(
-                reference if len(reference) > 1 else batch, self._series("loss/total", "batch")
-            )
+            known = len(reference) > 1 and not self.reference_still
+            solved = solved_without_separating(reference if known else batch, self._series("loss/total", "batch"))
             found += [] if solved is None else [solved]
         return tuple(found) or (Condition(reading=RANK, value=None, cut=0.0, holds=None, harm=True),)
 
@@ -262,3 +287,12 @@ def _solved(curve: Curve) -> bool:
     start = next((one for one in curve.changes if one.against == "start"), None)
     rose = start is not None and start.interval is not None and start.interval.low > 0
     return rose and curve.metric == "mrr" and curve.values[-1] > _SATURATED
+
+
+def _moves(series: Series) -> bool:
+    """Return whether a reading of the batches changes by more than neighbouring readings differ."""
+    values, third = series.finite().values, len(series.finite()) // 3
+    if third < 3:
+        return False
+    error = float(np.std(np.diff(values))) / np.sqrt(third)
+    return abs(float(values[-third:].mean() - values[:third].mean())) > max(_MOVES * error, 1e-9)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..errors import unknown_name
+from ..errors import InputError, unknown_name
 from ._contract import Detector, Finding, Judgement, NotApplicable, Status, Subject
 from ._evidence import Evidence
 from ._status import state_of, status_of
@@ -49,8 +49,10 @@ def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str
     """Return the codes that do not count, each with the reason.
 
     Raises:
-        InputError: no detector has that code.
+        InputError: no detector has that code, or a probe's ``[detectors.CODE]`` has a cut that the detector lacks.
     """
+    for name, probe in probes.items():
+        _check_declared(name, probe)
     found = {}
     for code in BY_CODE:
         for entry in _entries(probes, code):
@@ -61,6 +63,17 @@ def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str
             raise unknown_name("code", code, BY_CODE)
         found.setdefault(code, "asked for")
     return found
+
+
+def _check_declared(name: str, probe: Any) -> None:
+    tables = probe.get("detectors") if isinstance(probe, Mapping) else None
+    for code, entry in tables.items() if isinstance(tables, Mapping) else ():
+        if code not in BY_CODE:
+            raise InputError(f"probe {name}: [detectors.{code}]: {unknown_name('code', code, BY_CODE)}")
+        known = ("ignore", *BY_CODE[code].thresholds)
+        for key in entry if isinstance(entry, Mapping) else ():
+            if key not in known:
+                raise InputError(f"probe {name}: [detectors.{code}]: {unknown_name('key', key, known)}")
 
 
 def _entries(probes: Mapping[str, Any], code: str) -> list[Mapping[str, Any]]:

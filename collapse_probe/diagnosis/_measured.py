@@ -30,7 +30,7 @@ class NotMeasured:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """A stream that was heard, as JSON has it."""
+    """A stream that was heard, as JSON has it; ``steps`` are at least those whose batches were read."""
 
     stream: str
     role: str | None
@@ -46,7 +46,12 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
     """Return what was not measured, the essential first."""
     found = list(findings)
     essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *_damage(evidence)]
-    rest = [*_streams(evidence, {one.what for one in essential}), *_by_kind(found)]
+    rest = [
+        *_streams(evidence, {one.what for one in essential}),
+        *_collections(evidence),
+        *_still(evidence),
+        *_by_kind(found),
+    ]
     return (*essential, *sorted(rest, key=lambda one: one.what))
 
 
@@ -60,6 +65,8 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
             continue
         series = [evidence.run.series(name, on=on, dataset=dataset) for name, on, dataset in read[:1]]
         last = records[-1] if records else None
+        batches = [evidence.run.series(name, on=on, dataset=dataset) for name, on, dataset in read if on == "batch"]
+        read_steps = len(set().union(*(one.steps.tolist() for one in batches)))
         n = int(series[0].n[-1]) if series and len(series[0]) else -1
         dimension = int(series[0].dimension[-1]) if series and len(series[0]) else -1
         found.append(
@@ -71,7 +78,7 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
                 n=n if n > 0 else None,
                 dimension=(last.dimension if last else None) or (dimension if dimension > 0 else None),
                 dtype=(last.dtype if last else None) or (series[0].dtype if series else None),
-                steps=max(last.steps, 0) if last else 0,
+                steps=max(last.steps if last else 0, read_steps),
             )
         )
     return tuple(sorted(found, key=lambda one: one.stream))
@@ -90,10 +97,32 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
     if evidence.curves:
         why = f"{evidence.curves[0].name}: no scores of single queries, so a change has no interval"
     elif evidence.evaluations.records:
-        why = "scored once only, so there is no change"
+        judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
+        why = "scored once only, so there is no change" if judged else "no metric that was scored is one of retrieval"
     else:
         why = "no collection and no pairs were read"
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
+
+
+def _collections(evidence: Evidence) -> list[NotMeasured]:
+    """Return what was scored and is not judged: further variants, and metrics that are not known to be of retrieval."""
+    evaluations, found = evidence.evaluations, []
+    for name in evaluations.collections:
+        if others := evaluations.unjudged(name):
+            why = (
+                f"judged is {evaluations.judged(name)}, not {', '.join(others)}: none is declared to be the judged one"
+            )
+            found.append(NotMeasured(what=f"variants of {name}", why=why))
+        if name != REFERENCE and (unknown := evaluations.unknown(name)):
+            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
+            why = f"{', '.join(unknown[:_SHOWN])}{more}: not known as a metric of retrieval that is better the higher"
+            found.append(NotMeasured(what=f"metrics of {name}", why=why))
+    return found
+
+
+def _still(evidence: Evidence) -> list[NotMeasured]:
+    why = "they do not move while the trained streams do: they do not go through what is trained"
+    return [NotMeasured(what=REFERENCE, why=why)] if evidence.reference_still else []
 
 
 def _declared(evidence: Evidence) -> list[NotMeasured]:

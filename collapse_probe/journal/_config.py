@@ -26,6 +26,10 @@ class StreamInfo:
     where: str = ""
     declared: bool = True
 
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise FieldError("name is empty, where a stream's is needed")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModuleInfo:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import InputError
 from ._config import CollectionInfo, RunConfig, StreamInfo
 from ._kinds import FieldError
 from .vocabulary import modern_reading
@@ -107,7 +108,10 @@ def _named(line: Mapping[str, Any]) -> tuple[str, str]:
     name = line.get("name")
     if not isinstance(name, str):
         raise FieldError(f"name is {name!r}, where a text is needed")
-    return modern_reading(name)
+    try:
+        return modern_reading(name)
+    except InputError as error:
+        raise FieldError(str(error)) from None
 
 
 def _after(line: Mapping[str, Any], key: str) -> Any:

@@ -173,20 +173,35 @@ class Run(LiveRun):
     folder: Path
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, run: Any) -> Self:
         """Read a run folder.
+
+        Args:
+            run: The folder's path, or a ``Run`` or a ``Watch``, whose folder is read again.
 
         Raises:
             JournalError: no such folder, no ``run.json`` in it, one with a field of a wrong type, a journal without
-                any record, or one of a newer version.
+                any record, one of a newer version, or a run that is kept in memory only.
         """
-        folder = Path(folder)
+        folder = _folder(run)
         if not folder.is_dir():
             raise JournalError(f"{folder}: no such run folder; give the folder of a run")
         store = Store()
         run = cls(_read_config(folder / CONFIG), store, folder=folder)
         run.torn = read_journal(folder / JOURNAL, store)
         return run
+
+
+def _folder(run: Any) -> Path:
+    if isinstance(run, str | Path):
+        return Path(run)
+    live = run if isinstance(run, LiveRun) else getattr(run, "live", None)
+    if not isinstance(live, LiveRun):
+        kind = type(run).__name__
+        raise JournalError(f"cannot load a run from a {kind}: give a run folder's path, a Run or a Watch")
+    if live.folder is None:
+        raise JournalError(f"{live.name}: is kept in memory only, so there is no folder to load; diagnose it as it is")
+    return live.folder
 
 
 def _read_config(path: Path) -> RunConfig:

@@ -9,7 +9,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ._kinds import KINDS, End, Event, FieldError, Readings, Record, Start, Summary, Terms, decode_number, record_from
+from ._kinds import (
+    KINDS,
+    Coverage,
+    End,
+    Event,
+    FieldError,
+    Readings,
+    Record,
+    Start,
+    Summary,
+    Terms,
+    decode_number,
+    record_from,
+)
 
 R = TypeVar("R")
 
@@ -93,6 +106,11 @@ class Columns:
         self.sample = self.samples[-1] if self.samples else -1
 
 
+def _is_reading(name: str) -> bool:
+    stream, _, measure = name.rpartition("/")
+    return bool(stream and measure) and not measure.startswith(".")
+
+
 Key = tuple[str, str, str | None]
 
 
@@ -172,7 +190,10 @@ class Store:
         elif kind not in KINDS:
             self.unknown[kind] = self.unknown.get(kind, 0) + 1
         else:
-            self.add_record(record_from(KINDS[kind], content))
+            record = record_from(KINDS[kind], content)
+            if isinstance(record, Coverage) and not record.stream:
+                raise FieldError("stream is empty, where a name is needed")
+            self.add_record(record)
             return
         self.count += 1
 
@@ -232,7 +253,11 @@ class Store:
         for name, value in values.items():
             found = table.get(name)
             if found is None:
-                found = table[name] = self._columns[(name, on, dataset)] = Columns()
+                found = table[name] = Columns()
+                if _is_reading(name):
+                    self._columns[(name, on, dataset)] = found
+                else:
+                    self.note_damage(f"{name!r:.60} is no reading, STREAM/MEASURE, and is left out")
             if found.sample != number:
                 found.starts.append(len(found.steps))
                 found.samples.append(number)

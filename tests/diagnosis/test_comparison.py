@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from plain_loops import TwoTowers, descend, infonce, pairs
 from tests_support import FoundingWriter, founding_config
 
+from collapse_probe.cli import main
 from collapse_probe.diagnosis import compare
 from collapse_probe.errors import InputError
 from collapse_probe.journal import JournalWriter, Run, write_config
 from collapse_probe.statistics import holm, paired_difference, seeded_difference
+from collapse_probe.watching import Watch
 
 QUERIES = 60
 
@@ -287,11 +292,58 @@ def test_unknown_names_are_refused_with_the_nearest(tmp_path):
     assert compare(runs, metric="mrr@10")[1].average == 0.5
 
 
-def test_a_metric_that_a_file_lacks_is_refused_with_the_file(tmp_path):
+def test_a_metric_without_scores_of_queries_has_no_interval(tmp_path):
     runs = [trained(tmp_path / name, 0.1) for name in "ab"]
     for record in runs[0].records("evaluation"):
         file = runs[0].folder / record["per_query"]
         content = json.loads(file.read_text())
         del content["mrr@10"]
         file.write_text(json.dumps(content))
-    assert "0.json: no mrr@10 of each query; evaluate the run again, collections=DIR" in refused(runs, metric="mrr@10")
+    rows = compare(runs, metric="mrr@10")
+    assert [row.average for row in rows[1:]] == [0.5, 0.5]
+    found = rows[-1].against_reference
+    assert found.difference.mean == 0 and found.difference.n_queries == 0
+    assert math.isnan(found.difference.low) and math.isnan(found.adjusted_p)
+
+
+def scored_loop(folder: Path | bool, mean: float, *, by_query: bool = True, variant: str = "model") -> Watch:
+    """Return the closed watch of a plain loop that is scored by hand before and after."""
+    torch.manual_seed(0)
+    model = TwoTowers(lambda query, document: (query, document))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Watch(model, optimizer=optimizer, query="query_tower", document="doc_tower", run=folder) as watch:
+        for at, shift in ((0, 0.0), (3, mean)):
+            values = {f"q{i}": float(value) for i, value in enumerate(scores(shift, seed=3))}
+            found = {"ndcg@10": values} if by_query else None
+            average = math.fsum(values.values()) / len(values)
+            watch.evaluation("dev", {"ndcg@10": average}, per_query=found, variant=variant)
+            for a, b in pairs(3 if at == 0 else 0):
+                descend(optimizer, infonce(*model(a, b)))
+    return watch
+
+
+def test_watched_loops_are_compared_as_paths_runs_and_watches(tmp_path):
+    first, second = scored_loop(tmp_path / "a", -0.2), scored_loop(tmp_path / "b", 0.1, variant="head")
+    rows = compare([first, second])
+    assert [row.label for row in rows] == ["a, step 3", "b, step 3"]
+    found = rows[1].against_reference.difference
+    assert found.mean == pytest.approx(scores(0.1, seed=3).mean() - scores(-0.2, seed=3).mean()) and found.low > 0
+    assert compare([tmp_path / "a", str(tmp_path / "b")]) == compare([Run.load(first), second.live]) == rows
+    assert [row.label for row in compare([first, second], labels=["x", "y"], against="y")] == ["x, step 3", "y, step 3"]
+    assert compare([scored_loop(False, -0.2), scored_loop(False, 0.1)])[1].against_reference.difference == found
+
+
+@pytest.mark.parametrize("labels", [["x"], ["x", "x"], ["x", "y", "z"]])
+def test_labels_are_one_for_each_run(tmp_path, labels):
+    assert "2 different ones are needed" in refused([trained(tmp_path / n, 0.1) for n in "ab"], labels=labels)
+
+
+def test_a_run_without_scores_of_queries_has_no_interval_and_says_so(tmp_path, monkeypatch, capsys):
+    scored_loop(tmp_path / "a", -0.2)
+    scored_loop(tmp_path / "b", 0.1, by_query=False)
+    monkeypatch.setattr(sys, "argv", ["collapse-probe", "compare", str(tmp_path / "a"), str(tmp_path / "b")])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out = capsys.readouterr().out
+    assert not caught.value.code and "nan" not in out
+    assert "[no interval]" in out and "b, step 3 vs a, step 3: no interval: one of the two has no scores" in out

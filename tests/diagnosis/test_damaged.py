@@ -126,6 +126,25 @@ def test_fields_of_wrong_types(folder, lines, data):
     judged(folder, b"".join(changed))
 
 
+@pytest.mark.parametrize("name", ["/participation_ratio_corrected", "query/", "/", "", "alone"])
+@pytest.mark.parametrize("kind", ["readings", "terms", "summary"])
+def test_a_name_that_is_no_reading_is_damage(folder, lines, kind, name):
+    record = {"kind": kind, "step": 8, "values": {name: {"mean": 1.0} if kind == "summary" else 1.0}}
+    (folder / "journal.jsonl").write_bytes(b"".join([*lines[:-1], json.dumps(record).encode() + b"\n", lines[-1]]))
+    found = diagnose(folder)
+    assert any("is no reading" in one.why for one in found.not_measured if one.what == "an undamaged journal")
+    assert found.status is Status.NOT_MEASURED
+    reported(folder, found)
+
+
+def test_a_stream_without_a_name_is_damage(folder, lines):
+    record = {"kind": "coverage", "step": 8, "stream": "", "calls": 1, "steps": 1}
+    (folder / "journal.jsonl").write_bytes(b"".join([*lines[:-1], json.dumps(record).encode() + b"\n", lines[-1]]))
+    found = diagnose(folder)
+    assert any("stream is empty" in one.why for one in found.not_measured if one.essential)
+    assert "" not in [one.stream for one in found.heard]
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_ridden_with_nan(folder, lines, data):

@@ -7,6 +7,7 @@ import math
 import random
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from collapse_probe.journal import (
     Event,
     JournalError,
     JournalWriter,
+    LiveRun,
     Readings,
     Run,
     RunConfig,
@@ -55,6 +57,27 @@ def test_readings_come_back_at_full_precision(tmp_path):
     assert run.reading_names == ["delta/mean_abs", "loss/total"]
     assert (run.status, run.steps, run.damage, run.torn) == ("unfinished", 4, [], 0)
     assert len(run.series("delta/none")) == 0
+
+
+@dataclass
+class Watched:
+    """What stands for a watch: it has a run."""
+
+    live: LiveRun
+
+
+def test_a_run_is_loaded_from_whatever_has_its_folder(tmp_path):
+    run = Run.load(make_run(tmp_path / "r"))
+    live = LiveRun(run.config, run.store, folder=run.folder)
+    for one in (str(run.folder), run, live, Watched(live)):
+        found = Run.load(one)
+        assert type(found) is Run and found.folder == run.folder and found.keys == run.keys
+    in_memory = LiveRun(run.config, run.store)
+    for one in (in_memory, Watched(in_memory)):
+        with pytest.raises(JournalError, match="r: is kept in memory only"):
+            Run.load(one)
+    with pytest.raises(JournalError, match="cannot load a run from a list: give a run folder's path, a Run or a Watch"):
+        Run.load([])
 
 
 def test_the_same_reading_on_batches_and_on_reference_pairs_is_two_series(tmp_path):

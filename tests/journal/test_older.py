@@ -8,6 +8,8 @@ import math
 import pytest
 
 from collapse_probe.journal import Artifact, Counterfactual, Coverage, Evaluation, Event, Run
+from collapse_probe.journal._kinds import FieldError
+from collapse_probe.journal._legacy import modern_line
 
 LINES = [
     {"kind": "start", "recipe": "respred"},
@@ -87,3 +89,8 @@ def test_a_torn_line_before_a_resumption_is_no_damage(run):
     path.write_text(path.read_text() + ', "step": 1, "epoch": 1}\n')
     again = Run.load(run.folder)
     assert (again.torn, again.damage) == (1, [])
+
+
+def test_a_name_that_is_no_reading_is_said_as_a_fault_of_its_line():
+    with pytest.raises(FieldError, match="'alone' is no reading"):
+        modern_line({"schema": 2, "kind": "reading", "name": "alone", "step": 1, "value": 1.0})

@@ -34,7 +34,7 @@ def _spread(subject: Subject, evidence: Evidence, cut: float, others: tuple[Cond
 
 def _centring(evidence: Evidence) -> tuple[float, float] | None:
     """Return what centring adds to the reciprocal rank, and half of what was lost; None where it was not read."""
-    for on in ("reference", "batch"):
+    for on in ("batch",) if evidence.reference_still else ("reference", "batch"):
         centred, scored = (evidence.series(f"pairs/{name}", on=on).finite() for name in ("mrr_centred", "mrr"))
         if on == "reference":
             centred, scored = equal_n(centred), equal_n(scored)

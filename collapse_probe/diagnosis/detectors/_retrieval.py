@@ -59,7 +59,7 @@ def _correction(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     names = tuple(f"{subject.name}/{metric} {variant}" for variant in (WITHOUT, WITH))
     if metric is None or not (without or with_it):
         raise NotApplicable("the model was not scored with and without a correction")
-    if found.judged == WITHOUT and not with_it:
+    if found.judged(subject.name) == WITHOUT and not with_it:
         raise NotApplicable("only the variant without correction was scored")
     pairs = found.pairs(subject.name, WITHOUT, WITH)
     change = found.change(*pairs[-1], metric) if pairs else None
@@ -67,7 +67,7 @@ def _correction(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         return Judgement(value=None, evidence=names)
     tests = sum(bool(found.pairs(name, WITHOUT, WITH)) for name in found.collections)
     p = min(1.0, tests * found.p_together(pairs, metric, tests=tests)[-1])
-    judged = found.judged == WITH
+    judged = found.judged(subject.name) == WITH
     return Judgement(
         value=change[0],
         bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"] if judged else None, above=False),
