@@ -85,8 +85,9 @@ def watch(
         texts: Whether what may hold a text of a query or document is written: messages of errors, prompts, and the
             arguments of the program. False writes ids alone; other texts are never written.
         on_collapse: What follows a finding while training goes on, judged every 50 steps, at evaluations and at the
-            end: ``ignore``; ``warn`` logs one line, once a finding; ``stop`` also asks a trainer to stop when it is
-            critical, a plain loop reads ``w.stop``; or a function, called with each finding.
+            end, once a finding and once more when it becomes graver: ``ignore``; ``warn`` logs one line; ``stop`` also
+            asks a trainer to stop when it is critical, a plain loop reads ``w.stop``; or a function, called with the
+            finding, whose exceptions are told and stop nothing.
 
     Returns:
         The watch: a context manager, whose ``close()`` ends the journal. What it was not told can be handed over.
