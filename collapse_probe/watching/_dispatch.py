@@ -68,7 +68,7 @@ def watch(
             stands in for it.
         similarity: How you score queries against documents: ``cosine``, ``dot`` or ``euclidean``. Left at
             ``cosine``, a sentence-transformers model says its own.
-        trained_by: What the loss compares by, one of the same; where None a known loss of a trainer says it, else it
+        trained_by: What the loss compares by, one of the same; where None a known loss says it, else it
             is ``similarity``.
         examples: Distinct training examples; where None unknown, but to a trainer.
         every: Optimiser steps between two readings of the batches' streams, which are also read at each of the first
