@@ -325,6 +325,7 @@ class TrainerWatch(Watch):
         )
         if prepared is not None:
             self.recorder.event("resumed", f"from step {step}", step=step)
+            self._go_on_with_reference()
         elif step:
             self.recorder.rewind(step)
             self._note("resumed", f"training goes on from step {step}, whose journal was not given: this is a new one")

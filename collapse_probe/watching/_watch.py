@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..journal import JournalWriter, LiveRun, ReferenceInfo, Run, RunConfig, Start, Store, now, write_config
+from ..journal import Evaluation, JournalWriter, LiveRun, ReferenceInfo, Run, RunConfig, Start, Store, now, write_config
 from ..journal.vocabulary import Role, Similarity
 from ..recording import (
     Budget,
@@ -39,7 +39,7 @@ from ._finder import Finder
 from ._folder import choose_folder, command, continue_run, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
-from ._references import ReferenceReader
+from ._references import NAME, ReferenceReader
 from ._rules import Choice
 from ._scoring import compares_by, own_similarity
 from ._terms import LossListener
@@ -206,6 +206,7 @@ class Watch(ByHand):
             self._say("similarity", f"the {whose} by {similarity}, and so it is judged here")
         if continued:
             self.recorder.event("resumed", f"from step {self.recorder.done}")
+            self._go_on_with_reference()
             if reference is None:
                 self._say(
                     "reference pairs",
@@ -215,6 +216,13 @@ class Watch(ByHand):
         atexit.register(self._at_exit)
 
     # How it begins and ends
+
+    def _go_on_with_reference(self) -> None:
+        """Compare the reference pairs with those of the run that goes on; replayed ones cannot come again."""
+        config = self.live.config
+        replayed = config.reference is not None and config.reference.source == "replayed"
+        found = [one for one in self.live.of(Evaluation) if (one.role, one.variant) == ("reference", config.judged)]
+        self._reference.go_on({one.collection: None if replayed and one.collection == NAME else one for one in found})
 
     def __enter__(self) -> Self:
         return self
