@@ -13,7 +13,7 @@ Examples:
   collapse-probe diagnose runs/mine --json
   collapse-probe diagnose runs/mine --fail-on warning --ignore CP204
 
-Exit codes: 0 healthy or a warning, 1 critical or not measured, 2 wrong use.
+Exit codes: 0 healthy or a warning, 1 critical or not measured, 2 wrong use, 70 a fault of ours, 74 the system.
 """
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from typing import TextIO
 
 import click
 
@@ -41,8 +44,12 @@ Examples:
   collapse-probe report runs/respred
   collapse-probe list recipes
 
-Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted, 143 terminated.
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 70 a fault of collapse-probe, 74 the system (disk, permission,
+memory) after the work began, 130 interrupted, 143 terminated. COLLAPSE_PROBE_TRACEBACK=1 shows where 70 and 74 arose.
 """
+
+TRACEBACK = "COLLAPSE_PROBE_TRACEBACK"
+"""Set to ``1``, what ends a command with 70 or 74 is shown with its traceback."""
 
 
 class LazyGroup(click.Group):
@@ -112,7 +119,36 @@ def _exit_code() -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("collapse-probe: interrupted", err=True)
         return 130
+    except Exception as error:
+        return _broken(error)
     return result if isinstance(result, int) else 0
+
+
+def _broken(error: Exception) -> int:
+    """Say in one line what ended a command that was used rightly: the system, or a fault of ours."""
+    shown = os.environ.get(TRACEBACK) == "1"
+    system = isinstance(error, OSError | MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    if not system:
+        where = "above" if shown else f"shown by {TRACEBACK}=1"
+        said = f"a fault of collapse-probe ({said}); please report it with its traceback, {where}"
+    _drop_unwritable(sys.stdout)
+    with suppress(OSError):
+        if shown:
+            traceback.print_exception(error)
+        click.echo(f"collapse-probe: {said}", err=True)
+    _drop_unwritable(sys.stderr)
+    return 74 if system else 70
+
+
+def _drop_unwritable(stream: TextIO) -> None:
+    """Forget what a stream cannot write: Python tries once more when it ends, and would exit with a code of its own."""
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def _one_line(error: click.ClickException) -> str:

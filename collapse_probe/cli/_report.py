@@ -12,7 +12,7 @@ EPILOG = """\b
 Example:
   collapse-probe report runs/respred
 
-Exit codes: 0 fine, 1 unhealthy run, 2 wrong use.
+Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 70 a fault of ours, 74 the system.
 """
 
 

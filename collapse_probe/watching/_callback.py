@@ -16,7 +16,7 @@ from ._attach import Attachments
 from ._options import Facts, OnCollapse, Options, Probes
 from ._trainer import TrainerWatch
 from .sentence_transformers import SentenceTransformersSource
-from .transformers import Events, TransformersSource
+from .transformers import Ended, Events, TransformersSource
 
 _LESS = "a callback sees no trainer: exceptions and names of data sets are not heard; give watch(trainer) where you can"
 _NO_LOSS = "a callback sees no loss: hand it over, WatchCallback(loss=...), so that its terms are heard"
@@ -80,12 +80,22 @@ class WatchCallback(Events):
             on_collapse=on_collapse,
         )
         self._source = CallbackSource(options)
+        self._ended = Ended("add another WatchCallback")
         super().__init__(TrainerWatch(self._source, options))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin."""
+        if self.watch.closed:
+            self._ended.on_train_begin(args, state, control)
+            return
         self.watch.contained("beginning", self._source.receive, args, kwargs)
         super().on_train_begin(args, state, control, **kwargs)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """An evaluation is done."""
+        if not self.watch.begun and not self.watch.closed:
+            self.watch.contained("evaluation", self._source.receive, args, kwargs)
+        super().on_evaluate(args, state, control, **kwargs)
 
 
 class Handed:
@@ -166,6 +176,9 @@ class CallbackSource:
         """Hear the metrics of an evaluation."""
         assert self._inner is not None
         self._inner.evaluated(watch, metrics)
+
+    def ended(self) -> None:
+        """The callback stays, and says itself that a further training is not watched."""
 
     def _of_sentences(self) -> SentenceTransformersSource:
         return SentenceTransformersSource(self._handed, self._options)

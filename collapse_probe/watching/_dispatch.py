@@ -68,7 +68,7 @@ def watch(
             stands in for it.
         similarity: How you score queries against documents: ``cosine``, ``dot`` or ``euclidean``. Left at
             ``cosine``, a sentence-transformers model says its own.
-        trained_by: What the loss compares by, one of the same; where None a known loss of a trainer says it, else it
+        trained_by: What the loss compares by, one of the same; where None a known loss says it, else it
             is ``similarity``.
         examples: Distinct training examples; where None unknown, but to a trainer.
         every: Optimiser steps between two readings of the batches' streams, which are also read at each of the first
@@ -85,8 +85,9 @@ def watch(
         texts: Whether what may hold a text of a query or document is written: messages of errors, prompts, and the
             arguments of the program. False writes ids alone; other texts are never written.
         on_collapse: What follows a finding while training goes on, judged every 50 steps, at evaluations and at the
-            end: ``ignore``; ``warn`` logs one line, once a finding; ``stop`` also asks a trainer to stop when it is
-            critical, a plain loop reads ``w.stop``; or a function, called with each finding.
+            end, once a finding and once more when it becomes graver: ``ignore``; ``warn`` logs one line; ``stop`` also
+            asks a trainer to stop when it is critical, a plain loop reads ``w.stop``; or a function, called with the
+            finding, whose exceptions are told and stop nothing.
 
     Returns:
         The watch: a context manager, whose ``close()`` ends the journal. What it was not told can be handed over.

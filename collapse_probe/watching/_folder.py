@@ -7,6 +7,7 @@ import platform
 import re
 import shlex
 import sys
+import weakref
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -19,17 +20,25 @@ from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_nam
 from ..recording import Wishes, canonical
 from ._options import Prepared
 
+_claims: weakref.WeakValueDictionary[Path, Any] = weakref.WeakValueDictionary()
+"""Folders that were chosen and in which nothing is written yet, and whose they are."""
+
+IN_MEMORY = "run= is a run that is kept in memory: give the folder of one, Run.load(folder)"
+
 _PACKAGES = ("collapse-probe", "torch", "transformers", "sentence-transformers", "accelerate", "numpy")
 
 
-def choose_folder(run: str | os.PathLike[str] | bool | None, *, name: str) -> tuple[Path | None, str]:
+def choose_folder(
+    run: str | os.PathLike[str] | bool | None, *, name: str, owner: Any = None
+) -> tuple[Path | None, str]:
     """Return a new folder for a run, and what is to be said about it.
 
-    A folder that exists is never written into, unless it is empty: a number is added to its name.
+    A folder that exists is never written into, unless it is empty and nobody's yet: a number is added to its name.
 
     Args:
         run: A folder; None for ``runs/NAME``; False for none at all.
         name: What stands for NAME.
+        owner: Whose it is from now on, as long as nothing is written, until :func:`release`; None writes at once.
 
     Raises:
         InputError: a path that cannot be a folder's, or that cannot be written.
@@ -42,13 +51,20 @@ def choose_folder(run: str | os.PathLike[str] | bool | None, *, name: str) -> tu
     if not is_plain_name(asked.name):
         raise InputError(f"run={str(run)!r}: give the path of a folder that can be made, such as runs/mine")
     try:
-        if asked.is_dir() and not any(asked.iterdir()):
-            return asked, ""
-        folder = fresh_folder(asked.parent, asked.name)
+        empty = asked.is_dir() and asked.absolute() not in _claims and not any(asked.iterdir())
+        folder = asked if empty else fresh_folder(asked.parent, asked.name)
     except OSError as error:
         raise InputError(f"run={str(asked)!r}: cannot be made ({error.strerror})") from None
+    if owner is not None:
+        _claims[folder.absolute()] = owner
     said = "" if folder == asked else f"{asked} exists, so this run is written to {folder}"
     return folder, said
+
+
+def release(folder: Path, owner: Any) -> None:
+    """Let a folder be anybody's again, if it is the owner's."""
+    if _claims.get(folder.absolute()) is owner:
+        del _claims[folder.absolute()]
 
 
 def continue_run(run: Run, wishes: Wishes) -> Prepared:
@@ -59,7 +75,7 @@ def continue_run(run: Run, wishes: Wishes) -> Prepared:
         JournalError: it is still being written, or cannot be.
     """
     if run.folder is None:
-        raise InputError("run= is a run that is kept in memory: give the folder of one, Run.load(folder)")
+        raise InputError(IN_MEMORY)
     journal = JournalWriter(run.folder)
     try:
         known = Run.load(run.folder)

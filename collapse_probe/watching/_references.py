@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor, nn
 
 from .. import measures
 from ..errors import InputError
+from ..journal import Evaluation
 from ..journal.vocabulary import Role
 from ..measures import Sample
 from ..recording import PART, REPLAYED_STEPS, Budget, Recorder, Replay, StartWeights, check_pairs, undisturbed
 
 NAME = "reference pairs"
 """The collection that their reciprocal ranks are written under."""
+
+_AGREE = 1e-3
+"""Relative difference up to which two readings by the same weights are those of the same pairs."""
 
 
 class ReferenceReader:
@@ -35,6 +40,7 @@ class ReferenceReader:
     Attributes:
         replay: Pairs that are made of the first steps' inputs.
         read: Whether any pairs have been read.
+        collection: What their ranks are written under: a further name where a run goes on with other pairs.
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class ReferenceReader:
         self.replays = replays
         self.replay: Replay | None = None
         self.read = False
+        self.collection = NAME
         self._recorder = recorder
         self._modules = modules
         self._pairs = pairs
@@ -74,6 +81,18 @@ class ReferenceReader:
         if self._pairs is not None:
             self._contained(self._full, self._pairs, 0)
 
+    def go_on(self, earlier: Mapping[str, Evaluation | None]) -> None:
+        """Find out whether the pairs are those of a run that goes on.
+
+        Pairs are compared with themselves alone: where they are others, their ranks are a further collection, whose
+        start is now, and nothing else is read of them.
+
+        Args:
+            earlier: The latest evaluation of each collection of reference pairs; None for pairs that cannot come again.
+        """
+        if self._pairs is not None and earlier:
+            self._contained(self._recognise, earlier)
+
     def before_step(self) -> None:
         """Keep the weights of step 0 for pairs that are only being made, or may be."""
         if self._start is not None and self._recorder.done == 0:
@@ -90,7 +109,7 @@ class ReferenceReader:
             self._budget.batch_is(sum(rows))
         if self.replay is not None and self._pairs is None and (self.replay.complete or step >= REPLAYED_STEPS):
             self._complete()
-        if self._pairs is not None and self._budget.due(step):
+        if self._pairs is not None and self.collection == NAME and self._budget.due(step):
             self._contained(self._part)
 
     def full(self) -> None:
@@ -104,6 +123,51 @@ class ReferenceReader:
         """Read all pairs from vectors that the training's own evaluation has just made of them."""
         if self._last != self._recorder.done:
             self._contained(self._full, lambda: (query, document), self._recorder.done)
+
+    def _recognise(self, earlier: Mapping[str, Evaluation | None]) -> None:
+        assert self._pairs is not None
+        step = self._recorder.done
+        with self._quietly():
+            sample = self._sample(self._pairs())
+        latest = max(one.step for one in earlier.values() if one is not None) if any(earlier.values()) else step
+        known = [one for one in earlier.values() if one is not None and self._are_of(one, sample, latest)]
+        if known:
+            self.collection = max(known, key=lambda one: one.step).collection
+            return
+        self.collection = f"{NAME}#{len(earlier) + 1}"
+        self._say(
+            "other pairs",
+            f"the reference pairs, or the model's weights, are not those that this run had at step {step}: their ranks "
+            f"are a collection of their own from now on, {self.collection}, and all else is read on batches",
+        )
+        self._write(sample, step=step)
+        self._last = step
+
+    def _are_of(self, one: Evaluation, sample: Sample, latest: int) -> bool:
+        """Return whether an evaluation was of these pairs: by their texts, or by the reading of the same weights.
+
+        Where neither is there, of pairs that are no texts and were read at an earlier step, the latest that were as
+        many are taken for them.
+        """
+        own = self._fingerprint
+        if own is not None and one.fingerprint is not None:
+            return own == one.fingerprint
+        numbers = [len(sample.streams[name]) for name in ("query", "document")]
+        if numbers != [one.n_queries, one.n_documents]:
+            return False
+        if latest != self._recorder.done:
+            return True
+        metrics = _metrics(sample)
+        return one.step == latest and all(
+            name in metrics and math.isclose(metrics[name], value, rel_tol=_AGREE)
+            for name, value in one.metrics.items()
+            if math.isfinite(value)
+        )
+
+    @property
+    def _fingerprint(self) -> str | None:
+        found = getattr(self._pairs, "fingerprint", None)
+        return found if isinstance(found, str) else None
 
     def _complete(self) -> None:
         """Take the replayed pairs as the reference, and read them by the weights of step 0."""
@@ -160,19 +224,19 @@ class ReferenceReader:
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder
         query, document = sample.streams["query"], sample.streams["document"]
-        # What was read of this step in between is not read twice.
-        fresh = raw or self._part_at != step
-        if not raw and len(query) > PART and fresh:
-            recorder.reference(_first(sample), step=step, part=True)
-        if fresh or len(query) > PART:
-            recorder.reference(sample, raw=raw, step=step)
-        found = measures.read(sample, on="reference", wanted=["pairs/mrr", "pairs/d_prime"])
-        metrics = {name.removeprefix("pairs/"): float(value) for name, value in found.items()}
+        if self.collection == NAME:
+            # What was read of this step in between is not read twice.
+            fresh = raw or self._part_at != step
+            if not raw and len(query) > PART and fresh:
+                recorder.reference(_first(sample), step=step, part=True)
+            if fresh or len(query) > PART:
+                recorder.reference(sample, raw=raw, step=step)
+        metrics = _metrics(sample)
         scores = measures.scores(sample)
         values = {} if scores is None else {str(query): rank for query, rank in enumerate(_reciprocal_ranks(scores))}
         if len(values) and metrics:
             recorder.evaluation(
-                NAME,
+                self.collection,
                 metrics,
                 step=step,
                 variant="raw" if raw else self._variant,
@@ -181,6 +245,7 @@ class ReferenceReader:
                 role="reference",
                 n_documents=len(document),
                 similarity=sample.similarity,
+                fingerprint=self._fingerprint,
             )
         self.read = True
 
@@ -221,6 +286,11 @@ class _Quiet:
             self._inner.__exit__(*error)
         finally:
             self._pause(False)
+
+
+def _metrics(sample: Sample) -> dict[str, float]:
+    found = measures.read(sample, on="reference", wanted=["pairs/mrr", "pairs/d_prime"])
+    return {name.removeprefix("pairs/"): float(value) for name, value in found.items()}
 
 
 def _reciprocal_ranks(scores: measures.Scores) -> list[float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +39,12 @@ class TextPairs:
         self._model = model
         self._query_options = {**_OPTIONS, **(query_options or {})}
         self._document_options = {**_OPTIONS, **(document_options or {})}
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the SHA-256 over the texts, in hexadecimal."""
+        content = json.dumps([self.queries, self.documents]).encode()
+        return hashlib.sha256(content).hexdigest()
 
     def __len__(self) -> int:
         return len(self.queries)

@@ -17,7 +17,7 @@ from ..recording import Cadence, Containment, added_wishes
 from ._attach import Attachments
 from ._calls import CallListener
 from ._declared import declared_probes, declared_streams, reference_pairs
-from ._folder import choose_folder, is_main_process, model_name
+from ._folder import IN_MEMORY, choose_folder, is_main_process, model_name, release
 from ._optimizers import ClipListener, as_optimizers
 from ._options import Facts, Known, Options, Prepared
 from ._references import ReferenceReader
@@ -57,7 +57,10 @@ class Source(Protocol):
         """Evaluate before the first step, where that is asked for or cheap."""
 
     def evaluated(self, watch: TrainerWatch, metrics: Mapping[str, Any]) -> None:
-        """Hear the metrics of an evaluation."""
+        """Hear the metrics of an evaluation, before training begins too."""
+
+    def ended(self) -> None:
+        """The training is over: a further one is not watched, which is said when it begins."""
 
 
 class TrainerWatch(Watch):
@@ -136,7 +139,7 @@ class TrainerWatch(Watch):
     def train_begins(self, state: Any) -> None:
         """Begin, or go on after the trainer began again."""
         if not self._closed:
-            self._containment.run("beginning", self._begin, int(getattr(state, "global_step", 0) or 0), state)
+            self._containment.run("beginning", self._try_to_begin, int(getattr(state, "global_step", 0) or 0), state)
 
     def step_ends(self, state: Any, control: Any) -> None:
         """Note steps that the optimiser left out, and ask the trainer to stop where that was asked for."""
@@ -152,7 +155,7 @@ class TrainerWatch(Watch):
 
     def evaluated(self, metrics: Mapping[str, Any] | None) -> None:
         """Hear the metrics of an evaluation."""
-        if self.begun and metrics and not self._closed:
+        if metrics and not self._closed:
             self._containment.run("evaluation", self._source.evaluated, self, metrics)
 
     def train_ends(self, state: Any) -> None:
@@ -182,12 +185,16 @@ class TrainerWatch(Watch):
             error: What ended the training, where something did.
         """
         if self.begun:
+            if not self._closed:
+                self._containment.run("a further training", self._source.ended)
             super().close(error)
         elif not self._closed:
             self._closed = True
             self._outer.close()
-            if self.run is not None and self.run.is_dir() and not any(self.run.iterdir()):
-                self.run.rmdir()
+            if self.run is not None:
+                release(self.run, self)
+                if self.run.is_dir() and not any(self.run.iterdir()):
+                    self.run.rmdir()
         if self._source.trainer is not None:
             _watched.pop(self._source.trainer, None)
 
@@ -228,17 +235,35 @@ class TrainerWatch(Watch):
             raise InputError(f"this trainer is watched already ({where}): close that watch first, or go on with it")
 
     def _choose(self) -> None:
-        """Choose the folder now, unless it holds a run that may be gone on with."""
-        asked = self._options.run
+        """Choose the folder now, unless it holds a run that may be gone on with, or is named by an unknown model."""
+        asked, model = self._options.run, self._source.model
         if isinstance(asked, Run):
+            if asked.folder is None:
+                raise InputError(IN_MEMORY)
             asked = asked.folder
-        if not isinstance(asked, str | Path) or not (Path(asked) / "run.json").is_file():
-            name = "run" if self._source.model is None else model_name(self._source.model)
-            self.run, said = choose_folder(asked, name=name)
+        if isinstance(asked, str | Path) and (Path(asked) / "run.json").is_file():
+            self.run = Path(asked) if is_main_process() else None
+        elif asked is not None or model is not None:
+            self.run, said = choose_folder(asked, name="run" if model is None else model_name(model), owner=self)
             if said:
                 self._say("folder", said)
-        elif is_main_process():
-            self.run = Path(asked)
+
+    def _to_write(self) -> Any:
+        """Return what a new journal is written to: the chosen folder, or the next one if another run is there now."""
+        if isinstance(self._options.run, Run):
+            return self._options.run
+        if self.run is None:
+            self._choose()
+        if self.run is None:
+            return False
+        release(self.run, self)
+        return self.run
+
+    def _try_to_begin(self, step: int, state: Any) -> None:
+        try:
+            self._begin(step, state)
+        except InputError as error:
+            self._say("beginning", f"this training is not watched: {error}")
 
     def _begin(self, step: int, state: Any) -> None:
         if self.begun:
@@ -267,13 +292,10 @@ class TrainerWatch(Watch):
             raise InputError("the trainer has no model")
         facts = self._source.facts(options)
         prepared = self._prepared(step)
-        run: Any = self.run
-        if prepared is None and run is not None and (run / "run.json").is_file():
-            run = options.run
         precision = {"no": "fp32"}.get(facts.precision, facts.precision)
         super().__init__(
             model,
-            run=False if run is None else run,
+            run=self._to_write() if prepared is None else None,
             optimizer=self._source.optimizer,
             loss=options.loss if facts.searching else None,
             query=options.query,
@@ -303,6 +325,7 @@ class TrainerWatch(Watch):
         )
         if prepared is not None:
             self.recorder.event("resumed", f"from step {step}", step=step)
+            self._go_on_with_reference()
         elif step:
             self.recorder.rewind(step)
             self._note("resumed", f"training goes on from step {step}, whose journal was not given: this is a new one")

@@ -14,7 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..journal import JournalWriter, LiveRun, ReferenceInfo, Run, RunConfig, Start, Store, now, write_config
+from ..journal import Evaluation, JournalWriter, LiveRun, ReferenceInfo, Run, RunConfig, Start, Store, now, write_config
 from ..journal.vocabulary import Role, Similarity
 from ..recording import (
     Budget,
@@ -39,8 +39,9 @@ from ._finder import Finder
 from ._folder import choose_folder, command, continue_run, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
-from ._references import ReferenceReader
+from ._references import NAME, ReferenceReader
 from ._rules import Choice
+from ._scoring import compares_by, own_similarity
 from ._terms import LossListener
 from ._verdicts import Verdicts
 
@@ -101,6 +102,8 @@ class Watch(ByHand):
             raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
         if raw is not None and not callable(raw):
             raise InputError(f"raw is a {type(raw).__name__}: give a function that returns (queries, documents)")
+        asked, similarity = similarity, own_similarity(target, similarity)
+        trained_by = trained_by or (None if loss is None else compares_by(loss)) or similarity
         budget = Budget(every=reference_every, batch=known.batch)
         self._target = target
         self._optimizers = optimizers
@@ -124,7 +127,7 @@ class Watch(ByHand):
             seed=known.seed,
             precision=known.precision,
             similarity=similarity,
-            trained_by=trained_by or similarity,
+            trained_by=trained_by,
             streams=declared,
             modules=module_infos(target, list(groups)),
             reference=known.reference or about,
@@ -143,6 +146,7 @@ class Watch(ByHand):
         else:
             config, journal = prepared.config, prepared.journal
             store = journal.store or Store()
+            asked, similarity = similarity, config.similarity
         wishes = added_wishes(read) if prepared is None else prepared.wishes
         self.live = LiveRun(config, store, folder=self.run)
         self.recorder = Recorder(
@@ -197,8 +201,12 @@ class Watch(ByHand):
             self._reference.start()
         else:
             self.recorder.go_on(rates(optimizers))
+        if similarity != asked:
+            whose = "model scores" if prepared is None else "run that goes on is judged"
+            self._say("similarity", f"the {whose} by {similarity}, and so it is judged here")
         if continued:
             self.recorder.event("resumed", f"from step {self.recorder.done}")
+            self._go_on_with_reference()
             if reference is None:
                 self._say(
                     "reference pairs",
@@ -208,6 +216,13 @@ class Watch(ByHand):
         atexit.register(self._at_exit)
 
     # How it begins and ends
+
+    def _go_on_with_reference(self) -> None:
+        """Compare the reference pairs with those of the run that goes on; replayed ones cannot come again."""
+        config = self.live.config
+        replayed = config.reference is not None and config.reference.source == "replayed"
+        found = [one for one in self.live.of(Evaluation) if (one.role, one.variant) == ("reference", config.judged)]
+        self._reference.go_on({one.collection: None if replayed and one.collection == NAME else one for one in found})
 
     def __enter__(self) -> Self:
         return self

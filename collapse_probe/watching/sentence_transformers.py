@@ -8,12 +8,12 @@ from typing import Any
 from torch import nn
 
 from ..journal import ReferenceInfo
-from ..journal.vocabulary import Similarity
 from ..recording import Place, Tap, call, item
 from ._attach import Attachments
 from ._evaluators import RetrievalListener, domain_of, is_retrieval, leaves, texts, untouched
 from ._options import Facts, Options
 from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators, texts_of_data
+from ._scoring import compares_by, own_similarity
 from ._seam import Seam, has_seam, roles_of
 from ._text_pairs import TextPairs
 from ._trainer import TrainerWatch
@@ -74,7 +74,7 @@ class SentenceTransformersSource(TransformersSource):
             notes.append("no reference pairs: neither evaluation data, evaluator nor training data has pairs of texts")
         accelerator = getattr(trainer, "accelerator", None)
         return Facts(
-            similarity=self._similarity(options.similarity),
+            similarity=own_similarity(self.model, options.similarity),
             trained_by=next((found for one in self.losses if (found := compares_by(one))), None),
             examples=rows(data),
             batch=batch_size(arguments),
@@ -219,25 +219,3 @@ class SentenceTransformersSource(TransformersSource):
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)
-
-    def _similarity(self, said: Similarity) -> Similarity:
-        own = getattr(self.model, "_similarity_fn_name", None)
-        name = str(getattr(own, "value", own) or said)
-        if said != "cosine":
-            return said
-        known: dict[str, Similarity] = {"cosine": "cosine", "dot": "dot", "euclidean": "euclidean"}
-        return known.get(name, "euclidean" if name == "manhattan" else said)
-
-
-def compares_by(loss: nn.Module) -> Similarity | None:
-    """Return what a known loss compares embeddings by; None where it does not say."""
-    for name in ("similarity_fct", "distance_metric", "similarity_fn"):
-        function = getattr(loss, name, None)
-        said = f"{getattr(function, '__qualname__', '')} {getattr(function, '__name__', '')}".lower()
-        for part, similarity in (("cos", "cosine"), ("dot", "dot"), ("euclid", "euclidean")):
-            if part in said:
-                return similarity  # type: ignore[return-value]
-    if type(loss).__name__ == "CosineSimilarityLoss":
-        return "cosine"
-    inner = getattr(loss, "loss", None)
-    return compares_by(inner) if isinstance(inner, nn.Module) else None

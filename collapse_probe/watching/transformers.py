@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from transformers.trainer_callback import TrainerCallback
 from ._attach import Attachments
 from ._options import Facts, Options
 from ._trainer import TrainerWatch
+
+_log = logging.getLogger("collapse_probe")
 
 _NO_METRICS = ("runtime", "samples_per_second", "steps_per_second", "jit_compilation_time", "model_preparation_time")
 
@@ -49,6 +52,20 @@ class Events(TrainerCallback):
 
     def _of(self, state: Any) -> Any:
         return state if self._state is None else self._state()
+
+
+class Ended(TrainerCallback):
+    """Says once that a further training of a trainer is not watched; does nothing else."""
+
+    def __init__(self, again: str = "call watch(trainer) again") -> None:
+        self._again = again
+        self._said = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Say it."""
+        if not self._said:
+            self._said = True
+            _log.warning("collapse-probe: the watch of this trainer ended with its first training: %s", self._again)
 
 
 class TransformersSource:
@@ -92,9 +109,10 @@ class TransformersSource:
         """Attach events, evaluations that are no training, and exceptions."""
         trainer = self.trainer
         if hasattr(trainer, "add_callback"):
+            _take_off(trainer, Ended)
             events = Events(watch, state=lambda: trainer.state)
             trainer.add_callback(events)
-            attachments.add(lambda: trainer.remove_callback(events))
+            attachments.add(lambda: _take_off(trainer, events))
             attachments.wrap(trainer, "train", probe="training", failed=watch.failed)
         for name in ("evaluate", "predict"):
             if not hasattr(trainer, name):
@@ -140,10 +158,25 @@ class TransformersSource:
         if found:
             watch.evaluation("evaluation", found)
 
+    def ended(self) -> None:
+        """Leave a callback that says, when the trainer trains again, that this is not watched."""
+        if hasattr(self.trainer, "add_callback"):
+            _take_off(self.trainer, Ended)
+            self.trainer.add_callback(Ended())
+
     def _listen_to_clipping(self, watch: TrainerWatch, attachments: Attachments) -> None:
         accelerator = getattr(self.trainer, "accelerator", None)
         if accelerator is not None:
             attachments.wrap(accelerator, "clip_grad_norm_", probe="gradient norm", after=watch.clipping.hear)
+
+
+def _take_off(trainer: Any, callback: TrainerCallback | type[TrainerCallback]) -> None:
+    """Take a callback, or those of a class, off a trainer; one that is calling its callbacks leaves out no other."""
+    handler = trainer.callback_handler
+    gone = callback if isinstance(callback, type) else None
+    handler.callbacks = [
+        one for one in handler.callbacks if one is not callback and (gone is None or not isinstance(one, gone))
+    ]
 
 
 def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -10,13 +10,14 @@ import pytest
 import torch
 from datasets import Dataset, IterableDataset
 from plain_loops import seed_all
+from sentence_transformers import util
 from sentence_transformers.base.evaluation import SequentialEvaluator
 from sentence_transformers.sentence_transformer import losses
-from sentence_transformers.sentence_transformer.evaluation import TripletEvaluator
+from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
 from watching.trainers_support import encoder, pairs, search, st_trainer, texts
 
-from collapse_probe.journal import Evaluation
-from collapse_probe.watching import Watch, watch
+from collapse_probe.journal import Evaluation, Event, Run
+from collapse_probe.watching import Watch, WatchCallback, watch
 
 
 @pytest.fixture(autouse=True)
@@ -206,3 +207,47 @@ def test_the_part_between_encodes_the_part_alone(bert: Path, tmp_path: Path) -> 
     # All 300 pairs at step 0, 128 after steps 1 and 2, and all again at the end.
     assert counting.texts == 2 * (300 + 128 + 128 + 300)
     assert watching.closed
+
+
+def test_an_evaluation_by_the_trainer_before_training_is_that_of_step_0(bert: Path, tmp_path: Path) -> None:
+    """Of an evaluator without rankings, whose scores only the trainer's own event brings."""
+    data = pairs(20, seed=9, labels=True)
+    evaluator = EmbeddingSimilarityEvaluator(data["anchor"], data["positive"], data["label"], name="sts")
+    trainer = make(bert, tmp_path, steps=2, evaluator=evaluator, eval_dataset=pairs(16, seed=4))
+    watching = watch(trainer, run=False, reference=False)
+    before = trainer.evaluate()
+    trainer.train()
+    (one,) = scores(watching, "sts")
+    assert one.step == 0
+    assert one.metrics["spearman_cosine"] == pytest.approx(before["eval_sts_spearman_cosine"])
+    assert [(one.step, set(one.metrics)) for one in scores(watching, "evaluation")] == [(0, {"loss"})]
+
+
+def test_a_callback_hears_an_evaluation_before_training(bert: Path, tmp_path: Path) -> None:
+    callback = WatchCallback(run=False, reference=False)
+    trainer = make(bert, tmp_path, steps=2, eval_dataset=pairs(16, seed=4), callbacks=[callback])
+    trainer.evaluate()
+    trainer.train()
+    found = [one for one in callback.watch.live.of(Evaluation) if one.collection == "evaluation"]
+    assert [one.step for one in found] == [0]
+
+
+@pytest.mark.parametrize("said", ["model", "loss", "user"])
+def test_a_plain_loop_scores_as_its_model_says(bert: Path, tmp_path: Path, said: str) -> None:
+    model = encoder(bert)
+    if said != "loss":
+        model.similarity_fn_name = "dot"
+    loss = losses.MultipleNegativesRankingLoss(model, scale=1.0, similarity_fct=util.dot_score)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    options = {"similarity": "euclidean"} if said == "user" else {}
+    data = pairs(16)
+    with watch(model, optimizer=optimizer, loss=loss, run=tmp_path / "run", **options) as w:
+        for _ in range(3):
+            loss([model.preprocess(list(data[side])) for side in ("anchor", "positive")], None).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    config = Run.load(tmp_path / "run").config
+    assert config.similarity == w.recorder.similarity == {"model": "dot", "loss": "cosine", "user": "euclidean"}[said]
+    assert config.trained_by == "dot"
+    noted = [one.message for one in w.live.of(Event) if one.subject == "similarity"]
+    assert noted == (["the model scores by dot, and so it is judged here"] if said == "model" else [])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,7 @@ from transformers import TrainerCallback
 from watching.trainers_support import encoder, hf_trainer, pairs, search, st_trainer
 
 from collapse_probe.errors import InputError
-from collapse_probe.journal import Event, Run
+from collapse_probe.journal import Event, JournalWriter, Run
 from collapse_probe.watching import WatchCallback, autolog, watch
 
 
@@ -71,6 +73,8 @@ def test_everything_comes_off(kind: str, fails: bool, bert: Path, tmp_path: Path
     del trainer.model_wrapped
     trainer.model_wrapped = trainer.model
     after = _everything(trainer)
+    # What says that a further training is not watched stays, and does nothing else.
+    assert after["callbacks"].pop() == "Ended"
     for name in ("hooks", "callbacks", "process"):
         assert after[name] == before[name], name
     assert all(not {"train", "evaluate", "compute_loss", "embed_inputs"} & set(names) for names in after["methods"])
@@ -337,3 +341,106 @@ def test_a_watch_that_cannot_begin_leaves_the_training_alone(
     assert trainer.state.global_step == 3
     assert not watching.begun and watching.closed
     assert not any(_ours(one) for one in trainer.callback_handler.callbacks)
+
+
+def _written() -> dict[str, int]:
+    """Return every run's folder, and the steps of its loss."""
+    folders = sorted(path.parent for path in Path("runs").glob("*/run.json"))
+    return {one.name: len(Run.load(one).series("loss/total").values) for one in folders}
+
+
+@pytest.mark.parametrize("run", [None, "runs/mine"])
+def test_trainers_that_are_watched_before_any_trains_have_a_run_each(bert: Path, tmp_path: Path, run: Any) -> None:
+    first, second = make(bert, tmp_path, steps=2), make(bert, tmp_path, steps=3)
+    one, two = watch(first, run=run), watch(second, run=run)
+    assert one.run != two.run
+    second.train()
+    first.train()
+    assert _written() == {one.run.name: 2, two.run.name: 3}
+
+
+def test_autolog_keeps_trainers_that_are_made_before_any_trains(bert: Path, tmp_path: Path) -> None:
+    with autolog():
+        made = [make(bert, tmp_path, steps=2), make(bert, tmp_path, steps=3)]
+    for one in made:
+        one.train()
+    assert sorted(_written().values()) == [2, 3]
+
+
+def test_a_folder_that_another_process_took_is_left_alone(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=2)
+    watching = watch(trainer)
+    (watching.run / "run.json").write_text("{}")
+    trainer.train()
+    assert watching.run.name.endswith("-2") and len(Run.load(watching.run).series("loss/total").values) == 2
+
+
+def test_a_watch_that_never_began_leaves_its_folder_to_others(bert: Path, tmp_path: Path) -> None:
+    trainer = make(bert, tmp_path, steps=2)
+    watch(trainer, run="runs/mine").close()
+    assert watch(trainer, run="runs/mine").run == Path("runs/mine")
+
+
+def test_a_callback_names_its_folder_by_the_model(bert: Path, tmp_path: Path) -> None:
+    callback = WatchCallback()
+    make(bert, tmp_path, steps=2, callbacks=[callback]).train()
+    assert callback.watch.run == Path("runs/sentence-transformer")
+    assert not Path("runs/run").exists()
+
+
+_ENDED = "the watch of this trainer ended with its first training"
+
+
+@pytest.mark.parametrize("kind", ["watch", "autolog", "callback"])
+def test_a_further_training_is_said_not_to_be_watched(
+    kind: str, bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with autolog(run=False) if kind == "autolog" else nullcontext():
+        callbacks = [WatchCallback(run=False)] if kind == "callback" else None
+        trainer = make(bert, tmp_path, steps=2, callbacks=callbacks)
+    if kind == "watch":
+        watch(trainer, run=False)
+    trainer.train()
+    assert _ENDED not in caplog.text
+    trainer.train()
+    trainer.train()
+    assert caplog.text.count(_ENDED) == 1
+    if kind == "callback":
+        return
+    caplog.clear()
+    again = watch(trainer, run=False)
+    trainer.train()
+    assert _ENDED not in caplog.text and again.recorder.done == 2
+
+
+def test_callbacks_behind_ours_hear_the_end_of_training(bert: Path, tmp_path: Path) -> None:
+    heard = []
+
+    class Hearing(TrainerCallback):
+        def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            heard.append(state.global_step)
+
+    trainer = make(bert, tmp_path, steps=2)
+    watch(trainer, run=False)
+    trainer.add_callback(Hearing())
+    trainer.train()
+    assert heard == [2]
+
+
+def test_a_journal_that_is_being_written_is_told_in_one_line(
+    bert: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    saving = {"save_strategy": "steps", "save_steps": 2}
+    trainer = make(bert, tmp_path, steps=2, **saving)
+    watch(trainer, run="runs/mine")
+    trainer.train()
+    again = make(bert, tmp_path, steps=4, **saving)
+    watch(again, run="runs/mine")
+    journal = JournalWriter(Path("runs/mine"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        again.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
+    journal.close()
+    assert again.state.global_step == 4
+    (said,) = [one for one in caplog.messages if "is not watched" in one]
+    assert "is writing this run" in said

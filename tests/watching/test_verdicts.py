@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from plain_loops import OneTower, infonce, pairs
 from torch import nn
 
 from collapse_probe.diagnosis import diagnose
+from collapse_probe.journal import Event, Raised, Run
 from collapse_probe.watching import watch
 
 
@@ -69,3 +71,58 @@ def test_geometry_alone_warns_where_retrieval_has_been_learnt(tmp_path):
     found = diagnose(tmp_path / "run")
     assert {one.kind for one in found.kinds} >= {"complete_collapse"}
     assert (found.status, found.exit_code) == ("warning", 0)
+
+
+def _scored(tmp_path, scores, **options):
+    """Watch steps with one evaluation of 60 queries before each fifty of them, and whether it says to stop."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    noise = torch.randn(len(scores), 60) * 0.02
+    options = {"query": "tower", "document": "tower", "reference": False, "run": tmp_path / "run", **options}
+    stops = []
+    with watch(model, optimizer=optimizer, **options) as w:
+        for mean, one in zip(scores, noise, strict=True):
+            values = {str(index): float(mean + value) for index, value in enumerate(one - one.mean())}
+            w.evaluation("dev", {"ndcg@10": mean}, per_query={"ndcg@10": values}, domain="in")
+            for a, b in pairs(50):
+                loss = infonce(model(a), model(b))
+                w.terms(loss=loss)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            stops.append(w.stop)
+    return w, stops
+
+
+def test_what_becomes_graver_is_acted_on_again_and_what_goes_is_journalled(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING, logger="collapse_probe"):
+        w, stops = _scored(tmp_path, [0.6, 0.59, 0.3, 0.3, 0.6, 0.61], on_collapse="stop")
+    said = [one for one in caplog.messages if " of dev" in one]
+    assert [one.split()[1] for one in said] == ["warning", "critical"]
+    assert stops[:2] == [False, False] and stops[2]
+    found = [(one.state, one.status) for one in Run.load(w.run).of(Raised) if one.subject == "dev"]
+    statuses = list(dict.fromkeys(status for _, status in found))
+    assert statuses == ["warning", "critical"]
+    assert found[-1] == ("cleared", "critical")
+
+
+def test_what_the_users_function_raises_is_theirs_and_ends_nothing(tmp_path, caplog, monkeypatch):
+    monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "1")
+    heard = []
+
+    def fail(finding):
+        heard.append(str(finding.status))
+        raise ValueError("mine")
+
+    with caplog.at_level(logging.WARNING, logger="collapse_probe"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        w, _ = _scored(tmp_path, [0.6, 0.59, 0.3, 0.3], on_collapse=fail)
+    assert heard == ["warning", "critical"]
+    assert [one for one in caplog.messages if "your on_collapse function raised ValueError: mine" in one] == [
+        caplog.messages[0]
+    ]
+    assert not [one for one in Run.load(w.run).of(Event) if one.name == "error"]
+    assert [one.subject for one in Run.load(w.run).of(Event) if "ValueError: mine" in one.message] == 2 * [
+        "on_collapse"
+    ]
