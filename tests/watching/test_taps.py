@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -393,6 +394,26 @@ def test_what_is_added_put_in_and_called_when():
     assert found["before/norm_mean"] == pytest.approx(norm_mean(a), rel=1e-5)
     gates = {name: value for name, value in found.items() if name.startswith("gate/")}
     assert gate == pytest.approx(gates["gate/value"], rel=1e-6) and gate != pytest.approx(float(model.scale.detach()))
+    w.close()
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"b": 1}, {"a": 0, "c": 2}, {"a": 0}, {"a": 0, "again": 0}, {"c": 2, "a": 0, "b": 1}, {"d": 3}]
+)
+@pytest.mark.parametrize("sides", [{}, {"query": "", "document": ""}])
+def test_a_call_that_is_asked_for_is_that_one_and_no_other(wanted, sides):
+    model = OneTower()
+    w, optimizer = open_watch(model, taps=[Tap(stream=s, at="", take=call(n)) for s, n in wanted.items()], **sides)
+    for a, b in pairs(2):
+        outputs = [model(a), model(2 * a), model(5 * b)]
+        descend(optimizer, infonce(outputs[0], outputs[2]) + outputs[1].mean())
+    means = [norm_mean(one) for one in outputs]
+    implicit = {"query": 0, "document": 1, "negative": 2} if sides else {}
+    expected = {f"{s}/norm_mean": means[n] for s, n in {**wanted, **implicit}.items() if n < 3}
+    w.recorder.flush()
+    norms = {name: value for name, value in values_at(w, 2).items() if name.endswith("/norm_mean")}
+    found = {name: value for name, value in norms.items() if re.split(r"[./]", name)[0] in {**wanted, **implicit}}
+    assert found == pytest.approx(expected, rel=1e-5)
     w.close()
 
 
