@@ -55,7 +55,9 @@ def describe(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
 def rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
     """Return the learning rate of every group that has a plain one."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    return {str(index): float(group["lr"]) for index, group in enumerate(groups) if isinstance(group.get("lr"), float)}
+    return {
+        str(index): float(group["lr"]) for index, group in enumerate(groups) if isinstance(group.get("lr"), int | float)
+    }
 
 
 class StepListener:
