@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from ..errors import InputError
 from ..recording import Containment
 from ._attach import Attachments
+from ._calls import in_backward
 
 
 def as_optimizers(given: Any) -> list[Optimizer]:
@@ -63,14 +64,16 @@ def rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
 class StepListener:
     """Hears steps of several optimisers as steps of training.
 
-    A step ends when the first optimiser steps after a backward; the others before the next backward belong to it.
-    Where a GradScaler skips a step, none is heard.
+    The first optimiser that steps after a backward begins the end of a step, the others before the next backward belong
+    to it, and it has ended when the last of them has stepped: the last of those that ever stepped together. Where
+    one of them is left out, as by a GradScaler, the step ends at the next forward, the next step or :meth:`end`.
 
     Args:
         optimizers: The optimisers.
         before: Called just before the first optimiser of a step changes anything; not where forward and backward run
             inside of its ``step``.
-        after: Called after it.
+        after: Called after the last one.
+        modules: Whose forward begins the next step, where there are several optimisers.
         containment: What contains our failures.
         attachments: What takes the hooks off again.
     """
@@ -83,9 +86,12 @@ class StepListener:
         after: Callable[[], None],
         containment: Containment,
         attachments: Attachments,
+        modules: Sequence[nn.Module] = (),
     ) -> None:
         self._optimizers = list(optimizers)
-        self._stepped: set[int] = set()
+        self._stepped: list[int] = []
+        self._together: dict[int, set[int]] = {}
+        self._open = False
         self._new = True
         self._gradients: dict[int, tuple[Tensor, int] | None] = {}
         self._before = before
@@ -94,6 +100,25 @@ class StepListener:
         for optimizer in optimizers:
             attachments.add(optimizer.register_step_pre_hook(self._pre).remove)
             attachments.add(optimizer.register_step_post_hook(self._post).remove)
+        for module in modules if len(self._optimizers) > 1 else ():
+            attachments.forward_pre_hook(module, self._forward)
+
+    def end(self) -> None:
+        """End the step that waits for an optimiser."""
+        if self._open:
+            self._open = False
+            self._together.setdefault(self._stepped[0], set()).update(self._stepped)
+            self._containment.run("after the step", self._after)
+
+    def leave(self) -> None:
+        """Forget the step that waits for an optimiser."""
+        self._open = False
+
+    def _forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._open and not torch.compiler.is_compiling() and not in_backward():
+            # What is read here must not fill the user's autocast cache with weights that have no graph.
+            with torch.autocast(_device_type(args, module), enabled=False):
+                self.end()
 
     def _is_new(self, optimizer: Optimizer) -> bool:
         if not self._stepped or id(optimizer) in self._stepped:
@@ -105,17 +130,28 @@ class StepListener:
     def _pre(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         self._new = self._is_new(optimizer)
+        if self._new:
+            self.end()
         if closure is None and self._new:
             self._containment.run("before the step", self._before)
 
     def _post(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._new:
-            self._stepped = {id(optimizer)}
+            self._stepped = [id(optimizer)]
             others = [one for one in self._optimizers if one is not optimizer]
             self._gradients = {id(one): _gradient(one) for one in others}
-            self._containment.run("after the step", self._after)
+            self._open = True
         else:
-            self._stepped.add(id(optimizer))
+            self._stepped.append(id(optimizer))
+            self._together.setdefault(self._stepped[0], set()).update(self._stepped)
+        everyone = {id(one) for one in self._optimizers}
+        if self._together.get(self._stepped[0], everyone) <= set(self._stepped):
+            self.end()
+
+
+def _device_type(args: tuple[Any, ...], module: nn.Module) -> str:
+    tensors = (*(one for one in args if isinstance(one, Tensor)), *module.parameters())
+    return next((one.device.type for one in tensors), "cpu")
 
 
 def _gradient(optimizer: Optimizer) -> tuple[Tensor, int] | None:

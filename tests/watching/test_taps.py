@@ -217,6 +217,60 @@ def test_two_optimizers_are_one_step():
     w.close()
 
 
+def two_optimizers(
+    *, rates: tuple[float, float] = (0.1, 0.1), held: tuple[Tensor, Tensor] | None = None
+) -> tuple[Any, Any, Watch]:
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    towers = (model.query_tower, model.doc_tower)
+    optimizers = [torch.optim.SGD(one.parameters(), rate) for one, rate in zip(towers, rates, strict=True)]
+    sides = {"query": "query_tower", "document": "doc_tower"}
+    reference: Any = (lambda: model(*held)) if held is not None else False
+    return model, optimizers, watch(model, optimizer=optimizers, run=False, reference=reference, **sides)
+
+
+def test_a_step_ends_when_the_last_of_its_optimizers_has_stepped():
+    held = next(pairs(1, seed=5))
+    model, optimizers, w = two_optimizers(rates=(0.0, 0.5), held=held)
+    lengths = [norm_mean(model.doc_tower(held[1]))]
+    for a, b in pairs(6):
+        infonce(*model(a, b)).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        w._calls.paused = True
+        lengths.append(norm_mean(model.doc_tower(held[1])))
+        w._calls.paused = False
+    w.close()
+    assert w.recorder.done == 6
+    assert (w.live.series("update/query_tower").values == 0).all()
+    assert (w.live.series("update/doc_tower").values > 0).all()
+    read = w.live.series("document/norm_mean", on="reference")
+    assert len(read.values) > 1
+    assert list(read.values) == pytest.approx([lengths[step] for step in read.steps], rel=1e-5)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_step_from_which_an_optimizer_was_left_out_ends_with_the_next_forward(direct):
+    model, optimizers, w = two_optimizers()
+    lengths = []
+    for step, (a, b) in enumerate(pairs(7)):
+        q, d = (model.query_tower(a), model.doc_tower(b)) if direct else model(a, b)
+        assert w.recorder.done == step
+        lengths.append(norm_mean(q))
+        infonce(q, d).backward()
+        for index, optimizer in enumerate(optimizers):
+            if not (index == 1 and step in (1, 2, 4, 6)):
+                optimizer.step()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+    w.close()
+    assert w.recorder.done == 7
+    assert list(w.live.series("query/norm_mean").values) == pytest.approx(lengths, rel=1e-5)
+    changed = (w.live.series("update/doc_tower").values > 0).tolist()
+    assert changed == [step not in (1, 2, 4, 6) for step in range(7)]
+
+
 def test_optimizers_that_alternate_each_after_a_backward_of_its_own_are_steps_each():
     model = TwoTowers(lambda q, d: (q, d))
     optimizers = [torch.optim.SGD(model.query_tower.parameters(), 0.1), torch.optim.Adam(model.doc_tower.parameters())]
