@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..recording import Containment
+from ..recording import Containment, total_norm
 from ._attach import Attachments
 from ._calls import in_backward
 
@@ -166,25 +167,92 @@ class ClipListener:
 
     Only calls through the module are heard; whoever imported the function before is not.
 
-    Attributes:
-        norm: The norm before clipping of the step in progress; None where nothing was clipped.
+    Args:
+        parameters: Whose norm is meant; what is clipped of others is not heard.
+        containment: What contains our failures.
+        attachments: What takes it off again.
     """
 
-    def __init__(self, *, containment: Containment, attachments: Attachments) -> None:
-        self.norm: Tensor | None = None
-        attachments.wrap(torch.nn.utils, "clip_grad_norm_", probe="gradient norm", after=self.hear)
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], *, containment: Containment, attachments: Attachments
+    ) -> None:
+        self._parameters = {id(one): one for one in parameters}
+        self._clipped: list[tuple[set[int], Tensor]] = []
+        self.listen(torch.nn.utils, attachments)
 
-    def hear(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Hear a call ``clip(parameters, max_norm)`` and the norm that it returned."""
-        most = kwargs.get("max_norm", args[1] if len(args) > 1 else None)
-        # A bound of infinity only asks for the norm.
-        if isinstance(result, Tensor) and result.numel() == 1 and most != math.inf:
-            self.norm = result.detach()
+    def listen(self, owner: Any, attachments: Attachments) -> None:
+        """Hear the calls of an object's ``clip_grad_norm_(parameters, max_norm)``."""
+        attachments.wrap(owner, "clip_grad_norm_", probe="gradient norm", given=_noting, after=self._hear)
 
     def take(self) -> Tensor | None:
-        """Return the norm and forget it."""
-        norm, self.norm = self.norm, None
-        return norm
+        """Return the norm before clipping and forget it; None where nothing was clipped. Waits for no device.
+
+        What was clipped apart is put together, and with it what was not clipped at all.
+        """
+        clipped, self._clipped = self._clipped, []
+        if not clipped:
+            return None
+        known = set[int]().union(*(held for held, _ in clipped))
+        rest = total_norm([one for key, one in self._parameters.items() if key not in known])
+        norms = [norm for _, norm in clipped] + ([] if rest is None else [rest])
+        if len(norms) == 1:
+            return norms[0]
+        return torch.linalg.vector_norm(torch.stack([norm.reshape(()).to(norms[0]) for norm in norms]))
+
+    def _hear(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        most = kwargs.get("max_norm", args[1] if len(args) > 1 else None)
+        # A bound of infinity only asks for the norm.
+        if not isinstance(result, Tensor) or result.numel() != 1 or most == math.inf:
+            return
+        given = args[0] if args else kwargs.get("parameters")
+        held = {id(one) for one in _parameters_in(given)} & set(self._parameters)
+        if not held or any(held < other for other, _ in self._clipped):
+            return
+        self._clipped = [(other, norm) for other, norm in self._clipped if not held & other]
+        self._clipped.append((held, result.detach()))
+
+
+class _Noted:
+    """An iterator that notes what it hands out."""
+
+    def __init__(self, inner: Iterator[Any]) -> None:
+        self.inner = inner
+        self.noted: list[Any] = []
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        self.noted.append(next(self.inner))
+        return self.noted[-1]
+
+
+_noted: WeakKeyDictionary[Any, _Noted] = WeakKeyDictionary()
+
+
+def _passing(noted: _Noted) -> Iterator[Any]:
+    yield from noted
+
+
+def _noting(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a call's arguments so that parameters that can be gone through only once are noted on the way."""
+    given = args[0] if args else kwargs.get("parameters")
+    if not isinstance(given, Iterator):
+        return args, kwargs
+    noted: Any = _Noted(given)
+    if isinstance(given, Generator):
+        # An empty generator is warned of, where another iterator is not.
+        passing = _passing(noted)
+        _noted[passing], noted = noted, passing
+    return ((noted, *args[1:]), kwargs) if args else (args, {**kwargs, "parameters": noted})
+
+
+def _parameters_in(given: Any) -> list[Any]:
+    if isinstance(given, Generator):
+        given = _noted.get(given, ())
+    if isinstance(given, _Noted):
+        return given.noted
+    return [given] if isinstance(given, Tensor) else list(given) if isinstance(given, Iterable) else []
 
 
 def _plain(value: Any) -> Any:

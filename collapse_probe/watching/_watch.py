@@ -159,7 +159,7 @@ class Watch(ByHand):
         self._touched = -1
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
-        self._clip = ClipListener(containment=containment, attachments=self._attachments)
+        self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
         self._loss = LossListener(self.recorder, self._attachments)
         for stream in declared:
             self.recorder.declare(

@@ -581,3 +581,50 @@ def test_a_model_that_is_compiled_is_compiled_as_without_us(declared):
         assert counter.frame_count <= (1 if declared else 2)
         assert not before or heard(w, "query")[0] == 4
         w.close()
+
+
+def of_both(model: nn.Module, other: nn.Module, clip: Any) -> None:
+    clip(model.parameters(), 0.1)
+    clip(other.parameters(), 0.1)
+
+
+def of_each(model: Any, other: nn.Module, clip: Any) -> None:
+    clip(filter(lambda one: one.requires_grad, model.query_tower.parameters()), max_norm=0.01)
+    clip(parameters=list(model.doc_tower.parameters()), max_norm=10.0)
+
+
+def of_one(model: Any, other: nn.Module, clip: Any) -> None:
+    clip(model.query_tower.parameters(), 0.01)
+
+
+def of_another(model: nn.Module, other: nn.Module, clip: Any) -> None:
+    clip(other.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("clips", [of_both, of_each, of_one, of_another])
+def test_the_gradient_norm_is_that_of_what_is_trained_before_any_of_it_is_clipped(clips):
+    model, other = TwoTowers(lambda q, d: (q, d)), nn.Linear(4, 4)
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    norms, after = [], []
+    for a, b in pairs(3):
+        infonce(*model(a, b)).backward()
+        (other(torch.ones(1, 4)).sum() * 1000).backward()
+        norms.append(float(torch.nn.utils.get_total_norm([one.grad for one in model.parameters()])))
+        clips(model, other, torch.nn.utils.clip_grad_norm_)
+        after.append(float(torch.nn.utils.get_total_norm([one.grad for one in model.parameters()])))
+        optimizer.step()
+        optimizer.zero_grad()
+        other.zero_grad()
+    w.close()
+    assert list(w.live.series("gradient/norm").values) == pytest.approx(norms, rel=1e-5)
+    expected = [] if clips is of_another else pytest.approx(after, rel=1e-5)
+    assert list(w.live.series("gradient/clipped_norm").values) == expected
+
+
+def test_clipping_nothing_warns_and_raises_as_ever():
+    w, _ = open_watch(OneTower(), **SIDES)
+    with pytest.warns(UserWarning, match="empty generator"):
+        torch.nn.utils.clip_grad_norm_((one for one in ()), 1.0)
+    with pytest.raises(ZeroDivisionError):
+        torch.nn.utils.clip_grad_norm_((1 / 0 for _ in range(1)), 1.0)
+    w.close()
