@@ -102,7 +102,7 @@ class Recorder:
         self.first_bad_step: int | None = None
         self.streams: dict[str, StreamCoverage] = {}
         self.layout = Layout()
-        self._split: dict[str, tuple[str, ...]] = {}
+        self._split: dict[str, dict[str, tuple[int, bool]]] = {}
         self._step = Step()
         self._outbox = Outbox()
         self._terms: dict[str, list[Tensor | float]] = {}
@@ -223,11 +223,16 @@ class Recorder:
 
     def streams_of(self, key: str) -> tuple[str, ...]:
         """Return the streams that a tap's calls are."""
-        return self._split.get(key, (key,))
+        return tuple(self._split.get(key, (key,)))
 
-    def split(self, key: str, *streams: str) -> None:
-        """Make one tap's calls of a micro-batch several streams: the first call the first, further ones the last."""
-        self._split[key] = streams
+    def split(self, key: str, streams: Mapping[str, tuple[int, bool]]) -> None:
+        """Make one tap's calls of a micro-batch several streams.
+
+        Args:
+            key: The tap.
+            streams: Stream to the call that it is, from 0, and whether it is the calls after that one, too.
+        """
+        self._split[key] = dict(streams)
 
     def go_on(self, rates: Mapping[str, float]) -> None:
         """Go on with a run that was stopped after :attr:`done` steps, with the learning rates that it has."""
@@ -399,9 +404,9 @@ class Recorder:
             key = (one.stream, one.micro, one.by_hand)
             place = count[key]
             count[key] += 1
-            names = self._split.get(one.stream, (one.stream,))
-            index = max(0, place - len(names) + 1)
-            named.append(replace(one, stream=names[min(place, len(names) - 1)], index=index))
+            for stream, (first, further) in self._split.get(one.stream, {one.stream: (0, True)}).items():
+                if place == first or (further and place > first):
+                    named.append(replace(one, stream=stream, index=place - first))
         # What the user hands over is the stream, whatever else was taken for it.
         handed = {one.stream for one in named if one.by_hand}
         return [one for one in named if one.by_hand or one.stream not in handed]

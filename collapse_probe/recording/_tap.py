@@ -90,18 +90,20 @@ class Nth:
     Attributes:
         index: Which, from 0.
         take: What of it.
+        further: Whether the calls after it are meant, too.
     """
 
     index: int
     take: Take = output
+    further: bool = False
 
     def __call__(self, found: Call) -> Tensor | None:
         return self.take(found)
 
 
-def call(index: int, take: Take = output) -> Nth:
-    """Return a take of the ``index``-th call of a micro-batch alone, from 0."""
-    return Nth(index, take)
+def call(index: int, take: Take = output, *, further: bool = False) -> Nth:
+    """Return a take of the ``index``-th call of a micro-batch, from 0: of it alone, or of ``further`` ones, too."""
+    return Nth(index, take, further)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,9 @@ from ..recording import Containment
 
 _ABSENT = object()
 
+Given = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+"""Returns the arguments of a call."""
+
 
 class Wrapped:
     """A bound method with something that happens around it; its own exceptions pass, ours never do.
@@ -26,6 +29,7 @@ class Wrapped:
         after: Called with the arguments and the result afterwards.
         before: Called with the arguments first.
         failed: Called with what the method raised, before that passes on.
+        given: Returns the arguments that the method gets instead: the same, looked at on the way.
 
     Attributes:
         own: What the object itself had under the method's name.
@@ -40,10 +44,12 @@ class Wrapped:
         after: Callable[[tuple[Any, ...], dict[str, Any], Any], None] | None = None,
         before: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
         failed: Callable[[BaseException], None] | None = None,
+        given: Given | None = None,
     ) -> None:
         self.inner = inner
         self.own: Any = _ABSENT
         self._failed = failed
+        self._given = given
         self._containment = containment
         self._probe = probe
         self._after = after
@@ -59,6 +65,8 @@ class Wrapped:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return self.inner(*args, **kwargs)
+        if self._given is not None:
+            args, kwargs = self._containment.run(self._probe, self._given, args, kwargs) or (args, kwargs)
         if self._before is not None:
             self._containment.run(self._probe, self._before, args, kwargs)
         try:
@@ -133,6 +141,7 @@ class Attachments:
         after: Callable[[tuple[Any, ...], dict[str, Any], Any], None] | None = None,
         before: Callable[[tuple[Any, ...], dict[str, Any]], None] | None = None,
         failed: Callable[[BaseException], None] | None = None,
+        given: Given | None = None,
     ) -> Callable[[], None]:
         """Put something around a method of one object; the class and other objects stay as they are.
 
@@ -140,7 +149,15 @@ class Attachments:
             What takes it off again, if that is wanted before all else comes off.
         """
         inner = getattr(owner, name)
-        wrapped = Wrapped(inner, containment=self._containment, probe=probe, after=after, before=before, failed=failed)
+        wrapped = Wrapped(
+            inner,
+            containment=self._containment,
+            probe=probe,
+            after=after,
+            before=before,
+            failed=failed,
+            given=given,
+        )
         wrapped.own = vars(owner).get(name, _ABSENT)
         _set(owner, name, wrapped)
 

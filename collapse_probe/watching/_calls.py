@@ -124,18 +124,17 @@ class CallListener:
     def _listen_to(self, group: Sequence[Place]) -> None:
         module, method = group[0].module, group[0].method
         assert module is not None
-        counted: dict[Take, list[Place]] = {}
+        counted: dict[Take, list[tuple[str, Nth]]] = {}
         for place in group:
-            if isinstance(place.tap.take, Nth):
-                counted.setdefault(place.tap.take.take, []).append(place)
+            if isinstance(nth := place.tap.take, Nth):
+                counted.setdefault(nth.take, []).append((place.tap.stream, nth))
         keys: list[tuple[str, Take]] = []
         for take, places in counted.items():
-            places = sorted(places, key=lambda one: one.tap.take.index)  # type: ignore[attr-defined]
             key = f"{group[0].path or 'target'}()"
             while key in self._keys:
                 key += "'"
             self._keys.add(key)
-            self._recorder.split(key, *(place.tap.stream for place in places))
+            self._recorder.split(key, {stream: (nth.index, nth.further) for stream, nth in places})
             keys.append((key, take))
         keys += [(place.tap.stream, place.tap.take) for place in group if not isinstance(place.tap.take, Nth)]
         self._attach(module, method, self._hook(keys, method))

@@ -28,7 +28,7 @@ def declared_streams(
         named = [
             Tap(stream="query", at=query, take=call(0), role=Role.query),
             Tap(stream="document", at=document, take=call(1), role=Role.document),
-            Tap(stream="negative", at=document, take=call(2), role=Role.document),
+            Tap(stream="negative", at=document, take=call(2, further=True), role=Role.document),
         ]
     else:
         for stream, at in (("query", query), ("document", document)):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InputError
-from ..recording import Containment
+from ..recording import Containment, total_norm
 from ._attach import Attachments
+from ._calls import in_backward
 
 
 def as_optimizers(given: Any) -> list[Optimizer]:
@@ -55,20 +57,24 @@ def describe(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
 def rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
     """Return the learning rate of every group that has a plain one."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    return {str(index): float(group["lr"]) for index, group in enumerate(groups) if isinstance(group.get("lr"), float)}
+    return {
+        str(index): float(group["lr"]) for index, group in enumerate(groups) if isinstance(group.get("lr"), int | float)
+    }
 
 
 class StepListener:
     """Hears steps of several optimisers as steps of training.
 
-    A step ends when the first optimiser steps after a backward; the others before the next backward belong to it.
-    Where a GradScaler skips a step, none is heard.
+    The first optimiser that steps after a backward begins the end of a step, the others before the next backward belong
+    to it, and it has ended when the last of them has stepped: the last of those that ever stepped together. Where
+    one of them is left out, as by a GradScaler, the step ends at the next forward, the next step or :meth:`end`.
 
     Args:
         optimizers: The optimisers.
         before: Called just before the first optimiser of a step changes anything; not where forward and backward run
             inside of its ``step``.
-        after: Called after it.
+        after: Called after the last one.
+        modules: Whose forward begins the next step, where there are several optimisers.
         containment: What contains our failures.
         attachments: What takes the hooks off again.
     """
@@ -81,9 +87,12 @@ class StepListener:
         after: Callable[[], None],
         containment: Containment,
         attachments: Attachments,
+        modules: Sequence[nn.Module] = (),
     ) -> None:
         self._optimizers = list(optimizers)
-        self._stepped: set[int] = set()
+        self._stepped: list[int] = []
+        self._together: dict[int, set[int]] = {}
+        self._open = False
         self._new = True
         self._gradients: dict[int, tuple[Tensor, int] | None] = {}
         self._before = before
@@ -92,6 +101,25 @@ class StepListener:
         for optimizer in optimizers:
             attachments.add(optimizer.register_step_pre_hook(self._pre).remove)
             attachments.add(optimizer.register_step_post_hook(self._post).remove)
+        for module in modules if len(self._optimizers) > 1 else ():
+            attachments.forward_pre_hook(module, self._forward)
+
+    def end(self) -> None:
+        """End the step that waits for an optimiser."""
+        if self._open:
+            self._open = False
+            self._together.setdefault(self._stepped[0], set()).update(self._stepped)
+            self._containment.run("after the step", self._after)
+
+    def leave(self) -> None:
+        """Forget the step that waits for an optimiser."""
+        self._open = False
+
+    def _forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self._open and not torch.compiler.is_compiling() and not in_backward():
+            # What is read here must not fill the user's autocast cache with weights that have no graph.
+            with torch.autocast(_device_type(args, module), enabled=False):
+                self.end()
 
     def _is_new(self, optimizer: Optimizer) -> bool:
         if not self._stepped or id(optimizer) in self._stepped:
@@ -103,17 +131,28 @@ class StepListener:
     def _pre(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         self._new = self._is_new(optimizer)
+        if self._new:
+            self.end()
         if closure is None and self._new:
             self._containment.run("before the step", self._before)
 
     def _post(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._new:
-            self._stepped = {id(optimizer)}
+            self._stepped = [id(optimizer)]
             others = [one for one in self._optimizers if one is not optimizer]
             self._gradients = {id(one): _gradient(one) for one in others}
-            self._containment.run("after the step", self._after)
+            self._open = True
         else:
-            self._stepped.add(id(optimizer))
+            self._stepped.append(id(optimizer))
+            self._together.setdefault(self._stepped[0], set()).update(self._stepped)
+        everyone = {id(one) for one in self._optimizers}
+        if self._together.get(self._stepped[0], everyone) <= set(self._stepped):
+            self.end()
+
+
+def _device_type(args: tuple[Any, ...], module: nn.Module) -> str:
+    tensors = (*(one for one in args if isinstance(one, Tensor)), *module.parameters())
+    return next((one.device.type for one in tensors), "cpu")
 
 
 def _gradient(optimizer: Optimizer) -> tuple[Tensor, int] | None:
@@ -128,25 +167,92 @@ class ClipListener:
 
     Only calls through the module are heard; whoever imported the function before is not.
 
-    Attributes:
-        norm: The norm before clipping of the step in progress; None where nothing was clipped.
+    Args:
+        parameters: Whose norm is meant; what is clipped of others is not heard.
+        containment: What contains our failures.
+        attachments: What takes it off again.
     """
 
-    def __init__(self, *, containment: Containment, attachments: Attachments) -> None:
-        self.norm: Tensor | None = None
-        attachments.wrap(torch.nn.utils, "clip_grad_norm_", probe="gradient norm", after=self.hear)
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], *, containment: Containment, attachments: Attachments
+    ) -> None:
+        self._parameters = {id(one): one for one in parameters}
+        self._clipped: list[tuple[set[int], Tensor]] = []
+        self.listen(torch.nn.utils, attachments)
 
-    def hear(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        """Hear a call ``clip(parameters, max_norm)`` and the norm that it returned."""
-        most = kwargs.get("max_norm", args[1] if len(args) > 1 else None)
-        # A bound of infinity only asks for the norm.
-        if isinstance(result, Tensor) and result.numel() == 1 and most != math.inf:
-            self.norm = result.detach()
+    def listen(self, owner: Any, attachments: Attachments) -> None:
+        """Hear the calls of an object's ``clip_grad_norm_(parameters, max_norm)``."""
+        attachments.wrap(owner, "clip_grad_norm_", probe="gradient norm", given=_noting, after=self._hear)
 
     def take(self) -> Tensor | None:
-        """Return the norm and forget it."""
-        norm, self.norm = self.norm, None
-        return norm
+        """Return the norm before clipping and forget it; None where nothing was clipped. Waits for no device.
+
+        What was clipped apart is put together, and with it what was not clipped at all.
+        """
+        clipped, self._clipped = self._clipped, []
+        if not clipped:
+            return None
+        known = set[int]().union(*(held for held, _ in clipped))
+        rest = total_norm([one for key, one in self._parameters.items() if key not in known])
+        norms = [norm for _, norm in clipped] + ([] if rest is None else [rest])
+        if len(norms) == 1:
+            return norms[0]
+        return torch.linalg.vector_norm(torch.stack([norm.reshape(()).to(norms[0]) for norm in norms]))
+
+    def _hear(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        most = kwargs.get("max_norm", args[1] if len(args) > 1 else None)
+        # A bound of infinity only asks for the norm.
+        if not isinstance(result, Tensor) or result.numel() != 1 or most == math.inf:
+            return
+        given = args[0] if args else kwargs.get("parameters")
+        held = {id(one) for one in _parameters_in(given)} & set(self._parameters)
+        if not held or any(held < other for other, _ in self._clipped):
+            return
+        self._clipped = [(other, norm) for other, norm in self._clipped if not held & other]
+        self._clipped.append((held, result.detach()))
+
+
+class _Noted:
+    """An iterator that notes what it hands out."""
+
+    def __init__(self, inner: Iterator[Any]) -> None:
+        self.inner = inner
+        self.noted: list[Any] = []
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        self.noted.append(next(self.inner))
+        return self.noted[-1]
+
+
+_noted: WeakKeyDictionary[Any, _Noted] = WeakKeyDictionary()
+
+
+def _passing(noted: _Noted) -> Iterator[Any]:
+    yield from noted
+
+
+def _noting(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a call's arguments so that parameters that can be gone through only once are noted on the way."""
+    given = args[0] if args else kwargs.get("parameters")
+    if not isinstance(given, Iterator):
+        return args, kwargs
+    noted: Any = _Noted(given)
+    if isinstance(given, Generator):
+        # An empty generator is warned of, where another iterator is not.
+        passing = _passing(noted)
+        _noted[passing], noted = noted, passing
+    return ((noted, *args[1:]), kwargs) if args else (args, {**kwargs, "parameters": noted})
+
+
+def _parameters_in(given: Any) -> list[Any]:
+    if isinstance(given, Generator):
+        given = _noted.get(given, ())
+    if isinstance(given, _Noted):
+        return given.noted
+    return [given] if isinstance(given, Tensor) else list(given) if isinstance(given, Iterable) else []
 
 
 def _plain(value: Any) -> Any:

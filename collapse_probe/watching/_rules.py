@@ -199,7 +199,10 @@ def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) 
 def _calls_of(one: Candidate, count: int) -> list[Place]:
     """Return the places of the first calls of a micro-batch."""
     take = output if one.key is None else item(one.key)
-    return [_place(one, name, role, call(index, take)) for index, (name, role) in enumerate(_SIDES[:count])]
+    return [
+        _place(one, name, role, call(index, take, further=index == count - 1))
+        for index, (name, role) in enumerate(_SIDES[:count])
+    ]
 
 
 def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:

@@ -107,6 +107,7 @@ class Watch(ByHand):
         budget = Budget(every=reference_every, batch=known.batch)
         self._target = target
         self._optimizers = optimizers
+        self._steps: StepListener | None = None
         self._closed = False
         self._said: set[str] = set()
         self.stop = False
@@ -162,7 +163,7 @@ class Watch(ByHand):
         self._touched = -1
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
-        self._clip = ClipListener(containment=containment, attachments=self._attachments)
+        self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
         self._loss = LossListener(self.recorder, self._attachments)
         for stream in declared:
             self.recorder.declare(
@@ -240,6 +241,7 @@ class Watch(ByHand):
         """
         if self._closed:
             return
+        self._end_open_step()
         if error is None:
             self.recorder.containment.run("reference pairs", self._reference.full)
         self.detach()
@@ -249,6 +251,7 @@ class Watch(ByHand):
         """Take everything off; the journal stays open until :meth:`end`."""
         if self._closed:
             return
+        self._end_open_step()
         self._closed = True
         atexit.unregister(self._at_exit)
         containment = self.recorder.containment
@@ -270,14 +273,21 @@ class Watch(ByHand):
     # What happens in a step
 
     def _listen_to(self, optimizers: Sequence[Optimizer]) -> None:
+        if self._steps is not None:
+            self._steps.leave()
         if optimizers:
-            StepListener(
+            self._steps = StepListener(
                 optimizers,
                 before=self._before_step,
                 after=self._after_step,
                 containment=self.recorder.containment,
                 attachments=self._attachments,
+                modules=[self._target, *self._target.children()],
             )
+
+    def _end_open_step(self) -> None:
+        if self._steps is not None:
+            self._steps.end()
 
     def _pause(self, paused: bool) -> None:
         self._calls.paused = paused

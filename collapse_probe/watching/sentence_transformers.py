@@ -215,7 +215,7 @@ class SentenceTransformersSource(TransformersSource):
         streams = list(dict.fromkeys(roles_of(loss, columns)))
         places = []
         for index, (stream, role) in enumerate(streams):
-            taken = call(index, take) if len(streams) > 1 else take
+            taken = call(index, take, further=index == len(streams) - 1) if len(streams) > 1 else take
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)

@@ -167,7 +167,7 @@ class TransformersSource:
     def _listen_to_clipping(self, watch: TrainerWatch, attachments: Attachments) -> None:
         accelerator = getattr(self.trainer, "accelerator", None)
         if accelerator is not None:
-            attachments.wrap(accelerator, "clip_grad_norm_", probe="gradient norm", after=watch.clipping.hear)
+            watch.clipping.listen(accelerator, attachments)
 
 
 def _take_off(trainer: Any, callback: TrainerCallback | type[TrainerCallback]) -> None:

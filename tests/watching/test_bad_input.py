@@ -660,3 +660,36 @@ def test_a_closed_watch_of_a_trainer(bert, tmp_path, caplog):
     assert [one for one in said(caplog) if "this watch is closed" in one]
     with pytest.raises(InputError, match="no such run folder"):
         diagnose(w)
+
+
+@pytest.mark.parametrize("tap", [Tap(stream="scale", at="scale", role="gate"), Tap(stream="inner", role="hidden")])
+def test_what_is_tapped_beside_hides_no_silent_query(tap, caplog):
+    model = Unheard()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, taps=[tap], run=False) as w:
+        for a, b in pairs(STEPS):
+            q, d = model(a), model(b)
+            w.observe("inner", q[:, 0])
+            descend(optimizer, (q - d).square().mean())
+    assert w.recorder.streams[tap.stream].steps
+    assert [one for one in said(caplog) if "no query and no document was heard in 20 steps" in one]
+
+
+class Unheard(nn.Module):
+    """A model whose outputs have three dimensions, so that none is taken for an embedding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower, self.scale = tower(), nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tower(x[:, None, :].expand(-1, 3, -1)) * self.scale
+
+
+def test_a_learning_rate_that_is_a_whole_number_is_recorded():
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1)
+    with watch(model, optimizer=optimizer, run=False, reference=False) as w:
+        for a, b in pairs(2):
+            descend(optimizer, infonce(model(a), model(b)))
+    assert list(w.live.series("rate/0").values) == [1.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -216,6 +217,60 @@ def test_two_optimizers_are_one_step():
     w.close()
 
 
+def two_optimizers(
+    *, rates: tuple[float, float] = (0.1, 0.1), held: tuple[Tensor, Tensor] | None = None
+) -> tuple[Any, Any, Watch]:
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    towers = (model.query_tower, model.doc_tower)
+    optimizers = [torch.optim.SGD(one.parameters(), rate) for one, rate in zip(towers, rates, strict=True)]
+    sides = {"query": "query_tower", "document": "doc_tower"}
+    reference: Any = (lambda: model(*held)) if held is not None else False
+    return model, optimizers, watch(model, optimizer=optimizers, run=False, reference=reference, **sides)
+
+
+def test_a_step_ends_when_the_last_of_its_optimizers_has_stepped():
+    held = next(pairs(1, seed=5))
+    model, optimizers, w = two_optimizers(rates=(0.0, 0.5), held=held)
+    lengths = [norm_mean(model.doc_tower(held[1]))]
+    for a, b in pairs(6):
+        infonce(*model(a, b)).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        w._calls.paused = True
+        lengths.append(norm_mean(model.doc_tower(held[1])))
+        w._calls.paused = False
+    w.close()
+    assert w.recorder.done == 6
+    assert (w.live.series("update/query_tower").values == 0).all()
+    assert (w.live.series("update/doc_tower").values > 0).all()
+    read = w.live.series("document/norm_mean", on="reference")
+    assert len(read.values) > 1
+    assert list(read.values) == pytest.approx([lengths[step] for step in read.steps], rel=1e-5)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_step_from_which_an_optimizer_was_left_out_ends_with_the_next_forward(direct):
+    model, optimizers, w = two_optimizers()
+    lengths = []
+    for step, (a, b) in enumerate(pairs(7)):
+        q, d = (model.query_tower(a), model.doc_tower(b)) if direct else model(a, b)
+        assert w.recorder.done == step
+        lengths.append(norm_mean(q))
+        infonce(q, d).backward()
+        for index, optimizer in enumerate(optimizers):
+            if not (index == 1 and step in (1, 2, 4, 6)):
+                optimizer.step()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+    w.close()
+    assert w.recorder.done == 7
+    assert list(w.live.series("query/norm_mean").values) == pytest.approx(lengths, rel=1e-5)
+    changed = (w.live.series("update/doc_tower").values > 0).tolist()
+    assert changed == [step not in (1, 2, 4, 6) for step in range(7)]
+
+
 def test_optimizers_that_alternate_each_after_a_backward_of_its_own_are_steps_each():
     model = TwoTowers(lambda q, d: (q, d))
     optimizers = [torch.optim.SGD(model.query_tower.parameters(), 0.1), torch.optim.Adam(model.doc_tower.parameters())]
@@ -396,6 +451,26 @@ def test_what_is_added_put_in_and_called_when():
     w.close()
 
 
+@pytest.mark.parametrize(
+    "wanted", [{"b": 1}, {"a": 0, "c": 2}, {"a": 0}, {"a": 0, "again": 0}, {"c": 2, "a": 0, "b": 1}, {"d": 3}]
+)
+@pytest.mark.parametrize("sides", [{}, {"query": "", "document": ""}])
+def test_a_call_that_is_asked_for_is_that_one_and_no_other(wanted, sides):
+    model = OneTower()
+    w, optimizer = open_watch(model, taps=[Tap(stream=s, at="", take=call(n)) for s, n in wanted.items()], **sides)
+    for a, b in pairs(2):
+        outputs = [model(a), model(2 * a), model(5 * b)]
+        descend(optimizer, infonce(outputs[0], outputs[2]) + outputs[1].mean())
+    means = [norm_mean(one) for one in outputs]
+    implicit = {"query": 0, "document": 1, "negative": 2} if sides else {}
+    expected = {f"{s}/norm_mean": means[n] for s, n in {**wanted, **implicit}.items() if n < 3}
+    w.recorder.flush()
+    norms = {name: value for name, value in values_at(w, 2).items() if name.endswith("/norm_mean")}
+    found = {name: value for name, value in norms.items() if re.split(r"[./]", name)[0] in {**wanted, **implicit}}
+    assert found == pytest.approx(expected, rel=1e-5)
+    w.close()
+
+
 def test_watching_leaves_no_hooks_on_parameters():
     model = Corrected()
     w, optimizer = open_watch(model, taps=[Tap(stream="gate", at="scale", role="gate")], query="", document="")
@@ -506,3 +581,50 @@ def test_a_model_that_is_compiled_is_compiled_as_without_us(declared):
         assert counter.frame_count <= (1 if declared else 2)
         assert not before or heard(w, "query")[0] == 4
         w.close()
+
+
+def of_both(model: nn.Module, other: nn.Module, clip: Any) -> None:
+    clip(model.parameters(), 0.1)
+    clip(other.parameters(), 0.1)
+
+
+def of_each(model: Any, other: nn.Module, clip: Any) -> None:
+    clip(filter(lambda one: one.requires_grad, model.query_tower.parameters()), max_norm=0.01)
+    clip(parameters=list(model.doc_tower.parameters()), max_norm=10.0)
+
+
+def of_one(model: Any, other: nn.Module, clip: Any) -> None:
+    clip(model.query_tower.parameters(), 0.01)
+
+
+def of_another(model: nn.Module, other: nn.Module, clip: Any) -> None:
+    clip(other.parameters(), 0.1)
+
+
+@pytest.mark.parametrize("clips", [of_both, of_each, of_one, of_another])
+def test_the_gradient_norm_is_that_of_what_is_trained_before_any_of_it_is_clipped(clips):
+    model, other = TwoTowers(lambda q, d: (q, d)), nn.Linear(4, 4)
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    norms, after = [], []
+    for a, b in pairs(3):
+        infonce(*model(a, b)).backward()
+        (other(torch.ones(1, 4)).sum() * 1000).backward()
+        norms.append(float(torch.nn.utils.get_total_norm([one.grad for one in model.parameters()])))
+        clips(model, other, torch.nn.utils.clip_grad_norm_)
+        after.append(float(torch.nn.utils.get_total_norm([one.grad for one in model.parameters()])))
+        optimizer.step()
+        optimizer.zero_grad()
+        other.zero_grad()
+    w.close()
+    assert list(w.live.series("gradient/norm").values) == pytest.approx(norms, rel=1e-5)
+    expected = [] if clips is of_another else pytest.approx(after, rel=1e-5)
+    assert list(w.live.series("gradient/clipped_norm").values) == expected
+
+
+def test_clipping_nothing_warns_and_raises_as_ever():
+    w, _ = open_watch(OneTower(), **SIDES)
+    with pytest.warns(UserWarning, match="empty generator"):
+        torch.nn.utils.clip_grad_norm_((one for one in ()), 1.0)
+    with pytest.raises(ZeroDivisionError):
+        torch.nn.utils.clip_grad_norm_((1 / 0 for _ in range(1)), 1.0)
+    w.close()
