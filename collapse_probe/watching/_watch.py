@@ -160,7 +160,9 @@ class Watch(ByHand):
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
-        self._loss = LossListener(self.recorder, self._attachments)
+        self._loss = LossListener(
+            self.recorder, self._attachments, parameters=lambda: [*target.parameters(), *self._parameters]
+        )
         for stream in declared:
             self.recorder.declare(
                 stream.name, role=None if stream.role is None else Role(stream.role), where=stream.where, declared=True
