@@ -28,6 +28,7 @@ from ..recording import (
     group_parameters,
     in_one_line,
     input,
+    is_left_out,
     total_norm,
 )
 from ._attach import Attachments
@@ -294,6 +295,8 @@ class Watch(ByHand):
     def _before_step(self) -> None:
         due = self.recorder.due
         norm = total_norm(self._parameters) if self._parameters else None
+        if any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
+            self._say("sparse", "gradient/norm leaves sparse gradients out: adding up their rows would wait")
         before = self._clip.take()
         if norm is not None:
             found = (
