@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._recorder import Recorder, Wishes
     from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
-    from ._weights import WeightReader, group_parameters, total_norm
+    from ._weights import WeightReader, group_parameters, is_left_out, total_norm
 
 _WITH_TORCH = {
     "Cadence": "_cadence",
@@ -65,6 +65,7 @@ _WITH_TORCH = {
     "passed_by": "_tap",
     "WeightReader": "_weights",
     "group_parameters": "_weights",
+    "is_left_out": "_weights",
     "total_norm": "_weights",
 }
 
@@ -104,6 +105,7 @@ __all__ = [
     "group_parameters",
     "in_one_line",
     "input",
+    "is_left_out",
     "is_reading",
     "item",
     "load_probe",

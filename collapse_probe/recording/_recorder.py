@@ -184,6 +184,7 @@ class Recorder:
         *,
         weights: Mapping[str, Tensor | float] | None = None,
         total: Any = None,
+        whole: bool = True,
     ) -> None:
         """Hear what adds up to the loss, once a micro-batch; each is averaged over the micro-batches of a step.
 
@@ -191,6 +192,7 @@ class Recorder:
             terms: Name to scalar, before its weight.
             weights: Weights of the terms; 1 for those that have none.
             total: The loss; the sum of the weighted terms if None. What the terms leave of it is ``loss/rest``.
+            whole: Whether the terms are all that there are and their weights are known; without it there is no total.
         """
         weighted = []
         for name, value in terms.items():
@@ -207,7 +209,7 @@ class Recorder:
             self._add("loss/total", whole)
             if explained is not None and "rest" not in terms:
                 self._add("loss/rest", whole - explained)
-        elif explained is not None:
+        elif explained is not None and whole:
             self._add("loss/total", explained)
 
     def scalars(self, values: Mapping[str, Tensor | float]) -> None:

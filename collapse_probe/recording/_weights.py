@@ -74,14 +74,28 @@ def group_parameters(target: nn.Module, trained: Iterable[nn.Parameter]) -> dict
 
 
 def total_norm(parameters: Sequence[nn.Parameter]) -> Tensor | None:
-    """Return the L2 norm of all gradients together, or None where there is none; waits for no device."""
+    """Return the L2 norm of all gradients together, or None where there is none; waits for no device.
+
+    A sparse gradient whose rows would have to be added up on another device than the CPU is left out: that waits.
+    """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    dense = [gradient for gradient in gradients if not gradient.is_sparse]
+    dense = [found for gradient in gradients if (found := _entries_of(gradient)) is not None]
     if not dense:
         return None
     if len({(gradient.device, gradient.dtype) for gradient in dense}) > 1:
         return torch.nn.utils.get_total_norm(dense)
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(dense)))
+
+
+def is_left_out(gradient: Tensor) -> bool:
+    """Return whether :func:`total_norm` leaves a gradient out."""
+    return gradient.is_sparse and not gradient.is_coalesced() and gradient.device.type != "cpu"
+
+
+def _entries_of(gradient: Tensor) -> Tensor | None:
+    if not gradient.is_sparse:
+        return gradient
+    return None if is_left_out(gradient) else gradient.detach().coalesce()._values()
 
 
 def _head(name: str, depth: int) -> str:

@@ -110,7 +110,7 @@ class Finder:
         if self._found is None:
             return
         for module, of_model in {id(one): (one, of_model) for one, of_model in self._losses}.values():
-            self._loss.listen(module, of_model=of_model)
+            self._loss.listen(module, of_model=of_model, met=not of_model)
 
     def _off(self) -> None:
         while self._handles:
@@ -256,7 +256,7 @@ class Finder:
     def _hear_loss(self, module: nn.Module, output: Any, *, of_model: bool) -> None:
         if self._found is None or self._loss.knows(module):
             return  # its own hook, which comes after this one, hears it
-        if self._loss.hear("loss" if of_model else type(module).__name__, output, of_model=of_model):
+        if self._loss.hear("loss" if of_model else type(module).__name__, output, of_model=of_model, met=not of_model):
             self._losses.append((module, of_model))
 
     def _hear_output(

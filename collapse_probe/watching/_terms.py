@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,7 @@ class _Said:
     total: Tensor | None = None
     weights: Mapping[str, float] | None = None
     whole: bool = False
+    micro: int = 0
 
 
 class LossListener:
@@ -33,27 +34,34 @@ class LossListener:
     Args:
         recorder: What they are told to.
         attachments: What takes the hooks off again.
+        parameters: Returns those that are watched: a loss that was only met counts where it is one of theirs.
 
     Attributes:
         paused: Whether nothing is heard.
         by_hand: Whether the loop hands its terms over, so that modules are not heard.
     """
 
-    def __init__(self, recorder: Recorder, attachments: Attachments) -> None:
+    def __init__(
+        self, recorder: Recorder, attachments: Attachments, *, parameters: Callable[[], Iterable[Tensor]]
+    ) -> None:
         self.paused = False
         self.by_hand = False
         self._recorder = recorder
         self._attachments = attachments
         self._said: list[_Said] = []
         self._known: set[int] = set()
+        self._parameters = parameters
+        self._micro = 0
+        self._backward = False
 
-    def listen(self, loss: nn.Module, *, name: str | None = None, of_model: bool = False) -> None:
+    def listen(self, loss: nn.Module, *, name: str | None = None, of_model: bool = False, met: bool = False) -> None:
         """Hear a loss module.
 
         Args:
             loss: Its output is a term, or a dictionary of terms.
             name: Of a single term; the module's class if None.
             of_model: Whether it is the model, whose output holds other things, too: what is called a loss is one.
+            met: Whether nobody named it, so that it may be another model's.
 
         Raises:
             InputError: no module.
@@ -68,7 +76,7 @@ class LossListener:
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             if not torch.compiler.is_compiling() and not self.paused and not self.by_hand:
-                containment.run("loss", self.hear, label, output, of_model=of_model)
+                containment.run("loss", self.hear, label, output, of_model=of_model, met=met)
 
         self._attachments.forward_hook(loss, hook)
 
@@ -89,7 +97,7 @@ class LossListener:
         """Forget what was heard after so many outputs: parts of the one that is heard next."""
         del self._said[heard:]
 
-    def hear(self, label: str, output: Any, *, apart: bool = False, of_model: bool = False) -> bool:
+    def hear(self, label: str, output: Any, *, apart: bool = False, of_model: bool = False, met: bool = False) -> bool:
         """Hear one output; it counts once a backward comes through all of it.
 
         Args:
@@ -97,6 +105,7 @@ class LossListener:
             output: A scalar, or a dictionary of scalars.
             apart: Whether a term of a name that was heard since the last total gets a name of its own.
             of_model: Whether the output holds other things, too.
+            met: Whether it may be another model's.
 
         Returns:
             Whether it holds a term.
@@ -110,9 +119,14 @@ class LossListener:
         trained = {name: value for name, value in found.items() if value.requires_grad}
         if not trained or not torch.is_grad_enabled():
             return False
-        said = _Said({name: value.detach().clone() for name, value in found.items()})
+        if met and all(of_others(value, self._parameters()) for value in trained.values()):
+            return False
+        if self._backward:
+            self._micro += 1
+            self._backward = False
+        said = _Said({name: value.detach().clone() for name, value in found.items()}, micro=self._micro)
         self._said.append(said)
-        next(iter(trained.values())).register_hook(_confirm(said))
+        next(iter(trained.values())).register_hook(self._confirms(said))
         return True
 
     def total(self, label: str, output: Any, *, weights: Mapping[str, float] | None = None) -> None:
@@ -137,17 +151,28 @@ class LossListener:
 
     def end_step(self) -> None:
         """Tell the recorder what was confirmed in this step."""
-        said, self._said = self._said, []
+        said = [one for one in self._said if one.confirmed and not self.by_hand]
+        self._said = []
+        self._backward = False
+        # Several losses of one micro-batch are added with weights that nobody knows.
+        parts = [one for one in said if not one.whole]
+        alone = len({one.micro for one in parts}) == len(parts) and len({tuple(one.terms) for one in parts}) <= 1
         for one in said:
-            if one.confirmed and not self.by_hand:
-                self._recorder.containment.run("loss", self._tell, one)
+            self._recorder.containment.run("loss", self._tell, one, whole=one.whole or alone)
 
-    def _tell(self, said: _Said) -> None:
+    def _tell(self, said: _Said, *, whole: bool) -> None:
         terms, total = said.terms, said.total
         if total is None and len(terms) > 1:
             # A "loss" beside its parts is what they add up to.
             total = terms.pop("loss", None)
-        self._recorder.terms(terms, weights=said.weights, total=total)
+        self._recorder.terms(terms, weights=said.weights, total=total if whole else None, whole=whole)
+
+    def _confirms(self, said: _Said) -> Callable[[Tensor], None]:
+        def confirm(gradient: Tensor) -> None:
+            said.confirmed.append(True)
+            self._backward = True
+
+        return confirm
 
 
 def _terms(label: str, output: Any) -> dict[str, Tensor]:
@@ -182,8 +207,27 @@ def is_loss(value: Any) -> bool:
     return bool(scalars) and all(isinstance(one, Tensor) and one.numel() == 1 for one in scalars)
 
 
-def _confirm(said: _Said) -> Callable[[Tensor], None]:
-    def confirm(gradient: Tensor) -> None:
-        said.confirmed.append(True)
+def of_others(loss: Tensor, parameters: Iterable[Tensor]) -> bool:
+    """Return whether a loss trains other parameters alone; reads no value.
 
-    return confirm
+    What the graph does not show is not held against it: embeddings that were detached to be trained in a second
+    pass, a checkpoint that finds its parameters in the backward, or shards.
+    """
+    ours = {id(one): one for one in parameters}
+    others = False
+    seen, stack = set(), [loss.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if "Checkpoint" in node.name() or (leaf is not None and (id(leaf) in ours or not _is_parameter(leaf))):
+            return False
+        others = others or leaf is not None
+        stack += [found for found, _ in node.next_functions]
+    return others and not any(hasattr(one, "to_local") for one in ours.values())
+
+
+def _is_parameter(leaf: Tensor) -> bool:
+    return isinstance(leaf, nn.Parameter)

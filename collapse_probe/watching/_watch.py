@@ -28,6 +28,7 @@ from ..recording import (
     group_parameters,
     in_one_line,
     input,
+    is_left_out,
     total_norm,
 )
 from ._attach import Attachments
@@ -164,7 +165,9 @@ class Watch(ByHand):
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
-        self._loss = LossListener(self.recorder, self._attachments)
+        self._loss = LossListener(
+            self.recorder, self._attachments, parameters=lambda: [*target.parameters(), *self._parameters]
+        )
         for stream in declared:
             self.recorder.declare(
                 stream.name, role=None if stream.role is None else Role(stream.role), where=stream.where, declared=True
@@ -307,6 +310,8 @@ class Watch(ByHand):
     def _before_step(self) -> None:
         due = self.recorder.due
         norm = total_norm(self._parameters) if self._parameters else None
+        if any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
+            self._say("sparse", "gradient/norm leaves sparse gradients out: adding up their rows would wait")
         before = self._clip.take()
         if norm is not None:
             found = (

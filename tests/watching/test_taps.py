@@ -628,3 +628,26 @@ def test_clipping_nothing_warns_and_raises_as_ever():
     with pytest.raises(ZeroDivisionError):
         torch.nn.utils.clip_grad_norm_((1 / 0 for _ in range(1)), 1.0)
     w.close()
+
+
+def test_sparse_gradients_are_in_the_norm():
+    model = nn.Sequential(nn.Embedding(5, 8, sparse=True), nn.Linear(8, 4))
+    w, optimizer = open_watch(model, query="", document="")
+    ids = torch.tensor([0, 1, 1, 2, 3])
+    infonce(model(ids), model(ids.flip(0))).backward()
+    expected = float(torch.nn.utils.get_total_norm([one.grad.to_dense() for one in model.parameters()]))
+    optimizer.step()
+    w.close()
+    assert list(w.live.series("gradient/norm").values) == pytest.approx([expected], rel=1e-5)
+
+
+def test_sparse_gradients_that_would_wait_are_said_to_be_left_out(caplog):
+    model = nn.Linear(8, 4, device="meta")
+    w, _ = open_watch(model, query="", document="")
+    places, values = torch.zeros(1, 2, dtype=torch.long, device="meta"), torch.ones(2, 8, device="meta")
+    model.weight.grad = torch.sparse_coo_tensor(places, values, (4, 8), check_invariants=False, is_coalesced=False)
+    with caplog.at_level("WARNING", logger="collapse_probe"):
+        w._before_step()
+        w._before_step()
+    w.detach()
+    assert caplog.text.count("leaves sparse gradients out") == 1
