@@ -55,7 +55,8 @@ def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
 
 
 def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    found = _centring(evidence)
+    # Where nothing fell, as in a loss that is solved without separating, there is no lost rank to bring back.
+    found = _centring(evidence) if evidence.fallen is not None else None
     others = () if found is None else (part("pairs/mrr_centred", found[0], found[1], found[0] >= found[1]),)
     return _spread(subject, evidence, cuts["critical"], others)
 
@@ -106,7 +107,8 @@ GEOMETRY = (
         per="stream",
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
-        "retrieval fell; where it was read, taking each role's mean off brings back half of the lost reciprocal rank.",
+        "retrieval fell, or the loss was solved without separating; where they fell and it was read, taking each "
+        "role's mean off brings back half of the lost reciprocal rank.",
         thresholds={"critical": Threshold(0.5, f"{MEASURED}; healthy runs went as low where separation rose")},
         judge=_cone,
         why="All texts share one direction, and what is left to tell them apart is small beside it.",
