@@ -148,7 +148,7 @@ class Watch(ByHand):
         else:
             config, journal = prepared.config, prepared.journal
             store = journal.store or Store()
-            asked, similarity = similarity, config.similarity
+            asked, similarity = similarity, config.similarity or similarity
         wishes = added_wishes(read) if prepared is None else prepared.wishes
         self.live = LiveRun(config, store, folder=self.run)
         self.recorder = Recorder(
