@@ -106,31 +106,8 @@ def watch(
                 optimizer.zero_grad()
         print(collapse_probe.diagnose(w).summary)
     """
-    trainer = trainer_of(target)
-    if trainer is not None:
-        options = Options(
-            run=run,
-            loss=loss,
-            query=query,
-            document=document,
-            taps=taps,
-            reference=reference,
-            raw=raw,
-            similarity=similarity,
-            trained_by=trained_by,
-            examples=examples,
-            every=every,
-            reference_every=reference_every,
-            baseline=baseline,
-            probes=probes,
-            texts=texts,
-            on_collapse=on_collapse,
-        )
-        return watch_trainer(trainer, options)
-    return Watch(
-        target,
+    options = Options(
         run=run,
-        optimizer=optimizer,
         loss=loss,
         query=query,
         document=document,
@@ -142,10 +119,15 @@ def watch(
         examples=examples,
         every=every,
         reference_every=reference_every,
+        baseline=baseline,
         probes=probes,
         texts=texts,
         on_collapse=on_collapse,
     )
+    trainer = trainer_of(target)
+    if trainer is not None:
+        return watch_trainer(trainer, options)
+    return Watch(target, optimizer=optimizer, **options.of_a_loop())
 
 
 def trainer_of(target: Any) -> Any:

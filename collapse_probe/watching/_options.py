@@ -17,7 +17,7 @@ Probes = str | Path | Probe | Sequence[str | Path | Probe] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The arguments of ``watch`` that concern a trainer; see there."""
+    """The arguments of ``watch`` but for its target and optimiser; see there."""
 
     run: Any = None
     loss: Any = None
@@ -36,6 +36,10 @@ class Options:
     probes: Probes = None
     texts: bool = True
     on_collapse: Any = "ignore"
+
+    def of_a_loop(self) -> dict[str, Any]:
+        """Return those that a plain loop has by name: it has no evaluator, and so no baseline of one."""
+        return {name: value for name, value in vars(self).items() if name not in ("evaluator", "baseline")}
 
 
 @dataclass(frozen=True, kw_only=True)

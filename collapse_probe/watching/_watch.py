@@ -310,7 +310,7 @@ class Watch(ByHand):
     def _before_step(self) -> None:
         due = self.recorder.due
         norm = total_norm(self._parameters) if self._parameters else None
-        if any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
+        if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
             self._say("sparse", "gradient/norm leaves sparse gradients out: adding up their rows would wait")
         before = self._clip.take()
         if norm is not None:

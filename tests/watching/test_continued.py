@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from plain_loops import OneTower, infonce, pairs
+from plain_loops import OneTower, descend, infonce, pairs
 
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import Evaluation, Event, JournalError, Run
@@ -19,9 +19,7 @@ def _train(steps, seed, **options):
         for a, b in pairs(steps, seed=seed):
             loss = infonce(model(a), model(b))
             w.terms(infonce=loss)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            descend(optimizer, loss)
     return w
 
 
@@ -65,9 +63,7 @@ def _go_on(model, path, given, steps=20):
         for a, b in pairs(steps, rows=32):
             loss = infonce(model(a), model(b))
             w.terms(infonce=loss)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            descend(optimizer, loss)
     return w
 
 

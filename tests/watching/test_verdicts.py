@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import torch
-from plain_loops import OneTower, infonce, pairs
+from plain_loops import OneTower, descend, infonce, pairs
 from torch import nn
 
 from collapse_probe.diagnosis import diagnose
@@ -23,9 +23,7 @@ def _diverging(tmp_path, **options):
         for step, (a, b) in enumerate(pairs(160, rows=32), start=1):
             loss = infonce(model(a), model(b)) * (float("nan") if step >= 60 else 1.0)
             w.terms(loss=loss)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            descend(optimizer, loss)
     return w
 
 
@@ -65,9 +63,7 @@ def test_geometry_alone_warns_where_retrieval_has_been_learnt(tmp_path):
         for a, b in pairs(200, rows=32, columns=16):
             q, d = model["query"](a), model["document"](b)
             loss = (q - d).square().sum(1).mean() + 0.1 * ((q - 3).square().mean() + (d - 3).square().mean())
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            descend(optimizer, loss)
     found = diagnose(tmp_path / "run")
     assert {one.kind for one in found.kinds} >= {"complete_collapse"}
     assert (found.status, found.exit_code) == ("warning", 0)
@@ -88,9 +84,7 @@ def _scored(tmp_path, scores, **options):
             for a, b in pairs(50):
                 loss = infonce(model(a), model(b))
                 w.terms(loss=loss)
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
+                descend(optimizer, loss)
             stops.append(w.stop)
     return w, stops
 
