@@ -67,4 +67,6 @@ def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:
     # In place: at some thousand rows every further matrix costs as much as the product itself.
     exponents = (unit @ unit.T).mul_(2 * t).sub_(t * norms).sub_(t * norms[:, None]).clamp_(max=0)
     exponents.fill_diagonal_(-math.inf)
-    return (torch.logsumexp(exponents.flatten(), dim=0) - math.log(n * (n - 1))).clamp(max=0)
+    largest = exponents.amax()
+    potential = exponents.sub_(largest).exp_().sum().log() + largest
+    return (potential - math.log(n * (n - 1))).clamp(max=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._checks import at_least_float32, matrix, nan_from, norm, pair, ratio, row_norms, unit_rows
+from ._checks import at_least_float32, matrix, nan_from, norm, pair, ratio, unit_rows, widened
 from ._scale import common_share
 
 __all__ = [
@@ -22,6 +22,9 @@ __all__ = [
     "saturation",
     "value",
 ]
+
+_TOGETHER = 2**19
+"""Entries of a correction up to which several shifts are compared at once: small tensors cost their calls."""
 
 
 def mean_abs(correction: Tensor) -> Tensor:
@@ -193,12 +196,16 @@ def alignment_above_chance(correction: Tensor, query: Tensor, document: Tensor, 
         return nan_from(correction + query + document, correction.new_zeros(()))
     unit = unit_rows(correction)
     count = min(shifts, n - 1)
-    others = [_mean_cosine_to(unit, document.roll(1 + k * (n - 1) // count, dims=0) - query) for k in range(count)]
-    return _mean_cosine_to(unit, document - query) - torch.stack(others).mean()
+    shift = torch.tensor([1 + k * (n - 1) // count for k in range(count)], device=document.device)
+    others = (torch.arange(n, device=document.device) - shift[:, None]).remainder(n)
+    together = max(1, _TOGETHER // unit.numel())
+    chance = torch.cat([_cosines_to(unit, document[rows] - query) for rows in others.split(together)])
+    return _cosines_to(unit, document - query).mean() - chance.mean()
 
 
-def _mean_cosine_to(unit: Tensor, target: Tensor) -> Tensor:
-    return ratio((unit * target).sum(dim=1), row_norms(target)).mean()
+def _cosines_to(unit: Tensor, target: Tensor) -> Tensor:
+    """Return the cosines ``[..., N]`` of unit rows with the rows of ``[..., N, D]``."""
+    return ratio((unit * target).sum(dim=-1), torch.linalg.vector_norm(widened(target), dim=-1))
 
 
 def constancy(correction: Tensor) -> Tensor:

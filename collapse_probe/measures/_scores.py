@@ -109,14 +109,14 @@ def _block(query: Tensor, document: Tensor, own: Tensor, size: Tensor, distances
         rounding = (length * size.amax()).sqrt()
     rounding = rounding * torch.finfo(scores.dtype).eps * 1e3
     mine = scores.gather(1, own[:, None])
-    above = (scores > mine + rounding).sum(dim=1)
-    tied = (scores >= mine - rounding).sum(dim=1) - above - 1
+    above = (scores > mine + rounding).count_nonzero(dim=1)
+    tied = (scores >= mine - rounding).count_nonzero(dim=1) - above - 1
     if distances:
         scores, mine = scores.clamp_(max=0).neg_().sqrt_().neg_(), mine.clamp(max=0).neg().sqrt().neg()
         rounding = rounding.sqrt() * 1e-5
-    best = scores.scatter(1, own[:, None], -math.inf).amax(dim=1)
     others = max(len(document) - 1, 1)
     mean = (scores.sum(dim=1, keepdim=True) - mine) / others
+    best = scores.scatter_(1, own[:, None], -math.inf).amax(dim=1)
     scatter = scores.sub_(mean).square_().scatter_(1, own[:, None], 0).sum(dim=1)
     return mine[:, 0], best, above, tied, mean[:, 0], scatter, rounding[:, 0]
 

@@ -93,9 +93,11 @@ def saved(path: Path, *, rows: int = 1, columns: int = 1, height: float = 3.6) -
         # A foreign name may have letters that the font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(WIDTH, height * rows))
-        FigureCanvasAgg(figure)
+        canvas = FigureCanvasAgg(figure)
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
-        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        figure.set_dpi(DPI)
+        # savefig would lay the figure out twice.
+        canvas.print_png(path, metadata={"Software": None})
 
 
 def mark_epochs(axes: Axes, ends: list[int]) -> None:

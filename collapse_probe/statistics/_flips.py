@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -97,9 +98,20 @@ def _largest(unit: np.ndarray, draws: int) -> Iterator[np.ndarray]:
     """Yield the largest absolute sum over columns of every draw, in blocks of bounded memory."""
     known = unit[:, ~np.isnan(unit).any(axis=0)]
     known = known[np.any(known != 0, axis=1)] if known.size else known
-    generator = np.random.default_rng(_SEED)
     size = max(1, min(draws, _BLOCK // max(1, *known.shape)))
-    for start in range(0, draws, size):
-        shape = (min(size, draws - start), len(known))
-        signs = generator.integers(0, 2, size=shape, dtype=np.int8) * 2.0 - 1.0
+    for signs in _signs(len(known), draws, size) if size < draws else _kept_signs(len(known), draws):
         yield np.abs(signs @ known).max(axis=1, initial=0.0)
+
+
+def _signs(n: int, draws: int, size: int) -> Iterator[np.ndarray]:
+    """Yield the same signs ``[size, n]`` every time, until there are so many draws."""
+    generator = np.random.default_rng(_SEED)
+    for start in range(0, draws, size):
+        shape = (min(size, draws - start), n)
+        yield generator.integers(0, 2, size=shape, dtype=np.int8) * 2.0 - 1.0
+
+
+@lru_cache(maxsize=1)
+def _kept_signs(n: int, draws: int) -> tuple[np.ndarray, ...]:
+    """Return the signs that one block holds; a report tests the same queries dozens of times."""
+    return tuple(_signs(n, draws, draws))
