@@ -309,15 +309,15 @@ class Watch(ByHand):
 
     def _before_step(self) -> None:
         due = self.recorder.due
-        norm = total_norm(self._parameters) if self._parameters else None
         if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
             self._say("sparse", "gradient/norm leaves sparse gradients out: adding up their rows would wait")
         before = self._clip.take()
-        if norm is not None:
-            found = (
-                {"gradient/norm": norm} if before is None else {"gradient/norm": before, "gradient/clipped_norm": norm}
-            )
-            self.recorder.scalars(found)
+        # Whoever clips has measured the norm: that after clipping is read on due steps alone.
+        after = total_norm(self._parameters) if due or before is None else None
+        named = {"gradient/norm": after if before is None else before}
+        if before is not None:
+            named["gradient/clipped_norm"] = after
+        self.recorder.scalars({name: norm for name, norm in named.items() if norm is not None})
         if self._optimizers:
             self.recorder.rates(rates(self._optimizers))
         if due:
