@@ -18,10 +18,6 @@ from pathlib import Path
 
 import click
 import torch
-
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
-
-from _common import table
 from programs import REGISTRY, Program
 
 import collapse_probe
@@ -73,6 +69,9 @@ def _shown(kind: str | None, causes: Sequence[str]) -> str:
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/collapsebench"), show_default=True)
 def main(group: str, seeds: int, only: tuple[str, ...], again: bool, folder: Path) -> None:
     """Train, judge, and print a table."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from _common import table
+
     torch.set_num_threads(2)
     import_module(f"programs.{group}")
     rows = []
