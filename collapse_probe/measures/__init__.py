@@ -5,15 +5,18 @@ decomposes a matrix, waits: not for training steps. What is known of each stands
 :data:`collapse_probe.journal.vocabulary.MEASURES`; every name in a family's ``__all__`` is exported from here.
 """
 
-from . import _angles, _corrections, _pairs, _scale, _spectrum
+from . import _angles, _corrections, _forces, _neighbours, _pairs, _scale, _spectrum
 from ._angles import *
 from ._checks import wide
 from ._corrections import *
 from ._equilibrium import explained_residual, penalty_ratio, ridge_correction, shrinkage
+from ._forces import *
 from ._functions import FUNCTIONS
 from ._moments import Moments
+from ._neighbours import *
+from ._neighbours import Neighbours
 from ._pairs import *
-from ._sample import Sample, read, scores, singular_values
+from ._sample import Sample, neighbours_of, read, scores, singular_values
 from ._scale import *
 from ._scores import Scores, compare
 from ._spectrum import *
@@ -21,10 +24,12 @@ from ._spectrum import *
 __all__ = [
     "FUNCTIONS",
     "Moments",
+    "Neighbours",
     "Sample",
     "Scores",
     "compare",
     "explained_residual",
+    "neighbours_of",
     "penalty_ratio",
     "read",
     "ridge_correction",
@@ -35,6 +40,8 @@ __all__ = [
 ]
 __all__ += _angles.__all__
 __all__ += _corrections.__all__
+__all__ += _forces.__all__
+__all__ += _neighbours.__all__
 __all__ += _pairs.__all__
 __all__ += _scale.__all__
 __all__ += _spectrum.__all__

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..journal.vocabulary import Measure, Role, Similarity
 from ._checks import at_least_float32
+from ._neighbours import Neighbours, neighbours
 from ._pairs import own_documents
 from ._scores import Scores, compare
 from ._spectrum import scatter, spectrum
@@ -23,13 +24,22 @@ class Given:
         roles: Roles by stream.
         similarity: How queries are scored.
         own: Each query's own document.
+        gradients: Of the loss at streams.
+        earlier: Who was near whom under the raw encoder, of the same texts.
     """
 
     def __init__(
-        self, streams: Mapping[str, Tensor], roles: Mapping[str, Role], similarity: Similarity, own: Tensor | None
+        self,
+        streams: Mapping[str, Tensor],
+        roles: Mapping[str, Role],
+        similarity: Similarity,
+        own: Tensor | None,
+        gradients: Mapping[str, Tensor],
+        earlier: Neighbours | None,
     ) -> None:
         # Not the sample itself, which keeps this: tensors in a circle are freed late.
         self._streams, self._roles, self._similarity, self._own = streams, roles, similarity, own
+        self._gradients, self._earlier = gradients, earlier
         self._made: dict[tuple[str, str], Any] = {}
 
     def arguments(self, stream: str, measure: Measure, options: Collection[str]) -> dict[str, Any] | None:
@@ -124,6 +134,36 @@ class Given:
             return None
         return compare(query, document, similarity=self._similarity, own=self._own)
 
+    def neighbours(self) -> Neighbours | None:
+        """Return who is near whom, None where there are no pairs, or too few."""
+        return self._once("pairs", "neighbours", self._of_pairs)
+
+    def _neighbours(self, stream: str) -> Neighbours | None:
+        query, document = self._query(stream), self._document(stream)
+        if query is None or document is None:
+            return None
+        distinct = None if self._earlier is None else self._earlier.distinct
+        return neighbours(query, document, similarity=self._similarity, distinct=distinct)
+
+    def _gradient(self, stream: str) -> Tensor | None:
+        found, z = self._gradients.get(stream), self._z(stream)
+        return None if found is None or z is None or found.shape != z.shape else at_least_float32(found)
+
+    def _force(self, stream: str) -> tuple[Tensor, Tensor] | None:
+        """Return the gradients at the queries and at all documents; None where neither has any."""
+        query, document = self._query(stream), self._document(stream)
+        if query is None or document is None:
+            return None
+        names = [self.of_role(Role.query)[:1], self.of_role(Role.document)]
+        sides = [[self._gradient(name) for name in side] for side in names]
+        if not any(one is not None for side in sides for one in side):
+            return None
+        whole = [
+            torch.cat([self._z(name).mul(0.0) if one is None else one for name, one in zip(*side, strict=True)])  # type: ignore[union-attr]
+            for side in zip(names, sides, strict=True)
+        ]
+        return whole[0], whole[1]
+
     def _rows(self, stream: str) -> int | None:
         z = self._z(stream)
         return None if z is None else len(z)
@@ -146,8 +186,15 @@ class Given:
         "applied": _applied,
         "query": _only_query,
         "document": _own_document,
+        "gradient": _gradient,
     }
-    _of_pairs: dict[str, Callable[[Given, str], Any]] = {"query": _query, "document": _document}
+    _of_pairs: dict[str, Callable[[Given, str], Any]] = {
+        "query": _query,
+        "document": _document,
+        "neighbours": _neighbours,
+        "earlier": lambda given, _: given._earlier,
+        "force": _force,
+    }
     _options: dict[str, Callable[[Given, str], Any]] = {
         "n": _rows,
         "dimension": _dimension,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from torch import Tensor
@@ -12,6 +12,7 @@ from ..errors import InputError, unknown_name
 from ..journal.vocabulary import MEASURES, Measure, On, Role, Similarity, reading_name, split_reading
 from ._functions import FUNCTIONS, OPTIONS
 from ._given import Given
+from ._neighbours import Neighbours
 from ._scores import Scores
 from ._shared import sharing
 
@@ -32,6 +33,8 @@ class Sample:
         roles: Each stream's role; a stream without one is ``hidden``.
         similarity: How queries are scored against documents.
         own: ``[Q]``, integers: each query's own row among all documents; None: query i's is row i.
+        gradients: Of the loss at streams, ``[N, D]`` each, where a backward came through them.
+        earlier: Who was near whom of the same texts, under the raw encoder, else at step 0.
 
     Raises:
         InputError: a stream called ``pairs``, which is what readings of queries with documents are called.
@@ -41,6 +44,8 @@ class Sample:
     roles: Mapping[str, Role]
     similarity: Similarity = "cosine"
     own: Tensor | None = None
+    gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    earlier: Neighbours | None = None
 
     def __post_init__(self) -> None:
         if PAIRS in self.streams:
@@ -57,7 +62,7 @@ class Sample:
 
     @cached_property
     def _given(self) -> Given:
-        return Given(self.streams, self.roles, self.similarity, self.own)
+        return Given(self.streams, self.roles, self.similarity, self.own, self.gradients, self.earlier)
 
 
 def read(sample: Sample, *, on: On, wanted: Collection[str] | None = None) -> dict[str, Tensor]:
@@ -118,6 +123,11 @@ def scores(sample: Sample) -> Scores | None:
     Computed once for a sample, whoever asks; waits for no device.
     """
     return sample._given.scores()
+
+
+def neighbours_of(sample: Sample) -> Neighbours | None:
+    """Return who is near whom in a sample; None where it has no pairs, or too few. Waits for the device."""
+    return sample._given.neighbours()
 
 
 def _possible(sample: Sample, on: On) -> Iterator[tuple[str, Measure]]:

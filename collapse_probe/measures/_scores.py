@@ -78,6 +78,11 @@ def compare(query: Tensor, document: Tensor, *, similarity: Similarity, own: Ten
     return Scores(**dict(zip(names, columns, strict=True)), others=len(document) - 1)
 
 
+def prepared(query: Tensor, document: Tensor, similarity: Similarity) -> tuple[Tensor, Tensor]:
+    """Return queries and documents in the widest type, so that their products compare as a similarity does."""
+    return _PREPARE[similarity](query, document)
+
+
 def checked_pairs(name: str, query: Tensor, document: Tensor, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return queries, documents and the row of each query's own document.
 

@@ -24,6 +24,7 @@ class Heard:
         confirmed: Whether a backward came through it, or a user's hand gave it.
         again: Whether it had no graph, and was computed again inside of a backward.
         by_hand: Whether the user handed it over.
+        gradient: Of the loss at it, where that was asked for and came.
     """
 
     stream: str
@@ -35,6 +36,7 @@ class Heard:
     confirmed: bool = False
     again: bool = False
     by_hand: bool = False
+    gradient: Tensor | None = None
 
 
 @dataclass
@@ -50,7 +52,15 @@ class Step:
     _index: dict[str, int] = field(default_factory=dict)
     _handles: list[Any] = field(default_factory=list)
 
-    def hear(self, stream: str, tensor: Tensor, *, by_hand: bool = False, confirmed_by: Tensor | None = None) -> Heard:
+    def hear(
+        self,
+        stream: str,
+        tensor: Tensor,
+        *,
+        by_hand: bool = False,
+        confirmed_by: Tensor | None = None,
+        with_gradient: bool = False,
+    ) -> Heard:
         """Keep a copy of a tensor, and wait for a backward to come through it; waits for no device.
 
         Args:
@@ -58,6 +68,7 @@ class Step:
             tensor: What is copied.
             by_hand: Whether the user says that it is training.
             confirmed_by: What a backward has to come through, where the tensor itself is not in the graph.
+            with_gradient: Whether the loss's gradient at it is kept, too.
         """
         passed = tensor if confirmed_by is None else confirmed_by
         if self._backward:
@@ -71,7 +82,7 @@ class Step:
         one.by_hand = by_hand
         self.calls.append(one)
         if trained and not (by_hand and passed.is_leaf):
-            handle = passed.register_hook(self._confirms(one))
+            handle = passed.register_hook(self._confirms(one, keep=with_gradient and passed is tensor))
             if passed.is_leaf:
                 self._handles.append(handle)
         return one
@@ -93,10 +104,13 @@ class Step:
         """Note that a backward came, from elsewhere than a stream of this step."""
         self._backward = True
 
-    def _confirms(self, one: Heard) -> Callable[[Tensor], None]:
+    def _confirms(self, one: Heard, *, keep: bool) -> Callable[[Tensor], None]:
         def confirm(gradient: Tensor) -> None:
             one.confirmed = True
             self._backward = True
+            if keep:
+                # Several backwards through it add up, as they do at the weights.
+                one.gradient = gradient.detach().clone() if one.gradient is None else one.gradient + gradient
 
         return confirm
 
@@ -163,4 +177,6 @@ def _second_pass(mine: list[Heard], before: list[Heard]) -> list[Heard]:
 def _joined(chunks: list[Heard], index: int) -> Heard:
     if len(chunks) == 1:
         return replace(chunks[0], index=index)
-    return replace(chunks[0], tensor=torch.cat([one.tensor for one in chunks]), index=index)
+    parts = [one.gradient for one in chunks]
+    whole = None if any(one is None for one in parts) else torch.cat(parts)  # type: ignore[arg-type]
+    return replace(chunks[0], tensor=torch.cat([one.tensor for one in chunks]), index=index, gradient=whole)

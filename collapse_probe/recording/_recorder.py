@@ -163,7 +163,7 @@ class Recorder:
             self.declare(stream, role=role)
         if not self.wants(stream):
             return None
-        return self._step.hear(stream, tensor, by_hand=by_hand, confirmed_by=confirmed_by)
+        return self._step.hear(stream, tensor, by_hand=by_hand, confirmed_by=confirmed_by, with_gradient=self.due)
 
     @property
     def heard(self) -> list[Heard]:
@@ -172,7 +172,7 @@ class Recorder:
 
     def hear(self, key: str, tensor: Tensor) -> Heard:
         """Hear something that may turn out to be a stream."""
-        return self._step.hear(key, tensor)
+        return self._step.hear(key, tensor, with_gradient=self.due)
 
     def repeat(self, stream: str, shape: torch.Size) -> None:
         """Hear that a call without a graph was computed again inside of a backward."""
@@ -218,10 +218,10 @@ class Recorder:
             self._scalars[name] = scalar(name, value)
 
     def rates(self, values: Mapping[str, float]) -> None:
-        """Hear learning rates by group; those that changed are written."""
+        """Hear learning rates and weight decays under their full names; those that changed are written."""
         changed = {name: value for name, value in values.items() if self._rates.get(name) != value}
         self._rates.update(changed)
-        self.scalars({f"rate/{name}": value for name, value in changed.items()})
+        self.scalars(changed)
 
     def streams_of(self, key: str) -> tuple[str, ...]:
         """Return the streams that a tap's calls are."""
@@ -444,12 +444,15 @@ class Recorder:
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}
         roles: dict[str, Role] = {}
+        gradients: dict[str, Tensor] = {}
         for one in calls:
             name = one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
             streams[name] = one.tensor
             if (role := self.streams[one.stream].role) is not None:
                 roles[name] = role
-        return self.layout.apply(Sample(streams=streams, roles=roles, similarity=self.similarity))
+            if one.gradient is not None:
+                gradients[name] = one.gradient
+        return self.layout.apply(Sample(streams=streams, roles=roles, similarity=self.similarity, gradients=gradients))
 
     def _readings(self, sample: Sample, *, due: bool) -> dict[str, Tensor]:
         if due:
@@ -543,7 +546,7 @@ class Recorder:
         wanted = self.wishes.reference
         if not part:
             return wanted
-        cheap = [one.name for one in MEASURES.values() if not {"covariance", "spectrum"} & set(one.needs)]
+        cheap = [one.name for one in MEASURES.values() if not {"covariance", "spectrum", "neighbours"} & set(one.needs)]
         names = {f"{stream}/{name}" for stream in (*sample.streams, "pairs") for name in cheap}
         return {name for name in names if "reference" in MEASURES[split_reading(name)[1]].on} & set(wanted or names)
 

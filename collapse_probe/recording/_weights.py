@@ -16,6 +16,8 @@ class WeightReader:
 
     ``drift/GROUP`` is ||theta_t - theta_0|| / ||theta_0|| and ``update/GROUP`` ||theta_t - theta_t-1|| / ||theta_t-1||,
     both over a fixed sample of entries of each parameter. A group that begins at zero is compared with 1e-12.
+    ``lost/GROUP``, of groups in half precision alone, is the share of entries that a gradient reached and a step did
+    not change: their updates are below half a unit in the last place.
 
     Args:
         groups: Name of a group to its parameters.
@@ -30,10 +32,12 @@ class WeightReader:
         }
         self._start = self._sample()
         self._before: dict[str, Tensor] | None = None
+        self._reached: dict[str, Tensor] = {}
 
     def before(self) -> None:
         """Note the weights just before a step whose update is to be read."""
         self._before = self._sample()
+        self._reached = {name: _reached(group) for name, group in self._groups.items() if _in_half(group)}
 
     def read(self) -> dict[str, Tensor]:
         """Return the readings after a step; waits for no device."""
@@ -41,6 +45,8 @@ class WeightReader:
         values = {f"drift/{name}": _change(self._start[name], now[name]) for name in now}
         if self._before is not None:
             values |= {f"update/{name}": _change(self._before[name], now[name]) for name in now}
+            for name, reached in self._reached.items():
+                values[f"lost/{name}"] = _share((self._before[name] == now[name]) & reached, reached)
         self._before = None
         return values
 
@@ -113,6 +119,29 @@ def _entries(parameter: nn.Parameter, places: Tensor | None) -> Tensor:
     flat = parameter.detach().reshape(-1)
     taken = flat.clone() if places is None else flat.index_select(0, places.to(flat.device))
     return taken.float()
+
+
+def _in_half(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> bool:
+    return all(parameter.dtype in (torch.float16, torch.bfloat16) for parameter, _ in group)
+
+
+def _reached(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> Tensor:
+    """Return which of the sampled entries have a gradient that is not 0."""
+    parts = []
+    for parameter, places in group:
+        gradient = parameter.grad
+        if gradient is None or gradient.is_sparse:
+            count = parameter.numel() if places is None else len(places)
+            parts.append(torch.zeros(count, dtype=torch.bool, device=parameter.device))
+        else:
+            flat = gradient.detach().reshape(-1)
+            parts.append((flat if places is None else flat.index_select(0, places.to(flat.device))) != 0)
+    return torch.cat(parts)
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """Return a share, NaN of nothing."""
+    return part.sum().double() / whole.sum().double()
 
 
 def _change(before: Tensor, after: Tensor) -> Tensor:

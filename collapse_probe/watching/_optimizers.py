@@ -55,11 +55,16 @@ def describe(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
 
 
 def rates(optimizers: Sequence[Optimizer]) -> dict[str, float]:
-    """Return the learning rate of every group that has a plain one."""
+    """Return ``rate/GROUP`` and, where there is any, ``decay/GROUP`` of every group, where they are plain numbers."""
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    return {
-        str(index): float(group["lr"]) for index, group in enumerate(groups) if isinstance(group.get("lr"), int | float)
-    }
+    found = {}
+    for index, group in enumerate(groups):
+        rate, decay = group.get("lr"), group.get("weight_decay")
+        if isinstance(rate, int | float):
+            found[f"rate/{index}"] = float(rate)
+        if isinstance(decay, int | float) and decay:
+            found[f"decay/{index}"] = float(decay)
+    return found
 
 
 class StepListener:

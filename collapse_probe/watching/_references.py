@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -71,6 +72,7 @@ class ReferenceReader:
         self._start: StartWeights | None = None
         self._last = -1
         self._part_at = -1
+        self._earlier: measures.Neighbours | None = None
 
     def start(self) -> None:
         """Read all pairs at step 0, where they are given."""
@@ -224,6 +226,10 @@ class ReferenceReader:
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder
         query, document = sample.streams["query"], sample.streams["document"]
+        if self._earlier is not None:
+            sample = replace(sample, earlier=self._earlier)
+        elif raw or step == 0:
+            self._earlier = measures.neighbours_of(sample)
         if self.collection == NAME:
             # What was read of this step in between is not read twice.
             fresh = raw or self._part_at != step

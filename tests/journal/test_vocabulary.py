@@ -20,6 +20,7 @@ from collapse_probe.journal.vocabulary import (
     reading_name,
     split_reading,
 )
+from collapse_probe.measures import Sample
 from collapse_probe.measures._functions import OPTIONS
 
 OLDER_RESIDUAL = (
@@ -75,7 +76,7 @@ def test_every_entry_has_its_function_and_its_needs_are_the_arguments(name):
 
 
 def test_every_function_that_is_exported_has_its_entry_or_is_a_helper():
-    families = (m._angles, m._corrections, m._pairs, m._scale, m._spectrum)
+    families = (m._angles, m._corrections, m._forces, m._neighbours, m._pairs, m._scale, m._spectrum)
     exported = {name for family in families for name in family.__all__}
     assert exported == MEASURES.keys() | HELPERS and not MEASURES.keys() & HELPERS
 
@@ -111,6 +112,13 @@ def given(name: str, z: torch.Tensor, other: torch.Tensor, third: torch.Tensor) 
     """Return a measure of independent tensors."""
     needs = MEASURES[name].needs
     tensors = {"z": z, "values": z, "correction": z, "applied": z, "query": other, "document": third}
+    tensors |= {"force": (third, other), "gradient": other}
+    if "neighbours" in needs:
+        many = [torch.cat([k * one.roll(k, dims=1) for k in range(1, 6)]) for one in (other, third, z)]
+        tensors["neighbours"], tensors["earlier"] = (
+            m.neighbours_of(Sample(streams={"q": query, "d": many[1]}, roles={"q": Role.query, "d": Role.document}))
+            for query in (many[0], many[2])
+        )
     if set(needs) & {"covariance", "spectrum"}:
         tensors["covariance"] = m.scatter(z)
         tensors["spectrum"] = m.spectrum(tensors["covariance"], n=len(z)) if "spectrum" in needs else z

@@ -327,9 +327,15 @@ def test_distances_survive_a_collapse_that_cancels_in_the_expansion():
     assert m.pair_distance(q, d).tolist() == pytest.approx([1e-3 * math.sqrt(8)] * 20, rel=1e-6)
 
 
+OF_NEIGHBOURS = ("hub_occurrence", "neighbour_overlap", "answer_overlap")
+"""What is never NaN: there are no neighbours of what is not finite."""
+
+
 def arguments(name: str, z: torch.Tensor) -> dict[str, object]:
     """Return arguments for any measure, made of one sample."""
-    made = {"covariance": z.T @ z, "spectrum": z[0].abs(), "n": len(z), "similarity": "euclidean"}
+    made = {"covariance": z.T @ z, "spectrum": z[0].abs(), "n": len(z), "similarity": "euclidean", "force": (z, z)}
+    rows = torch.zeros(len(z), 10, dtype=torch.long, device=z.device)
+    made["neighbours"] = made["earlier"] = m.Neighbours(answers=rows, documents=rows, distinct=rows[:, 0])
     names = inspect.signature(m.FUNCTIONS[name]).parameters
     needed = [part for part in names if names[part].default is inspect.Parameter.empty]
     return {part: made.get(part, z) for part in needed}
@@ -358,7 +364,7 @@ def test_no_measure_waits_for_a_device(name, rows):
     assert result.device.type == "meta"
 
 
-@pytest.mark.parametrize("name", sorted(m.FUNCTIONS.keys() - {"finite_share"}))
+@pytest.mark.parametrize("name", sorted(m.FUNCTIONS.keys() - {"finite_share", *OF_NEIGHBOURS}))
 def test_nan_is_never_turned_into_a_healthy_number(name):
     """Dead dimensions, identity gain, saturation and effective rank once read 0 for embeddings that were NaN."""
     z = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))

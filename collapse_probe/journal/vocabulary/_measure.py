@@ -22,6 +22,10 @@ _ARGUMENTS = {
     "applied": "correction",
     "query": "pairs",
     "document": "pairs",
+    "neighbours": "pairs",
+    "earlier": "pairs",
+    "force": "pairs",
+    "gradient": "stream",
 }
 
 
@@ -44,7 +48,9 @@ class Measure:
         name: The function's name, and the second half of its readings' names.
         needs: The function's arguments without which there is no value. ``values``: a stream of any shape; ``z``: a
             stream ``[N, D]``, ``covariance`` and ``spectrum``: made of one; ``query``, ``document``: pairs;
-            ``correction``: a stream of that role, ``applied``: the same times its gate; ``gate``.
+            ``neighbours``: who is near whom among them, ``earlier``: who was, under the raw encoder; ``force``: the
+            loss's gradients at them, ``gradient``: at one stream; ``correction``: a stream of that role, ``applied``:
+            the same times its gate; ``gate``.
         label: A few letters for a figure's axis.
         about: One sentence.
         on: What it may be read on. A rank of one batch says more about the batch than about the model.

@@ -78,6 +78,14 @@ STREAMS = (
         scale_blind=True,
         null=nulls.uniformity,
     ),
+    Measure(
+        name="radial",
+        needs=("z", "gradient"),
+        label="radial",
+        about="Cosine of the loss's descent with the growth of log norms: -1 does nothing but shrink.",
+        on=frozenset({"batch"}),
+        scale_blind=True,
+    ),
 )
 
 SPECTRA = (
