@@ -31,6 +31,8 @@ from .._style import plain, saved
 from .._text import Table, bullets, interval, md, percent, score, signed
 
 _COLLECTIONS = 20
+_DOMAINS = {"in": "in the domain that is trained on", "out": "outside the domain that is trained on"}
+_UNKNOWN = "whether in the domain that is trained on was not told"
 
 
 def _write(facts: Facts) -> list[str]:
@@ -77,6 +79,8 @@ def _sample(facts: Facts, collection: str) -> str:
     if collection == REFERENCE and reference is not None:
         seen = " of the training data: a fall counts, a rise does not" if reference.seen else ""
         parts.append(f"{md(reference.source)} pairs{seen}")
+    if not facts.founding and facts.run.config.trains:
+        parts.append(_DOMAINS.get(records[-1].domain, _UNKNOWN))
     text = ", ".join(part for part in parts if part)
     taken = (
         " **Unverified**: stored vectors were used without their encoder."
