@@ -185,18 +185,18 @@ def _row(evidence: Evidence, curve: Curve) -> dict[str, Any]:
 
 
 def _unpaired(evidence: Evidence) -> tuple[dict[str, Any], ...]:
-    """Return a row for every collection that was scored and has no change."""
+    """Return a row for every collection and variant that was scored and has no change."""
     known, rows = {curve.name for curve in evidence.curves}, []
-    for name in evidence.evaluations.collections:
-        metric, raw = evidence.evaluations.metric(name), evidence.evaluations.raw(name)
-        scored = evidence.evaluations.of(name, evidence.evaluations.judged(name))
+    for name, collection, variant in evidence.evaluations.subjects:
+        metric, raw = evidence.evaluations.metric(collection, variant), evidence.evaluations.raw(collection)
+        scored = evidence.evaluations.of(collection, variant)
         last = scored[-1] if scored else None
         if name in known or metric is None or (last or raw) is None:
             continue
         rows.append(
             {
                 "collection": name,
-                "domain": "in" if name == REFERENCE else (last or raw).domain,  # type: ignore[union-attr]
+                "domain": "in" if collection == REFERENCE else (last or raw).domain,  # type: ignore[union-attr]
                 "metric": metric,
                 "n": (last or raw).n_queries,  # type: ignore[union-attr]
                 "raw": raw.metrics.get(metric) if raw else None,

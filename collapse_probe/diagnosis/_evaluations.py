@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,14 @@ _FAMILIES = (
 _LOWER_IS_BETTER = {"loss", "error", "err", "perplexity", "ppl", "distance", "mse", "mae", "rmse", "miss", "misses"}
 
 
+class Scored(NamedTuple):
+    """One variant of the model on one collection, by the label that findings have."""
+
+    label: str
+    collection: str
+    variant: str
+
+
 class Evaluations:
     """What was scored, the latest of each collection, variant and step.
 
@@ -50,7 +59,7 @@ class Evaluations:
     def __init__(self, run: LiveRun, *, role: str = "test") -> None:
         self._run = run
         self._files: dict[str, Mapping[str, list[float]] | None] = {}
-        self._metrics: dict[str, str | None] = {}
+        self._metrics: dict[tuple[str, str], str | None] = {}
         self.faults: list[str] = []
         records = [
             one for one in run.of(Evaluation) if one.role == role or (role == "test" and one.role == "reference")
@@ -70,19 +79,26 @@ class Evaluations:
         return list(dict.fromkeys(label for label, _, _ in self.records))
 
     def judged(self, collection: str) -> str:
-        """Return the variant that verdicts on a collection are about: the declared one, else the most often scored."""
-        counts = self._counts(collection)
+        """Return the first variant that verdicts on a collection are about."""
+        return self.variants(collection)[0]
+
+    def variants(self, collection: str) -> list[str]:
+        """Return the variants that verdicts on a collection are about: the declared one alone, if it was scored.
+
+        Where it was not, all of them count but the raw encoder, the most often scored first.
+        """
+        counts = Counter(kind for label, kind, _ in self.records if label == collection and kind != "raw")
         declared = self._run.config.judged
-        return declared if declared in counts or not counts else counts.most_common(1)[0][0]
+        return [declared] if declared in counts or not counts else [kind for kind, _ in counts.most_common()]
 
-    def unjudged(self, collection: str) -> list[str]:
-        """Return the variants of a collection that verdicts leave out where the declared one is not among them."""
-        counts, judged = self._counts(collection), self.judged(collection)
-        return [] if self._run.config.judged in counts else [one for one in counts if one != judged]
-
-    def _counts(self, collection: str) -> Counter[str]:
-        """Return how often each variant but the raw encoder was scored, in the order of their first scores."""
-        return Counter(kind for label, kind, _ in self.records if label == collection and kind != "raw")
+    @cached_property
+    def subjects(self) -> list[Scored]:
+        """Every collection and variant that is judged; all but a collection's first variant are named by it as well."""
+        return [
+            Scored(f"{name} ({variant})" if at else name, name, variant)
+            for name in self.collections
+            for at, variant in enumerate(self.variants(name))
+        ]
 
     def of(self, collection: str, variant: str) -> list[Evaluation]:
         """Return one variant's evaluations on a collection, by step."""
@@ -96,22 +112,24 @@ class Evaluations:
         found = self.of(collection, "raw")
         return found[-1] if found else None
 
-    def metric(self, collection: str) -> str | None:
+    def metric(self, collection: str, variant: str | None = None) -> str | None:
         """Return the metric that verdicts on a collection are about; None where it has none of retrieval.
 
-        One that the judged variant and the raw encoder have throughout, before one that they have at times; then one
-        that has scores by query, so that its change has an interval; then by :func:`preference`.
+        One that the variant, the first judged one if None, and the raw encoder have throughout, before one that they
+        have at times; then one that has scores by query, so that its change has an interval; then by
+        :func:`preference`.
         """
-        if collection not in self._metrics:
-            records = [one for kind in (self.judged(collection), "raw") for one in self.of(collection, kind)]
+        scored = (collection, variant or self.judged(collection))
+        if scored not in self._metrics:
+            records = [one for kind in (scored[1], "raw") for one in self.of(collection, kind)]
             held = Counter(name for one in records for name in one.metrics if preference(name) is not None)
             by_query = Counter(name for one in records for name in held.keys() & self._content(one).keys())
-            self._metrics[collection] = min(
+            self._metrics[scored] = min(
                 held,
                 key=lambda name: (held[name] < len(records), -min(by_query[name], 2), preference(name)),
                 default=None,
             )
-        return self._metrics[collection]
+        return self._metrics[scored]
 
     def unknown(self, collection: str) -> list[str]:
         """Return the metrics of a collection that are not known to be of retrieval and better the higher."""

@@ -105,17 +105,15 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
 
 
 def _collections(evidence: Evidence) -> list[NotMeasured]:
-    """Return what was scored and is not judged: further variants, and metrics that are not known to be of retrieval."""
-    evaluations, found = evidence.evaluations, []
+    """Return what was scored and is not judged: variants scored once, and metrics not known to be of retrieval."""
+    evaluations, found, judged = evidence.evaluations, [], {one.name for one in evidence.curves}
     for name in evaluations.collections:
-        if others := evaluations.unjudged(name):
-            why = (
-                f"judged is {evaluations.judged(name)}, not {', '.join(others)}: none is declared to be the judged one"
-            )
+        once = [one.variant for one in evaluations.subjects if one.collection == name and one.label not in judged]
+        if 0 < len(once) < len(evaluations.variants(name)):
+            why = f"{_some(once)}: scored once only, so there is no change"
             found.append(NotMeasured(what=f"variants of {name}", why=why))
         if name != REFERENCE and (unknown := evaluations.unknown(name)):
-            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-            why = f"{', '.join(unknown[:_SHOWN])}{more}: not known as a metric of retrieval that is better the higher"
+            why = f"{_some(unknown)}: not known as a metric of retrieval that is better the higher"
             found.append(NotMeasured(what=f"metrics of {name}", why=why))
     return found
 
@@ -181,9 +179,13 @@ def _by_kind(findings: list[Finding]) -> list[NotMeasured]:
     found = []
     for kind, names in missing.items():
         unique = list(dict.fromkeys(name for name in names if name))
-        more = f" and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else ""
-        found.append(NotMeasured(what=kind, why=f"not enough of {', '.join(unique[:_SHOWN]) or 'it'}{more}"))
+        found.append(NotMeasured(what=kind, why=f"not enough of {_some(unique) or 'it'}"))
     return found
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _unread(finding: Finding) -> tuple[str, ...]:

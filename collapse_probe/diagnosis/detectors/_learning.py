@@ -89,7 +89,8 @@ def _against_raw(evidence: Evidence) -> Condition:
     """Return whether step 0 was no better than the raw encoder: a converged start needs no updates."""
     found = evidence.evaluations
     for curve in evidence.curves:
-        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
+        variant = curve.variant or found.judged(curve.collection)
+        raw, scored = found.raw(curve.collection), found.of(curve.collection, variant)
         change = None
         if raw is not None and scored:
             change = found.change(raw, scored[0], curve.metric)

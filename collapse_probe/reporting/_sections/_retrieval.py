@@ -219,7 +219,7 @@ def _draw(facts: Facts, path: Path) -> str | None:
             }
             raw = evaluations.raw(name)
             reference = raw.metrics.get(metric) if raw else None
-            curve = next((one for one in facts.evidence.curves if one.name == name), None)
+            curve = next((one for one in facts.evidence.curves if one.collection == name and one.onset), None)
             _figures.values_by_step(
                 axis,
                 series,
@@ -229,7 +229,7 @@ def _draw(facts: Facts, path: Path) -> str | None:
             )
             axis.set_title(f"{plain(name)}: {_count(evaluations.of(name, kinds[0])[-1])}", loc="left")
     dotted = "; dotted: the raw encoder" if any(evaluations.raw(name) for name in names) else ""
-    fell = any(one.onset for one in facts.evidence.curves if one.name in names)
+    fell = any(one.onset for one in facts.evidence.curves if one.collection in names)
     return f"Every evaluation by step, by variant{dotted}{'; vertical line: the onset of a fall' if fell else ''}."
 
 
