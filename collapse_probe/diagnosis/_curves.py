@@ -122,6 +122,7 @@ def collection_curve(evaluations: Evaluations, subject: Scored, *, seen: bool, t
     metric = evaluations.metric(subject.collection, subject.variant)
     scored = [one for one in evaluations.of(subject.collection, subject.variant) if metric in one.metrics]
     raw = evaluations.raw(subject.collection)
+    scored = scored if metric is None else evaluations.readable(scored, metric)
     if metric is None or not scored or (len(scored) < 2 and raw is None):
         return None
     last = scored[-1]

@@ -53,14 +53,14 @@ class Evaluations:
         role: ``test``, or ``development`` for what checkpoints are chosen by.
 
     Attributes:
-        faults: Per-query files that were asked for and cannot be read, a line each.
+        faults: Per-query files that were asked for and cannot be read, each with a line.
     """
 
     def __init__(self, run: LiveRun, *, role: str = "test") -> None:
         self._run = run
         self._files: dict[str, Mapping[str, list[float]] | None] = {}
         self._metrics: dict[tuple[str, str], str | None] = {}
-        self.faults: list[str] = []
+        self.faults: dict[str, str] = {}
         records = [
             one for one in run.of(Evaluation) if one.role == role or (role == "test" and one.role == "reference")
         ]
@@ -156,9 +156,29 @@ class Evaluations:
         if not all(map(math.isfinite, found.values())):
             # Of a model that diverged no score is a number, nor is their mean: the run says so itself.
             if math.isfinite(one.metrics.get(metric, 0.0)):
-                self._note(f"{one.per_query}: holds a score that is no number")
+                self.faults.setdefault(str(one.per_query), f"{one.per_query}: holds a score that is no number")
             return None
         return found
+
+    def readable(self, scored: Sequence[Evaluation], metric: str) -> list[Evaluation]:
+        """Return a variant's evaluations without those between others whose file cannot be read, which is noted.
+
+        The first and the last one stay: what is compared with them cannot be said without them.
+        """
+        kept = []
+        for at, one in enumerate(scored):
+            self.values(one, metric)
+            if at in (0, len(scored) - 1) or one.per_query not in self.faults:
+                kept.append(one)
+        return kept
+
+    def is_between(self, file: str) -> bool:
+        """Return whether a per-query file is of evaluations between others alone, so that it costs no verdict."""
+        found = [(key, one) for key, one in self.records.items() if one.per_query == file]
+        ends = [(scored[0], scored[-1]) for (name, variant, _), _ in found if (scored := self.of(name, variant))]
+        return bool(found) and not any(
+            variant == "raw" or one in both for ((_, variant, _), one), both in zip(found, ends, strict=True)
+        )
 
     def change(self, before: Evaluation, after: Evaluation, metric: str) -> tuple[float, Interval] | None:
         """Return the mean change over the queries that both have; None where one of them cannot be read."""
@@ -218,12 +238,8 @@ class Evaluations:
         try:
             return self._run.per_query(file)
         except JournalError as error:
-            self._note(str(error))
+            self.faults.setdefault(file, str(error))
             return None
-
-    def _note(self, fault: str) -> None:
-        if fault not in self.faults:
-            self.faults.append(fault)
 
 
 def preference(metric: str) -> tuple[int, bool, int, str] | None:

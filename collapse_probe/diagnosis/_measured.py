@@ -45,8 +45,11 @@ class Heard:
 def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMeasured, ...]:
     """Return what was not measured, the essential first."""
     found = list(findings)
-    essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *_damage(evidence)]
+    damage = _damage(evidence)
+    grave = [one for one in damage if one.essential]
+    essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *grave]
     rest = [
+        *(one for one in damage if not one.essential),
         *_streams(evidence, {one.what for one in essential}),
         *_collections(evidence),
         *_still(evidence),
@@ -145,13 +148,19 @@ def _declared(evidence: Evidence) -> list[NotMeasured]:
 
 
 def _damage(evidence: Evidence) -> list[NotMeasured]:
-    lines = [*evidence.run.damage, *evidence.evaluations.faults]
+    """Return what is damaged: scores of queries between other evaluations cost their evaluation alone."""
+    faults = dict(evidence.evaluations.faults)
     if evidence.run.folder is not None:
-        files = dict.fromkeys(one.per_query for one in evidence.run.of(Evaluation) if one.per_query)
-        missing = [file for file in files if not (evidence.run.folder / file).is_file()]
-        known = "\n".join(lines)
-        lines += [f"{file}: is missing" for file in missing if file not in known]
-    return [NotMeasured(what="an undamaged journal", why=line, essential=True) for line in lines]
+        for file in dict.fromkeys(one.per_query for one in evidence.run.of(Evaluation) if one.per_query):
+            if file not in faults and not (evidence.run.folder / file).is_file():
+                faults[file] = f"{file}: is missing"
+    lines = [(line, True) for line in evidence.run.damage]
+    lines += [(line, not evidence.evaluations.is_between(file)) for file, line in faults.items()]
+    inside = f"{evidence.run.folder}/"
+    return [
+        NotMeasured(what="an undamaged journal", why=line.removeprefix(inside), essential=grave)
+        for line, grave in lines
+    ]
 
 
 def _silent(evidence: Evidence, stream: str) -> bool:

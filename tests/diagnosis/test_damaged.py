@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journals_support import made
+from journals_support import made, step
 
 from collapse_probe.diagnosis import Diagnosis, Status, diagnose
 from collapse_probe.errors import InputError
@@ -187,6 +187,47 @@ def test_damaged_scores_of_queries(folder, content):
     assert found.status is Status.NOT_MEASURED
     assert "Damaged" in found.summary and "pairs-" in found.summary
     reported(folder, found)
+
+
+@pytest.fixture(params=["missing", *SCORES])
+def spoil(request):
+    """Spoil the file of one evaluation."""
+
+    def spoiled(folder: Path, step: int) -> None:
+        file = folder / f"pairs-{step}.json"
+        file.unlink() if request.param == "missing" else file.write_text(request.param)
+
+    return spoiled
+
+
+def test_scores_of_queries_between_others_cost_their_evaluation_alone(folder, spoil):
+    """Bug: one file of the middle that could not be read made a whole run "not measured"."""
+    spoil(folder, 4)
+    found = diagnose(folder)
+    assert found.status is Status.HEALTHY
+    assert "Damaged" in found.summary and "pairs-4.json" in found.summary
+    (pairs,) = found.retrieval
+    assert pairs["change"]["p"] is not None
+    reported(folder, found)
+
+
+@pytest.mark.parametrize("step", [0, 8])
+def test_scores_of_queries_that_all_are_compared_with_cost_the_verdict(folder, spoil, step):
+    spoil(folder, step)
+    found = diagnose(folder)
+    assert found.status is Status.NOT_MEASURED and f"pairs-{step}.json" in found.summary
+
+
+def test_a_fall_is_found_and_dated_beside_scores_that_cannot_be_read(tmp_path, spoil):
+    """Bug: an evaluation that could not be read counted as one without a fall, and moved the onset behind it."""
+    run = tmp_path / "run"
+    made(run, {"pairs/mrr": step(0.84, 0.5, at=0.4)}, steps=8, every=20, pairs=40)
+    before = next(one for one in diagnose(run).findings if one.code == "CP201")
+    spoil(run, 6)
+    after = diagnose(run)
+    fall = next(one for one in after.findings if one.code == "CP201")
+    assert after.status is Status.CRITICAL
+    assert fall.judgement.onset == before.judgement.onset
 
 
 @pytest.mark.parametrize("command", ["diagnose", "report"])
