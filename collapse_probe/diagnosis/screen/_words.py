@@ -121,7 +121,7 @@ def remedies(findings: Sequence[Finding], config: RunConfig) -> dict[str, Any]:
     fields = set(recipe) if isinstance(recipe, dict) else set()
     change: dict[str, Any] = {}
     for finding in findings:
-        one = _fitting(BY_CODE[finding.code].remedies, fields)
+        one = _fitting(_meant(finding), fields)
         for key, value in (_own_remedies(finding, config) or (one.change if one else {})).items():
             change.setdefault(key, value)
     return {key: value for key, value in change.items() if not fields or key in fields} or change
@@ -136,6 +136,12 @@ def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
         for entry in content.get("expected") or ()
         if isinstance(entry, Mapping) and entry.get("reading") == finding.subject and entry.get("remedy")
     }
+
+
+def _meant(finding: Finding) -> list[Remedy]:
+    """Return a finding's remedies, those first that are for a part that it has; none for one that it has not."""
+    had = {"", *(one.reading for one in _parts(finding))}
+    return sorted((one for one in BY_CODE[finding.code].remedies if one.part in had), key=lambda one: not one.part)
 
 
 def _fitting(found: Sequence[Remedy], fields: set[str]) -> Remedy | None:
