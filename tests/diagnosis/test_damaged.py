@@ -86,6 +86,31 @@ def test_cut_at_every_50th_byte(folder, lines):
     assert Status.HEALTHY not in found.values(), found
 
 
+@pytest.mark.parametrize("left_out", [1, 3])
+def test_cut_at_the_end_of_a_record_is_a_run_that_was_interrupted(folder, lines, left_out):
+    (folder / "journal.jsonl").write_bytes(b"".join(lines[:-left_out]))
+    found = diagnose(folder)
+    assert (found.status, found.exit_code) == (Status.WARNING, 0)
+    assert found.summary.startswith("WARNING    interrupted or failed before its end")
+    assert "CP003  the journal has no end record; it goes to step 8" in found.summary
+    assert "Damaged" not in found.summary
+
+
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [
+        ("failed", "WARNING    interrupted or failed before its end"),
+        ("interrupted", "HEALTHY    nothing was found in 8 steps, then the run was interrupted"),
+    ],
+)
+def test_an_end_that_is_none_is_said_first(folder, lines, status, first):
+    end = json.dumps({**json.loads(lines[-1]), "status": status}).encode() + b"\n"
+    (folder / "journal.jsonl").write_bytes(b"".join([*lines[:-1], end]))
+    found = diagnose(folder)
+    assert found.summary.splitlines()[0] == first
+    assert ("the journal says that the run failed" in found.summary) == (status == "failed")
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_lines_missing_doubled_and_shuffled(folder, lines, data):

@@ -177,7 +177,8 @@ def _value(finding: Finding, judgement: Judgement) -> str:
     if finding.kind == "divergence":
         return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then"
     if finding.kind == "unfinished":
-        return "the journal has no end record, or says that the run failed"
+        how = "says that the run failed" if "end/failed" in finding.evidence else "has no end record"
+        return f"the journal {how}; it goes to step {judgement.outside[-1] if judgement.outside else 0:,}"
     if judgement.value is None:
         return ""
     bounds = judgement.bounds
