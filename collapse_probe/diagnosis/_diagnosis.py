@@ -83,12 +83,11 @@ class Diagnosis:
         return self.summary
 
 
-def diagnose(run: Any, *, ablation: Any = None, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis:
+def diagnose(run: Any, *, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis:
     """Say whether a run is healthy, what happened, since when, and what was not measured. Reads its journal.
 
     Args:
         run: A run folder's path, a ``Run``, a ``LiveRun``, or whatever has one of them as ``live`` or ``run``.
-        ablation: Not used yet: no cause is judged.
         ignore: Codes that do not count; they are listed all the same.
 
     Raises:
