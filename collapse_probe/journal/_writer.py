@@ -14,8 +14,10 @@ from typing import Any, Self, TextIO
 from filelock import FileLock, Timeout
 
 from ._config import RunConfig
+from ._course import End
+from ._fields import encode_number, fields_of
 from ._files import atomic_write_text, write_beside
-from ._kinds import NAMES, End, Record, encode_number, fields_of
+from ._kinds import NAMES, Record
 from ._read import JournalError, last_number
 from ._store import Store
 
