@@ -20,7 +20,7 @@ from collapse_probe.journal import (
     now,
     write_config,
 )
-from collapse_probe.journal._kinds import record_from
+from collapse_probe.journal._fields import record_from
 from collapse_probe.journal._legacy import modern_line
 from collapse_probe.recording import Probe, load_watched
 from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, preflight, train_recipe

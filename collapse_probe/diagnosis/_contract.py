@@ -148,11 +148,13 @@ class Remedy:
         change: What to change: fields of a recipe, or ``loss``, ``optimizer``, ``model``, ``data`` in words.
         reading: The reading that should get better by it.
         gain: By how much, measured or forecast; None where neither is known.
+        part: Reading of the part of a signature that it is for; empty where it is for all.
     """
 
     change: Mapping[str, object]
     reading: str = "pairs/mrr"
     gain: float | None = None
+    part: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

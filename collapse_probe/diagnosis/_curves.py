@@ -11,7 +11,7 @@ import numpy as np
 from ..journal import Evaluation
 from ..statistics import holm
 from ._contract import Condition, Interval, Onset
-from ._evaluations import Evaluations, difference
+from ._evaluations import Evaluations, Scored, difference
 from ._onset import FEWEST, change_point, crossing
 from ._status import CRITICAL_P
 
@@ -53,7 +53,9 @@ class Curve:
     """Retrieval or separation over a run.
 
     Attributes:
-        name: The collection, ``reference pairs`` or ``batch pairs``.
+        name: The collection, with the variant where several are judged; ``reference pairs`` or ``batch pairs``.
+        collection: The collection.
+        variant: Whose scores; empty where they are readings.
         metric: What was read.
         inside: Whether it is in the domain that is trained on; None where unknown.
         seen: Whether it is trained on: a fall counts, a rise does not.
@@ -65,6 +67,8 @@ class Curve:
     """
 
     name: str
+    collection: str
+    variant: str = ""
     metric: str
     inside: bool | None
     seen: bool
@@ -106,18 +110,19 @@ class Curve:
         )
 
 
-def collection_curve(evaluations: Evaluations, collection: str, *, seen: bool, tests: int) -> Curve | None:
-    """Return the judged variant's curve on a collection; None where it was scored less than twice, raw included.
+def collection_curve(evaluations: Evaluations, subject: Scored, *, seen: bool, tests: int) -> Curve | None:
+    """Return a variant's curve on a collection; None where it was scored less than twice, raw included.
 
     Args:
         evaluations: The run's.
-        collection: Its label.
+        subject: The collection and the variant.
         seen: Whether it is trained on.
-        tests: Collections that are judged together, by :func:`over_collections`.
+        tests: Curves that are judged together, by :func:`over_collections`.
     """
-    metric = evaluations.metric(collection)
-    scored = [one for one in evaluations.of(collection, evaluations.judged(collection)) if metric in one.metrics]
-    raw = evaluations.raw(collection)
+    metric = evaluations.metric(subject.collection, subject.variant)
+    scored = [one for one in evaluations.of(subject.collection, subject.variant) if metric in one.metrics]
+    raw = evaluations.raw(subject.collection)
+    scored = scored if metric is None else evaluations.readable(scored, metric)
     if metric is None or not scored or (len(scored) < 2 and raw is None):
         return None
     last = scored[-1]
@@ -136,7 +141,9 @@ def collection_curve(evaluations: Evaluations, collection: str, *, seen: bool, t
     steps, values = tuple(one.step for one in scored), tuple(float(one.metrics[metric]) for one in scored)
     domain = {"in": True, "out": False}.get(last.domain or "")
     curve = Curve(
-        name=collection,
+        name=subject.label,
+        collection=subject.collection,
+        variant=subject.variant,
         metric=metric,
         inside=domain,
         seen=seen,
@@ -168,9 +175,9 @@ def _judged(change: Change, p: float) -> Change:
 
 
 def over_collections(curves: Sequence[Curve]) -> list[Curve]:
-    """Return curves with p adjusted for how many collections were tested (Holm), and falls by that.
+    """Return curves with p adjusted for how many collections and variants were tested (Holm), and falls by that.
 
-    Within a collection the changes are judged together already, so its smallest p stands for it.
+    Within one of them the changes are judged together already, so its smallest p stands for it.
     """
     smallest = [
         min((one.interval.p for one in curve.changes if _tested(one) and one.interval), default=math.nan)

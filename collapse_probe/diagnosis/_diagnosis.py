@@ -83,12 +83,11 @@ class Diagnosis:
         return self.summary
 
 
-def diagnose(run: Any, *, ablation: Any = None, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis:
+def diagnose(run: Any, *, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis:
     """Say whether a run is healthy, what happened, since when, and what was not measured. Reads its journal.
 
     Args:
         run: A run folder's path, a ``Run``, a ``LiveRun``, or whatever has one of them as ``live`` or ``run``.
-        ablation: Not used yet: no cause is judged.
         ignore: Codes that do not count; they are listed all the same.
 
     Raises:
@@ -185,18 +184,18 @@ def _row(evidence: Evidence, curve: Curve) -> dict[str, Any]:
 
 
 def _unpaired(evidence: Evidence) -> tuple[dict[str, Any], ...]:
-    """Return a row for every collection that was scored and has no change."""
+    """Return a row for every collection and variant that was scored and has no change."""
     known, rows = {curve.name for curve in evidence.curves}, []
-    for name in evidence.evaluations.collections:
-        metric, raw = evidence.evaluations.metric(name), evidence.evaluations.raw(name)
-        scored = evidence.evaluations.of(name, evidence.evaluations.judged(name))
+    for name, collection, variant in evidence.evaluations.subjects:
+        metric, raw = evidence.evaluations.metric(collection, variant), evidence.evaluations.raw(collection)
+        scored = evidence.evaluations.of(collection, variant)
         last = scored[-1] if scored else None
         if name in known or metric is None or (last or raw) is None:
             continue
         rows.append(
             {
                 "collection": name,
-                "domain": "in" if name == REFERENCE else (last or raw).domain,  # type: ignore[union-attr]
+                "domain": "in" if collection == REFERENCE else (last or raw).domain,  # type: ignore[union-attr]
                 "metric": metric,
                 "n": (last or raw).n_queries,  # type: ignore[union-attr]
                 "raw": raw.metrics.get(metric) if raw else None,

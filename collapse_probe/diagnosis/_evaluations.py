@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -36,6 +37,14 @@ _FAMILIES = (
 _LOWER_IS_BETTER = {"loss", "error", "err", "perplexity", "ppl", "distance", "mse", "mae", "rmse", "miss", "misses"}
 
 
+class Scored(NamedTuple):
+    """One variant of the model on one collection, by the label that findings have."""
+
+    label: str
+    collection: str
+    variant: str
+
+
 class Evaluations:
     """What was scored, the latest of each collection, variant and step.
 
@@ -44,14 +53,14 @@ class Evaluations:
         role: ``test``, or ``development`` for what checkpoints are chosen by.
 
     Attributes:
-        faults: Per-query files that were asked for and cannot be read, a line each.
+        faults: Per-query files that were asked for and cannot be read, each with a line.
     """
 
     def __init__(self, run: LiveRun, *, role: str = "test") -> None:
         self._run = run
         self._files: dict[str, Mapping[str, list[float]] | None] = {}
-        self._metrics: dict[str, str | None] = {}
-        self.faults: list[str] = []
+        self._metrics: dict[tuple[str, str], str | None] = {}
+        self.faults: dict[str, str] = {}
         records = [
             one for one in run.of(Evaluation) if one.role == role or (role == "test" and one.role == "reference")
         ]
@@ -70,19 +79,26 @@ class Evaluations:
         return list(dict.fromkeys(label for label, _, _ in self.records))
 
     def judged(self, collection: str) -> str:
-        """Return the variant that verdicts on a collection are about: the declared one, else the most often scored."""
-        counts = self._counts(collection)
+        """Return the first variant that verdicts on a collection are about."""
+        return self.variants(collection)[0]
+
+    def variants(self, collection: str) -> list[str]:
+        """Return the variants that verdicts on a collection are about: the declared one alone, if it was scored.
+
+        Where it was not, all of them count but the raw encoder, the most often scored first.
+        """
+        counts = Counter(kind for label, kind, _ in self.records if label == collection and kind != "raw")
         declared = self._run.config.judged
-        return declared if declared in counts or not counts else counts.most_common(1)[0][0]
+        return [declared] if declared in counts or not counts else [kind for kind, _ in counts.most_common()]
 
-    def unjudged(self, collection: str) -> list[str]:
-        """Return the variants of a collection that verdicts leave out where the declared one is not among them."""
-        counts, judged = self._counts(collection), self.judged(collection)
-        return [] if self._run.config.judged in counts else [one for one in counts if one != judged]
-
-    def _counts(self, collection: str) -> Counter[str]:
-        """Return how often each variant but the raw encoder was scored, in the order of their first scores."""
-        return Counter(kind for label, kind, _ in self.records if label == collection and kind != "raw")
+    @cached_property
+    def subjects(self) -> list[Scored]:
+        """Every collection and variant that is judged; all but a collection's first variant are named by it as well."""
+        return [
+            Scored(f"{name} ({variant})" if at else name, name, variant)
+            for name in self.collections
+            for at, variant in enumerate(self.variants(name))
+        ]
 
     def of(self, collection: str, variant: str) -> list[Evaluation]:
         """Return one variant's evaluations on a collection, by step."""
@@ -96,22 +112,24 @@ class Evaluations:
         found = self.of(collection, "raw")
         return found[-1] if found else None
 
-    def metric(self, collection: str) -> str | None:
+    def metric(self, collection: str, variant: str | None = None) -> str | None:
         """Return the metric that verdicts on a collection are about; None where it has none of retrieval.
 
-        One that the judged variant and the raw encoder have throughout, before one that they have at times; then one
-        that has scores by query, so that its change has an interval; then by :func:`preference`.
+        One that the variant, the first judged one if None, and the raw encoder have throughout, before one that they
+        have at times; then one that has scores by query, so that its change has an interval; then by
+        :func:`preference`.
         """
-        if collection not in self._metrics:
-            records = [one for kind in (self.judged(collection), "raw") for one in self.of(collection, kind)]
+        scored = (collection, variant or self.judged(collection))
+        if scored not in self._metrics:
+            records = [one for kind in (scored[1], "raw") for one in self.of(collection, kind)]
             held = Counter(name for one in records for name in one.metrics if preference(name) is not None)
             by_query = Counter(name for one in records for name in held.keys() & self._content(one).keys())
-            self._metrics[collection] = min(
+            self._metrics[scored] = min(
                 held,
                 key=lambda name: (held[name] < len(records), -min(by_query[name], 2), preference(name)),
                 default=None,
             )
-        return self._metrics[collection]
+        return self._metrics[scored]
 
     def unknown(self, collection: str) -> list[str]:
         """Return the metrics of a collection that are not known to be of retrieval and better the higher."""
@@ -138,9 +156,29 @@ class Evaluations:
         if not all(map(math.isfinite, found.values())):
             # Of a model that diverged no score is a number, nor is their mean: the run says so itself.
             if math.isfinite(one.metrics.get(metric, 0.0)):
-                self._note(f"{one.per_query}: holds a score that is no number")
+                self.faults.setdefault(str(one.per_query), f"{one.per_query}: holds a score that is no number")
             return None
         return found
+
+    def readable(self, scored: Sequence[Evaluation], metric: str) -> list[Evaluation]:
+        """Return a variant's evaluations without those between others whose file cannot be read, which is noted.
+
+        The first and the last one stay: what is compared with them cannot be said without them.
+        """
+        kept = []
+        for at, one in enumerate(scored):
+            self.values(one, metric)
+            if at in (0, len(scored) - 1) or one.per_query not in self.faults:
+                kept.append(one)
+        return kept
+
+    def is_between(self, file: str) -> bool:
+        """Return whether a per-query file is of evaluations between others alone, so that it costs no verdict."""
+        found = [(key, one) for key, one in self.records.items() if one.per_query == file]
+        ends = [(scored[0], scored[-1]) for (name, variant, _), _ in found if (scored := self.of(name, variant))]
+        return bool(found) and not any(
+            variant == "raw" or one in both for ((_, variant, _), one), both in zip(found, ends, strict=True)
+        )
 
     def change(self, before: Evaluation, after: Evaluation, metric: str) -> tuple[float, Interval] | None:
         """Return the mean change over the queries that both have; None where one of them cannot be read."""
@@ -200,12 +238,8 @@ class Evaluations:
         try:
             return self._run.per_query(file)
         except JournalError as error:
-            self._note(str(error))
+            self.faults.setdefault(file, str(error))
             return None
-
-    def _note(self, fault: str) -> None:
-        if fault not in self.faults:
-            self.faults.append(fault)
 
 
 def preference(metric: str) -> tuple[int, bool, int, str] | None:

@@ -147,12 +147,12 @@ class Evidence:
     @cached_property
     def curves(self) -> tuple[Curve, ...]:
         """Retrieval on every collection, the reference pairs among them, else separation from readings."""
-        names = self.evaluations.collections
+        subjects = self.evaluations.subjects
         seen = self.config.reference is not None and self.config.reference.seen
         found = []
-        for name in names:
-            here = seen and name == REFERENCE
-            found.append(collection_curve(self.evaluations, name, seen=here, tests=len(names)))
+        for one in subjects:
+            here = seen and one.collection == REFERENCE
+            found.append(collection_curve(self.evaluations, one, seen=here, tests=len(subjects)))
         curves = over_collections([one for one in found if one is not None])
         reference = next((one for one in curves if one.name == REFERENCE), None)
         if reference is None or reference.fell is None or (not reference.fell and self._saturated(reference)):

@@ -45,8 +45,11 @@ class Heard:
 def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMeasured, ...]:
     """Return what was not measured, the essential first."""
     found = list(findings)
-    essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *_damage(evidence)]
+    damage = _damage(evidence)
+    grave = [one for one in damage if one.essential]
+    essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *grave]
     rest = [
+        *(one for one in damage if not one.essential),
         *_streams(evidence, {one.what for one in essential}),
         *_collections(evidence),
         *_still(evidence),
@@ -105,17 +108,15 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
 
 
 def _collections(evidence: Evidence) -> list[NotMeasured]:
-    """Return what was scored and is not judged: further variants, and metrics that are not known to be of retrieval."""
-    evaluations, found = evidence.evaluations, []
+    """Return what was scored and is not judged: variants scored once, and metrics not known to be of retrieval."""
+    evaluations, found, judged = evidence.evaluations, [], {one.name for one in evidence.curves}
     for name in evaluations.collections:
-        if others := evaluations.unjudged(name):
-            why = (
-                f"judged is {evaluations.judged(name)}, not {', '.join(others)}: none is declared to be the judged one"
-            )
+        once = [one.variant for one in evaluations.subjects if one.collection == name and one.label not in judged]
+        if 0 < len(once) < len(evaluations.variants(name)):
+            why = f"{_some(once)}: scored once only, so there is no change"
             found.append(NotMeasured(what=f"variants of {name}", why=why))
         if name != REFERENCE and (unknown := evaluations.unknown(name)):
-            more = f" and {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-            why = f"{', '.join(unknown[:_SHOWN])}{more}: not known as a metric of retrieval that is better the higher"
+            why = f"{_some(unknown)}: not known as a metric of retrieval that is better the higher"
             found.append(NotMeasured(what=f"metrics of {name}", why=why))
     return found
 
@@ -147,13 +148,19 @@ def _declared(evidence: Evidence) -> list[NotMeasured]:
 
 
 def _damage(evidence: Evidence) -> list[NotMeasured]:
-    lines = [*evidence.run.damage, *evidence.evaluations.faults]
+    """Return what is damaged: scores of queries between other evaluations cost their evaluation alone."""
+    faults = dict(evidence.evaluations.faults)
     if evidence.run.folder is not None:
-        files = dict.fromkeys(one.per_query for one in evidence.run.of(Evaluation) if one.per_query)
-        missing = [file for file in files if not (evidence.run.folder / file).is_file()]
-        known = "\n".join(lines)
-        lines += [f"{file}: is missing" for file in missing if file not in known]
-    return [NotMeasured(what="an undamaged journal", why=line, essential=True) for line in lines]
+        for file in dict.fromkeys(one.per_query for one in evidence.run.of(Evaluation) if one.per_query):
+            if file not in faults and not (evidence.run.folder / file).is_file():
+                faults[file] = f"{file}: is missing"
+    lines = [(line, True) for line in evidence.run.damage]
+    lines += [(line, not evidence.evaluations.is_between(file)) for file, line in faults.items()]
+    inside = f"{evidence.run.folder}/"
+    return [
+        NotMeasured(what="an undamaged journal", why=line.removeprefix(inside), essential=grave)
+        for line, grave in lines
+    ]
 
 
 def _silent(evidence: Evidence, stream: str) -> bool:
@@ -181,9 +188,13 @@ def _by_kind(findings: list[Finding]) -> list[NotMeasured]:
     found = []
     for kind, names in missing.items():
         unique = list(dict.fromkeys(name for name in names if name))
-        more = f" and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else ""
-        found.append(NotMeasured(what=kind, why=f"not enough of {', '.join(unique[:_SHOWN]) or 'it'}{more}"))
+        found.append(NotMeasured(what=kind, why=f"not enough of {_some(unique) or 'it'}"))
     return found
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def _unread(finding: Finding) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ def equal_n(series: Series) -> Series:
 def _curve(name: str, series: Series, changes: tuple[Change, ...], onsets: Series, *, seen: bool) -> Curve:
     curve = Curve(
         name=name,
+        collection=name,
         metric=series.reading.partition("/")[2],
         inside=True,
         seen=seen,

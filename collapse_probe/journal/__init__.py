@@ -8,31 +8,14 @@ from ._config import (
     StreamInfo,
     is_plain_name,
 )
+from ._course import SCHEMA, Artifact, End, Event, Raised, Start
+from ._fields import FieldError, decode_number, encode_number
 from ._files import atomic_write_text, fresh_folder, write_beside
-from ._kinds import (
-    KINDS,
-    SCHEMA,
-    Artifact,
-    Counterfactual,
-    Coverage,
-    End,
-    Evaluation,
-    Event,
-    FieldError,
-    Force,
-    Histogram,
-    Raised,
-    Readings,
-    Record,
-    Spectrum,
-    Start,
-    Summary,
-    Terms,
-    decode_number,
-    encode_number,
-)
+from ._kinds import KINDS, Record
 from ._read import JournalError
+from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, Terms
 from ._run import LiveRun, Run
+from ._scored import Counterfactual, Evaluation
 from ._store import Series, Store
 from ._writer import JournalWriter, now, write_config
 

@@ -7,7 +7,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, get_args, get_type_hints
 
-from ._kinds import SCHEMA, FieldError
+from ._course import SCHEMA
+from ._fields import FieldError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._kinds import NAMES, Counterfactual, Coverage, Evaluation, Histogram, Spectrum
+from ._kinds import NAMES
+from ._readings import Coverage, Histogram, Spectrum
+from ._scored import Counterfactual, Evaluation
 from ._store import Series
 from .vocabulary import modern_reading
 

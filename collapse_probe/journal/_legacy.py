@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from ._config import CollectionInfo, RunConfig, StreamInfo
-from ._kinds import FieldError
+from ._fields import FieldError
 from .vocabulary import modern_reading
 
 _SUMMARIES = (".first", ".last", ".mean", ".max")

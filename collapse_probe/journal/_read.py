@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ._kinds import SCHEMA, End, FieldError
+from ._course import SCHEMA, End
+from ._fields import FieldError
 from ._legacy import modern_line
 from ._store import Store
 

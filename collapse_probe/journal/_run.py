@@ -11,10 +11,13 @@ from typing import Any, Self, TypeVar
 import numpy as np
 
 from ._config import RunConfig
+from ._course import SCHEMA, End, Start
+from ._fields import FieldError
 from ._frames import Frames
-from ._kinds import SCHEMA, Coverage, End, Evaluation, FieldError, Start
 from ._legacy import modern_config
 from ._read import JournalError, read_journal
+from ._readings import Coverage
+from ._scored import Evaluation
 from ._store import Key, Series, Store
 from ._writer import CONFIG, JOURNAL
 

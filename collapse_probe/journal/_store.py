@@ -9,20 +9,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ._kinds import (
-    KINDS,
-    Coverage,
-    End,
-    Event,
-    FieldError,
-    Readings,
-    Record,
-    Start,
-    Summary,
-    Terms,
-    decode_number,
-    record_from,
-)
+from ._course import End, Event, Start
+from ._fields import FieldError, decode_number, record_from
+from ._kinds import KINDS, Record
+from ._readings import Coverage, Readings, Summary, Terms
 
 R = TypeVar("R")
 

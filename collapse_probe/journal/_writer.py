@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +15,10 @@ from typing import Any, Self, TextIO
 from filelock import FileLock, Timeout
 
 from ._config import RunConfig
+from ._course import End
+from ._fields import encode_number, fields_of
 from ._files import atomic_write_text, write_beside
-from ._kinds import NAMES, End, Record, encode_number, fields_of
+from ._kinds import NAMES, Record
 from ._read import JournalError, last_number
 from ._store import Store
 
@@ -66,13 +69,12 @@ class JournalWriter:
 
     def close(self) -> None:
         """Write what is buffered to disk and close the file; may be called twice."""
-        if self._file is not None and not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        try:
+            if self._file is not None and not self._file.closed:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        finally:
+            self._let_go()
 
     def write(self, record: Record) -> None:
         """Append one record.
@@ -118,6 +120,16 @@ class JournalWriter:
         records = self._number + 1
         self.write(End(status=status, step=step, epoch=epoch, message=message, records=records, time=now()))
 
+    def _let_go(self) -> None:
+        """Close the file and release the lock, also where a full disk keeps what is buffered from being written."""
+        try:
+            if self._file is not None:
+                self._file.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+
     def _open(self, folder: Path) -> None:
         path = folder / JOURNAL
         try:
@@ -131,6 +143,7 @@ class JournalWriter:
             lock = None  # a file system without locks: two writers cannot be told apart there
         except OSError as error:
             raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
+        self._lock = lock
         try:
             self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
             if _ends_torn(path):
@@ -138,10 +151,9 @@ class JournalWriter:
                 self._file.flush()
             self._number = last_number(path) + 1
         except OSError as error:
-            if lock is not None:
-                lock.release()
+            with suppress(OSError):
+                self._let_go()
             raise JournalError(f"{path}: cannot be written ({error.strerror})") from None
-        self._lock = lock
 
 
 def _plain(value: Any) -> Any:

@@ -11,15 +11,9 @@ from torch import Tensor
 
 from ..recording import undisturbed
 from ._attach import Attachments
+from ._domains import columns
 from ._pairs_of_trainer import EvaluatorPairs
 from ._trainer import TrainerWatch
-
-_BEIR = {
-    "arguana", "climatefever", "cqadupstack", "dbpedia", "fever", "fiqa", "fiqa2018", "hotpotqa", "msmarco", "nfcorpus",
-    "nq", "quora", "quoraretrieval", "scidocs", "scifact", "touche2020", "treccovid",
-}  # fmt: skip
-_TRAINED_SHARE = 0.1
-_COMPARED = 2000
 
 
 def leaves(evaluator: Any) -> list[Any]:
@@ -38,19 +32,7 @@ def is_retrieval(evaluator: Any) -> bool:
 
 def texts(evaluator: Any) -> int:
     """Return how many texts an evaluator encodes."""
-    lists = [value for value in vars(evaluator).values() if isinstance(value, list) and value]
-    corpus = [value for value in lists if isinstance(value[0], str)]
-    ids = sum(len(getattr(evaluator, name, ())) for name in ("queries_ids", "corpus_ids"))
-    return sum(len(value) for value in corpus) - ids
-
-
-def domain_of(evaluator: Any, trained: set[str]) -> str | None:
-    """Return ``in`` if a tenth of an evaluator's texts are training texts, ``out`` for BEIR and NanoBEIR."""
-    known = [*getattr(evaluator, "queries", ())[:_COMPARED], *getattr(evaluator, "corpus", ())[:_COMPARED]]
-    if known and sum(text in trained for text in known) >= _TRAINED_SHARE * len(known):
-        return "in"
-    name = "".join(letter for letter in str(getattr(evaluator, "name", "")).lower() if letter.isalnum())
-    return "out" if name.startswith("nanobeir") or name.removeprefix("nano") in _BEIR else None
+    return sum(len(column) for column in columns(evaluator))
 
 
 class RetrievalListener:

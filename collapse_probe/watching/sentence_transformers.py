@@ -10,9 +10,10 @@ from torch import nn
 from ..journal import ReferenceInfo
 from ..recording import Place, Tap, call, item
 from ._attach import Attachments
-from ._evaluators import RetrievalListener, domain_of, is_retrieval, leaves, texts, untouched
+from ._domains import Domains
+from ._evaluators import RetrievalListener, is_retrieval, leaves, texts, untouched
 from ._options import Facts, Options
-from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators, texts_of_data
+from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators
 from ._scoring import compares_by, own_similarity
 from ._seam import Seam, has_seam, roles_of
 from ._text_pairs import TextPairs
@@ -36,6 +37,7 @@ class SentenceTransformersSource(TransformersSource):
         super().__init__(trainer)
         self._options = options
         self._evaluator: Any = None
+        self._domains: dict[int, Any] = {}
         self._retrieval: list[RetrievalListener] = []
         self._reference: TextPairs | None = None
         self._batch: tuple[Sequence[str], Sequence[str | None]] = ((), ())
@@ -151,7 +153,7 @@ class SentenceTransformersSource(TransformersSource):
                 continue
             if mine:
                 short = {key.removeprefix(f"{name}_"): value for key, value in mine.items()}
-                watch.evaluation(name, short, domain=domain_of(one, set()))  # type: ignore[arg-type]
+                watch.evaluation(name, short, domain=self._domains.get(id(one)))
         if found:
             watch.evaluation("evaluation", found)
 
@@ -174,10 +176,10 @@ class SentenceTransformersSource(TransformersSource):
         if evaluator is None or self._evaluator is not None:
             return
         self._evaluator = evaluator
-        data = getattr(self.trainer, "train_dataset", None)
-        found = [one for one in leaves(evaluator) if is_retrieval(one)]
-        trained = texts_of_data(data) if found else set()
-        for one in found:
+        trained, held_out = (getattr(self.trainer, f"{name}_dataset", None) for name in ("train", "eval"))
+        domains = Domains(trained, held_out)
+        self._domains = {id(one): domains.of(one) for one in leaves(evaluator)}
+        for one in (one for one in leaves(evaluator) if is_retrieval(one)):
             name = getattr(one, "name", "") or "evaluator"
             known = sum(other.collection.split("#")[0] == name for other in self._retrieval)
             self._retrieval.append(
@@ -185,7 +187,7 @@ class SentenceTransformersSource(TransformersSource):
                     watch,
                     one,
                     collection=name if not known else f"{name}#{known + 1}",
-                    domain=domain_of(one, trained),
+                    domain=self._domains[id(one)],
                     attachments=attachments,
                 )
             )

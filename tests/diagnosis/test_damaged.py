@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journals_support import made
+from journals_support import made, step
 
 from collapse_probe.diagnosis import Diagnosis, Status, diagnose
 from collapse_probe.errors import InputError
@@ -84,6 +84,31 @@ def test_cut_at_every_50th_byte(folder, lines):
     text = b"".join(lines)
     found = {cut: judged(folder, text[:cut]) for cut in range(0, len(text) - 1, 50)}
     assert Status.HEALTHY not in found.values(), found
+
+
+@pytest.mark.parametrize("left_out", [1, 3])
+def test_cut_at_the_end_of_a_record_is_a_run_that_was_interrupted(folder, lines, left_out):
+    (folder / "journal.jsonl").write_bytes(b"".join(lines[:-left_out]))
+    found = diagnose(folder)
+    assert (found.status, found.exit_code) == (Status.WARNING, 0)
+    assert found.summary.startswith("WARNING    interrupted or failed before its end")
+    assert "CP003  the journal has no end record; it goes to step 8" in found.summary
+    assert "Damaged" not in found.summary
+
+
+@pytest.mark.parametrize(
+    ("status", "first"),
+    [
+        ("failed", "WARNING    interrupted or failed before its end"),
+        ("interrupted", "HEALTHY    nothing was found in 8 steps, then the run was interrupted"),
+    ],
+)
+def test_an_end_that_is_none_is_said_first(folder, lines, status, first):
+    end = json.dumps({**json.loads(lines[-1]), "status": status}).encode() + b"\n"
+    (folder / "journal.jsonl").write_bytes(b"".join([*lines[:-1], end]))
+    found = diagnose(folder)
+    assert found.summary.splitlines()[0] == first
+    assert ("the journal says that the run failed" in found.summary) == (status == "failed")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -187,6 +212,47 @@ def test_damaged_scores_of_queries(folder, content):
     assert found.status is Status.NOT_MEASURED
     assert "Damaged" in found.summary and "pairs-" in found.summary
     reported(folder, found)
+
+
+@pytest.fixture(params=["missing", *SCORES])
+def spoil(request):
+    """Spoil the file of one evaluation."""
+
+    def spoiled(folder: Path, step: int) -> None:
+        file = folder / f"pairs-{step}.json"
+        file.unlink() if request.param == "missing" else file.write_text(request.param)
+
+    return spoiled
+
+
+def test_scores_of_queries_between_others_cost_their_evaluation_alone(folder, spoil):
+    """Bug: one file of the middle that could not be read made a whole run "not measured"."""
+    spoil(folder, 4)
+    found = diagnose(folder)
+    assert found.status is Status.HEALTHY
+    assert "Damaged" in found.summary and "pairs-4.json" in found.summary
+    (pairs,) = found.retrieval
+    assert pairs["change"]["p"] is not None
+    reported(folder, found)
+
+
+@pytest.mark.parametrize("step", [0, 8])
+def test_scores_of_queries_that_all_are_compared_with_cost_the_verdict(folder, spoil, step):
+    spoil(folder, step)
+    found = diagnose(folder)
+    assert found.status is Status.NOT_MEASURED and f"pairs-{step}.json" in found.summary
+
+
+def test_a_fall_is_found_and_dated_beside_scores_that_cannot_be_read(tmp_path, spoil):
+    """Bug: an evaluation that could not be read counted as one without a fall, and moved the onset behind it."""
+    run = tmp_path / "run"
+    made(run, {"pairs/mrr": step(0.84, 0.5, at=0.4)}, steps=8, every=20, pairs=40)
+    before = next(one for one in diagnose(run).findings if one.code == "CP201")
+    spoil(run, 6)
+    after = diagnose(run)
+    fall = next(one for one in after.findings if one.code == "CP201")
+    assert after.status is Status.CRITICAL
+    assert fall.judgement.onset == before.judgement.onset
 
 
 @pytest.mark.parametrize("command", ["diagnose", "report"])

@@ -254,6 +254,16 @@ def test_a_converged_start_is_no_alarm_and_a_dead_rate_is(tmp_path):
     assert (dead.status, dead.kinds[0].kind) == (Status.CRITICAL, "no_learning")
 
 
+@pytest.mark.parametrize(("rows", "first"), [(1, "data: put more than one pair"), (8, "optimizer: give the optimiser")])
+def test_a_batch_of_one_candidate_is_said_where_no_gradient_came(tmp_path, rows, first):
+    found = diagnose(made(tmp_path / "run", {"gradient/norm": lambda t: 0.0}, n=rows))
+    assert found.kinds[0].kind == "no_learning"
+    (seen,) = [line for line in found.summary.splitlines() if "CP501" in line]
+    assert ("number of candidates in a batch is 1" in seen) == (rows == 1)
+    (do,) = [line for line in found.summary.splitlines() if line.startswith("Do")]
+    assert do.split(maxsplit=1)[1].startswith(first)
+
+
 def test_evaluations_of_one_epoch_do_not_replace_each_other(tmp_path):
     """Bug: they were keyed by epoch, and the fall in between disappeared."""
     values = {("model", at): QUERIES - fall for at, fall in ((0, 0.0), (50, 0.3), (99, 0.01))}

@@ -21,6 +21,7 @@ def diagnosed(folder, scored: list[dict]) -> Diagnosis:
     An entry has ``step``, ``metrics`` (name to mean), ``by_query`` (names that have scores by query), and fields of
     the evaluation.
     """
+    folder.mkdir(exist_ok=True)
     write_config(folder, config(folder.name))
     with JournalWriter(folder) as writer:
         for at, entry in enumerate(scored):
@@ -55,16 +56,49 @@ def test_a_variant_of_another_name_is_judged_beside_reference_pairs(tmp_path):
     assert row(found, "reference pairs")["change"] is not None
 
 
-def test_of_several_variants_it_is_said_which_one_is_judged(tmp_path):
-    scored = [
+def variants(*steps: tuple[int, Mapping[str, float]]) -> list[dict]:
+    """Return an entry for each step and variant, by the variants' means."""
+    return [
         {"step": step, "metrics": {"ndcg@10": mean}, "variant": variant}
-        for step, means in ((0, (0.7, 0.7)), (60, (0.3, 0.7)))
-        for variant, mean in zip(("head", "tail"), means, strict=True)
+        for step, means in steps
+        for variant, mean in means.items()
     ]
-    found = diagnosed(tmp_path, scored)
-    (said,) = [one for one in found.not_measured if one.what == "variants of dev"]
-    assert not said.essential and "head" in said.why and "tail" in said.why
+
+
+@pytest.mark.parametrize(("head", "tail", "fell"), [(0.3, 0.7, "dev"), (0.7, 0.3, "dev (tail)")])
+def test_of_several_variants_none_of_which_is_declared_all_are_judged(tmp_path, head, tail, fell):
+    """Bug: the fall of a variant that was scored as often as another one was not seen."""
+    found = diagnosed(tmp_path, variants((0, {"head": 0.7, "tail": 0.7}), (60, {"head": head, "tail": tail})))
     assert found.status is Status.CRITICAL
+    assert [one.subject for one in found.kinds] == [fell]
+    assert [one["collection"] for one in found.retrieval[:2]] == ["dev", "dev (tail)"]
+    assert fell in found.summary.splitlines()[0]
+
+
+def test_the_variant_that_was_scored_most_is_the_first(tmp_path):
+    scored = variants((0, {"head": 0.7, "tail": 0.7}), (30, {"tail": 0.7}), (60, {"head": 0.7, "tail": 0.7}))
+    found = diagnosed(tmp_path, scored)
+    assert [one["collection"] for one in found.retrieval[:2]] == ["dev", "dev (head)"]
+
+
+def test_variants_beside_the_declared_one_are_not_judged(tmp_path):
+    found = diagnosed(tmp_path, variants((0, {"model": 0.7, "tail": 0.7}), (60, {"model": 0.7, "tail": 0.3})))
+    assert found.status is Status.HEALTHY
+    assert [one["collection"] for one in found.retrieval] == ["dev", "reference pairs"]
+
+
+def test_a_variant_that_was_scored_once_is_said_beside_others(tmp_path):
+    found = diagnosed(tmp_path, variants((0, {"head": 0.7, "tail": 0.7}), (60, {"head": 0.7})))
+    (said,) = [one for one in found.not_measured if one.what == "variants of dev"]
+    assert not said.essential and said.why.startswith("tail: scored once")
+
+
+def test_variants_count_as_many_tests(tmp_path):
+    """Ten variants that do not change are ten chances: the p of each is that of ten."""
+    alone = diagnosed(tmp_path / "one", variants((0, {"v0": 0.7}), (60, {"v0": 0.695})))
+    many = {f"v{at}": 0.7 for at in range(10)}
+    beside = diagnosed(tmp_path / "ten", variants((0, many), (60, {**many, "v0": 0.695})))
+    assert row(beside)["change"]["p"] > row(alone)["change"]["p"]
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,31 @@ def test_a_second_writer_is_refused_while_the_first_is_open(tmp_path):
     assert len(Run.load(folder).of(Event)) == 1
 
 
+def test_a_writer_that_cannot_write_lets_go_of_file_and_lock(tmp_path, monkeypatch):
+    """Bug: a full disk left the file open and the run locked, for whoever wrote next."""
+    folder = make_run(tmp_path / "r")
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    journal = JournalWriter(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            journal.close()
+    assert journal._file is not None and journal._file.closed
+    opened: list[JournalWriter] = []
+    let_go = JournalWriter._let_go
+    with monkeypatch.context() as patched:
+        patched.setattr("collapse_probe.journal._writer.last_number", full)
+        patched.setattr(JournalWriter, "_let_go", lambda self: (opened.append(self), let_go(self)))
+        with pytest.raises(JournalError, match=r"cannot be written \(No space left"):
+            JournalWriter(folder)
+    assert [one._file is not None and one._file.closed for one in opened] == [True]
+    with JournalWriter(folder) as again:
+        again.write(Event(name="note"))
+
+
 def test_a_lock_goes_with_its_process(tmp_path):
     folder = make_run(tmp_path / "r")
     script = (

@@ -7,8 +7,7 @@ import math
 
 import pytest
 
-from collapse_probe.journal import Artifact, Counterfactual, Coverage, Evaluation, Event, Run
-from collapse_probe.journal._kinds import FieldError
+from collapse_probe.journal import Artifact, Counterfactual, Coverage, Evaluation, Event, FieldError, Run
 from collapse_probe.journal._legacy import modern_line
 
 LINES = [

@@ -13,11 +13,17 @@ from plain_loops import seed_all
 from sentence_transformers import util
 from sentence_transformers.base.evaluation import SequentialEvaluator
 from sentence_transformers.sentence_transformer import losses
-from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator, TripletEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    EmbeddingSimilarityEvaluator,
+    InformationRetrievalEvaluator,
+    TripletEvaluator,
+)
 from watching.trainers_support import encoder, pairs, search, st_trainer, texts
 
 from collapse_probe.journal import Evaluation, Event, Run
+from collapse_probe.reporting import write_report
 from collapse_probe.watching import Watch, WatchCallback, watch
+from collapse_probe.watching._domains import Domains
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +111,57 @@ def test_several_evaluators_are_several_collections(bert: Path, tmp_path: Path) 
     assert found["a"].domain == "in" and found["b"].domain is None
     assert set(found["three"].metrics) == {"cosine_accuracy"}
     assert not {name for name in found["evaluation"].metrics if "ndcg" in name}
+
+
+def told(trained: Any, held_out: Any, evaluator: Any, *names: str | None) -> str | None:
+    """Return the domain of an evaluator, of data sets with names."""
+    for data, name in zip((trained, held_out), names, strict=False):
+        data.info.dataset_name = name
+    return Domains(trained, held_out).of(evaluator)
+
+
+def test_a_held_out_split_is_of_the_domain_that_is_trained_on() -> None:
+    assert told(pairs(), None, search()) == "in"
+    assert told(pairs(), None, search(seed=30)) is None
+    assert told(pairs(), pairs(seed=30), search(seed=30)) == "in", "texts of the evaluation data"
+    assert told(pairs(), pairs(seed=30), search(seed=30), "org/nli", "org/sts") is None, "those of another data set"
+    assert told(pairs(), pairs(seed=30), search(seed=30), "org/nli", "org/nli") == "in"
+
+
+@pytest.mark.parametrize("name", ["all-nli-dev", "all_nli", "all-nli-test"])
+def test_an_evaluator_named_after_the_training_data_is_of_their_domain(name: str) -> None:
+    assert told(pairs(), None, search(seed=30, name=name), "all-nli") == "in"
+    assert told(pairs(), None, search(seed=30, name=f"x-{name}"), "all-nli") is None
+    assert told(pairs(), None, search(seed=30, name="NanoNFCorpus"), "all-nli") == "out"
+
+
+def test_queries_that_are_held_out_share_their_documents_with_the_training_data() -> None:
+    trained = pairs(40)
+    evaluator = InformationRetrievalEvaluator(
+        {f"q{at}": text for at, text in enumerate(texts(400, 50))},
+        {f"d{at}": text for at, text in enumerate([*texts(30, 60), *trained["positive"]])},
+        {"q0": {"d0"}},
+    )
+    assert told(trained, None, evaluator) == "in"
+
+
+def test_evaluators_of_other_kinds_have_a_domain_too(bert: Path, tmp_path: Path) -> None:
+    data = pairs()
+    triplets = [
+        TripletEvaluator(data["anchor"][:8], data["positive"][:8], texts(8, 3), name="own"),
+        TripletEvaluator(texts(8, 51), texts(8, 52), texts(8, 53), name="other"),
+    ]
+    trainer = make(
+        bert, tmp_path, steps=2, evaluator=SequentialEvaluator(triplets), eval_strategy="steps", eval_steps=2
+    )
+    watching = watch(trainer, run=tmp_path / "run", baseline=False)
+    trainer.train()
+    assert [scores(watching, name)[-1].domain for name in ("own", "other")] == ["in", None]
+    report = write_report(watching, tmp_path / "report", figures=False).read_text()
+    assert (
+        "### own\n\nin the domain that is trained on" in report
+        and "### other\n\nwhether in the domain that is trained on was not told" in report
+    )
 
 
 def test_an_evaluation_by_hand_before_training_is_step_0(bert: Path, tmp_path: Path) -> None:

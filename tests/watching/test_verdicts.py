@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from contextlib import suppress
 
 import pytest
 import torch
@@ -45,6 +46,26 @@ def test_a_diverged_run_is_not_a_damaged_one(tmp_path):
     assert row["start"] > 0.2
     assert found.to_dict()["retrieval"][found.retrieval.index(row)]["end"] is None
     assert "-> not a number" in found.summary
+
+
+@pytest.mark.parametrize("ends", ["completed", "failed"])
+def test_a_run_in_memory_is_judged_as_its_folder_is(tmp_path, ends):
+    """Bug: the end of the run was judged on disk alone, so one of the two had measured one finding more."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with (
+        suppress(KeyError),
+        watch(model, optimizer=optimizer, query="tower", document="tower", run=tmp_path / "run") as w,
+    ):
+        for a, b in pairs(30):
+            descend(optimizer, infonce(model(a), model(b)))
+        assert not [one for one in diagnose(w).findings if one.code == "CP003" and one.judgement]
+        w.evaluation("dev", {"mrr": 0.5}, per_query={"mrr": {"a": 0.5, "b": 0.5}})
+        if ends == "failed":
+            raise KeyError("the user's")
+    assert diagnose(w).to_dict() == diagnose(tmp_path / "run").to_dict()
+    assert w.live.status == ends
 
 
 @pytest.mark.parametrize("stop", ["stop", "function"])

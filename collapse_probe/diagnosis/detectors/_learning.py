@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ...journal import Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
 from ._signature import part
+
+CANDIDATES = "number of candidates in a batch"
+"""Documents among which a query's own one is told apart."""
 
 _FEWEST = 3
 _STILL = 1e-3
@@ -25,11 +29,20 @@ def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     updates, drifts = _groups(evidence, "update"), _groups(evidence, "drift")
     nothing = _nothing(gradient, updates, drifts)
     if nothing is not None:
-        return nothing
+        alone = [part(CANDIDATES, 1.0, 1.0, True)] if _candidates(evidence) == 1 else []
+        return replace(nothing, conditions=(*nothing.conditions, *alone))
     if not updates:
         value = None if len(gradient) < _FEWEST else float(np.median(gradient.values))
         return Judgement(value=value, evidence=(gradient.reading,))
     return _small(evidence, updates, drifts, cuts)
+
+
+def _candidates(evidence: Evidence) -> int:
+    """Return the most documents of a batch, or embeddings where no stream is a document; 0 where unknown."""
+    streams = {role: [one.name for one in evidence.streams if one.role == role] for role in ("document", "embedding")}
+    names = streams["document"] or streams["embedding"]
+    read = [evidence.series(f"{name}/{measure}", on="batch") for name in names for measure in _MEASURES]
+    return max((int(one.n.max()) for one in read if len(one)), default=0)
 
 
 def _groups(evidence: Evidence, prefix: str) -> list[Series]:
@@ -89,7 +102,8 @@ def _against_raw(evidence: Evidence) -> Condition:
     """Return whether step 0 was no better than the raw encoder: a converged start needs no updates."""
     found = evidence.evaluations
     for curve in evidence.curves:
-        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
+        variant = curve.variant or found.judged(curve.collection)
+        raw, scored = found.raw(curve.collection), found.of(curve.collection, variant)
         change = None
         if raw is not None and scored:
             change = found.change(raw, scored[0], curve.metric)
@@ -122,6 +136,11 @@ LEARNING = (
         why="No weight moves, so nothing that was measured can change.",
         remedies=(
             Remedy(change={"learning_rate": 1e-3}, reading="update/GROUP"),
+            Remedy(
+                change={"data": "put more than one pair into a batch: a softmax over one candidate is 0 for any model"},
+                reading="gradient/norm",
+                part=CANDIDATES,
+            ),
             Remedy(
                 change={
                     "optimizer": "give the optimiser the parameters that are to be trained, and a rate above 0",

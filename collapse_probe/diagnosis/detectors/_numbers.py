@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...journal import End, Event, Run
+from ...journal import Event, Run
 from ...journal.vocabulary import NOT_STREAMS
 from .._contract import (
     Bounds,
@@ -121,12 +121,12 @@ def _heard(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
 
 
 def _ended(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    if not isinstance(evidence.run, Run):
+    status = evidence.run.status
+    if status == "unfinished" and not isinstance(evidence.run, Run):
         raise NotApplicable("the run is still being written")
-    ended = evidence.run.of(End)
-    value = 1.0 if not ended or ended[-1].status == "failed" else 0.0
+    value = 1.0 if status in ("unfinished", "failed") else 0.0
     at = (evidence.run.steps,) if value else ()
-    return Judgement(value=value, bounds=Bounds(warning=cuts["warning"]), outside=at, evidence=("end",))
+    return Judgement(value=value, bounds=Bounds(warning=cuts["warning"]), outside=at, evidence=(f"end/{status}",))
 
 
 NUMBERS = (
@@ -174,7 +174,7 @@ NUMBERS = (
     Detector(
         code="CP003",
         kind="unfinished",
-        title="no end of the run",
+        title="interrupted or failed before its end",
         reads=("end",),
         per="run",
         formula="1 where the journal has no end record, or one that says that the run failed.",

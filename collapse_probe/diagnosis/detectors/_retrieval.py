@@ -98,7 +98,7 @@ RETRIEVAL = (
         per="collection",
         formula="The judged variant's last score minus that of step 0, of the raw encoder, and of its own best three "
         "evaluations, paired over queries; p by sign flips, over all evaluations of a collection together (max-T) and "
-        "over collections (Holm). Without scored pairs: the reciprocal rank or d' of the reference pairs, "
+        "over collections and variants (Holm). Without scored pairs: the reciprocal rank or d' of the reference pairs, "
         "else of the batches, pooled over windows.",
         thresholds={
             "warning": Threshold(0.0, "the 95 % interval lies below 0"),

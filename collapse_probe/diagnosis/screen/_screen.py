@@ -65,6 +65,7 @@ def _verdict(evidence: Evidence, status: Status, kinds: Sequence[Finding], missi
         text = _headline(kinds)
     else:
         text = f"nothing was found in {evidence.run.steps:,} steps"
+        text += ", then the run was interrupted" if evidence.run.status == "interrupted" else ""
     return _wrapped(first, text, width=max(_INDENT, len(first) + 2))
 
 

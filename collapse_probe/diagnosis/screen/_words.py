@@ -121,7 +121,7 @@ def remedies(findings: Sequence[Finding], config: RunConfig) -> dict[str, Any]:
     fields = set(recipe) if isinstance(recipe, dict) else set()
     change: dict[str, Any] = {}
     for finding in findings:
-        one = _fitting(BY_CODE[finding.code].remedies, fields)
+        one = _fitting(_meant(finding), fields)
         for key, value in (_own_remedies(finding, config) or (one.change if one else {})).items():
             change.setdefault(key, value)
     return {key: value for key, value in change.items() if not fields or key in fields} or change
@@ -136,6 +136,12 @@ def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
         for entry in content.get("expected") or ()
         if isinstance(entry, Mapping) and entry.get("reading") == finding.subject and entry.get("remedy")
     }
+
+
+def _meant(finding: Finding) -> list[Remedy]:
+    """Return a finding's remedies, those first that are for a part that it has; none for one that it has not."""
+    had = {"", *(one.reading for one in _parts(finding))}
+    return sorted((one for one in BY_CODE[finding.code].remedies if one.part in had), key=lambda one: not one.part)
 
 
 def _fitting(found: Sequence[Remedy], fields: set[str]) -> Remedy | None:
@@ -171,7 +177,8 @@ def _value(finding: Finding, judgement: Judgement) -> str:
     if finding.kind == "divergence":
         return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then"
     if finding.kind == "unfinished":
-        return "the journal has no end record, or says that the run failed"
+        how = "says that the run failed" if "end/failed" in finding.evidence else "has no end record"
+        return f"the journal {how}; it goes to step {judgement.outside[-1] if judgement.outside else 0:,}"
     if judgement.value is None:
         return ""
     bounds = judgement.bounds

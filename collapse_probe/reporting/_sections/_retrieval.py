@@ -31,6 +31,8 @@ from .._style import plain, saved
 from .._text import Table, bullets, interval, md, percent, score, signed
 
 _COLLECTIONS = 20
+_DOMAINS = {"in": "in the domain that is trained on", "out": "outside the domain that is trained on"}
+_UNKNOWN = "whether in the domain that is trained on was not told"
 
 
 def _write(facts: Facts) -> list[str]:
@@ -77,6 +79,8 @@ def _sample(facts: Facts, collection: str) -> str:
     if collection == REFERENCE and reference is not None:
         seen = " of the training data: a fall counts, a rise does not" if reference.seen else ""
         parts.append(f"{md(reference.source)} pairs{seen}")
+    if not facts.founding and facts.run.config.trains:
+        parts.append(_DOMAINS.get(records[-1].domain, _UNKNOWN))
     text = ", ".join(part for part in parts if part)
     taken = (
         " **Unverified**: stored vectors were used without their encoder."
@@ -215,7 +219,7 @@ def _draw(facts: Facts, path: Path) -> str | None:
             }
             raw = evaluations.raw(name)
             reference = raw.metrics.get(metric) if raw else None
-            curve = next((one for one in facts.evidence.curves if one.name == name), None)
+            curve = next((one for one in facts.evidence.curves if one.collection == name and one.onset), None)
             _figures.values_by_step(
                 axis,
                 series,
@@ -225,7 +229,7 @@ def _draw(facts: Facts, path: Path) -> str | None:
             )
             axis.set_title(f"{plain(name)}: {_count(evaluations.of(name, kinds[0])[-1])}", loc="left")
     dotted = "; dotted: the raw encoder" if any(evaluations.raw(name) for name in names) else ""
-    fell = any(one.onset for one in facts.evidence.curves if one.name in names)
+    fell = any(one.onset for one in facts.evidence.curves if one.collection in names)
     return f"Every evaluation by step, by variant{dotted}{'; vertical line: the onset of a fall' if fell else ''}."
 
 

@@ -1,0 +1,103 @@
+"""Records of how a run went: its beginning and end, and what happened and was written in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._fields import Number
+
+SCHEMA = 3
+"""3 since a step and sample have one record; journals of schemas 1 and 2 are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Recording began.
+
+    Attributes:
+        schema: Of what follows.
+        time: UTC, ISO 8601.
+        steps: Optimiser steps that are planned; None where unknown.
+    """
+
+    schema: int = SCHEMA
+    time: str = ""
+    steps: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``.
+
+    Attributes:
+        name: What.
+        message: One line.
+        step: Optimiser steps done.
+        epoch: As in :class:`Readings`.
+        subject: What it is about: of an ``error`` the probe that failed, of ``not_finite`` the stream.
+    """
+
+    name: str
+    message: str = ""
+    step: int = 0
+    epoch: int | None = None
+    subject: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raised:
+    """A finding that was raised, confirmed or cleared while the run went on.
+
+    Attributes:
+        code: The detector's.
+        subject: What it is about.
+        state: ``raised``, ``confirmed`` or ``cleared``.
+        status: ``warning`` or ``critical``.
+        step: When it was said.
+        value: The judged number.
+    """
+
+    code: str
+    subject: str
+    state: str
+    status: str
+    step: int
+    value: Number | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file or folder that the run wrote, complete: ``checkpoint`` or ``model``.
+
+    Attributes:
+        name: What it is.
+        path: Relative to the run folder.
+        step: Optimiser steps done.
+        epoch: As in :class:`Readings`.
+    """
+
+    name: str
+    path: str
+    step: int
+    epoch: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """Recording ended; written after everything else is saved.
+
+    Attributes:
+        status: ``completed``, ``interrupted`` or ``failed``.
+        step: Optimiser steps done.
+        epoch: As in :class:`Readings`.
+        message: Why it did not complete.
+        records: Records of the journal, this one among them; 0 in older journals.
+        time: UTC, ISO 8601.
+    """
+
+    status: str
+    step: int = 0
+    epoch: int | None = None
+    message: str = ""
+    records: int = 0
+    time: str = ""
