@@ -24,6 +24,7 @@ class Heard:
         confirmed: Whether a backward came through it, or a user's hand gave it.
         again: Whether it had no graph, and was computed again inside of a backward.
         by_hand: Whether the user handed it over.
+        gradient: The loss's gradient at it, where it was asked for and came.
     """
 
     stream: str
@@ -35,6 +36,7 @@ class Heard:
     confirmed: bool = False
     again: bool = False
     by_hand: bool = False
+    gradient: Tensor | None = None
 
 
 @dataclass
@@ -42,8 +44,13 @@ class Step:
     """The calls of the step in progress.
 
     A micro-batch ends with the backward through one of its calls: the next call begins another.
+
+    Attributes:
+        gradients: Whether a call's gradient is kept with it.
+        calls: The calls, in order.
     """
 
+    gradients: bool = False
     calls: list[Heard] = field(default_factory=list)
     _micro: int = 0
     _backward: bool = False
@@ -71,7 +78,7 @@ class Step:
         one.by_hand = by_hand
         self.calls.append(one)
         if trained and not (by_hand and passed.is_leaf):
-            handle = passed.register_hook(self._confirms(one))
+            handle = passed.register_hook(self._confirms(one, keep=self.gradients and passed is tensor))
             if passed.is_leaf:
                 self._handles.append(handle)
         return one
@@ -93,10 +100,13 @@ class Step:
         """Note that a backward came, from elsewhere than a stream of this step."""
         self._backward = True
 
-    def _confirms(self, one: Heard) -> Callable[[Tensor], None]:
+    def _confirms(self, one: Heard, *, keep: bool) -> Callable[[Tensor], None]:
         def confirm(gradient: Tensor) -> None:
             one.confirmed = True
             self._backward = True
+            if keep and gradient.layout is torch.strided:
+                found = gradient.detach().clone()
+                one.gradient = found if one.gradient is None else one.gradient + found
 
         return confirm
 
@@ -163,4 +173,6 @@ def _second_pass(mine: list[Heard], before: list[Heard]) -> list[Heard]:
 def _joined(chunks: list[Heard], index: int) -> Heard:
     if len(chunks) == 1:
         return replace(chunks[0], index=index)
-    return replace(chunks[0], tensor=torch.cat([one.tensor for one in chunks]), index=index)
+    gradients = [one.gradient for one in chunks if one.gradient is not None]
+    gradient = torch.cat(gradients) if len(gradients) == len(chunks) else None
+    return replace(chunks[0], tensor=torch.cat([one.tensor for one in chunks]), index=index, gradient=gradient)

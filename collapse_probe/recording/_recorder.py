@@ -103,7 +103,7 @@ class Recorder:
         self.streams: dict[str, StreamCoverage] = {}
         self.layout = Layout()
         self._split: dict[str, dict[str, tuple[int, bool]]] = {}
-        self._step = Step()
+        self._step = Step(self.layout.asks)
         self._outbox = Outbox()
         self._terms: dict[str, list[Tensor | float]] = {}
         self._scalars: dict[str, Tensor | float] = {}
@@ -245,7 +245,7 @@ class Recorder:
         """Go back to where a training begins again, after ``step`` steps; the step in progress is forgotten."""
         self.flush()
         self.done = step
-        self._step = Step()
+        self._step = Step(self.layout.asks)
         self._terms, self._scalars = {}, {}
         self._datasets.clear()
         self.next_due = self.cadence.next(step)
@@ -268,7 +268,7 @@ class Recorder:
         if self._step.calls:
             self.containment.run("streams", self._read_streams)
         self._step.close()
-        self._step = Step()
+        self._step = Step(self.layout.asks)
         if self._terms or self._scalars:
             self.containment.run("terms", self._write_terms)
         self._terms, self._scalars = {}, {}
@@ -444,12 +444,15 @@ class Recorder:
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}
         roles: dict[str, Role] = {}
+        gradients: dict[str, Tensor] = {}
         for one in calls:
             name = one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
             streams[name] = one.tensor
+            if one.gradient is not None:
+                gradients[name] = one.gradient
             if (role := self.streams[one.stream].role) is not None:
                 roles[name] = role
-        return self.layout.apply(Sample(streams=streams, roles=roles, similarity=self.similarity))
+        return self.layout.apply(Sample(streams=streams, roles=roles, similarity=self.similarity), gradients)
 
     def _readings(self, sample: Sample, *, due: bool) -> dict[str, Tensor]:
         if due:

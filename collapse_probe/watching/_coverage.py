@@ -76,7 +76,8 @@ class Coverage:
         self._recorder.cover()
 
     def explain(self) -> None:
-        """Say of each stream that was not heard why it was not."""
+        """Say of each stream that was not heard why it was not, and of pairs which document is whose."""
+        self._explain_order()
         for stream in self._recorder.streams.values():
             if not stream.steps and not stream.why:
                 stream.why = self._why_unheard(stream.stream, stream.where)
@@ -85,6 +86,19 @@ class Coverage:
             why = f"{many} documents are no multiple of {rows} queries"
             self._recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows", why=why)
             self._say("pairs", f"batches are not read as pairs: {why}")
+
+    def _explain_order(self) -> None:
+        layout = self._recorder.layout
+        if layout.rows is None:
+            return
+        told = layout.told()
+        known = self._recorder.declare("pairs", where="{} queries and {} documents".format(*layout.rows))
+        if told is not None:
+            known.steps, known.rule, known.why = layout.batches, f"by the gradients: {told}", ""
+        elif not known.why:
+            known.rule = "assumed"
+            known.why = f"nothing tells which document is whose: taken is {layout.assumed}"
+            self._say("order of pairs", f"batches of {known.where}: {known.why}")
 
     def _why_unheard(self, stream: str, where: str) -> str:
         calls = self._calls.called[stream]

@@ -178,7 +178,7 @@ class ReferenceReader:
             self.replay = None
             self._say_none("the inputs of the first steps could not be kept: too large, or not of both sides at once")
             return
-        replay.blocks = (self._recorder.layout.name or "").startswith("blocks")
+        replay.order = self._recorder.layout.told() or replay.order
         self._pairs = replay
         self._contained(self._start_of_replay)
 

@@ -14,8 +14,10 @@ import torch
 from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
+from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
+from collapse_probe import diagnose
 from collapse_probe.journal import Coverage, Event
 from collapse_probe.recording import Tap, added, call, input, item
 from collapse_probe.watching import Watch, watch
@@ -480,22 +482,82 @@ def test_watching_leaves_no_hooks_on_parameters():
     w.close()
 
 
-@pytest.mark.parametrize("layout", ["groups", "blocks"])
-def test_k_documents_a_query_in_either_order(layout):
+def softmax(q: Tensor, d: Tensor, own: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(normalize(q, dim=1) @ normalize(d, dim=1).T / 0.1, own)
+
+
+def triplet(q: Tensor, d: Tensor, own: Tensor) -> Tensor:
+    others = [d[(own + shift) % len(d)] for shift in range(1, len(d))]
+    return sum(nn.functional.triplet_margin_loss(q, d[own], one) for one in others) / len(others)
+
+
+def dot(q: Tensor, d: Tensor, own: Tensor) -> Tensor:
+    labels = nn.functional.one_hot(own, len(d)).float()
+    return nn.functional.binary_cross_entropy_with_logits(q @ d.T, labels, pos_weight=torch.tensor(29.0))
+
+
+ORDERS = {"groups": lambda n, k, at: torch.arange(n) * k + at, "blocks": lambda n, k, at: torch.arange(n) + at * n}
+
+
+@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize("loss", [softmax, triplet, dot])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("frozen", ["neither", "query", "document"])
+def test_k_documents_a_query_are_told_apart_by_the_gradient(order, loss, at, frozen):
+    """Other documents are more like the queries than their own are: what is similar tells nothing."""
     torch.manual_seed(0)
     model = TwoTowers(lambda q, d: (q, d))
     model.doc_tower.load_state_dict(model.query_tower.state_dict())
+    if frozen != "neither":
+        (model.query_tower if frozen == "query" else model.doc_tower).requires_grad_(False)
     w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
-    for a, b in pairs(4):
-        others = [torch.randn(10, 12) for _ in range(2)]
-        documents = [b, *others]
-        rows = torch.stack(documents, 1).flatten(0, 1) if layout == "groups" else torch.cat(documents)
-        q, d = model(a, rows)
-        own = d[::3] if layout == "groups" else d[:10]
-        descend(optimizer, infonce(q, own) + 0 * d.sum())
-    assert values_at(w, 4)["pairs/mrr"] > 0.9
-    assert w.recorder.layout.name is not None and w.recorder.layout.name.startswith(layout)
+    for a, _ in pairs(4):
+        own = ORDERS[order](10, 3, at)
+        documents = a.repeat_interleave(3, 0) if order == "groups" else a.repeat(3, 1)
+        documents = documents + 0.1 * torch.randn(30, 12)
+        documents[own] = torch.randn(10, 12)
+        q, d = model(a, documents)
+        descend(optimizer, loss(q, d, own))
+    told = w.recorder.layout.told()
+    assert told is not None and told.rows(10, 30).tolist() == own.tolist()
+    scores = normalize(q, dim=1) @ normalize(d, dim=1).T
+    ranks = 1 + (scores > scores.gather(1, own[:, None])).sum(dim=1)
+    assert values_at(w, 4)["pairs/mrr"] == pytest.approx((1 / ranks).mean().item(), abs=1e-4)
     w.close()
+    covered = w.live.coverage["pairs"]
+    assert (
+        covered.rule == f"by the gradients: {told}"
+        and covered.why == ""
+        and covered.where == "10 queries and 30 documents"
+    )
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda q, d: q.square().mean() + d.square().mean(), lambda q, d: 0 * (q.sum() + d.sum())]
+)
+def test_an_order_that_nothing_tells_is_assumed_and_said(loss, caplog):
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    for a, _ in pairs(4):
+        q, d = model(a, torch.randn(30, 12))
+        descend(optimizer, loss(q, d))
+    w.close()
+    covered = w.live.coverage["pairs"]
+    assert covered.rule == "assumed" and "which document is whose" in covered.why and covered.why in caplog.text
+    assert any("which document is whose" in one.why for one in diagnose(w).not_measured)
+
+
+def test_replayed_pairs_are_in_the_order_that_was_told():
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower", reference=None)
+    for a, b in pairs(80):
+        documents = torch.cat([torch.randn(20, 12), b])
+        q, d = model(a, documents)
+        descend(optimizer, softmax(q, d, torch.arange(20, 30)))
+    w.close()
+    assert w.live.series("pairs/mrr", on="reference").values[-1] > 0.6
 
 
 def test_rows_that_fit_no_layout_are_said_and_training_goes_on():
