@@ -10,9 +10,9 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ._config import RunConfig
+from ._config import ModuleInfo, RunConfig
 from ._frames import Frames
-from ._kinds import SCHEMA, Coverage, End, Evaluation, FieldError, Start
+from ._kinds import SCHEMA, Coverage, End, Evaluation, Event, FieldError, Start
 from ._legacy import modern_config
 from ._read import JournalError, read_journal
 from ._store import Key, Series, Store
@@ -51,6 +51,12 @@ class LiveRun(Frames):
         """``completed``, ``interrupted`` or ``failed``; ``unfinished`` where there is no end record."""
         ends = self.of(End)
         return ends[-1].status if ends else "unfinished"
+
+    @property
+    def modules(self) -> tuple[ModuleInfo, ...]:
+        """The run's modules, with what was heard of which of them are on the path that is scored."""
+        heard = {one.subject: one.name == "scored" for one in self.of(Event) if one.name in ("scored", "not_scored")}
+        return tuple(replace(one, scored=heard.get(one.name, one.scored)) for one in self.config.modules)
 
     @property
     def began(self) -> str:

@@ -40,6 +40,7 @@ from ._finder import Finder
 from ._folder import choose_folder, command, continue_run, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
+from ._path import ScoredPath
 from ._references import NAME, ReferenceReader
 from ._rules import Choice
 from ._scoring import compares_by, own_similarity
@@ -131,7 +132,7 @@ class Watch(ByHand):
             similarity=similarity,
             trained_by=trained_by,
             streams=declared,
-            modules=module_infos(target, list(groups)),
+            modules=module_infos(target, list(groups), scored=places),
             reference=known.reference or about,
             examples=examples,
             probes={probe.name: probe.as_dict() for probe in read},
@@ -178,6 +179,7 @@ class Watch(ByHand):
             self._loss.listen(loss)
         self._finder: Finder | None = None
         self._verdicts = Verdicts(self.live, self.recorder, on_collapse=on_collapse, stop=self._stop)
+        self._path = ScoredPath(target, [one.name for one in config.modules], self.recorder, self._attachments)
         self._reference = ReferenceReader(
             self.recorder,
             modules=[target, *([loss] if loss is not None else [])],
@@ -188,6 +190,7 @@ class Watch(ByHand):
             say=self._say,
             replays=source == "replayed",
             variant=config.judged,
+            path=self._path,
         )
         self._replays = source == "replayed"
         if searching and not any(stream.role in ("query", "document") for stream in declared):
@@ -258,6 +261,7 @@ class Watch(ByHand):
         self._closed = True
         atexit.unregister(self._at_exit)
         containment = self.recorder.containment
+        containment.run("coverage", self._path.tell)
         self._attachments.close()
         containment.run("coverage", self._coverage.explain)
         containment.run("writing", self.recorder.flush)
@@ -296,7 +300,7 @@ class Watch(ByHand):
         self._calls.paused = paused
         if self._finder is not None:
             self._finder.paused = paused
-        self._loss.paused = paused
+        self._loss.paused = self._path.paused = paused
 
     def _touch(self) -> None:
         """Read gates before the optimiser changes them: once in every step that is due."""
@@ -344,6 +348,7 @@ class Watch(ByHand):
             self.recorder.containment.run("finding streams", self._look_for_silent)
         if step == HEARD_BY:
             self.recorder.containment.run("coverage", self._coverage.warn_unheard)
+            self.recorder.containment.run("coverage", self._path.tell)
         if not self._windows_by_hand and step % WINDOW == 0:
             self.recorder.window()
         self._verdicts.after_step(step)
