@@ -713,3 +713,56 @@ def test_sparse_gradients_that_would_wait_are_said_to_be_left_out(caplog):
         w._before_step()
     w.detach()
     assert caplog.text.count("leaves sparse gradients out") == 1
+
+
+class Tokens(nn.Module):
+    """Gives an embedding for each token."""
+
+    def __init__(self, give: Any) -> None:
+        super().__init__()
+        self.tower, self.give = tower(), give
+
+    def forward(self, x: Tensor, attention_mask: Any = None) -> Any:
+        return self.give(self.tower(x), attention_mask)
+
+
+def late(q: Tensor, d: Tensor, mask: Tensor) -> Tensor:
+    kept = [normalize(torch.where(mask[..., None] > 0, one, 0.0), dim=2) for one in (q, d)]
+    return nn.functional.cross_entropy(torch.einsum("qtd,kud->qktu", *kept).amax(3).sum(2), torch.arange(len(q)))
+
+
+MASKS = {
+    "integers": lambda mask: mask,
+    "truth": lambda mask: mask.bool(),
+    "added": lambda mask: (1.0 - mask)[:, None, None] * torch.finfo(torch.float32).min,
+    "causal": lambda mask: mask[:, None, None].bool() & torch.ones(3, 3).tril().bool(),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("sides", [{"query": "", "document": ""}, {"taps": [Tap(stream="query", at="")]}])
+def test_tokens_are_read_as_the_mean_of_what_the_mask_keeps(mask, sides):
+    model = Tokens(lambda x, mask: {"token_embeddings": x})
+    w, optimizer = open_watch(model, **sides, reference=None)
+    kept = torch.tensor([[1, 1, 0]]).repeat(10, 1)
+    for a, b in pairs(20):
+        texts = [one[:, None].repeat(1, 3, 1) * torch.tensor([1.0, 2.0, 1e4])[:, None] for one in (a, b)]
+        q, d = (model(one, attention_mask=MASKS[mask](kept))["token_embeddings"] for one in texts)
+        descend(optimizer, late(q[:, :2], d[:, :2], kept[:, :2]))
+    found = values_at(w, 20)
+    w.close()
+    assert found["query/norm_mean"] == pytest.approx(norm_mean(q[:, :2].mean(dim=1)), rel=1e-4)
+    assert not any(name.startswith("pairs/") for name in found)
+    assert w.live.coverage["query"].rule.endswith("mean over the tokens that attention_mask keeps")
+    assert w.live.coverage["query"].role in ("token", None) and w.live.coverage["query"].steps == 20
+
+
+def test_tokens_without_a_mask_are_not_read_and_that_is_said(caplog):
+    model = Tokens(lambda x, mask: x)
+    w, optimizer = open_watch(model, query="", document="")
+    for a, b in pairs(2):
+        q, d = (model(one[:, None].repeat(1, 3, 1)) for one in (a, b))
+        descend(optimizer, late(q, d, torch.ones(10, 3)))
+    w.close()
+    assert not w.live.coverage["query"].steps and "no attention_mask" in w.live.coverage["query"].why
+    assert "no attention_mask" in caplog.text
