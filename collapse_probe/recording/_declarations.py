@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -182,15 +183,18 @@ def _detectors(table: Any, *, where: str) -> dict[str, dict[str, Any]]:
     """Return ``[detectors.CODE]`` tables; which codes there are is known to diagnosis alone."""
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise InputError(
-            f"{where}: detectors is no table of tables: write [detectors.CP411] and under it warning = -0.3"
+            f"{where}: detectors is no table of tables: write [detectors.CP411] and under it critical = -0.3"
         )
     for code, entry in table.items():
         for key, value in entry.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (isinstance(value, str) and value if key == "ignore" else number):
+            if not (isinstance(value, str) and value if key == "ignore" else _is_number(value)):
                 needed = "a reason in words" if key == "ignore" else "a number"
                 raise InputError(f"{where}: [detectors.{code}]: {key} is {value!r}, {needed} is needed")
     return {code: dict(entry) for code, entry in table.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _read(path: Path) -> str:
@@ -234,7 +238,7 @@ def _check_expected(entry: Any, *, where: str) -> None:
     if not bounds:
         raise InputError(f"{where}: {entry['reading']} has no bound: give one of {', '.join(_BOUNDS)}")
     for key in bounds:
-        if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
+        if not _is_number(entry[key]):
             raise InputError(f"{where}: {entry['reading']}: {key} is {entry[key]!r}, a number is needed")
     if not entry.get("source"):
         raise InputError(f"{where}: {entry['reading']}: an expected range needs its source")

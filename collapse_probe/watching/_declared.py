@@ -71,14 +71,27 @@ def _same(target: nn.Module, query: Any, document: Any) -> bool:
     return both[0].module is not None and both[0].module is both[1].module
 
 
+def checked_probes(probes: Probes) -> list[Probe]:
+    """Return the probes that the user named, before it is known what they are for.
+
+    Raises:
+        InputError: no such probe, a declaration that cannot be used, or a detector or a cut that there is not.
+    """
+    found = load_probes(probes)
+    if any(probe.detectors for probe in found):
+        from ..diagnosis import check_declared
+
+        check_declared({probe.name: probe.as_dict() for probe in found})
+    return found
+
+
 def declared_probes(probes: Probes, streams: Sequence[StreamInfo]) -> list[Probe]:
     """Return the probes that the user named.
 
     Raises:
-        InputError: no such probe, a declaration that cannot be used, or a reading that a tap cannot have: some are of
-            reference pairs alone.
+        InputError: as :func:`checked_probes`, or a reading that a tap cannot have: some are of reference pairs alone.
     """
-    found = load_probes(probes)
+    found = checked_probes(probes)
     taps = {one.name for one in streams if one.role not in (Role.query, Role.document)}
     for probe in found:
         for name in probe.readings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from plain_loops import TwoTowers, descend, infonce, pairs
 from torch import nn
 
-from collapse_probe import Run, diagnose, write_report
+from collapse_probe import Run, diagnose, respred, write_report
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Histogram
 from collapse_probe.journal.vocabulary import Role
@@ -135,3 +136,27 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_attached(given, message)
 def test_autolog_says_at_once_that_there_is_no_such_probe():
     with pytest.raises(InputError, match="unknown probe 'residul'"):
         autolog(probes="residul")
+
+
+WRONG_CUTS = {
+    "[detectors.CP999]\nwarning = 1": "unknown code 'CP999'",
+    "[detectors.CP411]\nwarning = -1": "unknown key 'warning': Known: critical, floor, ignore",
+    "[detectors.CP411]\ncritical = nan": "critical is nan, a number is needed",
+    "[detectors.CP411]\nignore = 1": "ignore is 1, a reason in words is needed",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_CUTS)
+@pytest.mark.parametrize("begin", ["watch", "autolog", "respred"])
+def test_cuts_that_no_detector_has_are_refused_before_anything_begins(text, begin):
+    own(text=text)
+    model = TwoTowers(lambda a, b: (a, b))
+    begins: dict[str, Callable[[], Any]] = {
+        "watch": lambda: watch(model, probes="mine"),
+        "autolog": lambda: autolog(probes="mine"),
+        "respred": lambda: respred.train("respred", pairs="none.jsonl", watch=["mine"]),
+    }
+    with pytest.raises(InputError, match=WRONG_CUTS[text]) as caught:
+        begins[begin]()
+    assert len(str(caught.value).splitlines()) == 1 and not Path("runs").exists()
+    watch(model, run=False).close()
