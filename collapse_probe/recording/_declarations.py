@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, unknown_name
-from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
+from ._names import HISTOGRAM_NAMES, is_histogram, is_reading, usual_readings
 from ._schedule import Schedule
 
 ALWAYS_WATCHED = ("loss",)
@@ -161,7 +161,7 @@ def parse_probe(name: str, text: str, *, source: str) -> Probe:
         raise InputError(f"{source}: not TOML: {error}") from None
     _check_keys(content, _KEYS, where=source)
     readings = _texts(content, "readings", is_reading, where=source)
-    histograms = _texts(content, "histograms", HISTOGRAM_NAMES.__contains__, where=source)
+    histograms = _texts(content, "histograms", is_histogram, where=source)
     expected = content.get("expected", [])
     if not isinstance(expected, list):
         raise InputError(f"{source}: [expected] is a single table: write [[expected]]")

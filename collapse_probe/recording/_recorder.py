@@ -37,7 +37,7 @@ from ._streams import StreamCoverage
 from ._window import WindowSummary
 
 _BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
-"""Log-spaced bins of a correction's absolute entries: ten a decade."""
+"""Log-spaced bins of a stream's absolute entries: ten a decade."""
 
 _MICRO = 4
 """Micro-batches of a step that are read; the others are counted."""
@@ -51,8 +51,8 @@ class Wishes:
         batch: Names of readings on batches; None for all.
         reference: Names of readings on reference pairs; None for all.
         every_step: Streams that are read on every step, for the summaries of a window.
-        histograms: Streams of corrections whose absolute entries are counted over a window, and of the reference pairs
-            ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
+        histograms: Streams whose absolute entries are counted over a window, where they are read, and of the reference
+            pairs ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
     """
 
     batch: Collection[str] | None = None
@@ -486,7 +486,8 @@ class Recorder:
                     histogram, rows, _ = self._histograms.get(stream, (LogHistogram(**_BINS), 0, 0))
                     tensor = sample.streams[stream]
                     histogram.update(tensor)
-                    self._histograms[stream] = (histogram, rows + len(tensor), tensor.shape[-1])
+                    shape = _shape(tensor)
+                    self._histograms[stream] = (histogram, rows + shape["n"], shape["dimension"])
 
     def _writer(self, shape: Mapping[str, Any]) -> Callable[[dict[str, float]], None]:
         where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset(), **shape}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..journal import StreamInfo
-from ..journal.vocabulary import MEASURES, Role, modern_reading, split_reading
+from ..journal.vocabulary import MEASURES, NOT_STREAMS, Role, modern_reading, split_reading
 from ..recording import Place, Probe, Tap, call, find, load_probes, output
 from ._options import Probes
 from ._text_pairs import TextPairs
@@ -102,6 +102,18 @@ def declared_probes(probes: Probes, streams: Sequence[StreamInfo]) -> list[Probe
                     f"documents alone, and {stream!r} is a tap"
                 )
     return found
+
+
+def asked_streams(probes: Iterable[Probe]) -> dict[str, str]:
+    """Return the streams that probes ask for, each with the names of these probes."""
+    found: dict[str, dict[str, None]] = {}
+    for probe in probes:
+        names = [modern_reading(name)[0] for name in probe.readings]
+        for name in (*names, *(name for name in probe.histograms if not name.startswith("pairs/"))):
+            stream = name.rpartition("/")[0]
+            if stream.partition("/")[0] not in NOT_STREAMS:
+                found.setdefault(stream, {})[probe.name] = None
+    return {stream: ", ".join(names) for stream, names in found.items()}
 
 
 def reference_pairs(reference: Any, target: nn.Module) -> Callable[[], Any] | None:

@@ -35,7 +35,7 @@ from ._attach import Attachments
 from ._by_hand import ByHand
 from ._calls import CallListener
 from ._coverage import HEARD_BY, Coverage
-from ._declared import declared_probes, declared_streams, reference_pairs
+from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
 from ._folder import choose_folder, command, continue_run, is_main_process, model_name, module_infos, versions
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
@@ -197,7 +197,14 @@ class Watch(ByHand):
             self._finder = Finder(target, self.recorder, self._attachments, loss=self._loss, found=self._found)
         elif self._replays:
             self._replay_declared(places)
-        self._coverage = Coverage(self.recorder, self._calls, self._finder, say=self._say)
+        self._coverage = Coverage(
+            self.recorder,
+            self._calls,
+            self._finder,
+            say=self._say,
+            asked=asked_streams(read),
+            read=lambda: [name for name, _, _ in self.live.keys],
+        )
         self._listen_to(optimizers)
         _watched[target] = weakref.ref(self)
         if prepared is not None:

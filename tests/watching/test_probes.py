@@ -160,3 +160,61 @@ def test_cuts_that_no_detector_has_are_refused_before_anything_begins(text, begi
         begins[begin]()
     assert len(str(caught.value).splitlines()) == 1 and not Path("runs").exists()
     watch(model, run=False).close()
+
+
+ASKED = """
+[schedule]
+every = 1000
+powers_of = 3
+[readings]
+"elsewhere/norm_mean" = "of a stream that nobody hands over"
+"hidden/norm_mean" = "of a tap"
+[histograms]
+"hidden/abs" = "of a tap"
+"gate/abs" = "of a gate"
+"nowhere/abs" = "of nothing"
+"""
+
+
+def test_a_probe_s_powers_are_due_and_the_values_of_any_stream_are_counted():
+    own(text=ASKED)
+    torch.manual_seed(0)
+    model = TwoTowers(lambda a, b: (a, b))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    taps = [Tap(stream="hidden", at="query_tower.0"), Tap(stream="gate", at="doc_tower.0.bias", role="gate")]
+    with watch(model, optimizer=optimizer, **SIDES, taps=taps, run=False, probes="mine", every=1000) as w:
+        for a, b in pairs(90):
+            descend(optimizer, infonce(*model(a, b)))
+    steps = w.live.series("hidden/norm_mean", on="batch").steps.tolist()
+    assert steps == [*range(1, 21), 27, 81]
+    counted = {one.name: one for one in w.live.of(Histogram)}
+    assert set(counted) == {"hidden/abs", "gate/abs"}
+    assert sum(counted["hidden/abs"].counts) == counted["hidden/abs"].n * 16 == len(steps) * 10 * 16
+    missing = {one.what: one.why for one in diagnose(w).not_measured}
+    assert missing["stream elsewhere"] == missing["stream nowhere"] == "asked for, never heard"
+    assert "probe mine" in w.live.coverage["elsewhere"].where
+
+
+@pytest.mark.parametrize(("role", "missing"), [(None, False), ("hidden", False), ("view", True)])
+def test_a_hidden_layer_lacks_no_rank_of_reference_pairs(role, missing):
+    torch.manual_seed(0)
+    model = TwoTowers(lambda a, b: (a, b))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    taps = [Tap(stream="first", at="query_tower.0", role=role)]
+    with watch(model, optimizer=optimizer, **SIDES, taps=taps, run=False) as w:
+        for a, b in pairs(60):
+            descend(optimizer, infonce(*model(a, b)))
+    found = diagnose(w)
+    assert any(one.what == "dimensional_collapse" for one in found.not_measured) is missing
+    assert ("Not: dimensional collapse" in found.summary) is missing
+
+
+def test_the_first_screen_draws_queries_and_documents_before_hidden_layers():
+    torch.manual_seed(0)
+    model = TwoTowers(lambda a, b: (a, b))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, taps=[Tap(stream="first", at="query_tower.0")], run=False) as w:
+        for a, b in pairs(60):
+            descend(optimizer, infonce(*model(a, b)))
+    summary = diagnose(w).summary
+    assert "document common share" in summary and "first common share" not in summary
