@@ -5,7 +5,7 @@ decomposes a matrix, waits: not for training steps. What is known of each stands
 :data:`collapse_probe.journal.vocabulary.MEASURES`; every name in a family's ``__all__`` is exported from here.
 """
 
-from . import _angles, _corrections, _pairs, _scale, _spectrum
+from . import _angles, _corrections, _pairs, _rows, _scale, _spectrum
 from ._angles import *
 from ._checks import wide
 from ._corrections import *
@@ -13,6 +13,7 @@ from ._equilibrium import explained_residual, penalty_ratio, ridge_correction, s
 from ._functions import FUNCTIONS
 from ._moments import Moments
 from ._pairs import *
+from ._rows import *
 from ._sample import Sample, read, scores, singular_values
 from ._scale import *
 from ._scores import Scores, compare
@@ -36,5 +37,6 @@ __all__ = [
 __all__ += _angles.__all__
 __all__ += _corrections.__all__
 __all__ += _pairs.__all__
+__all__ += _rows.__all__
 __all__ += _scale.__all__
 __all__ += _spectrum.__all__
