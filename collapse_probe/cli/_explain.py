@@ -41,6 +41,7 @@ def explained(code: str) -> str:
         ("reads", ", ".join(found.reads)),
         ("for each", found.per + (f" ({', '.join(found.roles)})" if found.roles else "")),
         ("holds if", found.formula),
+        ("scale", _blind(found.reads)),
         ("thresholds", "; ".join(cuts) or "those of the declaration"),
         ("gravest", f"{found.gravest.value}; confirmed by {found.confirm} in a row"),
         ("why", found.why),
@@ -52,3 +53,12 @@ def explained(code: str) -> str:
         wrapped = textwrap.wrap(text, 86)
         lines += [f"  {'' if at else label:<11} {line}" for at, line in enumerate(wrapped)]
     return "\n".join(lines)
+
+
+def _blind(reads: tuple[str, ...]) -> str:
+    """Return which of a detector's readings are the same where all embeddings are multiplied by one number."""
+    from ..journal.vocabulary import MEASURES
+
+    known = [name for name in reads if name.rpartition("/")[2] in MEASURES]
+    blind = [name for name in known if MEASURES[name.rpartition("/")[2]].scale_blind]
+    return f"not seen by {', '.join(blind)}: read norms beside it" if blind else ""

@@ -56,6 +56,8 @@ def _forms() -> list[tuple[str, str]]:
 
 
 def _measures() -> list[tuple[str, str]]:
+    from ..journal.vocabulary import MEASURES, split_reading
     from ..recording import usual_readings
 
-    return list(usual_readings())
+    blind = {True: " [scale-blind]", False: ""}
+    return [(name, f"{about}{blind[MEASURES[split_reading(name)[1]].scale_blind]}") for name, about in usual_readings()]

@@ -27,6 +27,7 @@ from ._curves import Change, Curve
 from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._evaluations import REFERENCE, Evaluations
 from ._evidence import Evidence
+from ._findings import check_declared
 from ._overlap import Overlap, overlaps
 from ._rows import FindingRow, findings
 from ._scores import (
@@ -76,6 +77,7 @@ __all__ = [
     "agreement",
     "as_run",
     "attribution",
+    "check_declared",
     "choose_checkpoint",
     "collections",
     "compare",

@@ -49,10 +49,9 @@ def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str
     """Return the codes that do not count, each with the reason.
 
     Raises:
-        InputError: no detector has that code, or a probe's ``[detectors.CODE]`` has a cut that the detector lacks.
+        InputError: no detector has that code, or as :func:`check_declared`.
     """
-    for name, probe in probes.items():
-        _check_declared(name, probe)
+    check_declared(probes)
     found = {}
     for code in BY_CODE:
         for entry in _entries(probes, code):
@@ -65,15 +64,24 @@ def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str
     return found
 
 
-def _check_declared(name: str, probe: Any) -> None:
-    tables = probe.get("detectors") if isinstance(probe, Mapping) else None
-    for code, entry in tables.items() if isinstance(tables, Mapping) else ():
-        if code not in BY_CODE:
-            raise InputError(f"probe {name}: [detectors.{code}]: {unknown_name('code', code, BY_CODE)}")
-        known = ("ignore", *BY_CODE[code].thresholds)
-        for key in entry if isinstance(entry, Mapping) else ():
-            if key not in known:
-                raise InputError(f"probe {name}: [detectors.{code}]: {unknown_name('key', key, known)}")
+def check_declared(probes: Mapping[str, Any]) -> None:
+    """Check what probes say of detectors.
+
+    Args:
+        probes: Name of a probe to its declaration, as ``run.json`` has it.
+
+    Raises:
+        InputError: no detector has the code of a ``[detectors.CODE]``, or it has not the cut.
+    """
+    for name, probe in probes.items():
+        tables = probe.get("detectors") if isinstance(probe, Mapping) else None
+        for code, entry in tables.items() if isinstance(tables, Mapping) else ():
+            if code not in BY_CODE:
+                raise InputError(f"probe {name}: [detectors.{code}]: {unknown_name('code', code, BY_CODE)}")
+            known = ("ignore", *BY_CODE[code].thresholds)
+            for key in entry if isinstance(entry, Mapping) else ():
+                if key not in known:
+                    raise InputError(f"probe {name}: [detectors.{code}]: {unknown_name('key', key, known)}")
 
 
 def _entries(probes: Mapping[str, Any], code: str) -> list[Mapping[str, Any]]:

@@ -53,6 +53,7 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
         *_streams(evidence, {one.what for one in essential}),
         *_collections(evidence),
         *_still(evidence),
+        *_off_path(evidence),
         *_by_kind(found),
     ]
     return (*essential, *sorted(rest, key=lambda one: one.what))
@@ -124,6 +125,16 @@ def _collections(evidence: Evidence) -> list[NotMeasured]:
 def _still(evidence: Evidence) -> list[NotMeasured]:
     why = "they do not move while the trained streams do: they do not go through what is trained"
     return [NotMeasured(what=REFERENCE, why=why)] if evidence.reference_still else []
+
+
+def _off_path(evidence: Evidence) -> list[NotMeasured]:
+    """Return what is trained and is on no path that was scored."""
+    variants = {one.variant for one in evidence.run.of(Evaluation)} - {"raw"}
+    off = [one.name for one in evidence.run.modules if one.trained and one.scored is False]
+    more = f" and {len(off) - _SHOWN} more" if len(off) > _SHOWN else ""
+    what = f"what {', '.join(off[:_SHOWN])}{more} is worth"
+    why = "trained, and not on the path that is scored"
+    return [NotMeasured(what=what, why=why)] if off and len(variants) < 2 else []
 
 
 def _declared(evidence: Evidence) -> list[NotMeasured]:

@@ -27,14 +27,16 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``.
+    """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
+    ``scored`` and ``not_scored``.
 
     Attributes:
         name: What.
         message: One line.
         step: Optimiser steps done.
         epoch: As in :class:`Readings`.
-        subject: What it is about: of an ``error`` the probe that failed, of ``not_finite`` the stream.
+        subject: What it is about: of an ``error`` the probe that failed, of ``not_finite`` the stream, of ``scored``
+            and ``not_scored`` the module that is, or is not, on the path that is scored.
     """
 
     name: str

@@ -10,8 +10,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from ._config import RunConfig
-from ._course import SCHEMA, End, Start
+from ._config import ModuleInfo, RunConfig
+from ._course import SCHEMA, End, Event, Start
 from ._fields import FieldError
 from ._frames import Frames
 from ._legacy import modern_config
@@ -54,6 +54,12 @@ class LiveRun(Frames):
         """``completed``, ``interrupted`` or ``failed``; ``unfinished`` where there is no end record."""
         ends = self.of(End)
         return ends[-1].status if ends else "unfinished"
+
+    @property
+    def modules(self) -> tuple[ModuleInfo, ...]:
+        """The run's modules, with what was heard of which of them are on the path that is scored."""
+        heard = {one.subject: one.name == "scored" for one in self.of(Event) if one.name in ("scored", "not_scored")}
+        return tuple(replace(one, scored=heard.get(one.name, one.scored)) for one in self.config.modules)
 
     @property
     def began(self) -> str:

@@ -5,7 +5,7 @@ decomposes a matrix, waits: not for training steps. What is known of each stands
 :data:`collapse_probe.journal.vocabulary.MEASURES`; every name in a family's ``__all__`` is exported from here.
 """
 
-from . import _angles, _corrections, _forces, _neighbours, _pairs, _scale, _spectrum
+from . import _angles, _corrections, _forces, _neighbours, _pairs, _rows, _scale, _spectrum
 from ._angles import *
 from ._checks import wide
 from ._corrections import *
@@ -16,6 +16,7 @@ from ._moments import Moments
 from ._neighbours import *
 from ._neighbours import Neighbours
 from ._pairs import *
+from ._rows import *
 from ._sample import Sample, neighbours_of, read, scores, singular_values
 from ._scale import *
 from ._scores import Scores, compare
@@ -43,5 +44,6 @@ __all__ += _corrections.__all__
 __all__ += _forces.__all__
 __all__ += _neighbours.__all__
 __all__ += _pairs.__all__
+__all__ += _rows.__all__
 __all__ += _scale.__all__
 __all__ += _spectrum.__all__

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 from ..journal.vocabulary import MEASURES
-from . import _angles, _corrections, _forces, _neighbours, _pairs, _scale, _spectrum
+from . import _angles, _corrections, _forces, _neighbours, _pairs, _rows, _scale, _spectrum
 
-_FAMILIES = (_angles, _scale, _spectrum, _pairs, _neighbours, _forces, _corrections)
+_FAMILIES = (_angles, _scale, _spectrum, _pairs, _rows, _neighbours, _forces, _corrections)
 
 FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
     name: getattr(family, name) for family in _FAMILIES for name in family.__all__ if name in MEASURES

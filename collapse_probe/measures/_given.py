@@ -11,7 +11,7 @@ from torch import Tensor
 from ..journal.vocabulary import Measure, Role, Similarity
 from ._checks import at_least_float32
 from ._neighbours import Neighbours, neighbours
-from ._pairs import own_documents
+from ._rows import own_documents
 from ._scores import Scores, compare
 from ._spectrum import scatter, spectrum
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ._recorder import Recorder, Wishes
     from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
+    from ._tokens import mean_of_tokens
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
 
 _WITH_TORCH = {
@@ -63,6 +64,7 @@ _WITH_TORCH = {
     "item": "_tap",
     "output": "_tap",
     "passed_by": "_tap",
+    "mean_of_tokens": "_tokens",
     "WeightReader": "_weights",
     "group_parameters": "_weights",
     "is_left_out": "_weights",
@@ -111,6 +113,7 @@ __all__ = [
     "load_probe",
     "load_probes",
     "load_watched",
+    "mean_of_tokens",
     "output",
     "parse_probe",
     "passed_by",

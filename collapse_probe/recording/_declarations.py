@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, unknown_name
-from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
+from ._names import HISTOGRAM_NAMES, is_histogram, is_reading, usual_readings
 from ._schedule import Schedule
 
 ALWAYS_WATCHED = ("loss",)
@@ -160,7 +161,7 @@ def parse_probe(name: str, text: str, *, source: str) -> Probe:
         raise InputError(f"{source}: not TOML: {error}") from None
     _check_keys(content, _KEYS, where=source)
     readings = _texts(content, "readings", is_reading, where=source)
-    histograms = _texts(content, "histograms", HISTOGRAM_NAMES.__contains__, where=source)
+    histograms = _texts(content, "histograms", is_histogram, where=source)
     expected = content.get("expected", [])
     if not isinstance(expected, list):
         raise InputError(f"{source}: [expected] is a single table: write [[expected]]")
@@ -182,15 +183,18 @@ def _detectors(table: Any, *, where: str) -> dict[str, dict[str, Any]]:
     """Return ``[detectors.CODE]`` tables; which codes there are is known to diagnosis alone."""
     if not isinstance(table, dict) or not all(isinstance(entry, dict) for entry in table.values()):
         raise InputError(
-            f"{where}: detectors is no table of tables: write [detectors.CP411] and under it warning = -0.3"
+            f"{where}: detectors is no table of tables: write [detectors.CP411] and under it critical = -0.3"
         )
     for code, entry in table.items():
         for key, value in entry.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (isinstance(value, str) and value if key == "ignore" else number):
+            if not (isinstance(value, str) and value if key == "ignore" else _is_number(value)):
                 needed = "a reason in words" if key == "ignore" else "a number"
                 raise InputError(f"{where}: [detectors.{code}]: {key} is {value!r}, {needed} is needed")
     return {code: dict(entry) for code, entry in table.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _read(path: Path) -> str:
@@ -234,7 +238,7 @@ def _check_expected(entry: Any, *, where: str) -> None:
     if not bounds:
         raise InputError(f"{where}: {entry['reading']} has no bound: give one of {', '.join(_BOUNDS)}")
     for key in bounds:
-        if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
+        if not _is_number(entry[key]):
             raise InputError(f"{where}: {entry['reading']}: {key} is {entry[key]!r}, a number is needed")
     if not entry.get("source"):
         raise InputError(f"{where}: {entry['reading']}: an expected range needs its source")

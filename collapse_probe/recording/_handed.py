@@ -35,7 +35,8 @@ def checked_role(role: Any) -> Role:
 
 
 def why_unread(value: Any, *, gate: bool = False) -> str | None:
-    """Return why a value is no stream's, None where it is one: vectors ``[n, D]``, a gate of any shape.
+    """Return why a value is no stream's, None where it is one: vectors ``[n, D]``, a gate of any
+    shape.
 
     >>> why_unread(torch.ones(4, 2)), why_unread(torch.ones(4))
     (None, 'its shape is (4,), where [n, D] is needed')
@@ -48,7 +49,7 @@ def why_unread(value: Any, *, gate: bool = False) -> str | None:
         return "it is complex, where real numbers are needed"
     shape = tuple(value.shape)
     if value.ndim == 3 and not gate:
-        return f"its shape is {shape}, [n, T, D]: what is padding is not known, so hand over [n, D], pooled or unpadded"
+        return f"its shape is {shape}, [n, T, D], and no attention_mask of it says what is padding: give [n, D]"
     if value.ndim != 2 and not gate:
         return f"its shape is {shape}, where [n, D] is needed"
     return None if value.numel() else f"its shape is {shape}: it is empty"

@@ -24,7 +24,7 @@ class Heard:
         confirmed: Whether a backward came through it, or a user's hand gave it.
         again: Whether it had no graph, and was computed again inside of a backward.
         by_hand: Whether the user handed it over.
-        gradient: Of the loss at it, where that was asked for and came.
+        gradient: The loss's gradient at it, where it was asked for and came.
     """
 
     stream: str
@@ -44,6 +44,9 @@ class Step:
     """The calls of the step in progress.
 
     A micro-batch ends with the backward through one of its calls: the next call begins another.
+
+    Attributes:
+        calls: The calls, in order.
     """
 
     calls: list[Heard] = field(default_factory=list)
@@ -108,9 +111,9 @@ class Step:
         def confirm(gradient: Tensor) -> None:
             one.confirmed = True
             self._backward = True
-            if keep:
-                # Several backwards through it add up, as they do at the weights.
-                one.gradient = gradient.detach().clone() if one.gradient is None else one.gradient + gradient
+            if keep and gradient.layout is torch.strided:
+                found = gradient.detach().clone()
+                one.gradient = found if one.gradient is None else one.gradient + found
 
         return confirm
 
@@ -177,6 +180,6 @@ def _second_pass(mine: list[Heard], before: list[Heard]) -> list[Heard]:
 def _joined(chunks: list[Heard], index: int) -> Heard:
     if len(chunks) == 1:
         return replace(chunks[0], index=index)
-    parts = [one.gradient for one in chunks]
-    whole = None if any(one is None for one in parts) else torch.cat(parts)  # type: ignore[arg-type]
-    return replace(chunks[0], tensor=torch.cat([one.tensor for one in chunks]), index=index, gradient=whole)
+    gradients = [one.gradient for one in chunks if one.gradient is not None]
+    gradient = torch.cat(gradients) if len(gradients) == len(chunks) else None
+    return replace(chunks[0], tensor=torch.cat([one.tensor for one in chunks]), index=index, gradient=gradient)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..journal.vocabulary import MEASURES, SCALARS, modern_reading, reading_name, split_reading
+from ..journal.vocabulary import MEASURES, NOT_STREAMS, SCALARS, modern_reading, reading_name, split_reading
 
 DERIVED = ("scale_drift", "scale_drift_raw")
 """Readings of older journals that are judged from others today."""
@@ -33,6 +33,16 @@ def usual_readings() -> Iterator[tuple[str, str]]:
             yield reading_name(stream, measure.name), measure.about
 
 
+def is_histogram(name: str) -> bool:
+    """Return whether a name may be a histogram: of a stream's absolute entries, or one of the pairs'.
+
+    >>> is_histogram("tower/abs"), is_histogram("pairs/cosine"), is_histogram("tower/cosine"), is_histogram("loss/abs")
+    (True, True, False, False)
+    """
+    stream, _, values = name.rpartition("/")
+    return name in HISTOGRAM_NAMES or (bool(stream) and values == "abs" and stream.partition("/")[0] not in NOT_STREAMS)
+
+
 HISTOGRAM_NAMES = (
     "delta/abs",
     "pairs/distance",
@@ -40,4 +50,4 @@ HISTOGRAM_NAMES = (
     "pairs/distance_random",
     "pairs/cosine_random",
 )
-"""Every histogram that a probe may name."""
+"""The histograms of the usual streams."""

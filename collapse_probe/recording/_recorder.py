@@ -37,7 +37,7 @@ from ._streams import StreamCoverage
 from ._window import WindowSummary
 
 _BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
-"""Log-spaced bins of a correction's absolute entries: ten a decade."""
+"""Log-spaced bins of a stream's absolute entries: ten a decade."""
 
 _MICRO = 4
 """Micro-batches of a step that are read; the others are counted."""
@@ -51,8 +51,8 @@ class Wishes:
         batch: Names of readings on batches; None for all.
         reference: Names of readings on reference pairs; None for all.
         every_step: Streams that are read on every step, for the summaries of a window.
-        histograms: Streams of corrections whose absolute entries are counted over a window, and of the reference pairs
-            ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
+        histograms: Streams whose absolute entries are counted over a window, where they are read, and of the reference
+            pairs ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
     """
 
     batch: Collection[str] | None = None
@@ -163,7 +163,13 @@ class Recorder:
             self.declare(stream, role=role)
         if not self.wants(stream):
             return None
-        return self._step.hear(stream, tensor, by_hand=by_hand, confirmed_by=confirmed_by, with_gradient=self.due)
+        return self._step.hear(
+            stream, tensor, by_hand=by_hand, confirmed_by=confirmed_by, with_gradient=self._with_gradient
+        )
+
+    @property
+    def _with_gradient(self) -> bool:
+        return self.next_due <= self.done + 1 or self.layout.asks
 
     @property
     def heard(self) -> list[Heard]:
@@ -172,7 +178,7 @@ class Recorder:
 
     def hear(self, key: str, tensor: Tensor) -> Heard:
         """Hear something that may turn out to be a stream."""
-        return self._step.hear(key, tensor, with_gradient=self.due)
+        return self._step.hear(key, tensor, with_gradient=self._with_gradient)
 
     def repeat(self, stream: str, shape: torch.Size) -> None:
         """Hear that a call without a graph was computed again inside of a backward."""
@@ -448,11 +454,12 @@ class Recorder:
         for one in calls:
             name = one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
             streams[name] = one.tensor
-            if (role := self.streams[one.stream].role) is not None:
-                roles[name] = role
             if one.gradient is not None:
                 gradients[name] = one.gradient
-        return self.layout.apply(Sample(streams=streams, roles=roles, similarity=self.similarity, gradients=gradients))
+            if (role := self.streams[one.stream].role) is not None:
+                roles[name] = role
+        sample = Sample(streams=streams, roles=roles, similarity=self.similarity, gradients=gradients)
+        return self.layout.apply(sample)
 
     def _readings(self, sample: Sample, *, due: bool) -> dict[str, Tensor]:
         if due:
@@ -486,7 +493,8 @@ class Recorder:
                     histogram, rows, _ = self._histograms.get(stream, (LogHistogram(**_BINS), 0, 0))
                     tensor = sample.streams[stream]
                     histogram.update(tensor)
-                    self._histograms[stream] = (histogram, rows + len(tensor), tensor.shape[-1])
+                    shape = _shape(tensor)
+                    self._histograms[stream] = (histogram, rows + shape["n"], shape["dimension"])
 
     def _writer(self, shape: Mapping[str, Any]) -> Callable[[dict[str, float]], None]:
         where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset(), **shape}

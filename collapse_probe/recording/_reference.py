@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ._handed import why_unread
+from ._layout import ASSUMED, Order
 from ._tap import Call, Take, output
 
 PART = 128
@@ -129,7 +130,7 @@ class Replay:
         query: The module of the queries.
         document: The module of the documents.
         complete: Whether no more pairs are kept.
-        blocks: Of k documents a query, whether the own ones come first.
+        order: Of k documents a query, which are their own.
         in_parts: That a call may ask for a part of the pairs.
     """
 
@@ -138,7 +139,7 @@ class Replay:
     take_query: Take = output
     take_document: Take = output
     complete: bool = False
-    blocks: bool = False
+    order: Order = ASSUMED
     in_parts: bool = True
     _pairs: list[tuple[Call, Call, tuple[int, int]]] = field(default_factory=list)
     _bytes: int = 0
@@ -188,7 +189,7 @@ class Replay:
         for query, document, rows in self._pairs:
             queries.append(self._forward("query", query, self.take_query, weights))
             documents.append(self._forward("document", document, self.take_document, weights))
-            own.append(count + _own(*rows, blocks=self.blocks))
+            own.append(count + self.order.rows(*rows))
             count += rows[1]
             if most is not None and sum(len(part) for part in queries) >= most:
                 break
@@ -268,10 +269,6 @@ class StartWeights:
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
-
-
-def _own(queries: int, documents: int, *, blocks: bool) -> Tensor:
-    return torch.arange(queries) * (1 if blocks else max(1, documents // queries))
 
 
 def copied(value: Any) -> Any:

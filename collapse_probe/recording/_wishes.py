@@ -50,7 +50,7 @@ def added_wishes(probes: Iterable[Probe]) -> Wishes:
 
 
 def cadence_of(probes: Iterable[Probe], *, every: int | None = None) -> Cadence:
-    """Return when readings on batches are due: as often as the most frequent of the probes.
+    """Return when readings on batches are due: as often as the most frequent of the probes, and where any has powers.
 
     Args:
         probes: Any.
@@ -59,6 +59,8 @@ def cadence_of(probes: Iterable[Probe], *, every: int | None = None) -> Cadence:
     Raises:
         InputError: ``every`` is below 1.
     """
+    probes = list(probes)
     asked = [] if every is None else [Cadence(every=every).every]
     intervals = [probe.schedule.interval for probe in probes if probe.schedule.interval is not None]
-    return Cadence(every=min([*asked, *intervals], default=10))
+    bases = {probe.schedule.base for probe in probes if probe.schedule.base is not None}
+    return Cadence(every=min([*asked, *intervals], default=10), bases=tuple(sorted(bases)))

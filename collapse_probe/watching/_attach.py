@@ -124,9 +124,15 @@ class Attachments:
         """Remember how something comes off."""
         self._undo.append(undo)
 
-    def forward_pre_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
-        """Call ``hook(module, args, kwargs)`` before every call of a module; it returns nothing."""
-        self.add(module.register_forward_pre_hook(_Hook(hook), with_kwargs=True).remove)
+    def forward_pre_hook(self, module: nn.Module, hook: Callable[..., None]) -> Callable[[], None]:
+        """Call ``hook(module, args, kwargs)`` before every call of a module; it returns nothing.
+
+        Returns:
+            What takes it off again, if that is wanted before all else comes off.
+        """
+        remove = module.register_forward_pre_hook(_Hook(hook), with_kwargs=True).remove
+        self.add(remove)
+        return remove
 
     def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
         """Call ``hook(module, args, kwargs, output)`` after every call of a module; it returns nothing."""

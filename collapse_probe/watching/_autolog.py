@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..journal import Run
 from ..journal.vocabulary import Similarity
-from ..recording import Tap, load_probes
+from ..recording import Tap
+from ._declared import checked_probes
 from ._dispatch import watch_trainer
 from ._options import OnCollapse, Options, Probes
 from ._watch import _watched
@@ -168,7 +169,7 @@ def autolog(
             every=every,
             reference_every=reference_every,
             baseline=baseline,
-            probes=load_probes(probes),
+            probes=checked_probes(probes),
             texts=texts,
             on_collapse=on_collapse,
         )

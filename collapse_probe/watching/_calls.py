@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, passed_by, why_unread
+from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, mean_of_tokens, passed_by, why_unread
 from ._attach import Attachments
 
 _REPLAYED = "?replayed"
+
+TOKENS = "mean over the tokens that attention_mask keeps"
 
 
 def in_backward() -> bool:
@@ -210,12 +212,14 @@ class CallListener:
         tensor = take(call)
         if tensor is None:
             return
+        known = self._recorder.streams.get(key)
+        gate = known is not None and known.role is Role.gate
+        whole, tensor = tensor, tensor if gate else self._pooled(key, call, tensor)
         if in_backward():
             if isinstance(tensor, Tensor):
                 self._recorder.repeat(key, tensor.shape)
             return
-        known = self._recorder.streams.get(key)
-        why = why_unread(tensor, gate=known is not None and known.role is Role.gate)
+        why = why_unread(tensor, gate=gate)
         if why is not None:
             for stream in self._recorder.streams_of(key):
                 if stream in self._recorder.streams:
@@ -224,9 +228,11 @@ class CallListener:
         if key == _REPLAYED:
             heard = self._recorder.hear(key, tensor)
         else:
-            heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed_by(call, tensor))
+            passed = passed_by(call, whole)
+            passed = whole if passed is None and tensor is not whole else passed
+            heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed)
         replay = self.replay
-        if heard is None or replay is None or replay.complete or tensor.ndim != 2:
+        if heard is None or replay is None or replay.complete or tensor is not whole or tensor.ndim != 2:
             return
         if call.module is replay.query or call.module is replay.document:
             args, kwargs = self._inputs.get((id(call.module), call.method)) or (
@@ -235,6 +241,20 @@ class CallListener:
             )
             inputs = replace(call, args=args, kwargs=kwargs, output=None)
             self._kept.append(_Kept(heard, inputs, take))
+
+    def _pooled(self, key: str, call: Call, tensor: Any) -> Any:
+        """Return each text's mean for tokens that a mask tells from padding; such sides are no pairs."""
+        if not isinstance(tensor, Tensor) or tensor.ndim != 3 or not tensor.is_floating_point():
+            return tensor
+        found = mean_of_tokens(call, tensor)
+        for stream in self._recorder.streams_of(key) if found is not None else ():
+            known = self._recorder.streams.get(stream)
+            if known is not None and TOKENS not in known.rule:
+                self._recorder.declare(stream, rule=f"{known.rule or 'declared'}, {TOKENS}")
+                if known.role in (Role.query, Role.document):
+                    known.role = Role.token
+                    self._recorder.event("note", f"{stream}: {TOKENS}; late interaction is not scored", subject=stream)
+        return tensor if found is None else found
 
     def end_step(self) -> None:
         """Keep the inputs of this step's own pairs; to be called before the recorder's step ends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from ..journal.vocabulary import Role
 from ..recording import Recorder
@@ -26,11 +26,21 @@ class Coverage:
         calls: What hears the calls of modules.
         finder: What looks for streams; None where the user named them.
         say: Warns the user, once for a key.
+        asked: Streams that probes ask for, with the probes' names.
+        read: Returns the names of the readings that there are.
     """
 
     def __init__(
-        self, recorder: Recorder, calls: CallListener, finder: Finder | None, *, say: Callable[[str, str], None]
+        self,
+        recorder: Recorder,
+        calls: CallListener,
+        finder: Finder | None,
+        *,
+        say: Callable[[str, str], None],
+        asked: Mapping[str, str],
+        read: Callable[[], Iterable[str]],
     ) -> None:
+        self._asked, self._read = asked, read
         self._recorder = recorder
         self._calls = calls
         self._finder = finder
@@ -76,7 +86,9 @@ class Coverage:
         self._recorder.cover()
 
     def explain(self) -> None:
-        """Say of each stream that was not heard why it was not."""
+        """Say of each stream that was not heard why it was not, and of pairs which document is whose."""
+        self._explain_order()
+        self._explain_asked()
         for stream in self._recorder.streams.values():
             if not stream.steps and not stream.why:
                 stream.why = self._why_unheard(stream.stream, stream.where)
@@ -85,6 +97,25 @@ class Coverage:
             why = f"{many} documents are no multiple of {rows} queries"
             self._recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows", why=why)
             self._say("pairs", f"batches are not read as pairs: {why}")
+
+    def _explain_asked(self) -> None:
+        read = {name.rpartition("/")[0] for name in self._read()}
+        for stream, probes in self._asked.items():
+            if stream not in read and stream not in self._recorder.streams:
+                self._recorder.declare(stream, where=f"probe {probes}", rule="asked for", why="asked for, never heard")
+
+    def _explain_order(self) -> None:
+        layout = self._recorder.layout
+        if layout.rows is None:
+            return
+        told = layout.told()
+        known = self._recorder.declare("pairs", where="{} queries and {} documents".format(*layout.rows))
+        if told is not None:
+            known.steps, known.rule, known.why = layout.batches, f"by the gradients: {told}", ""
+        elif not known.why:
+            known.rule = "assumed"
+            known.why = f"nothing tells which document is whose: taken is {layout.assumed}"
+            self._say("order of pairs", f"batches of {known.where}: {known.why}")
 
     def _why_unheard(self, stream: str, where: str) -> str:
         calls = self._calls.called[stream]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..journal import StreamInfo
-from ..journal.vocabulary import MEASURES, Role, modern_reading, split_reading
+from ..journal.vocabulary import MEASURES, NOT_STREAMS, Role, modern_reading, split_reading
 from ..recording import Place, Probe, Tap, call, find, load_probes, output
 from ._options import Probes
 from ._text_pairs import TextPairs
@@ -71,14 +71,27 @@ def _same(target: nn.Module, query: Any, document: Any) -> bool:
     return both[0].module is not None and both[0].module is both[1].module
 
 
+def checked_probes(probes: Probes) -> list[Probe]:
+    """Return the probes that the user named, before it is known what they are for.
+
+    Raises:
+        InputError: no such probe, a declaration that cannot be used, or a detector or a cut that there is not.
+    """
+    found = load_probes(probes)
+    if any(probe.detectors for probe in found):
+        from ..diagnosis import check_declared
+
+        check_declared({probe.name: probe.as_dict() for probe in found})
+    return found
+
+
 def declared_probes(probes: Probes, streams: Sequence[StreamInfo]) -> list[Probe]:
     """Return the probes that the user named.
 
     Raises:
-        InputError: no such probe, a declaration that cannot be used, or a reading that a tap cannot have: some are of
-            reference pairs alone.
+        InputError: as :func:`checked_probes`, or a reading that a tap cannot have: some are of reference pairs alone.
     """
-    found = load_probes(probes)
+    found = checked_probes(probes)
     taps = {one.name for one in streams if one.role not in (Role.query, Role.document)}
     for probe in found:
         for name in probe.readings:
@@ -89,6 +102,18 @@ def declared_probes(probes: Probes, streams: Sequence[StreamInfo]) -> list[Probe
                     f"documents alone, and {stream!r} is a tap"
                 )
     return found
+
+
+def asked_streams(probes: Iterable[Probe]) -> dict[str, str]:
+    """Return the streams that probes ask for, each with the names of these probes."""
+    found: dict[str, dict[str, None]] = {}
+    for probe in probes:
+        names = [modern_reading(name)[0] for name in probe.readings]
+        for name in (*names, *(name for name in probe.histograms if not name.startswith("pairs/"))):
+            stream = name.rpartition("/")[0]
+            if stream.partition("/")[0] not in NOT_STREAMS:
+                found.setdefault(stream, {})[probe.name] = None
+    return {stream: ", ".join(names) for stream, names in found.items()}
 
 
 def reference_pairs(reference: Any, target: nn.Module) -> Callable[[], Any] | None:

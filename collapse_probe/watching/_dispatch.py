@@ -56,8 +56,11 @@ def watch(
         query: Where the queries' embeddings ``[n, D]`` come from: the path of a module in ``target`` (``""`` is
             ``target`` itself), or the module. The same one as ``document``: its first call of a micro-batch is the
             query, further ones are documents. Where both are None they are found, or handed over by
-            ``w.observe("query", q)``.
-        document: Where the documents' embeddings come from, as for ``query``.
+            ``w.observe("query", q)``. Of token embeddings ``[n, T, D]`` each text's mean is read, over what the call's
+            ``attention_mask`` keeps, and no pairs are; without a mask they are not read, and that is said.
+        document: Where the documents' embeddings come from, as for ``query``. Of equal rows, row i is query i's own; of
+            k documents a query, the gradients of the first steps tell which is its own, and where they tell nothing
+            the first of each k in a row is taken, and that is said.
         taps: Further streams, each a :class:`Tap`: a correction, a gate, a hidden layer.
         reference: Fixed pairs to read in evaluation mode, through the path that is scored: a function without
             arguments that returns queries and documents, both ``[n, D]``, own pairs in equal rows; or, for a model

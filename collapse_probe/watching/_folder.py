@@ -17,7 +17,8 @@ from torch import nn
 
 from ..errors import InputError
 from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name
-from ..recording import Wishes, canonical
+from ..journal.vocabulary import Role
+from ..recording import Place, Wishes, canonical
 from ._options import Prepared
 
 _claims: weakref.WeakValueDictionary[Path, Any] = weakref.WeakValueDictionary()
@@ -96,8 +97,15 @@ def model_name(target: Any) -> str:
     return re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-") or "model"
 
 
-def module_infos(target: nn.Module, groups: Sequence[str]) -> tuple[ModuleInfo, ...]:
-    """Return the trained groups, and the children that no optimiser trains."""
+def module_infos(target: nn.Module, groups: Sequence[str], scored: Sequence[Place] = ()) -> tuple[ModuleInfo, ...]:
+    """Return the trained groups, and the children that no optimiser trains.
+
+    Args:
+        target: The model.
+        groups: Names of its trained parts.
+        scored: Places of streams: what is inside of a query's or a document's module is scored.
+    """
+    sides = [one.path for one in scored if one.module is not None and one.tap.role in (Role.query, Role.document)]
     trained = {canonical(name) for name in groups}
     frozen = [
         canonical(name)
@@ -105,8 +113,12 @@ def module_infos(target: nn.Module, groups: Sequence[str]) -> tuple[ModuleInfo, 
         if any(True for _ in child.parameters())
         and not any(one == name or one.startswith(f"{name}.") for one in trained)
     ]
-    infos = [ModuleInfo(name=name, trained=True) for name in groups]
-    return (*infos, *(ModuleInfo(name=name, trained=False) for name in frozen))
+    names = {**dict.fromkeys(groups, True), **dict.fromkeys(frozen, False)}
+    inside = {name for name in names for side in sides if side and f"{canonical(name)}.".startswith(f"{side}.")}
+    return tuple(
+        ModuleInfo(name=name, trained=trained, scored=True if name in inside else None)
+        for name, trained in names.items()
+    )
 
 
 def is_main_process() -> bool:

@@ -16,6 +16,7 @@ from ..journal import Evaluation
 from ..journal.vocabulary import Role
 from ..measures import Sample
 from ..recording import PART, REPLAYED_STEPS, Budget, Recorder, Replay, StartWeights, check_pairs, undisturbed
+from ._path import ScoredPath
 
 NAME = "reference pairs"
 """The collection that their reciprocal ranks are written under."""
@@ -37,6 +38,7 @@ class ReferenceReader:
         say: Says something once: by its key, in one line.
         replays: Whether pairs may be made of the first steps' inputs.
         variant: What is written as the variant that their ranks belong to.
+        path: What hears which modules the pairs go through.
 
     Attributes:
         replay: Pairs that are made of the first steps' inputs.
@@ -56,7 +58,9 @@ class ReferenceReader:
         say: Callable[[str, str], None],
         replays: bool = False,
         variant: str = "model",
+        path: ScoredPath | None = None,
     ) -> None:
+        self._path = path
         self._variant = variant
         self.replays = replays
         self.replay: Replay | None = None
@@ -180,7 +184,7 @@ class ReferenceReader:
             self.replay = None
             self._say_none("the inputs of the first steps could not be kept: too large, or not of both sides at once")
             return
-        replay.blocks = (self._recorder.layout.name or "").startswith("blocks")
+        replay.order = self._recorder.layout.told() or replay.order
         self._pairs = replay
         self._contained(self._start_of_replay)
 
@@ -214,11 +218,16 @@ class ReferenceReader:
             self._pairs = self.replay = self._raw = None
             self._say("reference pairs", f"no reference pairs from step {self._recorder.done} on: {error}")
 
-    def _quietly(self) -> Any:
-        return _Quiet(self._pause, self._modules)
+    def _quietly(self, *, raw: bool = False) -> Any:
+        return _Quiet(self._pause if raw else self._pause_scored, self._modules)
+
+    def _pause_scored(self, paused: bool) -> None:
+        self._pause(paused)
+        if self._path is not None:
+            self._path.scoring = paused
 
     def _full(self, pairs: Callable[[], Any], step: int, raw: bool = False) -> None:
-        with self._quietly():
+        with self._quietly(raw=raw):
             sample = self._sample(pairs())
         self._write(sample, step=step, raw=raw)
         self._last = step if not raw else self._last

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import atexit
 import logging
-import sys
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from ..errors import InputError
-from ..journal import Evaluation, JournalWriter, LiveRun, ReferenceInfo, Run, RunConfig, Start, Store, now, write_config
+from ..journal import Evaluation, LiveRun, ReferenceInfo, Run, RunConfig
 from ..journal.vocabulary import Role, Similarity
 from ..recording import (
     Budget,
@@ -26,20 +23,22 @@ from ..recording import (
     added_wishes,
     cadence_of,
     group_parameters,
-    in_one_line,
     input,
     is_left_out,
     total_norm,
 )
 from ._attach import Attachments
+from ._begin import begin, check_given, go_on
 from ._by_hand import ByHand
 from ._calls import CallListener
 from ._coverage import HEARD_BY, Coverage
-from ._declared import declared_probes, declared_streams, reference_pairs
+from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
-from ._folder import choose_folder, command, continue_run, is_main_process, model_name, module_infos, versions
+from ._folder import command, continue_run, model_name, module_infos, versions
+from ._lifetime import Lifetime
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
+from ._path import ScoredPath
 from ._references import NAME, ReferenceReader
 from ._rules import Choice
 from ._scoring import compares_by, own_similarity
@@ -53,7 +52,7 @@ _log = logging.getLogger("collapse_probe")
 _watched: weakref.WeakKeyDictionary[Any, weakref.ref[Watch]] = weakref.WeakKeyDictionary()
 
 
-class Watch(ByHand):
+class Watch(Lifetime, ByHand):
     """What listens to one training; made by :func:`watch`, and a context manager.
 
     What fails of ours is switched off, journalled and said once; the training goes on. Leaving the ``with`` block,
@@ -92,17 +91,13 @@ class Watch(ByHand):
         known: Known | None = None,
     ) -> None:
         known = known or Known()
-        self._check(target, similarity, trained_by, on_collapse)
+        self._check(target, similarity, trained_by, on_collapse, loss=loss, raw=raw)
         optimizers = as_optimizers(optimizer)
         declared, places = declared_streams(target, query, document, taps)
         groups = group_parameters(target, _read_weights(optimizers))
         read = declared_probes(probes, declared)
         cadence = cadence_of(read, every=every)
         pairs = reference_pairs(reference, target)
-        if loss is not None and not isinstance(loss, nn.Module):
-            raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
-        if raw is not None and not callable(raw):
-            raise InputError(f"raw is a {type(raw).__name__}: give a function that returns (queries, documents)")
         asked, similarity = similarity, own_similarity(target, similarity)
         trained_by = trained_by or (None if loss is None else compares_by(loss)) or similarity
         budget = Budget(every=reference_every, batch=known.batch)
@@ -115,23 +110,17 @@ class Watch(ByHand):
         continued = isinstance(run, Run)
         if isinstance(run, Run):
             prepared = continue_run(run, added_wishes(read))
-        if prepared is None:
-            self.run, said = choose_folder(run, name=model_name(target))
-            if said:
-                _log.warning("collapse-probe: %s", said)
-        else:
-            self.run = prepared.journal.folder
         replayed = reference is None and not callable(reference)
         source = None if reference is False or (replayed and continued) else "replayed" if replayed else "given"
         about = ReferenceInfo(source=source, seen=replayed, declared=not replayed) if source is not None else None
         config = RunConfig(
-            name=self.run.name if self.run is not None else model_name(target),
+            name=model_name(target),
             seed=known.seed,
             precision=known.precision,
             similarity=similarity,
             trained_by=trained_by,
             streams=declared,
-            modules=module_infos(target, list(groups)),
+            modules=module_infos(target, list(groups), scored=places),
             reference=known.reference or about,
             examples=examples,
             probes={probe.name: probe.as_dict() for probe in read},
@@ -139,20 +128,13 @@ class Watch(ByHand):
             command=command(arguments=texts),
             session={"program": "watch", "optimizers": describe(optimizers), **(session or {})},
         )
-        if prepared is None:
-            store = Store()
-            if self.run is not None:
-                write_config(self.run, config)
-            journal = JournalWriter(self.run, store=store if is_main_process() else None)
-            journal.write(Start(time=now()))
-        else:
-            config, journal = prepared.config, prepared.journal
-            store = journal.store or Store()
+        begun = begin(run, config, wishes=added_wishes(read)) if prepared is None else go_on(prepared)
+        self.run, config, journal = begun.folder, begun.config, begun.journal
+        if prepared is not None:
             asked, similarity = similarity, config.similarity or similarity
-        wishes = added_wishes(read) if prepared is None else prepared.wishes
-        self.live = LiveRun(config, store, folder=self.run)
+        self.live = LiveRun(config, begun.store, folder=self.run)
         self.recorder = Recorder(
-            journal, cadence=cadence, similarity=similarity, wishes=wishes, containment=known.containment
+            journal, cadence=cadence, similarity=similarity, wishes=begun.wishes, containment=known.containment
         )
         self.recorder.epoch = known.epoch
         self._windows_by_hand = known.epoch is not None
@@ -178,6 +160,7 @@ class Watch(ByHand):
             self._loss.listen(loss)
         self._finder: Finder | None = None
         self._verdicts = Verdicts(self.live, self.recorder, on_collapse=on_collapse, stop=self._stop)
+        self._path = ScoredPath(target, [one.name for one in config.modules], self.recorder, self._attachments)
         self._reference = ReferenceReader(
             self.recorder,
             modules=[target, *([loss] if loss is not None else [])],
@@ -188,15 +171,30 @@ class Watch(ByHand):
             say=self._say,
             replays=source == "replayed",
             variant=config.judged,
+            path=self._path,
         )
         self._replays = source == "replayed"
         if searching and not any(stream.role in ("query", "document") for stream in declared):
             self._finder = Finder(target, self.recorder, self._attachments, loss=self._loss, found=self._found)
         elif self._replays:
             self._replay_declared(places)
-        self._coverage = Coverage(self.recorder, self._calls, self._finder, say=self._say)
+        self._coverage = Coverage(
+            self.recorder,
+            self._calls,
+            self._finder,
+            say=self._say,
+            asked=asked_streams(read),
+            read=lambda: [name for name, _, _ in self.live.keys],
+        )
         self._listen_to(optimizers)
         _watched[target] = weakref.ref(self)
+        self._begin_reading(prepared, said_by=asked, continued=continued, reference=reference)
+        atexit.register(self._at_exit)
+
+    # How it begins and ends
+
+    def _begin_reading(self, prepared: Prepared | None, *, said_by: str, continued: bool, reference: Any) -> None:
+        """Read the reference pairs before the first step, or go on where a run was left."""
         if prepared is not None:
             self._windows_by_hand = prepared.epoch is not None
             self.recorder.done = prepared.done
@@ -204,8 +202,9 @@ class Watch(ByHand):
         if self.recorder.done == 0:
             self._reference.start()
         else:
-            self.recorder.go_on(rates(optimizers))
-        if similarity != asked:
+            self.recorder.go_on(rates(self._optimizers))
+        similarity = self.recorder.similarity
+        if similarity != said_by:
             whose = "model scores" if prepared is None else "run that goes on is judged"
             self._say("similarity", f"the {whose} by {similarity}, and so it is judged here")
         if continued:
@@ -217,9 +216,6 @@ class Watch(ByHand):
                     "the first steps' pairs are not made again where a run goes on, and the batches' own separation is "
                     "read; give reference= for fixed pairs",
                 )
-        atexit.register(self._at_exit)
-
-    # How it begins and ends
 
     def _go_on_with_reference(self) -> None:
         """Compare the reference pairs with those of the run that goes on; replayed ones cannot come again."""
@@ -228,50 +224,8 @@ class Watch(ByHand):
         found = [one for one in self.live.of(Evaluation) if (one.role, one.variant) == ("reference", config.judged)]
         self._reference.go_on({one.collection: None if replayed and one.collection == NAME else one for one in found})
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close(error)
-
-    def close(self, error: BaseException | None = None) -> None:
-        """Take everything off, read the reference pairs once more, and end the journal; may be called twice.
-
-        Args:
-            error: What ended the training, where something did.
-        """
-        if self._closed:
-            return
-        self._end_open_step()
-        if error is None:
-            self.recorder.containment.run("reference pairs", self._reference.full)
-        self.detach()
-        self.end(*_status(error, messages=self._texts))
-
-    def detach(self) -> None:
-        """Take everything off; the journal stays open until :meth:`end`."""
-        if self._closed:
-            return
-        self._end_open_step()
-        self._closed = True
-        atexit.unregister(self._at_exit)
-        containment = self.recorder.containment
-        self._attachments.close()
-        containment.run("coverage", self._coverage.explain)
-        containment.run("writing", self.recorder.flush)
-        containment.run("verdict", self._verdicts.judge)
+    def _forget_target(self) -> None:
         _watched.pop(self._target, None)
-
-    def end(self, status: str, message: str = "") -> None:
-        """Write the end record, after everything else of the run is saved.
-
-        Args:
-            status: ``completed``, ``interrupted`` or ``failed``.
-            message: Why it did not complete.
-        """
-        self.recorder.close(status, message)
 
     # What happens in a step
 
@@ -288,15 +242,11 @@ class Watch(ByHand):
                 modules=[self._target, *self._target.children()],
             )
 
-    def _end_open_step(self) -> None:
-        if self._steps is not None:
-            self._steps.end()
-
     def _pause(self, paused: bool) -> None:
         self._calls.paused = paused
         if self._finder is not None:
             self._finder.paused = paused
-        self._loss.paused = paused
+        self._loss.paused = self._path.paused = paused
 
     def _touch(self) -> None:
         """Read gates before the optimiser changes them: once in every step that is due."""
@@ -344,6 +294,7 @@ class Watch(ByHand):
             self.recorder.containment.run("finding streams", self._look_for_silent)
         if step == HEARD_BY:
             self.recorder.containment.run("coverage", self._coverage.warn_unheard)
+            self.recorder.containment.run("coverage", self._path.tell)
         if not self._windows_by_hand and step % WINDOW == 0:
             self.recorder.window()
         self._verdicts.after_step(step)
@@ -393,36 +344,14 @@ class Watch(ByHand):
     def _stop(self) -> None:
         self.stop = True
 
-    def _at_exit(self) -> None:
-        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-        self.close(error if isinstance(error, BaseException) else None)
-
     @staticmethod
-    def _check(target: Any, similarity: str, trained_by: str | None, on_collapse: Any) -> None:
-        if not isinstance(target, nn.Module):
-            raise InputError(
-                f"watch() was given a {type(target).__name__}: give a torch module, or a trainer of transformers or "
-                "sentence-transformers"
-            )
-        open_watch = (_watched.get(target) or (lambda: None))()
-        if open_watch is not None:
-            where = open_watch.run or "a run in memory"
-            raise InputError(f"this model is watched already ({where}): close that watch first, or go on with it")
-        for name, value in (("similarity", similarity), ("trained_by", trained_by or similarity)):
-            if value not in ("cosine", "dot", "euclidean"):
-                raise InputError(f"{name}={value!r}: give 'cosine', 'dot' or 'euclidean'")
-        if not callable(on_collapse) and on_collapse not in ("ignore", "warn", "stop"):
-            raise InputError(
-                f"on_collapse={on_collapse!r}: give 'ignore', 'warn', 'stop', or a function of the finding"
-            )
+    def _check(
+        target: Any, similarity: str, trained_by: str | None, on_collapse: Any, *, loss: Any = None, raw: Any = None
+    ) -> None:
+        known = _watched.get(target) if isinstance(target, nn.Module) else None
+        about = {"similarity": similarity, "trained_by": trained_by, "on_collapse": on_collapse}
+        check_given(target, **about, loss=loss, raw=raw, open_watch=None if known is None else known())
 
 
 def _read_weights(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:
     return [one for one in parameters_of(optimizers) if one.requires_grad and not one.is_complex()]
-
-
-def _status(error: BaseException | None, *, messages: bool) -> tuple[str, str]:
-    if error is None:
-        return "completed", ""
-    message = in_one_line(error, messages=messages)[:300]
-    return ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"), message

@@ -226,6 +226,9 @@ def test_list_names_everything(run, kind):
     expected = {"recipes": "iso15_pred12", "probes": "founding_monitor", "measures": "delta/alignment_above_chance"}
     for name in expected if kind is None else [kind]:
         assert expected[name] in out
+    if kind == "measures":
+        blind = {line.split()[0] for line in out.splitlines() if line.endswith("[scale-blind]")}
+        assert "query/common_share" in blind and "query/norm_mean" not in blind
 
 
 @pytest.mark.slow

@@ -171,6 +171,11 @@ def test_diagnose_prints_json(healthy):
     assert json.loads(result.output)["status"] == "healthy"
 
 
+def test_explain_says_which_readings_see_no_scale():
+    assert "not seen by STREAM/participation_ratio_corrected" in explained("CP422")
+    assert "not seen by" not in explained("CP411")
+
+
 def test_explain_knows_codes_and_kinds_and_asks_back():
     assert explained("cp411") == explained("scale_collapse")
     result = CliRunner().invoke(explain_command, ["CP411"], standalone_mode=False)

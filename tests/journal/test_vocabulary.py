@@ -76,7 +76,7 @@ def test_every_entry_has_its_function_and_its_needs_are_the_arguments(name):
 
 
 def test_every_function_that_is_exported_has_its_entry_or_is_a_helper():
-    families = (m._angles, m._corrections, m._forces, m._neighbours, m._pairs, m._scale, m._spectrum)
+    families = (m._angles, m._corrections, m._forces, m._neighbours, m._pairs, m._rows, m._scale, m._spectrum)
     exported = {name for family in families for name in family.__all__}
     assert exported == MEASURES.keys() | HELPERS and not MEASURES.keys() & HELPERS
 

@@ -96,7 +96,7 @@ UNREAD: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "numpy": (lambda q: q.detach().numpy(), "it is a ndarray, where a tensor"),
     "list": (lambda q: q.tolist(), "it is a list"),
     "None": (lambda q: None, "it is a NoneType"),
-    "[n, T, D]": (lambda q: q[:, None].repeat(1, 3, 1), "what is padding is not known"),
+    "[n, T, D]": (lambda q: q[:, None].repeat(1, 3, 1), "no attention_mask of it says what is padding"),
     "[n, T, H, D]": (lambda q: q[:, None, None], r"\(10, 1, 1, 8\), where \[n, D\] is needed"),
     "[D]": (lambda q: q[0], r"\(8,\), where"),
     "a scalar": (lambda q: q.mean(), r"\(\), where"),
@@ -202,11 +202,11 @@ def test_embeddings_of_tokens_are_said_with_their_reason(caplog):
 
     w = watched(model=Tokens, query="", document="", loss=lambda q, d: infonce(q.mean(1), d.mean(1)))
     unread = [one for one in said(caplog) if "is not read" in one]
-    assert len(unread) == 2 and all("what is padding is not known" in one for one in unread)
+    assert len(unread) == 2 and all("no attention_mask of it says what is padding" in one for one in unread)
     warned = [one for one in said(caplog) if "was heard in 20 steps" in one]
     assert len(warned) == 1 and "no query and no document" in warned[0]
     assert "heard instead: output of module tower (10x8)" in warned[0]
-    assert "what is padding is not known" in diagnose(w).not_measured[1].why
+    assert "no attention_mask of it says what is padding" in diagnose(w).not_measured[1].why
 
 
 NAMES = ["pairs", "loss", "monitor", "", "a/b", 3, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from plain_loops import TwoTowers, descend, infonce, pairs
 from torch import nn
 
-from collapse_probe import Run, diagnose, write_report
+from collapse_probe import Run, diagnose, respred, write_report
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Histogram
 from collapse_probe.journal.vocabulary import Role
@@ -135,3 +136,85 @@ def test_what_cannot_be_used_is_one_line_and_nothing_is_attached(given, message)
 def test_autolog_says_at_once_that_there_is_no_such_probe():
     with pytest.raises(InputError, match="unknown probe 'residul'"):
         autolog(probes="residul")
+
+
+WRONG_CUTS = {
+    "[detectors.CP999]\nwarning = 1": "unknown code 'CP999'",
+    "[detectors.CP411]\nwarning = -1": "unknown key 'warning': Known: critical, floor, ignore",
+    "[detectors.CP411]\ncritical = nan": "critical is nan, a number is needed",
+    "[detectors.CP411]\nignore = 1": "ignore is 1, a reason in words is needed",
+}
+
+
+@pytest.mark.parametrize("text", WRONG_CUTS)
+@pytest.mark.parametrize("begin", ["watch", "autolog", "respred"])
+def test_cuts_that_no_detector_has_are_refused_before_anything_begins(text, begin):
+    own(text=text)
+    model = TwoTowers(lambda a, b: (a, b))
+    begins: dict[str, Callable[[], Any]] = {
+        "watch": lambda: watch(model, probes="mine"),
+        "autolog": lambda: autolog(probes="mine"),
+        "respred": lambda: respred.train("respred", pairs="none.jsonl", watch=["mine"]),
+    }
+    with pytest.raises(InputError, match=WRONG_CUTS[text]) as caught:
+        begins[begin]()
+    assert len(str(caught.value).splitlines()) == 1 and not Path("runs").exists()
+    watch(model, run=False).close()
+
+
+ASKED = """
+[schedule]
+every = 1000
+powers_of = 3
+[readings]
+"elsewhere/norm_mean" = "of a stream that nobody hands over"
+"hidden/norm_mean" = "of a tap"
+[histograms]
+"hidden/abs" = "of a tap"
+"gate/abs" = "of a gate"
+"nowhere/abs" = "of nothing"
+"""
+
+
+def test_a_probe_s_powers_are_due_and_the_values_of_any_stream_are_counted():
+    own(text=ASKED)
+    torch.manual_seed(0)
+    model = TwoTowers(lambda a, b: (a, b))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    taps = [Tap(stream="hidden", at="query_tower.0"), Tap(stream="gate", at="doc_tower.0.bias", role="gate")]
+    with watch(model, optimizer=optimizer, **SIDES, taps=taps, run=False, probes="mine", every=1000) as w:
+        for a, b in pairs(90):
+            descend(optimizer, infonce(*model(a, b)))
+    steps = w.live.series("hidden/norm_mean", on="batch").steps.tolist()
+    assert steps == [*range(1, 21), 27, 81]
+    counted = {one.name: one for one in w.live.of(Histogram)}
+    assert set(counted) == {"hidden/abs", "gate/abs"}
+    assert sum(counted["hidden/abs"].counts) == counted["hidden/abs"].n * 16 == len(steps) * 10 * 16
+    missing = {one.what: one.why for one in diagnose(w).not_measured}
+    assert missing["stream elsewhere"] == missing["stream nowhere"] == "asked for, never heard"
+    assert "probe mine" in w.live.coverage["elsewhere"].where
+
+
+@pytest.mark.parametrize(("role", "missing"), [(None, False), ("hidden", False), ("view", True)])
+def test_a_hidden_layer_lacks_no_rank_of_reference_pairs(role, missing):
+    torch.manual_seed(0)
+    model = TwoTowers(lambda a, b: (a, b))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    taps = [Tap(stream="first", at="query_tower.0", role=role)]
+    with watch(model, optimizer=optimizer, **SIDES, taps=taps, run=False) as w:
+        for a, b in pairs(60):
+            descend(optimizer, infonce(*model(a, b)))
+    found = diagnose(w)
+    assert any(one.what == "dimensional_collapse" for one in found.not_measured) is missing
+    assert ("Not: dimensional collapse" in found.summary) is missing
+
+
+def test_the_first_screen_draws_queries_and_documents_before_hidden_layers():
+    torch.manual_seed(0)
+    model = TwoTowers(lambda a, b: (a, b))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, taps=[Tap(stream="first", at="query_tower.0")], run=False) as w:
+        for a, b in pairs(60):
+            descend(optimizer, infonce(*model(a, b)))
+    summary = diagnose(w).summary
+    assert "document common share" in summary and "first common share" not in summary

@@ -10,7 +10,7 @@ import torch
 from plain_loops import OneTower, descend, infonce, pairs, random_state, tower
 from torch import Tensor, nn
 
-from collapse_probe import measures
+from collapse_probe import diagnose, measures
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Event
 from collapse_probe.journal.vocabulary import Role
@@ -231,3 +231,42 @@ def test_a_reference_that_is_none_is_refused(given):
 def test_texts_need_a_model_that_encodes():
     with pytest.raises(InputError, match=r"has no encode\(\)"):
         watch(OneTower(), run=False, reference=[("a", "b"), ("c", "d")])
+
+
+class Projected(nn.Module):
+    """An encoder whose loss is taken after a projector that nobody serves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.head, self.projector = tower(), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.idle = nn.Linear(8, 8)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x))
+
+
+def projected(**options: Any) -> Watch:
+    torch.manual_seed(0)
+    model = Projected()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    held_out = next(pairs(1, rows=64, seed=1))
+    given = {"reference": lambda: tuple(model.embed(one) for one in held_out), **options}
+    with watch(model, optimizer=optimizer, run=False, query="projector", document="projector", **given) as w:
+        for a, b in pairs(22):
+            descend(optimizer, infonce(model.projector(model.embed(a)), model.projector(model.embed(b))))
+        assert not any(part._forward_pre_hooks for part in (model.encoder, model.head))
+    return w
+
+
+def test_what_reference_pairs_do_not_go_through_is_trained_and_not_scored():
+    w = projected()
+    scored = {one.name: one.scored for one in w.live.modules}
+    assert scored == {"encoder": True, "head": True, "projector": False, "idle": None}
+    assert [one.why for one in diagnose(w).not_measured if "projector" in one.what]
+
+
+def test_what_is_scored_is_unknown_where_no_module_is_called_for_it():
+    held_out = next(pairs(1, rows=64, columns=8, seed=1))
+    for reference in (False, lambda: held_out):
+        scored = {one.name: one.scored for one in projected(reference=reference).live.modules}
+        assert scored == {"encoder": None, "head": None, "projector": True, "idle": None}

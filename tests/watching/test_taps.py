@@ -14,8 +14,10 @@ import torch
 from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
+from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
+from collapse_probe import diagnose
 from collapse_probe.journal import Coverage, Event
 from collapse_probe.recording import Tap, added, call, input, item
 from collapse_probe.watching import Watch, watch
@@ -480,22 +482,82 @@ def test_watching_leaves_no_hooks_on_parameters():
     w.close()
 
 
-@pytest.mark.parametrize("layout", ["groups", "blocks"])
-def test_k_documents_a_query_in_either_order(layout):
+def softmax(q: Tensor, d: Tensor, own: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(normalize(q, dim=1) @ normalize(d, dim=1).T / 0.1, own)
+
+
+def triplet(q: Tensor, d: Tensor, own: Tensor) -> Tensor:
+    others = [d[(own + shift) % len(d)] for shift in range(1, len(d))]
+    return sum(nn.functional.triplet_margin_loss(q, d[own], one) for one in others) / len(others)
+
+
+def dot(q: Tensor, d: Tensor, own: Tensor) -> Tensor:
+    labels = nn.functional.one_hot(own, len(d)).float()
+    return nn.functional.binary_cross_entropy_with_logits(q @ d.T, labels, pos_weight=torch.tensor(29.0))
+
+
+ORDERS = {"groups": lambda n, k, at: torch.arange(n) * k + at, "blocks": lambda n, k, at: torch.arange(n) + at * n}
+
+
+@pytest.mark.parametrize("at", [0, 2])
+@pytest.mark.parametrize("loss", [softmax, triplet, dot])
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("frozen", ["neither", "query", "document"])
+def test_k_documents_a_query_are_told_apart_by_the_gradient(order, loss, at, frozen):
+    """Other documents are more like the queries than their own are: what is similar tells nothing."""
     torch.manual_seed(0)
     model = TwoTowers(lambda q, d: (q, d))
     model.doc_tower.load_state_dict(model.query_tower.state_dict())
+    if frozen != "neither":
+        (model.query_tower if frozen == "query" else model.doc_tower).requires_grad_(False)
     w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
-    for a, b in pairs(4):
-        others = [torch.randn(10, 12) for _ in range(2)]
-        documents = [b, *others]
-        rows = torch.stack(documents, 1).flatten(0, 1) if layout == "groups" else torch.cat(documents)
-        q, d = model(a, rows)
-        own = d[::3] if layout == "groups" else d[:10]
-        descend(optimizer, infonce(q, own) + 0 * d.sum())
-    assert values_at(w, 4)["pairs/mrr"] > 0.9
-    assert w.recorder.layout.name is not None and w.recorder.layout.name.startswith(layout)
+    for a, _ in pairs(4):
+        own = ORDERS[order](10, 3, at)
+        documents = a.repeat_interleave(3, 0) if order == "groups" else a.repeat(3, 1)
+        documents = documents + 0.1 * torch.randn(30, 12)
+        documents[own] = torch.randn(10, 12)
+        q, d = model(a, documents)
+        descend(optimizer, loss(q, d, own))
+    told = w.recorder.layout.told()
+    assert told is not None and told.rows(10, 30).tolist() == own.tolist()
+    scores = normalize(q, dim=1) @ normalize(d, dim=1).T
+    ranks = 1 + (scores > scores.gather(1, own[:, None])).sum(dim=1)
+    assert values_at(w, 4)["pairs/mrr"] == pytest.approx((1 / ranks).mean().item(), abs=1e-4)
     w.close()
+    covered = w.live.coverage["pairs"]
+    assert (
+        covered.rule == f"by the gradients: {told}"
+        and covered.why == ""
+        and covered.where == "10 queries and 30 documents"
+    )
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda q, d: q.square().mean() + d.square().mean(), lambda q, d: 0 * (q.sum() + d.sum())]
+)
+def test_an_order_that_nothing_tells_is_assumed_and_said(loss, caplog):
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    for a, _ in pairs(4):
+        q, d = model(a, torch.randn(30, 12))
+        descend(optimizer, loss(q, d))
+    w.close()
+    covered = w.live.coverage["pairs"]
+    assert covered.rule == "assumed" and "which document is whose" in covered.why and covered.why in caplog.text
+    assert any("which document is whose" in one.why for one in diagnose(w).not_measured)
+
+
+def test_replayed_pairs_are_in_the_order_that_was_told():
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower", reference=None)
+    for a, b in pairs(80):
+        documents = torch.cat([torch.randn(20, 12), b])
+        q, d = model(a, documents)
+        descend(optimizer, softmax(q, d, torch.arange(20, 30)))
+    w.close()
+    assert w.live.series("pairs/mrr", on="reference").values[-1] > 0.6
 
 
 def test_rows_that_fit_no_layout_are_said_and_training_goes_on():
@@ -651,3 +713,56 @@ def test_sparse_gradients_that_would_wait_are_said_to_be_left_out(caplog):
         w._before_step()
     w.detach()
     assert caplog.text.count("leaves sparse gradients out") == 1
+
+
+class Tokens(nn.Module):
+    """Gives an embedding for each token."""
+
+    def __init__(self, give: Any) -> None:
+        super().__init__()
+        self.tower, self.give = tower(), give
+
+    def forward(self, x: Tensor, attention_mask: Any = None) -> Any:
+        return self.give(self.tower(x), attention_mask)
+
+
+def late(q: Tensor, d: Tensor, mask: Tensor) -> Tensor:
+    kept = [normalize(torch.where(mask[..., None] > 0, one, 0.0), dim=2) for one in (q, d)]
+    return nn.functional.cross_entropy(torch.einsum("qtd,kud->qktu", *kept).amax(3).sum(2), torch.arange(len(q)))
+
+
+MASKS = {
+    "integers": lambda mask: mask,
+    "truth": lambda mask: mask.bool(),
+    "added": lambda mask: (1.0 - mask)[:, None, None] * torch.finfo(torch.float32).min,
+    "causal": lambda mask: mask[:, None, None].bool() & torch.ones(3, 3).tril().bool(),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("sides", [{"query": "", "document": ""}, {"taps": [Tap(stream="query", at="")]}])
+def test_tokens_are_read_as_the_mean_of_what_the_mask_keeps(mask, sides):
+    model = Tokens(lambda x, mask: {"token_embeddings": x})
+    w, optimizer = open_watch(model, **sides, reference=None)
+    kept = torch.tensor([[1, 1, 0]]).repeat(10, 1)
+    for a, b in pairs(20):
+        texts = [one[:, None].repeat(1, 3, 1) * torch.tensor([1.0, 2.0, 1e4])[:, None] for one in (a, b)]
+        q, d = (model(one, attention_mask=MASKS[mask](kept))["token_embeddings"] for one in texts)
+        descend(optimizer, late(q[:, :2], d[:, :2], kept[:, :2]))
+    found = values_at(w, 20)
+    w.close()
+    assert found["query/norm_mean"] == pytest.approx(norm_mean(q[:, :2].mean(dim=1)), rel=1e-4)
+    assert not any(name.startswith("pairs/") for name in found)
+    assert w.live.coverage["query"].rule.endswith("mean over the tokens that attention_mask keeps")
+    assert w.live.coverage["query"].role in ("token", None) and w.live.coverage["query"].steps == 20
+
+
+def test_tokens_without_a_mask_are_not_read_and_that_is_said(caplog):
+    model = Tokens(lambda x, mask: x)
+    w, optimizer = open_watch(model, query="", document="")
+    for a, b in pairs(2):
+        q, d = (model(one[:, None].repeat(1, 3, 1)) for one in (a, b))
+        descend(optimizer, late(q, d, torch.ones(10, 3)))
+    w.close()
+    assert not w.live.coverage["query"].steps and "no attention_mask" in w.live.coverage["query"].why
+    assert "no attention_mask" in caplog.text

@@ -64,6 +64,8 @@ def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
 def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     track = evidence.track(subject.name, "participation_ratio_corrected")
     if track is None or track.series.on != "reference":
+        if subject.role == "hidden":
+            raise NotApplicable("ranks are read of reference pairs, and these are queries and documents")
         return Judgement(value=None, evidence=(f"{subject.name}/participation_ratio_corrected",))
     raw = evidence.series(track.reading, on="raw")
     n = int(raw.n[0] if track.against == "raw" else track.series.n[0])

@@ -146,10 +146,10 @@ def _curves(evidence: Evidence) -> list[str]:
             if len(series) > 1:
                 lines.append(_curve("separation (d')", series.steps, series.values))
                 break
+    roles = ("query", "document", "embedding", "hidden")
+    streams = sorted((one for one in evidence.streams if one.role in roles), key=lambda one: one.role == "hidden")
     for measure, label in _CURVES:
-        for subject in [one for one in evidence.streams if one.role in ("query", "document", "embedding", "hidden")][
-            :2
-        ]:
+        for subject in streams[:2]:
             track = evidence.track(subject.name, measure)
             known = any(label in line for line in lines if clean(subject.name) in line)
             if track is not None and track.reading.endswith(measure) and not known and len(lines) < 5:

@@ -16,7 +16,7 @@ def _lines(facts: Facts) -> list[str]:
     run, lines = facts.run, []
     if facts.founding and any(agreement(run, name, epoch) is not None for name, _, epoch in last_trained(run)):
         lines.append(_through_what(facts))
-    off_path = [one.name for one in run.config.modules if one.scored is False]
+    off_path = [one.name for one in run.modules if one.scored is False]
     if off_path:
         through = variant(evaluated_path(run))
         on = f" ({through})" if through else ""
@@ -39,7 +39,7 @@ def _lines(facts: Facts) -> list[str]:
 
 
 def _through_what(facts: Facts) -> str:
-    trained = [one.name for one in facts.run.config.modules if one.trained is not False and one.scored]
+    trained = [one.name for one in facts.run.modules if one.trained is not False and one.scored]
     names = ", ".join(md(name) for name in trained) or "none of the trained ones"
     return (
         "The scores with and without predictor agree while nDCG fell, so **adding delta at scoring time is not what "

@@ -35,6 +35,7 @@ def _foreign(facts: Facts) -> Rows:
         ("Optimiser", "; ".join(_optimizer(one) for one in optimizers) if isinstance(optimizers, list) else ""),
         ("Similarity", _similarity(facts)),
         ("Trained modules", _some([md(one) for one in trained])),
+        ("Scored through", _some([md(one.name) for one in facts.run.modules if one.scored])),
         ("Streams", _some([md(one.name) for one in facts.evidence.streams])),
         ("Training examples", "" if config.examples is None else f"{config.examples:,}"),
         (
@@ -155,10 +156,10 @@ def _chosen_by(config: RunConfig) -> Rows:
 def _modules(facts: Facts) -> str:
     """Return what stands on the encoder: trained or not, and whether the evaluated score goes through it."""
     parts = []
-    for module in facts.run.config.modules:
+    for module in facts.run.modules:
         trained = "trained" if module.trained else "frozen"
-        where = "on" if module.scored else "not on"
-        parts.append(f"{md(module.name)} ({trained}, {where} the evaluated path)")
+        where = {True: ", on the evaluated path", False: ", not on the evaluated path", None: ""}[module.scored]
+        parts.append(f"{md(module.name)} ({trained}{where})")
     return "; ".join(parts)
 
 

@@ -184,6 +184,7 @@ def _train(
         raw=vectors.probe_set if watching and checkpoint is None else None,
         similarity=recipe.similarity,
         every=cadence_of(probes).every,
+        probes=list(probes),
         reference_every=None if recipe.trains_from_text else REFERENCE_EVERY,
         searching=False,
         prepared=Prepared(

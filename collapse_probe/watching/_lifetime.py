@@ -1,0 +1,93 @@
+"""How a watch ends: by its block, by hand, or with the program."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from ..recording import Recorder, in_one_line
+from ._attach import Attachments
+from ._coverage import Coverage
+from ._optimizers import StepListener
+from ._path import ScoredPath
+from ._references import ReferenceReader
+from ._verdicts import Verdicts
+
+
+class Lifetime:
+    """What ends a watch; may happen several times."""
+
+    recorder: Recorder
+    _attachments: Attachments
+    _closed: bool
+    _coverage: Coverage
+    _forget_target: Callable[[], None]
+    _path: ScoredPath
+    _reference: ReferenceReader
+    _steps: StepListener | None
+    _texts: bool
+    _verdicts: Verdicts
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(error)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Take everything off, read the reference pairs once more, and end the journal; may be called twice.
+
+        Args:
+            error: What ended the training, where something did.
+        """
+        if self._closed:
+            return
+        self._end_open_step()
+        if error is None:
+            self.recorder.containment.run("reference pairs", self._reference.full)
+        self.detach()
+        self.end(*_status(error, messages=self._texts))
+
+    def detach(self) -> None:
+        """Take everything off; the journal stays open until :meth:`end`."""
+        if self._closed:
+            return
+        self._end_open_step()
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        containment = self.recorder.containment
+        containment.run("coverage", self._path.tell)
+        self._attachments.close()
+        containment.run("coverage", self._coverage.explain)
+        containment.run("writing", self.recorder.flush)
+        containment.run("verdict", self._verdicts.judge)
+        self._forget_target()
+
+    def end(self, status: str, message: str = "") -> None:
+        """Write the end record, after everything else of the run is saved.
+
+        Args:
+            status: ``completed``, ``interrupted`` or ``failed``.
+            message: Why it did not complete.
+        """
+        self.recorder.close(status, message)
+
+    def _end_open_step(self) -> None:
+        if self._steps is not None:
+            self._steps.end()
+
+    def _at_exit(self) -> None:
+        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        self.close(error if isinstance(error, BaseException) else None)
+
+
+def _status(error: BaseException | None, *, messages: bool) -> tuple[str, str]:
+    if error is None:
+        return "completed", ""
+    message = in_one_line(error, messages=messages)[:300]
+    return ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"), message
