@@ -81,6 +81,7 @@ def write(
     scores: Shape | None = None,
     ends: bool = True,
     extra: Mapping[str, float] = {},
+    unmoved: bool = False,
 ) -> None:
     """Write a run: healthy but for what is planted.
 
@@ -99,6 +100,7 @@ def write(
         scores: Mean reciprocal rank of the pairs, each scored by itself; the planted or healthy one where None.
         ends: Whether the end record is written.
         extra: Further readings of both samples, by name.
+        unmoved: Whether the reference pairs' readings are those of step 0 at every step.
     """
     rng = np.random.default_rng(seed)
     names = [name for name in ("query", "document") if name not in silent]
@@ -116,13 +118,15 @@ def write(
     sample = {"n": n, "dimension": dimension, "dtype": "float32"}
     writer.write(Start())
     start = np.clip(rng.normal(0.84, 0.25, pairs), 0, 1)
+    fixed = values(readings, 0.0) if unmoved else None
     for at in range(steps + 1):
         t = at / steps
         if at and (at <= 20 or at % every == 0):
             writer.write(Terms(step=at, values=values({**TERMS, "drift/head": 1e-3 * at / 10}, t)))
             writer.write(Readings(step=at, values=values(readings, t), **sample))
         if reference and at % max(1, steps // 12) == 0:
-            writer.write(Readings(step=at, on="reference", values=values(readings, t), **{**sample, "n": pairs}))
+            now = fixed or values(readings, t)
+            writer.write(Readings(step=at, on="reference", values=now, **{**sample, "n": pairs}))
         if reference and at % max(1, steps // 4) == 0 and writer.folder is not None:
             level = (scores or planted.get("pairs/mrr", lambda t: 0.84))(t)
             _evaluate(writer, at, np.clip(start + level - 0.84 + 0.03 * rng.normal(size=pairs), 0, 1))

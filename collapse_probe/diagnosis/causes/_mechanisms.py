@@ -9,6 +9,8 @@ import numpy as np
 
 from .._contract import Finding, Remedy, Threshold
 from .._evidence import EMBEDDINGS, Evidence
+from ..detectors import BY_CODE
+from ..detectors._learning import CANDIDATES
 from ._contract import Mechanism, Suspicion
 from ._readings import decay_done, first, group_of, groups, last, leap, scaled_by
 
@@ -31,6 +33,11 @@ def _half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspi
 
 def _path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     return Suspicion(because=_because(kind))
+
+
+def _one_candidate(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    because = _because(kind)
+    return Suspicion(because={CANDIDATES: because[CANDIDATES]}, locus="batch") if CANDIDATES in because else None
 
 
 def _not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -193,6 +200,15 @@ MECHANISMS = (
         formula="The kind itself: scored vectors equal bit for bit while weights moved.",
         remedies=(Remedy(change={"model": "score with the module that is trained"}),),
         decides="score with the module that is trained",
+    ),
+    Mechanism(
+        cause="nothing_left_to_learn_from",
+        title="there is nothing left to learn from",
+        explains=("no_learning",),
+        suspects=_one_candidate,
+        formula="No gradient arrived, and a batch has one candidate.",
+        remedies=tuple(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
+        decides="batches of more than one pair",
     ),
     Mechanism(
         cause="not_trained",
