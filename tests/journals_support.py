@@ -175,3 +175,53 @@ def live(planted: Mapping[str, Shape] = {}, *, fields: Mapping[str, object] = {}
     with JournalWriter(None, store=store) as writer:
         write(writer, planted, **settings)
     return LiveRun(config(**fields), store)
+
+
+LOST_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.5)}
+
+QUERIES = np.clip(np.random.default_rng(5).normal(0.6, 0.25, 300), 0, 1)
+
+
+def both(measure: str, shape: Shape) -> dict[str, Shape]:
+    """The same on both sides."""
+    return {f"{stream}/{measure}": shape for stream in ("query", "document")}
+
+
+def append(run: Run, records: list, *, before_end: bool = True) -> Run:
+    """Return a run with further records."""
+    assert run.folder is not None
+    path = run.folder / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    end = next(one for one in lines if one["kind"] == "end")
+    lines = [*(one for one in lines if one is not end), *records]
+    end["records"] = len(lines) + 1
+    path.write_text("".join(json.dumps({**one, "seq": at}) + "\n" for at, one in enumerate([*lines, end])))
+    return Run.load(run.folder)
+
+
+def other_domain(folder: Path, planted: dict, *, examples: int | None = 100) -> Run:
+    """A run whose held-out pairs hold while a collection of another domain falls."""
+    run = made(folder, planted, fields={"examples": examples}, unmoved=True, scores=lambda t: 0.84)
+    records = []
+    for at in (0, 100, 200):
+        scores = QUERIES - (0.0 if at < 100 else 0.1)
+        content = {"query_ids": [f"q{i}" for i in range(len(scores))], "ndcg@10": list(scores)}
+        (folder / f"toy-{at}.json").write_text(json.dumps(content))
+        one = {"kind": "evaluation", "collection": "toy", "step": at, "metrics": {"ndcg@10": float(scores.mean())}}
+        records.append({**one, "n_queries": len(scores), "per_query": f"toy-{at}.json", "domain": "out"})
+    return append(run, records)
+
+
+def wrong_pairs(folder: Path, auc: float) -> Run:
+    """A run whose first batches' pairs have another AUC than held-out pairs."""
+    run = made(folder)
+    batches = [
+        {"kind": "readings", "step": at, "on": "batch", "n": 64, "values": {"pairs/auc": auc}} for at in (1, 2, 3)
+    ]
+    held_out = {"kind": "readings", "step": 0, "on": "reference", "n": 400, "values": {"pairs/auc": 0.99}}
+    return append(run, [*batches, held_out])
+
+
+def still(folder: Path) -> Run:
+    """A run whose reference pairs do not change by a bit, while weights and batches move."""
+    return made(folder, {**both("common_share", ramp(0.2, 0.9)), "drift/head": lambda t: 0.1 * t}, unmoved=True)

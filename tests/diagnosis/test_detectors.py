@@ -9,7 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from journals_support import FALL, STREAM, config, live, made, ramp, step, transient, write
+from journals_support import (
+    FALL,
+    LOST_RANK,
+    QUERIES,
+    STREAM,
+    both,
+    config,
+    live,
+    made,
+    other_domain,
+    ramp,
+    step,
+    still,
+    transient,
+    write,
+    wrong_pairs,
+)
 
 from collapse_probe.cli._explain import explained
 from collapse_probe.diagnosis import BY_CODE, DETECTORS, Status, diagnose
@@ -27,7 +43,6 @@ from collapse_probe.journal import (
 )
 
 CORRECTION = {"streams": (StreamInfo(name="query", role="query"), StreamInfo(name="delta", role="correction"))}
-LOST_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.5)}
 KEPT_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.8)}
 
 
@@ -45,9 +60,6 @@ def scored(folder: Path, scores: dict[tuple[str, int], np.ndarray], *, fields=No
             writer.write(Evaluation(collection="toy", step=at, variant=variant, epoch=at // 100, **numbers, **more))
         writer.end("completed", step=200)
     return Run.load(folder)
-
-
-QUERIES = np.clip(np.random.default_rng(5).normal(0.6, 0.25, 300), 0, 1)
 
 
 def losses(folder: Path, values: list[float], falls: list[float]) -> Run:
@@ -97,51 +109,6 @@ def with_delta(measure: str, start: float, end: float) -> Callable[[Path], Run]:
 
 GAP = {"pairs/side_gap": 0.3}
 HUBS = {"pairs/hub_occurrence": 0.3}
-
-
-def both(measure: str, shape: Callable[[float], float]) -> dict[str, Callable[[float], float]]:
-    """The same on both sides."""
-    return {f"{stream}/{measure}": shape for stream in ("query", "document")}
-
-
-def append(run: Run, records: list, *, before_end: bool = True) -> Run:
-    """Return a run with further records."""
-    assert run.folder is not None
-    path = run.folder / "journal.jsonl"
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    end = next(one for one in lines if one["kind"] == "end")
-    lines = [*(one for one in lines if one is not end), *records]
-    end["records"] = len(lines) + 1
-    path.write_text("".join(json.dumps({**one, "seq": at}) + "\n" for at, one in enumerate([*lines, end])))
-    return Run.load(run.folder)
-
-
-def other_domain(folder: Path, planted: dict, *, examples: int | None = 100) -> Run:
-    """A run whose held-out pairs hold while a collection of another domain falls."""
-    run = made(folder, planted, fields={"examples": examples}, unmoved=True, scores=lambda t: 0.84)
-    records = []
-    for at in (0, 100, 200):
-        scores = QUERIES - (0.0 if at < 100 else 0.1)
-        content = {"query_ids": [f"q{i}" for i in range(len(scores))], "ndcg@10": list(scores)}
-        (folder / f"toy-{at}.json").write_text(json.dumps(content))
-        one = {"kind": "evaluation", "collection": "toy", "step": at, "metrics": {"ndcg@10": float(scores.mean())}}
-        records.append({**one, "n_queries": len(scores), "per_query": f"toy-{at}.json", "domain": "out"})
-    return append(run, records)
-
-
-def wrong_pairs(folder: Path, auc: float) -> Run:
-    """A run whose first batches' pairs have another AUC than held-out pairs."""
-    run = made(folder)
-    batches = [
-        {"kind": "readings", "step": at, "on": "batch", "n": 64, "values": {"pairs/auc": auc}} for at in (1, 2, 3)
-    ]
-    held_out = {"kind": "readings", "step": 0, "on": "reference", "n": 400, "values": {"pairs/auc": 0.99}}
-    return append(run, [*batches, held_out])
-
-
-def still(folder: Path) -> Run:
-    """A run whose reference pairs do not change by a bit, while weights and batches move."""
-    return made(folder, {**both("common_share", ramp(0.2, 0.9)), "drift/head": lambda t: 0.1 * t}, unmoved=True)
 
 
 PLANTED: dict[str, Callable[[Path], Run]] = {

@@ -120,6 +120,11 @@ def _no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Su
     return Suspicion(because=because, locus="loss")
 
 
+def _never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    start = first(evidence, "pairs/push")
+    return _no_push(evidence, kind, cuts) if start is not None and start <= cuts["push"] else None
+
+
 def _few(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     examples = evidence.config.examples
     if examples is None or examples > cuts["examples"]:
@@ -266,6 +271,17 @@ MECHANISMS = (
             Remedy(change={"model": "give embeddings unit length", "loss": "or add a term that anchors their scale"}),
         ),
         decides="unit length, or an anchored term",
+    ),
+    Mechanism(
+        cause="no_repulsion",
+        title="nothing pushes different texts apart",
+        explains=_FALLS,
+        suspects=_never_pushes,
+        formula="The loss's descent moves the five nearest others of the batch apart neither in the first 20 steps nor "
+        "in the last readings, on unit vectors: then no size of steps is to blame.",
+        thresholds={"push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02")},
+        remedies=_ADD_PUSH,
+        decides="add a contrastive term, or take the pulling one away",
     ),
     Mechanism(
         cause="steps_too_large",
