@@ -19,7 +19,7 @@ from ._declarations import (
 )
 from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
 from ._schedule import Schedule
-from ._wishes import added_wishes, cadence_of, wishes_of
+from ._wishes import added_wishes, cadence_of, judged_wishes, wishes_of
 
 if TYPE_CHECKING:
     from ._cadence import Cadence
@@ -110,6 +110,7 @@ __all__ = [
     "is_left_out",
     "is_reading",
     "item",
+    "judged_wishes",
     "load_probe",
     "load_probes",
     "load_watched",

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from ._recorder import Wishes
 
 
+_OF_BATCHES = ("common_share", "norm_median", "radial")
+_PAIRS_OF_BATCHES = ("d_prime", "mrr", "auc", "pull", "push")
+_OF_REFERENCE = ("common_share", "norm_median", "participation_ratio_corrected", "dead_dimensions")
+_PAIRS_OF_REFERENCE = (
+    *("d_prime", "mrr", "mrr_cosine", "mrr_centred", "auc"),
+    *("side_gap", "hub_occurrence", "neighbour_overlap", "answer_overlap"),
+)
+
+
 def wishes_of(probes: Iterable[Probe]) -> Wishes:
     """Return what is read for the probes: their readings on batches and on reference pairs, and their histograms.
 
@@ -42,6 +51,15 @@ def wishes_of(probes: Iterable[Probe]) -> Wishes:
         every_step=frozenset(every_step),
         histograms=frozenset(name.removesuffix("/abs") for name in histograms),
     )
+
+
+def judged_wishes(wishes: Wishes) -> Wishes:
+    """Return wishes with the readings of pairs and embeddings that kinds and causes are told by."""
+    batch = {f"{stream}/{name}" for stream in ("query", "document") for name in _OF_BATCHES}
+    batch |= {f"pairs/{name}" for name in _PAIRS_OF_BATCHES}
+    reference = {f"{stream}/{name}" for stream in ("query", "document") for name in _OF_REFERENCE}
+    reference |= {f"pairs/{name}" for name in _PAIRS_OF_REFERENCE}
+    return replace(wishes, batch={*(wishes.batch or ()), *batch}, reference={*(wishes.reference or ()), *reference})
 
 
 def added_wishes(probes: Iterable[Probe]) -> Wishes:

@@ -15,7 +15,7 @@ from transformers import PrinterCallback, ProgressCallback
 
 from ...errors import InputError, setting
 from ...journal import Event, JournalWriter, Run, Start, Store, now
-from ...recording import Probe, cadence_of, wishes_of
+from ...recording import Probe, cadence_of, judged_wishes, wishes_of
 from ...retrieval import Encoder
 from ...watching import Prepared, Watch
 from ..losses import build_loss
@@ -175,7 +175,8 @@ def _train(
     )
     _silence(trainer)
     wishes = wishes_of(probes)
-    watching = "delta" in wishes.every_step or wishes.reference
+    watching = bool("delta" in wishes.every_step or wishes.reference)
+    wishes = judged_wishes(wishes) if watching else wishes
     watch = Watch(
         model,
         optimizer=trainer.optimizer,
