@@ -90,8 +90,11 @@ def stays(outside: np.ndarray) -> int | None:
 
 
 def crossing(steps: np.ndarray, outside: np.ndarray) -> Onset | None:
-    """Return the first reading from which all are outside, between the last good and the first bad one."""
+    """Return the first reading from which all are outside, between the last good and the first bad one.
+
+    What is outside at its first reading may have been so from the start: its interval begins at step 0.
+    """
     first = stays(outside)
     if first is None:
         return None
-    return Onset(step=int(steps[first]), low=int(steps[max(first - 1, 0)]), high=int(steps[first]))
+    return Onset(step=int(steps[first]), low=int(steps[first - 1]) if first else 0, high=int(steps[first]))

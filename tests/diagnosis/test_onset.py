@@ -7,7 +7,8 @@ import pytest
 from journals_support import made
 
 from collapse_probe.diagnosis import diagnose
-from collapse_probe.diagnosis._onset import change_point
+from collapse_probe.diagnosis._onset import change_point, crossing
+from collapse_probe.statistics import Onset
 
 STEPS = np.array([*range(1, 21), *range(30, 401, 10)])
 
@@ -38,3 +39,16 @@ def test_a_fall_that_comes_back_in_part_is_found_in_a_run(tmp_path):
     }
     onset = diagnose(made(tmp_path / "run", planted)).kinds[0].judgement.onset
     assert 10 <= onset.step <= 30 and onset.high <= 50
+
+
+def test_what_is_outside_at_its_first_reading_may_be_so_from_the_start():
+    assert crossing(np.array([1, 2, 3]), np.array([True, True, True])) == Onset(1, 0, 1)
+    assert crossing(np.array([1, 2, 3]), np.array([False, True, True])) == Onset(2, 1, 2)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-7])
+def test_what_is_one_point_from_the_start_is_so_since_the_start(noise, tmp_path):
+    """Bug: queries that were equal at every reading had collapsed since step 267, by what rounding left of them."""
+    run = made(tmp_path / "run", {"query/common_share": lambda t: 1.0}, noise=noise)
+    found = next(one for one in diagnose(run).findings if (one.code, one.subject) == ("CP410", "query"))
+    assert found.judgement.value == 0 and found.judgement.onset == Onset(0, 0, 0)

@@ -59,7 +59,7 @@ def signature(
     steps = tuple(int(step) for step in track.series.steps[track.series.steps >= onset.step]) if onset else ()
     if onset is not None and harm and evidence.separation_onset is not None:
         onset = evidence.separation_onset
-    elif onset is not None and len(values) >= FEWEST:
+    elif onset is not None and not outside[0] and len(values) >= FEWEST:
         bounded = np.minimum(values, cut * 100) if above else np.maximum(values, cut / 100)
         onset = change_point(track.series.steps, np.log(bounded), falls=not above) or onset
     known = int(track.series.n[-1])
