@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ FEWEST = 8
 
 _NOISE = 0.605
 """Standard deviations of independent values to a median second difference."""
+
+_NEAR = 0.25
+"""Share of the run that an interval may span without another reading being asked (own choice)."""
 
 
 def change_point(steps: np.ndarray, values: np.ndarray, *, falls: bool = True) -> Onset | None:
@@ -34,6 +38,19 @@ def change_point(steps: np.ndarray, values: np.ndarray, *, falls: bool = True) -
     below = _Left.of(values)
     end = below.worst or len(values)
     return statistics.change_point(steps[:end], values[:end]) or below.onset(steps)
+
+
+def left(steps: np.ndarray, values: np.ndarray) -> Onset | None:
+    """Return the readings between which a fall began, as far as they alone tell; None where it did not last."""
+    kept = np.isfinite(values)
+    steps, values = steps[kept], values[kept]
+    return _Left.of(values).onset(steps) if len(values) > 1 else None
+
+
+def levelled(steps: np.ndarray, values: np.ndarray) -> Onset | None:
+    """Return when a series that rose stopped rising: where it begins to fall, read backwards; None where it did not."""
+    found = change_point(-steps[::-1], values[::-1])
+    return None if found is None else Onset(step=-found.step, low=-found.high, high=-found.low)
 
 
 @dataclass(frozen=True)
@@ -98,3 +115,23 @@ def crossing(steps: np.ndarray, outside: np.ndarray) -> Onset | None:
     if first is None:
         return None
     return Onset(step=int(steps[first]), low=int(steps[first - 1]) if first else 0, high=int(steps[first]))
+
+
+def within(found: Onset | None, bracket: Onset | None) -> Onset | None:
+    """Return an onset with its interval cut to another's: the other alone where they do not meet, or one is missing."""
+    if found is None or bracket is None:
+        return found or bracket
+    low, high = max(found.low, bracket.low), min(found.high, bracket.high)
+    return bracket if low > high else Onset(step=min(max(found.step, low), high), low=low, high=high)
+
+
+def surest(found: Iterable[Onset | None], steps: int) -> Onset | None:
+    """Return the first onset that is known to a quarter of the run; else the one that is known best.
+
+    Args:
+        found: Onsets of one change by several readings, the best reading first.
+        steps: The run's.
+    """
+    known = [one for one in found if one is not None]
+    near = (one for one in known if one.high - one.low <= _NEAR * steps)
+    return next(near, min(known, key=lambda one: one.high - one.low, default=None))
