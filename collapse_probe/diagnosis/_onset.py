@@ -57,7 +57,8 @@ def levelled(steps: np.ndarray, values: np.ndarray) -> Onset | None:
 class _Left:
     """Where a series is below its best stretch for good.
 
-    A stretch is below where its mean is, by more than four errors of a difference and a tenth of the whole change.
+    A stretch is below where its mean is, by more than four times the readings' own noise, which may drift, and a
+    tenth of the whole change.
 
     Attributes:
         first: The first reading below; None where the last stretch is not.
@@ -77,7 +78,7 @@ class _Left:
         smooth = np.convolve(values, np.ones(width) / width, mode="valid")
         best = int(np.argmax(smooth))
         # Second differences: a steady fall is no noise.
-        noise = _NOISE * float(np.median(np.abs(np.diff(values, n=2)))) * np.sqrt(2 / width) if many else 0.0
+        noise = _NOISE * float(np.median(np.abs(np.diff(values, n=2)))) if many else 0.0
         slack = max(4 * noise, 0.1 * float(smooth[best] - smooth[-1]))
         cut = float(smooth[best]) - slack
         below = smooth < cut
