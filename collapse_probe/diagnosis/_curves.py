@@ -21,6 +21,9 @@ SMALLEST = 0.01
 SMALLEST_FROM_BEST = 0.02
 """The same against the run's best stretch, which is chosen by looking."""
 
+_MOST = 0.5
+"""Share of the way to the raw encoder from which on a run did not begin with its fault (own choice)."""
+
 _Z_FROM_BEST = 4.0
 _POOLED = 3
 
@@ -100,6 +103,15 @@ class Curve:
     def worst(self) -> Change | None:
         """The comparison that says most: a fall before none, the largest first."""
         return min(self.changes, key=lambda one: (not one.fell, one.value), default=None)
+
+    @property
+    def stopped_short(self) -> bool:
+        """Whether it gained most of what it was below the raw encoder, and fell against nothing else."""
+        found = {one.against: one for one in self.changes}
+        start, raw = found.get("start"), found.get("raw")
+        if start is None or raw is None or not raw.fell or any(one.fell for one in self.changes if one is not raw):
+            return False
+        return start.value > (raw.before - start.before) * _MOST
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return the comparisons as parts of a signature."""
@@ -245,7 +257,8 @@ def _with_onset(
     if len(scored) >= FEWEST:
         onset = change_point(steps, np.array(curve.values))
     else:
-        reference = references.get(worst.against if worst else "start", scored[0])
+        against = "start" if any(one.against == "start" and one.fell for one in curve.changes) else None
+        reference = references.get(against or (worst.against if worst else "start"), scored[0])
         onset = crossing(steps, np.array([_below(evaluations, curve.metric, reference, one) for one in scored]))
     since = onset.step if onset else curve.steps[-1]
     return replace(curve, onset=onset, outside=tuple(step for step in curve.steps if step >= since))

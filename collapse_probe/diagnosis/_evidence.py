@@ -12,7 +12,7 @@ from ..journal.vocabulary import NOT_STREAMS, modern_reading
 from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
-from ._onset import FEWEST, change_point
+from ._onset import FEWEST, change_point, left, levelled, surest, within
 from ._separation import D_PRIME, RANK, batch_curve, part_curve, reference_curve
 from ._solved import solved_without_separating
 
@@ -25,6 +25,9 @@ _ALIASES = {"norm_median": ("norm_mean",), "common_share": ("mean_cosine",)}
 
 DENSE = 0.03
 """Share of the run between two readings of the reference pairs above which an onset comes from the batches."""
+
+FAR = 0.1
+"""Share of the run between two readings from which on what lies between them is asked of the batches (own choice)."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ _STILL = 1e-4
 
 _MOVES = 6.0
 """Errors between the first and the last third of the batches from which on a stream moves (own choice)."""
+
+_BY_FACTORS = 10.0
+"""Range above which a reading's change is one of factors (own choice)."""
 
 _SATURATED = 0.95
 """Reciprocal rank above which nearly every own document is the first."""
@@ -205,17 +211,64 @@ class Evidence:
     def separation_onset(self) -> Onset | None:
         """Since when separation fell, by d'; None where it did not, or where it was read too seldom to tell.
 
-        Of the reference pairs where they were read often enough, else of the batches.
+        Of the reference pairs where they were read often enough, else of the batches, between the readings of the
+        reference pairs where it fell. A run that gained most of what it is below the raw encoder is at fault since it
+        stopped gaining.
         """
         if self.fallen is None or not self.fallen.inside:
             return None
         reference, batch = (self._series(D_PRIME, on, dense=True).finite() for on in ("reference", "batch"))
         dense = len(reference) > 1 and np.median(np.diff(reference.steps)) <= DENSE * max(self.run.steps, 1)
-        for series in (reference, batch) if dense else (batch, reference):
-            found = change_point(series.steps, series.values) if len(series) >= FEWEST else None
-            if found is not None:
-                return found
-        return None
+        ordered = [one for one in ((reference, batch) if dense else (batch, reference)) if len(one) >= FEWEST]
+        if self.fallen.stopped_short:
+            return next((found for one in ordered if (found := levelled(one.steps, one.values))), None)
+        found = next((found for one in ordered if (found := change_point(one.steps, one.values))), None)
+        if self.reference_still or len(reference) < 2:
+            return found
+        return within(found, left(reference.steps, reference.values))
+
+    def onset_of(self, curve: Curve) -> Onset | None:
+        """Return since when a curve fell; where readings far apart alone say so, not before the embeddings moved."""
+        found = (self.separation_onset if curve.inside and curve.fell else None) or curve.onset
+        if found is None or found.high - found.low <= FAR * self.run.steps or found.step < found.high:
+            return found
+        between = [one for one in self._shapes if one.low <= found.high and one.high >= found.low]
+        if not between:
+            return found
+
+        def apart(one: Onset) -> tuple[int, int]:
+            return max(0, found.low - one.step, one.step - found.high), one.high - one.low
+
+        moved = min(between, key=apart)
+        low = max(moved.low, found.low)
+        return Onset(step=min(max(moved.step, low), found.high), low=low, high=found.high)
+
+    def moved(self, track: Track) -> Onset | None:
+        """Return since when a reading moves the way it moved, by the batches; None where they do not say.
+
+        Of a stream that is read on the reference pairs alone, by the same measure of the streams of the batches.
+        """
+        falls = float(track.series.values[-1]) < track.baseline
+        if len(self._series(track.reading, "batch")):
+            return self._moves(track.reading, falls=falls)
+        measure = track.reading.rpartition("/")[2]
+        others = (self._moves(f"{one.name}/{measure}", falls=falls) for one in self.streams)
+        return surest(others, self.run.steps)
+
+    @cached_property
+    def _shapes(self) -> list[Onset]:
+        """Since when the embeddings moved, by the batches: how far apart they are, and what all of them share."""
+        names = [f"{one.name}/{measure}" for one in self.streams for measure in ("spread", "common_share")]
+        return [found for name in names if (found := self._moves(name))]
+
+    def _moves(self, reading: str, *, falls: bool | None = None) -> Onset | None:
+        series = self._series(reading, "batch").finite()
+        if len(series) < FEWEST:
+            return None
+        values = series.values
+        if values.min() > 0 and values.max() > _BY_FACTORS * values.min():
+            values = np.log(values)
+        return change_point(series.steps, values, falls=bool(values[-1] < values[0]) if falls is None else falls)
 
     def _separation(self, *, seen: bool) -> Curve | None:
         rank, d_prime = (self._series(name, "reference") for name in (RANK, D_PRIME))

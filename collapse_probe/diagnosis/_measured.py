@@ -7,10 +7,18 @@ from dataclasses import dataclass
 
 from ..journal import Evaluation
 from ._contract import Finding, Status
+from ._curves import Curve
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
+from ._onset import FEWEST
+from ._separation import BATCH
 
 _SHOWN = 3
+
+_COSINES = ("cosine_mean", "cosine_random_mean")
+
+_EQUAL = 1e-5
+"""Distance of a mean cosine from 1 up to which vectors are equal but for rounding (own choice)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +104,12 @@ def _finiteness(findings: list[Finding]) -> list[NotMeasured]:
 
 def _retrieval(evidence: Evidence) -> list[NotMeasured]:
     known = [curve for curve in evidence.curves if curve.fell is not None]
-    if known or (not evidence.config.trains and evidence.evaluations.records):
+    blind = _blind(evidence, known) if known and evidence.config.trains else ""
+    if not blind and (known or (not evidence.config.trains and evidence.evaluations.records)):
         return []
-    if evidence.curves:
+    if blind:
+        why = blind
+    elif evidence.curves:
         why = f"{evidence.curves[0].name}: no scores of single queries, so a change has no interval"
     elif evidence.evaluations.records:
         judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
@@ -106,6 +117,17 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
     else:
         why = "no collection and no pairs were read"
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
+
+
+def _blind(evidence: Evidence, known: list[Curve]) -> str:
+    """Return why curves that do not fall say nothing: no time to fall, or pairs that cannot; nothing where they do."""
+    if evidence.run.steps < FEWEST:
+        return f"too few steps to tell: {evidence.run.steps} of at least {FEWEST}"
+    pairs = all(curve.collection in (REFERENCE, BATCH) for curve in known)
+    own, others = (evidence.series(f"pairs/{name}", on="reference").finite() for name in _COSINES)
+    if pairs and len(own) and own.values.min() > 1 - _EQUAL and len(others) and others.values.min() < 1 - _EQUAL:
+        return "a query and its document have the same embedding, so these pairs are too easy to show a fall"
+    return ""
 
 
 def _collections(evidence: Evidence) -> list[NotMeasured]:

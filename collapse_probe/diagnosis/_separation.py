@@ -17,6 +17,9 @@ from ._status import CRITICAL_P
 D_PRIME = "pairs/d_prime"
 RANK = "pairs/mrr"
 
+BATCH = "batch pairs"
+"""The name of the batches' own pairs."""
+
 SATURATED = 0.95
 """Reciprocal rank above which it cannot show a fall: d' decides there. Measured on two towers under a squared error: d'
 4.7 to 2.5, the rank among 512 pairs 1.000 to .999."""
@@ -84,7 +87,7 @@ def batch_curve(rank: Series, d_prime: Series) -> Curve | None:
     for series, relative in ((d_prime.finite(), True), (rank.finite(), False)):
         if len(series) >= _FEWEST:
             changes = _of_batches(series, relative=relative)
-            found.append(_curve("batch pairs", series, changes, series, seen=True))
+            found.append(_curve(BATCH, series, changes, series, seen=True))
     return next((one for one in found if one.fell), found[0] if found else None)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
 from .._evidence import EMBEDDINGS, Evidence
 from .._separation import equal_n
-from ._signature import MEASURED, part, ratios, signature
+from ._signature import MEASURED, NOTHING, part, ratios, signature
 
 PUSH = (
     Remedy(change={"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-4}),
@@ -28,7 +28,10 @@ def _spread(subject: Subject, evidence: Evidence, cut: float, others: tuple[Cond
     track = evidence.track(subject.name, "common_share")
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/common_share",))
-    values = ratios(1 - track.series.values, 1 - track.baseline)
+    # What single precision rounds to nothing is nothing.
+    left = np.array([1 - track.baseline, *(1 - track.series.values)])
+    left[left < NOTHING] = 0.0
+    values = ratios(left[1:], left[0])
     return signature(track, values, evidence, cut=cut, above=False, others=others, ratio=True)
 
 

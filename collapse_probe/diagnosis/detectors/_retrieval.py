@@ -40,7 +40,7 @@ def _fall(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         bounds=Bounds(warning=cuts["warning"], critical=worst.cut, above=False),
         conditions=conditions,
         interval=worst.interval,
-        onset=(evidence.separation_onset if curve.inside and curve.fell else None) or curve.onset,
+        onset=evidence.onset_of(curve),
         outside=curve.outside,
         evidence=(f"{curve.name}/{curve.metric}",),
         n=worst.interval.n if worst.interval else None,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .._contract import Bounds, Condition, Judgement
+from .._contract import Bounds, Condition, Judgement, Onset
 from .._evidence import Evidence, Track
-from .._onset import FEWEST, change_point, crossing
+from .._onset import FEWEST, change_point, crossing, surest
 
 MEASURED = (
     "measured on 73 failing and 27 harmless trainings, mostly of heads over frozen MiniLM vectors of MedQuAD's pairs; "
@@ -57,11 +57,8 @@ def signature(
     outside = values > cut if above else values < cut
     onset = crossing(track.series.steps, outside)
     steps = tuple(int(step) for step in track.series.steps[track.series.steps >= onset.step]) if onset else ()
-    if onset is not None and harm and evidence.separation_onset is not None:
-        onset = evidence.separation_onset
-    elif onset is not None and len(values) >= FEWEST:
-        bounded = np.minimum(values, cut * 100) if above else np.maximum(values, cut / 100)
-        onset = change_point(track.series.steps, np.log(bounded), falls=not above) or onset
+    if onset is not None:
+        onset = _since(track, values, onset, evidence, cut=cut, above=above, harm=harm)
     known = int(track.series.n[-1])
     own = Condition(
         reading=track.reading,
@@ -80,3 +77,17 @@ def signature(
         evidence=(track.reading, *(one.reading for one in others)),
         n=known if known > 0 else None,
     )
+
+
+def _since(
+    track: Track, values: np.ndarray, crossed: Onset, evidence: Evidence, *, cut: float, above: bool, harm: bool
+) -> Onset | None:
+    """Return since when a reading is outside: by separation where it fell, else by where the reading itself moved."""
+    separation = evidence.separation_onset if harm else None
+    if separation is None and crossed.step == track.series.steps[0]:
+        return crossed
+    own = None
+    if len(values) >= FEWEST:
+        bounded = np.minimum(values, cut * 100) if above else np.maximum(values, cut / 100)
+        own = change_point(track.series.steps, np.log(bounded), falls=not above)
+    return surest((separation, own, evidence.moved(track), crossed), evidence.run.steps)

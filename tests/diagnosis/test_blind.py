@@ -1,0 +1,42 @@
+"""What cannot show a fall is not measured, rather than healthy."""
+
+from __future__ import annotations
+
+import pytest
+from journals_support import made
+
+from collapse_probe.diagnosis import Status, diagnose
+
+RETRIEVAL = "retrieval or separation"
+
+
+@pytest.mark.parametrize(("steps", "status"), [(3, Status.NOT_MEASURED), (7, Status.NOT_MEASURED), (8, Status.HEALTHY)])
+def test_few_steps_are_too_few_to_tell(steps, status, tmp_path):
+    """Bug: a run of three steps was healthy, with everything measured."""
+    found = diagnose(made(tmp_path / "run", steps=steps))
+    assert found.status is status
+    assert [one.what for one in found.not_measured if one.essential] == ([] if steps == 8 else [RETRIEVAL])
+    assert ("too few steps to tell" in found.summary) == (steps < 8)
+    assert found.exit_code == (0 if steps == 8 else 1)
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "status"),
+    [
+        (1.0, 0.3, Status.NOT_MEASURED),
+        (0.99, 0.3, Status.HEALTHY),
+        (1.0, 1.0, Status.HEALTHY),
+    ],
+)
+def test_documents_that_are_their_queries_cannot_show_a_fall(own, others, status, tmp_path):
+    """Bug: a reciprocal rank of 1 from a document that is a copy of its query was healthy."""
+    planted = {
+        "pairs/cosine_mean": lambda t: own,
+        "pairs/cosine_random_mean": lambda t: others,
+        "pairs/mrr": lambda t: 1.0,
+        "pairs/mrr_centred": lambda t: 1.0,
+    }
+    run = made(tmp_path / "run", planted, noise=0.0, extra={"pairs/cosine_mean": own, "pairs/cosine_random_mean": 0.3})
+    found = diagnose(run)
+    assert found.status is status
+    assert ("too easy to show a fall" in found.summary) == (status is Status.NOT_MEASURED)
