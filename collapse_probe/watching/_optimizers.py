@@ -80,6 +80,7 @@ class StepListener:
             inside of its ``step``.
         after: Called after the last one.
         modules: Whose forward begins the next step, where there are several optimisers.
+        begins: Called as ``before`` is, also where forward and backward are still to run inside of ``step``.
         containment: What contains our failures.
         attachments: What takes the hooks off again.
     """
@@ -93,7 +94,9 @@ class StepListener:
         containment: Containment,
         attachments: Attachments,
         modules: Sequence[nn.Module] = (),
+        begins: Callable[[], None] = lambda: None,
     ) -> None:
+        self._begins = begins
         self._optimizers = list(optimizers)
         self._stepped: list[int] = []
         self._together: dict[int, set[int]] = {}
@@ -138,6 +141,8 @@ class StepListener:
         self._new = self._is_new(optimizer)
         if self._new:
             self.end()
+        if self._new:
+            self._begins()
         if closure is None and self._new:
             self._containment.run("before the step", self._before)
 

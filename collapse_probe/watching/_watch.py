@@ -201,6 +201,8 @@ class Watch(Lifetime, ByHand):
             self.recorder.epoch = prepared.epoch
         if self.recorder.done == 0:
             self._reference.start()
+            if not self._optimizers:
+                self._reference.step_begins()
         else:
             self.recorder.go_on(rates(self._optimizers))
         similarity = self.recorder.similarity
@@ -235,6 +237,7 @@ class Watch(Lifetime, ByHand):
         if optimizers:
             self._steps = StepListener(
                 optimizers,
+                begins=self._reference.step_begins,
                 before=self._before_step,
                 after=self._after_step,
                 containment=self.recorder.containment,
@@ -274,7 +277,6 @@ class Watch(Lifetime, ByHand):
             self._touch()
             if self._weights is not None:
                 self._weights.before()
-        self._reference.before_step()
 
     def _after_step(self) -> None:
         due = self.recorder.due
