@@ -12,6 +12,9 @@ from ._evidence import Evidence
 
 _SHOWN = 3
 
+_RECENT = 20
+"""Steps before the end within which a last reading is one of the end; in long runs a tenth of them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NotMeasured:
@@ -53,6 +56,7 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
         *_streams(evidence, {one.what for one in essential}),
         *_collections(evidence),
         *_still(evidence),
+        *_ends(evidence),
         *_off_path(evidence),
         *_by_kind(found),
     ]
@@ -125,6 +129,21 @@ def _collections(evidence: Evidence) -> list[NotMeasured]:
 def _still(evidence: Evidence) -> list[NotMeasured]:
     why = "they do not move while the trained streams do: they do not go through what is trained"
     return [NotMeasured(what=REFERENCE, why=why)] if evidence.reference_still else []
+
+
+def _ends(evidence: Evidence) -> list[NotMeasured]:
+    """Return the ends of streams that were last read long before the run's end: their last value is none of now."""
+    last: dict[str, int] = {}
+    for name, on, dataset in evidence.run.keys:
+        if on == "batch" and name.rpartition("/")[0] in evidence.heard:
+            series, stream = evidence.run.series(name, on=on, dataset=dataset), name.rpartition("/")[0]
+            last[stream] = max(last.get(stream, 0), *(series.steps.tolist() or [0]))
+    steps = evidence.run.steps
+    return [
+        NotMeasured(what=f"the end of {stream}", why=f"last read at step {step} of {steps}")
+        for stream, step in last.items()
+        if 0 < step < steps - max(_RECENT, steps / 10)
+    ]
 
 
 def _off_path(evidence: Evidence) -> list[NotMeasured]:

@@ -189,7 +189,6 @@ class CallListener:
     def _hook(self, keys: Sequence[tuple[str, Take]], method: str) -> Callable[..., None]:
         recorder = self._recorder
         only_replayed = all(key == _REPLAYED for key, _ in keys)
-        every_step = any(key in recorder.wishes.every_step for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             # Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
@@ -197,7 +196,7 @@ class CallListener:
                 return
             if only_replayed and (self.replay is None or self.replay.complete):
                 return
-            if (recorder.next_due > recorder.done + 1 and not every_step) or self.paused:
+            if self.paused or not any(recorder.wants(key) for key, _ in keys):
                 return
             recorder.containment.run("touch", self._touch)
             for key, take in keys:

@@ -766,3 +766,43 @@ def test_tokens_without_a_mask_are_not_read_and_that_is_said(caplog):
     w.close()
     assert not w.live.coverage["query"].steps and "no attention_mask" in w.live.coverage["query"].why
     assert "no attention_mask" in caplog.text
+
+
+def test_a_stream_whose_steps_are_never_due_is_read_when_it_is_heard():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (model.query_tower, model.doc_tower)]
+    w = watch(model, optimizer=optimizers, run=False, reference=False)
+    for a, b in pairs(60):
+        query, document = model.query_tower(a), model.doc_tower(b)
+        descend(optimizers[0], infonce(query, document.detach()))
+        query, document = model.query_tower(a), model.doc_tower(b)
+        descend(optimizers[1], infonce(query.detach(), document))
+    w.close()
+    odd = w.live.series("embedding/finite_share", on="batch").steps.tolist()
+    assert odd == [*range(1, 20, 2), *range(21, 120, 10)]
+
+
+def test_what_is_owed_is_read_alone():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, optimizer=optimizer, run=False, reference=False, query="query_tower", document="doc_tower")
+    for step, (a, b) in enumerate(pairs(45), start=1):
+        query = model.query_tower(a)
+        descend(optimizer, query.square().mean() if step % 10 == 0 else infonce(query, model.doc_tower(b)))
+    w.close()
+    assert w.live.series("query/finite_share", on="batch").steps.tolist()[-3:] == [20, 30, 40]
+    assert w.live.series("document/finite_share", on="batch").steps.tolist()[-3:] == [21, 31, 41]
+    assert not w.recorder.owed
+
+
+def test_a_stream_that_ended_long_before_the_run_did_is_said():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, optimizer=optimizer, run=False, reference=False, query="query_tower", document="doc_tower")
+    for step, (a, b) in enumerate(pairs(100), start=1):
+        query = model.query_tower(a)
+        descend(optimizer, query.square().mean() if step > 40 else infonce(query, model.doc_tower(b)))
+    w.close()
+    assert [(one.what, one.why) for one in diagnose(w).not_measured if "end of" in one.what] == [
+        ("the end of document", "last read at step 40 of 100")
+    ]
