@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
 from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, mean_of_tokens, passed_by, why_unread
-from ._attach import Attachments
+from ._attach import Attachments, is_traced
 
 _REPLAYED = "?replayed"
 
@@ -69,7 +69,7 @@ class DirectCalls:
         self._inside = False
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        if not torch.compiler.is_compiling():
+        if not is_traced():
             self._inside = self._called = True
 
 
@@ -165,7 +165,7 @@ class CallListener:
                 self._inputs[id(module), method] = copied(args), copied(kwargs)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not torch.compiler.is_compiling():
+            if not is_traced():
                 self._recorder.containment.run("replayed pairs", before, args, kwargs)
 
         if method != "forward":
@@ -192,7 +192,7 @@ class CallListener:
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             # Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
-            if torch.compiler.is_compiling():
+            if is_traced():
                 return
             if only_replayed and (self.replay is None or self.replay.complete):
                 return

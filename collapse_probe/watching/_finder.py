@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,7 @@ from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from ..recording import Recorder, canonical
-from ._attach import Attachments
+from ._attach import Attachments, is_traced
 from ._calls import in_backward, is_compiled
 from ._candidates import Candidate, address, entries
 from ._rules import Choice, argument_names, choose
@@ -91,6 +92,7 @@ class Finder:
         self._step = _Step()
         self._last: list[str] = []
         self._losses: list[tuple[nn.Module, bool]] = []
+        self._warned = _no_warning_of_hooks()
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
@@ -120,6 +122,7 @@ class Finder:
             getattr(torch_modules, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         while self._undo:
             self._undo.pop()()
+        self._warned()
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
@@ -204,7 +207,7 @@ class Finder:
         )
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        if not torch.compiler.is_compiling():
+        if not is_traced():
             self._stack.append(self._entered(module))
 
     def _entered(self, module: nn.Module) -> _Entered:
@@ -218,7 +221,7 @@ class Finder:
         return self._entered(module)
 
     def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_traced():
             return
         entered = self._left(module)
         # After an exception in a forward, torch leaves out the keyword arguments.
@@ -291,3 +294,18 @@ class Finder:
             ):
                 self._recorder.repeat(one.heard.stream, value.shape)
                 return
+
+
+def _no_warning_of_hooks() -> Callable[[], None]:
+    """Keep torch from warning whoever calls a compiled module of hooks that are ours; returns what ends it."""
+    if torch_modules._has_any_global_hook():
+        return lambda: None
+    message = r"Using `torch\.compile\(module\)` when there are global hooks"
+    warnings.filterwarnings("ignore", message=message, category=UserWarning)
+    entry = warnings.filters[0]
+
+    def undo() -> None:
+        if entry in warnings.filters:
+            warnings.filters.remove(entry)  # type: ignore[attr-defined]
+
+    return undo

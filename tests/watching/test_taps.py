@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+import warnings
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -806,3 +807,38 @@ def test_a_stream_that_ended_long_before_the_run_did_is_said():
     assert [(one.what, one.why) for one in diagnose(w).not_measured if "end of" in one.what] == [
         ("the end of document", "last read at step 40 of 100")
     ]
+
+
+def test_exporting_and_tracing_a_watched_model_are_as_without(recwarn):
+    model = OneTower()
+    given = (torch.randn(4, 12),)
+    with watch(model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), run=False) as w:
+        recwarn.clear()
+        exported = torch.export.export(model, given).module()
+        traced = torch.jit.trace(model, given)
+        compiled = torch.compile(model, backend="eager")(*given)
+        for found in (exported(*given), traced(*given), compiled):
+            assert torch.equal(found, model(*given))
+        assert not w.recorder.done
+    said = [f"{one.category.__name__}: {one.message}" for one in recwarn]
+    assert not [one for one in said if "TracerWarning" in one or "global hooks" in one]
+
+
+def test_a_wrapped_method_looks_like_the_users_own():
+    model = OneTower()
+    plain = inspect.signature(model.forward), model.forward.__code__, model.forward.__self__
+    with watch(model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), run=False):
+        assert not inspect.ismethod(model.forward)
+        assert (inspect.signature(model.forward), model.forward.__code__, model.forward.__self__) == plain
+
+
+def test_the_users_own_process_wide_hooks_are_still_warned_of():
+    model, filters = OneTower(), list(warnings.filters)
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *args: None)
+    try:
+        with pytest.warns(UserWarning, match="global hooks"), watch(model, run=False):
+            torch.compile(model, backend="eager")(torch.randn(4, 12))
+    finally:
+        handle.remove()
+    watch(model, run=False).close()
+    assert warnings.filters == filters
