@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import InputError
 from ..journal import JournalWriter, RunConfig, Start, Store, now, write_config
 from ..recording import Wishes
-from ._folder import choose_folder, is_main_process
+from ._folder import choose_folder, in_short, is_main_process
 from ._options import Prepared
 
 _log = logging.getLogger("collapse_probe")
@@ -86,7 +86,7 @@ def check_given(
             "sentence-transformers"
         )
     if open_watch is not None:
-        where = open_watch.run or "a run in memory"
+        where = in_short(open_watch.run) if open_watch.run else "a run in memory"
         raise InputError(f"this model is watched already ({where}): close that watch first, or go on with it")
     for name, value in (("similarity", similarity), ("trained_by", trained_by or similarity)):
         if value not in ("cosine", "dot", "euclidean"):

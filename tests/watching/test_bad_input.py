@@ -527,8 +527,8 @@ def test_a_closed_watch(caplog):
 def test_a_run_folder_in_use(caplog):
     first = watch(OneTower(), run="runs/mine")
     second = watch(OneTower(), run="runs/mine")
-    assert second.run == Path("runs/mine-2")
-    assert said(caplog) == [f"collapse-probe: runs/mine exists, so this run is written to {second.run}"]
+    assert second.run == Path("runs/mine-2").absolute()
+    assert said(caplog) == ["collapse-probe: runs/mine exists, so this run is written to runs/mine-2"]
     with pytest.raises(InputError, match="another process is writing this run; wait until it has ended"):
         JournalWriter(first.run)
     first.close()
@@ -541,7 +541,7 @@ def test_a_run_folder_that_cannot_be(run):
     model = OneTower()
     if run == "file":
         w = watch(model, run=run)
-        assert w.run == Path("file-2")
+        assert w.run == Path("file-2").absolute()
         w.close()
         return
     with pytest.raises(InputError) as error:
@@ -693,3 +693,24 @@ def test_a_learning_rate_that_is_a_whole_number_is_recorded():
         for a, b in pairs(2):
             descend(optimizer, infonce(model(a), model(b)))
     assert list(w.live.series("rate/0").values) == [1.0]
+
+
+@pytest.mark.parametrize("given", ["runs/mine", None])
+def test_a_program_that_goes_to_another_folder_writes_one_run(tmp_path, monkeypatch, given):
+    (tmp_path / "elsewhere").mkdir()
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, run=given) as w:
+        for step, (a, b) in enumerate(pairs(25)):
+            descend(optimizer, infonce(model(a), model(b)))
+            if step == 4:
+                monkeypatch.chdir(tmp_path / "elsewhere")
+        w.evaluation("mine", {"mrr": 0.5}, per_query={"mrr": {"a": 0.5}})
+        assert diagnose(w).steps == 25
+    assert not list((tmp_path / "elsewhere").iterdir())
+    again = Run.load(w)
+    assert again.steps == 25 and not again.damage
+    with watch(model, optimizer=optimizer, run=Run.load("../runs/mine" if given else "../runs/one-tower")):
+        monkeypatch.chdir(tmp_path)
+        descend(optimizer, infonce(model(a), model(b)))
+    assert Run.load(w).steps == 26 and not (tmp_path.parent / "runs").exists()
