@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..journal import Evaluation
+from ..journal import Evaluation, Event
 from ._contract import Finding, Status
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
@@ -50,7 +50,7 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
     found = list(findings)
     damage = _damage(evidence)
     grave = [one for one in damage if one.essential]
-    essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *grave]
+    essential = [*_finiteness(evidence, found), *_retrieval(evidence), *_declared(evidence), *grave]
     rest = [
         *(one for one in damage if not one.essential),
         *_streams(evidence, {one.what for one in essential}),
@@ -92,10 +92,18 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
     return tuple(sorted(found, key=lambda one: one.stream))
 
 
-def _finiteness(findings: list[Finding]) -> list[NotMeasured]:
+def _finiteness(evidence: Evidence, findings: list[Finding]) -> list[NotMeasured]:
     missing = any(one.code == "CP001" and one.status is Status.NOT_MEASURED for one in findings)
-    why = "no loss, gradient norm or stream was recorded"
+    why = _said(evidence, ("no step",)) or "no loss, gradient norm or stream was recorded"
     return [NotMeasured(what="finiteness", why=why, essential=True)] if missing else []
+
+
+def _said(evidence: Evidence, subjects: tuple[str, ...]) -> str:
+    """Return what the watch said of why something was not heard: the first of some subjects that was."""
+    if evidence.run.steps and "no step" in subjects:
+        subjects = tuple(one for one in subjects if one != "no step")
+    notes = {one.subject: one.message for one in evidence.run.of(Event) if one.name == "note"}
+    return next((notes[one] for one in subjects if one in notes), "")
 
 
 def _retrieval(evidence: Evidence) -> list[NotMeasured]:
@@ -108,7 +116,8 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
         judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
         why = "scored once only, so there is no change" if judged else "no metric that was scored is one of retrieval"
     else:
-        why = "no collection and no pairs were read"
+        said = _said(evidence, ("no step", "unheard", "replay", "pairs"))
+        why = "no collection and no pairs were read" + (f": {said}" if said else "")
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
 
 

@@ -251,6 +251,12 @@ class Recorder:
         self._rates = dict(rates)
         self.next_due = self.cadence.next(self.done)
 
+    def forget(self) -> None:
+        """Forget what was heard of the step in progress, as where nobody ends it."""
+        self._step.close()
+        self._step = Step()
+        self._terms = {}
+
     def rewind(self, step: int) -> None:
         """Go back to where a training begins again, after ``step`` steps; the step in progress is forgotten."""
         self.flush()

@@ -269,7 +269,9 @@ class CallListener:
                 self._undo.pop()()
             return
         confirmed = [one for one in kept if one.heard.confirmed]
-        partners = [one for one in kept if not one.heard.trained]
+        trained = {one.heard.stream for one in confirmed}
+        beside = [one for one in kept if not one.heard.confirmed]
+        partners = [one for one in beside if not one.heard.trained or one.heard.stream not in trained]
         for micro in sorted({one.heard.micro for one in confirmed}):
             beside = [one for one in (*confirmed, *partners) if one.heard.micro == micro]
             self._keep_pair(sorted(beside, key=lambda one: one.heard.order))

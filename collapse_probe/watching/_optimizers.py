@@ -23,6 +23,8 @@ def as_optimizers(given: Any) -> list[Optimizer]:
     Raises:
         InputError: something that is none.
     """
+    if isinstance(given, list | tuple) and not given:
+        raise InputError("optimizer is an empty list: give what steps, or leave it out and call w.step() after a step")
     several = given if isinstance(given, list | tuple) else [] if given is None else [given]
     found = []
     for one in several:

@@ -79,7 +79,8 @@ class TrainerWatch(Watch):
         self._give_way(source.trainer)
         model = source.model
         if model is not None:
-            self._check(model, options.similarity, options.trained_by, options.on_collapse)
+            about = {"examples": options.examples}
+            self._check(model, options.similarity, options.trained_by, options.on_collapse, **about)
             declared, _ = declared_streams(model, options.query, options.document, options.taps)
             reference_pairs(options.reference, model)
         self._probes = declared_probes(options.probes, declared if model is not None else ())

@@ -36,6 +36,7 @@ from ._declared import asked_streams, declared_probes, declared_streams, referen
 from ._finder import Finder
 from ._folder import command, continue_run, model_name, module_infos, versions
 from ._lifetime import Lifetime
+from ._no_steps import NoSteps
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
@@ -91,7 +92,7 @@ class Watch(Lifetime, ByHand):
         known: Known | None = None,
     ) -> None:
         known = known or Known()
-        self._check(target, similarity, trained_by, on_collapse, loss=loss, raw=raw)
+        self._check(target, similarity, trained_by, on_collapse, loss=loss, raw=raw, examples=examples)
         optimizers = as_optimizers(optimizer)
         declared, places = declared_streams(target, query, document, taps)
         groups = group_parameters(target, _read_weights(optimizers))
@@ -187,6 +188,8 @@ class Watch(Lifetime, ByHand):
             read=lambda: [name for name, _, _ in self.live.keys],
         )
         self._listen_to(optimizers)
+        if not optimizers:
+            NoSteps(target, self.recorder, self._attachments, say=self._say)
         _watched[target] = weakref.ref(self)
         self._begin_reading(prepared, said_by=asked, continued=continued, reference=reference)
         atexit.register(self._at_exit)
@@ -348,11 +351,20 @@ class Watch(Lifetime, ByHand):
 
     @staticmethod
     def _check(
-        target: Any, similarity: str, trained_by: str | None, on_collapse: Any, *, loss: Any = None, raw: Any = None
+        target: Any,
+        similarity: str,
+        trained_by: str | None,
+        on_collapse: Any,
+        *,
+        loss: Any = None,
+        raw: Any = None,
+        examples: Any = None,
     ) -> None:
         known = _watched.get(target) if isinstance(target, nn.Module) else None
         about = {"similarity": similarity, "trained_by": trained_by, "on_collapse": on_collapse}
-        check_given(target, **about, loss=loss, raw=raw, open_watch=None if known is None else known())
+        check_given(
+            target, **about, loss=loss, raw=raw, examples=examples, open_watch=None if known is None else known()
+        )
 
 
 def _read_weights(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:

@@ -714,3 +714,34 @@ def test_a_program_that_goes_to_another_folder_writes_one_run(tmp_path, monkeypa
         monkeypatch.chdir(tmp_path)
         descend(optimizer, infonce(model(a), model(b)))
     assert Run.load(w).steps == 26 and not (tmp_path.parent / "runs").exists()
+
+
+def test_a_training_whose_steps_nobody_counts_is_said_and_kept_nothing_of(caplog):
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, run="runs/mine")
+    for a, b in pairs(250):
+        descend(optimizer, infonce(model(a), model(b)))
+    assert len(w.recorder.heard) < 200
+    w.close()
+    assert ["no step was counted" in one for one in said(caplog)] == [True]
+    why = {one.what: one.why for one in diagnose(w).not_measured}
+    for what in ("finiteness", "retrieval or separation"):
+        assert "give optimizer= to watch(), or call w.step()" in why[what]
+
+
+def test_steps_that_are_counted_by_hand_are_not_asked_for(caplog):
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, run=False) as w:
+        for a, b in pairs(120):
+            descend(optimizer, infonce(model(a), model(b)))
+            w.step()
+    assert not said(caplog) and w.recorder.done == 120
+
+
+@pytest.mark.parametrize("given", [{"optimizer": []}, {"optimizer": ()}, {"examples": -1}, {"examples": 0.5}])
+def test_what_cannot_be_meant_is_refused(given):
+    with pytest.raises(InputError) as error:
+        watch(OneTower(), run=False, **given)
+    assert "\n" not in str(error.value)

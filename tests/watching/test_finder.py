@@ -333,3 +333,31 @@ def test_a_declared_tower_that_is_never_called_is_said_once(caplog):
     assert len([one for one in caplog.records if "heard" in one.getMessage()]) == 1
     w.close()
     assert "no call of it was heard" in w.live.coverage["query"].why
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_side_that_the_loop_detaches_is_the_other_side(cut):
+    def loss(m: Any, a: Tensor, b: Tensor) -> Tensor:
+        sides = [m.query_tower(a), m.doc_tower(b)]
+        sides[cut] = sides[cut].detach()
+        return infonce(*sides)
+
+    w = find(TwoTowers(lambda q, d: (q, d)), loss, steps=30)
+    both(
+        w,
+        rule="two modules, one for each side",
+        where=("output of module query_tower", "output of module doc_tower"),
+        steps=21,
+    )
+    assert len(w.live.series("pairs/mrr", on="reference").steps)
+
+
+def test_what_is_made_of_an_output_beside_the_loss_is_no_side():
+    def loss(m: Any, a: Tensor, b: Tensor) -> Tensor:
+        query = m.query_tower(a)
+        m.probe(query.detach())
+        return infonce(query, b[:, :8])
+
+    model = TwoTowers(lambda q, d: (q, d))
+    model.probe = nn.Linear(8, 8)
+    assert set(found(find(model, loss))) == {"embedding"}
