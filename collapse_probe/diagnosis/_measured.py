@@ -116,8 +116,8 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
         judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
         why = "scored once only, so there is no change" if judged else "no metric that was scored is one of retrieval"
     else:
-        said = _said(evidence, ("no step", "unheard", "replay", "pairs"))
-        why = "no collection and no pairs were read" + (f": {said}" if said else "")
+        reasons = ("no step", "unheard", "one matrix", "replay", "pairs")
+        why = _said(evidence, reasons) or "no collection and no pairs were read"
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
 
 

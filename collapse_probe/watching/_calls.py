@@ -280,18 +280,11 @@ class CallListener:
         replay = self.replay
         assert replay is not None
         queries = [one for one in calls if one.call.module is replay.query and one.take is replay.take_query]
-        if not queries:
-            return
-        query = queries[0]
-        documents = [
-            one
-            for one in calls
-            if one.call.module is replay.document
-            and one.take is replay.take_document
-            and one.heard.order != query.heard.order
-            and len(one.heard.tensor) % max(1, len(query.heard.tensor)) == 0
-        ]
-        if documents:
-            document = documents[0]
-            rows = (len(query.heard.tensor), len(document.heard.tensor))
-            replay.keep(query.call, document.call, rows=rows)
+        documents = [one for one in calls if one.call.module is replay.document and one.take is replay.take_document]
+        for query in queries:
+            rows = max(1, len(query.heard.tensor))
+            fitting = [one for one in documents if len(one.heard.tensor) % rows == 0]
+            fitting = [one for one in fitting if one.heard.order != query.heard.order]
+            if fitting:
+                replay.keep(query.call, fitting[0].call, rows=(len(query.heard.tensor), len(fitting[0].heard.tensor)))
+                return

@@ -15,7 +15,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from ..recording import Recorder, canonical
 from ._attach import Attachments, is_traced
 from ._calls import in_backward, is_compiled
-from ._candidates import Candidate, address, entries
+from ._candidates import Candidate, address, entries, entry_of, sizes
 from ._rules import Choice, argument_names, choose
 from ._terms import LossListener, is_loss
 
@@ -43,6 +43,7 @@ _METHODS += ("encode_documents", "encode_corpus", "get_embedding", "get_embeddin
 class _Step:
     candidates: list[Candidate] = field(default_factory=list)
     scores: set[int] = field(default_factory=set)
+    others: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Finder:
         kept = [one for one in step.candidates if id(one.heard) in heard]
         mine = {id(one.heard) for one in kept}
         calls[:] = [one for one in calls if id(one) not in mine]
-        self._last = list(dict.fromkeys(one.said for one in kept))
+        self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
         chosen = None if self._found is None else choose(kept, frozenset(step.scores))
         if chosen is not None:
             self._take(chosen, kept)
@@ -271,7 +272,12 @@ class Finder:
             self._keep(value, module, path, key, kind="output", depth=depth, inputs=given, method=method)
 
     def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
-        if not isinstance(value, Tensor) or value.ndim != 2 or not value.is_floating_point():
+        if not self._handles or not isinstance(value, Tensor) or not value.is_floating_point():
+            return
+        if value.ndim == 3 and about["kind"] == "output":
+            place = f"module {path}" if path else "the model"
+            self._step.others.append(f"{entry_of('output', key)} of {place} ({sizes(value)}, vectors of tokens)")
+        if value.ndim != 2:
             return
         if value.shape[1] < 2 or not len(value) or value.layout is not torch.strided:
             return

@@ -208,16 +208,21 @@ def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) 
         half = len(calls) // 2
         streams = [(one, *_SIDES[index // half]) for index, one in enumerate(calls)]
         return Choice(rule, streams, _calls_of(calls[0], 2))
-    streams = [(one, *_SIDES[min(index, 2)]) for index, one in enumerate(calls)]
-    return Choice(rule, streams, _calls_of(calls[0], min(3, len(calls))))
+    rows = [len(one.heard.tensor) for one in calls[:2]]
+    sides = _SIDES
+    if rows[0] > rows[1] and rows[0] % rows[1] == 0:
+        # So many queries have no document each; so many documents have a query each.
+        rule, sides = f"{rule}, documents first", (_SIDES[1], _SIDES[0], _SIDES[2])
+    streams = [(one, *sides[min(index, 2)]) for index, one in enumerate(calls)]
+    return Choice(rule, streams, _calls_of(calls[0], min(3, len(calls)), sides))
 
 
-def _calls_of(one: Candidate, count: int) -> list[Place]:
+def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _SIDES) -> list[Place]:
     """Return the places of the first calls of a micro-batch."""
     take = output if one.key is None else item(one.key)
     return [
         _place(one, name, role, call(index, take, further=index == count - 1))
-        for index, (name, role) in enumerate(_SIDES[:count])
+        for index, (name, role) in enumerate(sides[:count])
     ]
 
 

@@ -31,7 +31,7 @@ from ._attach import Attachments
 from ._begin import begin, check_given, go_on
 from ._by_hand import ByHand
 from ._calls import CallListener
-from ._coverage import HEARD_BY, Coverage
+from ._coverage import HEARD_BY, Coverage, one_matrix
 from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
 from ._folder import command, continue_run, model_name, module_infos, versions
@@ -315,9 +315,11 @@ class Watch(Lifetime, ByHand):
     def _found(self, chosen: Choice) -> None:
         """Take the streams that the finder found."""
         self._calls.listen(chosen.places)
-        if not self._replays:
+        if chosen.rule == "single output" and chosen.streams[0][2] is None:
+            self._say("one matrix", one_matrix(chosen.streams[0][0].said))
+        elif not self._replays:
             return
-        if chosen.rule != "loss module":
+        elif chosen.rule != "loss module":
             self._replay_declared(chosen.places)
         elif chosen.replay is not None:
             self._replay_declared(chosen.replay)

@@ -774,10 +774,8 @@ def test_a_stream_whose_steps_are_never_due_is_read_when_it_is_heard():
     optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (model.query_tower, model.doc_tower)]
     w = watch(model, optimizer=optimizers, run=False, reference=False)
     for a, b in pairs(60):
-        query, document = model.query_tower(a), model.doc_tower(b)
-        descend(optimizers[0], infonce(query, document.detach()))
-        query, document = model.query_tower(a), model.doc_tower(b)
-        descend(optimizers[1], infonce(query.detach(), document))
+        descend(optimizers[0], infonce(model.query_tower(a), b[:, :8]))
+        descend(optimizers[1], infonce(a[:, :8], model.doc_tower(b)))
     w.close()
     odd = w.live.series("embedding/finite_share", on="batch").steps.tolist()
     assert odd == [*range(1, 20, 2), *range(21, 120, 10)]
