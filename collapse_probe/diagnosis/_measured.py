@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..journal import Evaluation
+from ..journal import Evaluation, Event
 from ._contract import Finding, Status
 from ._curves import Curve
 from ._evaluations import REFERENCE
@@ -19,6 +19,9 @@ _COSINES = ("cosine_mean", "cosine_random_mean")
 
 _EQUAL = 1e-5
 """Distance of a mean cosine from 1 up to which vectors are equal but for rounding (own choice)."""
+
+_RECENT = 20
+"""Steps before the end within which a last reading is one of the end; in long runs a tenth of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +58,13 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
     found = list(findings)
     damage = _damage(evidence)
     grave = [one for one in damage if one.essential]
-    essential = [*_finiteness(found), *_retrieval(evidence), *_declared(evidence), *grave]
+    essential = [*_finiteness(evidence, found), *_retrieval(evidence), *_declared(evidence), *grave]
     rest = [
         *(one for one in damage if not one.essential),
         *_streams(evidence, {one.what for one in essential}),
         *_collections(evidence),
         *_still(evidence),
+        *_ends(evidence),
         *_off_path(evidence),
         *_by_kind(found),
     ]
@@ -96,10 +100,18 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
     return tuple(sorted(found, key=lambda one: one.stream))
 
 
-def _finiteness(findings: list[Finding]) -> list[NotMeasured]:
+def _finiteness(evidence: Evidence, findings: list[Finding]) -> list[NotMeasured]:
     missing = any(one.code == "CP001" and one.status is Status.NOT_MEASURED for one in findings)
-    why = "no loss, gradient norm or stream was recorded"
+    why = _said(evidence, ("no step",)) or "no loss, gradient norm or stream was recorded"
     return [NotMeasured(what="finiteness", why=why, essential=True)] if missing else []
+
+
+def _said(evidence: Evidence, subjects: tuple[str, ...]) -> str:
+    """Return what the watch said of why something was not heard: the first of some subjects that was."""
+    if evidence.run.steps and "no step" in subjects:
+        subjects = tuple(one for one in subjects if one != "no step")
+    notes = {one.subject: one.message for one in evidence.run.of(Event) if one.name == "note"}
+    return next((notes[one] for one in subjects if one in notes), "")
 
 
 def _retrieval(evidence: Evidence) -> list[NotMeasured]:
@@ -115,7 +127,8 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
         judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
         why = "scored once only, so there is no change" if judged else "no metric that was scored is one of retrieval"
     else:
-        why = "no collection and no pairs were read"
+        reasons = ("no step", "unheard", "one matrix", "replay", "pairs")
+        why = _said(evidence, reasons) or "no collection and no pairs were read"
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
 
 
@@ -147,6 +160,21 @@ def _collections(evidence: Evidence) -> list[NotMeasured]:
 def _still(evidence: Evidence) -> list[NotMeasured]:
     why = "they do not move while the trained streams do: they do not go through what is trained"
     return [NotMeasured(what=REFERENCE, why=why)] if evidence.reference_still else []
+
+
+def _ends(evidence: Evidence) -> list[NotMeasured]:
+    """Return the ends of streams that were last read long before the run's end: their last value is none of now."""
+    last: dict[str, int] = {}
+    for name, on, dataset in evidence.run.keys:
+        if on == "batch" and name.rpartition("/")[0] in evidence.heard:
+            series, stream = evidence.run.series(name, on=on, dataset=dataset), name.rpartition("/")[0]
+            last[stream] = max(last.get(stream, 0), *(series.steps.tolist() or [0]))
+    steps = evidence.run.steps
+    return [
+        NotMeasured(what=f"the end of {stream}", why=f"last read at step {step} of {steps}")
+        for stream, step in last.items()
+        if 0 < step < steps - max(_RECENT, steps / 10)
+    ]
 
 
 def _off_path(evidence: Evidence) -> list[NotMeasured]:

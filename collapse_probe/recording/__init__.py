@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
-    from ._reference import PART, REPLAYED_STEPS, Budget, Replay, StartWeights, check_pairs, copied, undisturbed
+    from ._reference import (
+        PART,
+        REPLAYED_PAIRS,
+        REPLAYED_STEPS,
+        Budget,
+        Replay,
+        StartWeights,
+        check_pairs,
+        copied,
+        undisturbed,
+    )
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
     from ._tokens import mean_of_tokens
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
@@ -44,6 +54,7 @@ _WITH_TORCH = {
     "Recorder": "_recorder",
     "Wishes": "_recorder",
     "PART": "_reference",
+    "REPLAYED_PAIRS": "_reference",
     "REPLAYED_STEPS": "_reference",
     "Budget": "_reference",
     "Replay": "_reference",
@@ -75,6 +86,7 @@ __all__ = [
     "ALWAYS_WATCHED",
     "HISTOGRAM_NAMES",
     "PART",
+    "REPLAYED_PAIRS",
     "REPLAYED_STEPS",
     "RESIDUAL_SET",
     "Budget",

@@ -78,6 +78,7 @@ class Recorder:
         done: Optimiser steps done.
         next_due: The next step whose streams are read.
         containment: What contains failures.
+        owed: Streams that were silent on the latest due step: they are read when they are next heard.
         epoch: Epoch of the step in progress, from 1; None in a run without epochs.
         first_bad_step: First step with a loss that is not finite, as far as losses have been written.
     """
@@ -98,6 +99,7 @@ class Recorder:
         self.containment = containment or Containment(self._journal_error)
         self.done = 0
         self.next_due = 1
+        self.owed: set[str] = set()
         self.epoch: int | None = None
         self.first_bad_step: int | None = None
         self.streams: dict[str, StreamCoverage] = {}
@@ -128,8 +130,10 @@ class Recorder:
         return self.next_due <= self.done + 1
 
     def wants(self, stream: str) -> bool:
-        """Return whether a stream is read in the step in progress."""
-        return self.next_due <= self.done + 1 or stream in self.wishes.every_step
+        """Return whether a stream, or one of a tap's, is read in the step in progress."""
+        if self.next_due <= self.done + 1 or stream in self.wishes.every_step:
+            return True
+        return bool(self.owed) and not self.owed.isdisjoint(self.streams_of(stream))
 
     def declare(self, stream: str, **about: Any) -> StreamCoverage:
         """Make a stream known, or more known: its role, where it comes from, by which rule."""
@@ -169,7 +173,7 @@ class Recorder:
 
     @property
     def _with_gradient(self) -> bool:
-        return self.next_due <= self.done + 1 or self.layout.asks
+        return self.next_due <= self.done + 1 or self.layout.asks or bool(self.owed)
 
     @property
     def heard(self) -> list[Heard]:
@@ -247,6 +251,12 @@ class Recorder:
         self._rates = dict(rates)
         self.next_due = self.cadence.next(self.done)
 
+    def forget(self) -> None:
+        """Forget what was heard of the step in progress, as where nobody ends it."""
+        self._step.close()
+        self._step = Step()
+        self._terms = {}
+
     def rewind(self, step: int) -> None:
         """Go back to where a training begins again, after ``step`` steps; the step in progress is forgotten."""
         self.flush()
@@ -271,8 +281,8 @@ class Recorder:
     def step(self) -> None:
         """End the step in progress: one optimiser step is done. Waits for no device."""
         self.done += 1
-        if self._step.calls:
-            self.containment.run("streams", self._read_streams)
+        read = self.containment.run("streams", self._read_streams) if self._step.calls else None
+        self._owe(read or set())
         self._step.close()
         self._step = Step()
         if self._terms or self._scalars:
@@ -426,26 +436,34 @@ class Recorder:
         known = self.streams.get(key)
         return 1 if known is not None and known.role in (Role.query, Role.document) else 0
 
-    def _read_streams(self) -> None:
+    def _owe(self, heard: set[str]) -> None:
+        """Note which streams are to be read as soon as they are heard: due steps may all be those of other parts."""
+        if self.next_due <= self.done:
+            self.owed.update(name for name, stream in self.streams.items() if stream.steps)
+        self.owed -= heard
+
+    def _read_streams(self) -> set[str]:
+        """Read what was heard, and return which streams that was."""
         calls = self._named(self._step.training(self._sides))
         micros = [[one for one in calls if one.micro == micro] for micro in sorted({one.micro for one in calls})]
         for one in calls:
             tensor = one.tensor
             rows, dimension = (tensor.shape[0], tensor.shape[-1]) if tensor.ndim else (1, 1)
             self.declare(one.stream).hear(rows=rows, dimension=dimension, dtype=_dtype(tensor))
-        for stream in {one.stream for one in calls}:
+        heard = {one.stream for one in calls}
+        for stream in heard:
             self.streams[stream].steps += 1
-        samples = [self._sample(micro) for micro in micros[:_MICRO]]
-        due = self.next_due <= self.done
-        read = [self._readings(sample, due=due) for sample in samples]
-        values = _mean(read)
-        if not values:
-            return
-        sample = samples[0]
-        if due:
-            for tensors, part in _by_sample(values, sample):
-                self._outbox.put(part, self._writer(_shape(tensors)))
-        self._keep(values, samples)
+        due = heard if self.next_due <= self.done else heard & self.owed
+        kept = [self._sample(micro) for micro in micros[:_MICRO]]
+        samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
+        values = _mean([self._readings(sample) for sample in samples])
+        for tensors, part in _by_sample(values, samples[0]) if values else ():
+            self._outbox.put(part, self._writer(_shape(tensors)))
+        if due != heard:
+            values |= _mean([self._every_step(sample) for sample in kept])
+        if values:
+            self._keep(values, kept)
+        return heard
 
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}
@@ -461,12 +479,22 @@ class Recorder:
         sample = Sample(streams=streams, roles=roles, similarity=self.similarity, gradients=gradients)
         return self.layout.apply(sample)
 
-    def _readings(self, sample: Sample, *, due: bool) -> dict[str, Tensor]:
-        if due:
-            wanted = self.wishes.batch
-            if wanted is not None:
-                wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
-            return measures.read(sample, on="batch", wanted=wanted)
+    def _only(self, sample: Sample, streams: set[str]) -> Sample:
+        """Return what a sample has of some streams: of their further calls, which have a number, too."""
+        kept = {
+            name: tensor
+            for name, tensor in sample.streams.items()
+            if name in streams or (name not in self.streams and name.rpartition(".")[0] in streams)
+        }
+        return sample if len(kept) == len(sample.streams) else replace(sample, streams=kept)
+
+    def _readings(self, sample: Sample) -> dict[str, Tensor]:
+        wanted = self.wishes.batch
+        if wanted is not None:
+            wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
+        return measures.read(sample, on="batch", wanted=wanted)
+
+    def _every_step(self, sample: Sample) -> dict[str, Tensor]:
         wanted = {
             f"{stream}/{measure.name}"
             for stream in sample.streams
@@ -597,8 +625,8 @@ def _average(values: Sequence[Tensor | float]) -> Tensor | float:
 
 def _mean(read: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the mean of each reading over the micro-batches that have it."""
-    if len(read) == 1:
-        return dict(read[0])
+    if len(read) < 2:
+        return dict(read[0]) if read else {}
     names = dict.fromkeys(name for values in read for name in values)
     return {name: torch.stack([v[name] for v in read if name in v]).mean(dim=0) for name in names}
 

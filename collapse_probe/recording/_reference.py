@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ._distinct import row_keys
 from ._handed import why_unread
 from ._layout import ASSUMED, Order
 from ._tap import Call, Take, output
@@ -121,6 +122,35 @@ Weights = dict[str, dict[str, Tensor]]
 
 
 @dataclass
+class _Kept:
+    """The inputs of one query's and one document's call, and which rows of theirs are read.
+
+    Attributes:
+        query: The query's call.
+        document: The document's call.
+        rows: Rows of both.
+        queries: The query's rows that are read; None for all.
+        documents: The document's rows that are read; None for all.
+        own: Each read query's own row among all read documents; None where they are counted row by row.
+    """
+
+    query: Call
+    document: Call
+    rows: tuple[int, int]
+    queries: Tensor | None = None
+    documents: Tensor | None = None
+    own: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(_nbytes(call.args) + _nbytes(call.kwargs) for call in (self.query, self.document))
+
+    @property
+    def read(self) -> int:
+        return self.rows[0] if self.queries is None else len(self.queries)
+
+
+@dataclass
 class Replay:
     """Reference pairs made of the first steps' own inputs: they are run through the same modules again.
 
@@ -132,6 +162,7 @@ class Replay:
         complete: Whether no more pairs are kept.
         order: Of k documents a query, which are their own.
         in_parts: That a call may ask for a part of the pairs.
+        offered: Pairs that were kept at any time.
     """
 
     query: nn.Module
@@ -141,8 +172,8 @@ class Replay:
     complete: bool = False
     order: Order = ASSUMED
     in_parts: bool = True
-    _pairs: list[tuple[Call, Call, tuple[int, int]]] = field(default_factory=list)
-    _bytes: int = 0
+    offered: int = 0
+    _pairs: list[_Kept] = field(default_factory=list)
     _start: Weights | None = None
 
     def start_from(self, weights: StartWeights) -> None:
@@ -155,17 +186,50 @@ class Replay:
         """Keep the inputs of a query's and a document's call, copied before, of so many rows."""
         if self.complete:
             return
-        self._bytes += sum(_nbytes(call.args) + _nbytes(call.kwargs) for call in (query, document))
-        if self._bytes > REPLAYED_BYTES:
+        one = _Kept(query, document, rows)
+        if sum(kept.size for kept in (*self._pairs, one)) > REPLAYED_BYTES:
             self.complete = True
             return
-        self._pairs.append((query, document, rows))
+        self._pairs.append(one)
+        self.offered += rows[0]
         self.complete = self.rows >= REPLAYED_PAIRS
+
+    def leave_out_repeats(self) -> int:
+        """Read every query once, and equal documents as one; waits for the device.
+
+        A batch that is used several times brings the same pairs again, and each would stand beside its own equals.
+
+        Returns:
+            Pairs that were left out since this was last called.
+        """
+        before = self.rows
+        queries: set[bytes] = set()
+        documents: dict[bytes, int] = {}
+        for one in self._pairs:
+            self._read_once(one, queries, documents)
+        self._pairs = [one for one in self._pairs if one.read]
+        return before - self.rows
+
+    def _read_once(self, one: _Kept, queries: set[bytes], documents: dict[bytes, int]) -> None:
+        mine, theirs = (
+            row_keys((call.args, call.kwargs), rows)
+            for call, rows in zip((one.query, one.document), one.rows, strict=True)
+        )
+        fresh = _first_rows(mine, queries)
+        queries.update(mine)
+        one.queries = torch.tensor(fresh, dtype=torch.long)
+        if not fresh:
+            return
+        new = _first_rows(theirs, documents)
+        documents.update({theirs[row]: len(documents) + place for place, row in enumerate(new)})
+        own = self.order.rows(*one.rows).tolist()
+        one.documents = torch.tensor(new, dtype=torch.long)
+        one.own = torch.tensor([documents[theirs[own[row]]] for row in fresh], dtype=torch.long)
 
     @property
     def rows(self) -> int:
         """Pairs that are kept."""
-        return sum(rows[0] for _, _, rows in self._pairs)
+        return sum(one.read for one in self._pairs)
 
     def __call__(self, most: int | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the pairs' embeddings by the weights of now, and each query's own row among the documents.
@@ -186,19 +250,21 @@ class Replay:
         self, weights: dict[str, dict[str, Tensor]] | None, most: int | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         queries, documents, own, count = [], [], [], 0
-        for query, document, rows in self._pairs:
-            queries.append(self._forward("query", query, self.take_query, weights))
-            documents.append(self._forward("document", document, self.take_document, weights))
-            own.append(count + self.order.rows(*rows))
-            count += rows[1]
+        for one in self._pairs:
+            query = self._forward("query", one.query, self.take_query, weights)
+            document = self._forward("document", one.document, self.take_document, weights)
+            queries.append(_rows_of(query, one.queries))
+            documents.append(_rows_of(document, one.documents))
+            own.append(count + self.order.rows(*one.rows) if one.own is None else one.own)
+            count += len(documents[-1])
             if most is not None and sum(len(part) for part in queries) >= most:
                 break
         widths = {part.shape[1] for part in (*queries, *documents)}
         if len(widths) > 1:
             raise InputError(f"embeddings of {' and '.join(map(str, sorted(widths)))} columns cannot be compared")
-        equal = all(rows[0] == rows[1] for _, _, rows in self._pairs)
-        device = queries[0].device
-        return torch.cat(queries), torch.cat(documents), None if equal else torch.cat(own).to(device)
+        whose = torch.cat(own)
+        equal = torch.equal(whose, torch.arange(count))
+        return torch.cat(queries), torch.cat(documents), None if equal else whose.to(queries[0].device)
 
     def _forward(self, side: str, kept: Call, take: Take, weights: Weights | None) -> Tensor:
         module, args, kwargs = kept.module, copied(kept.args), copied(dict(kept.kwargs))
@@ -215,6 +281,16 @@ class Replay:
         if why is not None:
             raise InputError(f"the {side}'s embedding cannot be read in evaluation mode: {why}")
         return taken.detach()
+
+
+def _first_rows(keys: Sequence[bytes], known: Container[bytes]) -> list[int]:
+    """Return the first row of every key that is not known."""
+    first = {key: row for row, key in reversed(list(enumerate(keys)))}
+    return sorted(row for key, row in first.items() if key not in known)
+
+
+def _rows_of(tensor: Tensor, rows: Tensor | None) -> Tensor:
+    return tensor if rows is None or len(rows) == len(tensor) else tensor.index_select(0, rows.to(tensor.device))
 
 
 class _Again(nn.Module):

@@ -17,6 +17,11 @@ Given = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[
 """Returns the arguments of a call."""
 
 
+def is_traced() -> bool:
+    """Return whether this runs to be compiled, exported or traced: what is called then is no training."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 class Wrapped:
     """A bound method with something that happens around it; its own exceptions pass, ours never do.
 
@@ -54,16 +59,20 @@ class Wrapped:
         self._probe = probe
         self._after = after
         self._before = before
-        for name in ("__name__", "__doc__"):
-            if hasattr(inner, name):
-                setattr(self, name, getattr(inner, name))
+        self.__doc__ = getattr(inner, "__doc__", None)
+
+    def __getattr__(self, name: str) -> Any:
+        # Whoever looks at the method, as an exporter at its code, sees the user's own.
+        if name == "inner":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
     @property
     def __wrapped__(self) -> Callable[..., Any]:
         return self.inner
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if torch.compiler.is_compiling():
+        if is_traced():
             return self.inner(*args, **kwargs)
         if self._given is not None:
             args, kwargs = self._containment.run(self._probe, self._given, args, kwargs) or (args, kwargs)

@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import InputError
 from ..journal import JournalWriter, RunConfig, Start, Store, now, write_config
 from ..recording import Wishes
-from ._folder import choose_folder, is_main_process
+from ._folder import choose_folder, in_short, is_main_process
 from ._options import Prepared
 
 _log = logging.getLogger("collapse_probe")
@@ -64,7 +64,15 @@ def go_on(prepared: Prepared) -> Begun:
 
 
 def check_given(
-    target: Any, *, similarity: str, trained_by: str | None, on_collapse: Any, loss: Any, raw: Any, open_watch: Any
+    target: Any,
+    *,
+    similarity: str,
+    trained_by: str | None,
+    on_collapse: Any,
+    loss: Any,
+    raw: Any,
+    open_watch: Any,
+    examples: Any = None,
 ) -> None:
     """Look at what a watch was given.
 
@@ -75,6 +83,7 @@ def check_given(
         on_collapse: What follows a finding.
         loss: The loss module.
         raw: Gives the pairs of the raw encoder.
+        examples: How many examples are trained on.
         open_watch: The watch that the target has already; None for none.
 
     Raises:
@@ -86,7 +95,7 @@ def check_given(
             "sentence-transformers"
         )
     if open_watch is not None:
-        where = open_watch.run or "a run in memory"
+        where = in_short(open_watch.run) if open_watch.run else "a run in memory"
         raise InputError(f"this model is watched already ({where}): close that watch first, or go on with it")
     for name, value in (("similarity", similarity), ("trained_by", trained_by or similarity)):
         if value not in ("cosine", "dot", "euclidean"):
@@ -95,5 +104,7 @@ def check_given(
         raise InputError(f"on_collapse={on_collapse!r}: give 'ignore', 'warn', 'stop', or a function of the finding")
     if loss is not None and not isinstance(loss, nn.Module):
         raise InputError(f"loss is a {type(loss).__name__}: give a module, or hand terms over, w.terms(name=value)")
+    if examples is not None and (isinstance(examples, bool) or not isinstance(examples, int) or examples < 1):
+        raise InputError(f"examples={examples!r}: give how many examples are trained on, a whole number of at least 1")
     if raw is not None and not callable(raw):
         raise InputError(f"raw is a {type(raw).__name__}: give a function that returns (queries, documents)")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
 from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, mean_of_tokens, passed_by, why_unread
-from ._attach import Attachments
+from ._attach import Attachments, is_traced
 
 _REPLAYED = "?replayed"
 
@@ -69,7 +69,7 @@ class DirectCalls:
         self._inside = False
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        if not torch.compiler.is_compiling():
+        if not is_traced():
             self._inside = self._called = True
 
 
@@ -165,7 +165,7 @@ class CallListener:
                 self._inputs[id(module), method] = copied(args), copied(kwargs)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not torch.compiler.is_compiling():
+            if not is_traced():
                 self._recorder.containment.run("replayed pairs", before, args, kwargs)
 
         if method != "forward":
@@ -189,15 +189,14 @@ class CallListener:
     def _hook(self, keys: Sequence[tuple[str, Take]], method: str) -> Callable[..., None]:
         recorder = self._recorder
         only_replayed = all(key == _REPLAYED for key, _ in keys)
-        every_step = any(key in recorder.wishes.every_step for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
             # Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
-            if torch.compiler.is_compiling():
+            if is_traced():
                 return
             if only_replayed and (self.replay is None or self.replay.complete):
                 return
-            if (recorder.next_due > recorder.done + 1 and not every_step) or self.paused:
+            if self.paused or not any(recorder.wants(key) for key, _ in keys):
                 return
             recorder.containment.run("touch", self._touch)
             for key, take in keys:
@@ -270,7 +269,9 @@ class CallListener:
                 self._undo.pop()()
             return
         confirmed = [one for one in kept if one.heard.confirmed]
-        partners = [one for one in kept if not one.heard.trained]
+        trained = {one.heard.stream for one in confirmed}
+        beside = [one for one in kept if not one.heard.confirmed]
+        partners = [one for one in beside if not one.heard.trained or one.heard.stream not in trained]
         for micro in sorted({one.heard.micro for one in confirmed}):
             beside = [one for one in (*confirmed, *partners) if one.heard.micro == micro]
             self._keep_pair(sorted(beside, key=lambda one: one.heard.order))
@@ -279,18 +280,11 @@ class CallListener:
         replay = self.replay
         assert replay is not None
         queries = [one for one in calls if one.call.module is replay.query and one.take is replay.take_query]
-        if not queries:
-            return
-        query = queries[0]
-        documents = [
-            one
-            for one in calls
-            if one.call.module is replay.document
-            and one.take is replay.take_document
-            and one.heard.order != query.heard.order
-            and len(one.heard.tensor) % max(1, len(query.heard.tensor)) == 0
-        ]
-        if documents:
-            document = documents[0]
-            rows = (len(query.heard.tensor), len(document.heard.tensor))
-            replay.keep(query.call, document.call, rows=rows)
+        documents = [one for one in calls if one.call.module is replay.document and one.take is replay.take_document]
+        for query in queries:
+            rows = max(1, len(query.heard.tensor))
+            fitting = [one for one in documents if len(one.heard.tensor) % rows == 0]
+            fitting = [one for one in fitting if one.heard.order != query.heard.order]
+            if fitting:
+                replay.keep(query.call, fitting[0].call, rows=(len(query.heard.tensor), len(fitting[0].heard.tensor)))
+                return

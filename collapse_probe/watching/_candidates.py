@@ -60,14 +60,13 @@ class Candidate:
     @property
     def where(self) -> str:
         """Where it comes from, in words."""
-        entry = "" if self.key is None else f" {self.key}"
         call = "" if self.method == "forward" else f" of {self.method}()"
-        return f"{self.kind}{entry}{call} of {f'module {self.path}' if self.path else 'the model'}"
+        return f"{entry_of(self.kind, self.key)}{call} of {f'module {self.path}' if self.path else 'the model'}"
 
     @property
     def said(self) -> str:
         """What it is, in words, with its shape."""
-        return f"{self.where} ({'x'.join(str(size) for size in self.heard.tensor.shape)})"
+        return f"{self.where} ({sizes(self.heard.tensor)})"
 
     def comes_from(self, other: Candidate) -> bool:
         """Return whether it is, or was computed from, another one's output."""
@@ -89,6 +88,16 @@ def _reaches(node: Any, other: Any) -> bool:
                 seen.add(before)
                 waiting.append(before)
     return node is other
+
+
+def sizes(tensor: Tensor) -> str:
+    """Return a shape in words, as 32x8."""
+    return "x".join(str(size) for size in tensor.shape)
+
+
+def entry_of(kind: str, key: str | int | None) -> str:
+    """Return which entry of an output, or which argument, in words."""
+    return kind if key is None else f"{kind} {key}"
 
 
 def address(tensor: Tensor) -> int:

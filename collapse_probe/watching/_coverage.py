@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from ..journal.vocabulary import Role
@@ -16,6 +17,22 @@ HEARD_BY = 20
 
 _WANTED = {Role.query, Role.document, Role.view, Role.class_, Role.left, Role.right}
 """Roles of what a model of embeddings is trained by: a gate or a hidden layer alone says nothing of them."""
+
+
+_NO_CALL = "nothing that was called could be it"
+
+_CURE = "Give query= and document= (module paths), or hand them over: w.observe('query', q), w.observe('document', d)"
+
+
+def one_matrix(said: str) -> str:
+    """Return what is to be said where one matrix a step was heard, and no other."""
+    return f"one matrix a step was heard, {said}: nothing tells queries from documents in it. {_CURE}"
+
+
+def compiled_frames() -> int:
+    """Return how many functions torch has compiled in this program."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return 0 if dynamo is None else int(dynamo.counters["frames"]["total"])
 
 
 class Coverage:
@@ -46,6 +63,7 @@ class Coverage:
         self._finder = finder
         self._say = say
         self._looking = False
+        self._frames = compiled_frames()
 
     def looked_with(self, finder: Finder) -> None:
         """Take a finder that looks only for what could be meant by streams that are silent."""
@@ -77,13 +95,22 @@ class Coverage:
         self.explain()
         if silent:
             whys = dict.fromkeys(self._recorder.streams[stream].why for stream in silent)
-            what = f"heard instead: {', '.join(heard[:6])}" if heard else "nothing else was heard that could be meant"
-            self._say(
-                "unheard",
-                f"no {' and no '.join(silent)} was heard in {HEARD_BY} steps: {'; '.join(whys)}; {what}. "
-                "Give query= and document= (module paths), or hand them over: w.observe('query', q)",
-            )
+            what = f"heard instead: {', '.join(heard[:6])}" if heard else self._nothing()
+            known = "; ".join([*(why for why in whys if why != _NO_CALL), what])
+            self._say("unheard", f"no {' and no '.join(silent)} was heard in {HEARD_BY} steps: {known}. {_CURE}")
         self._recorder.cover()
+
+    def _nothing(self) -> str:
+        if not self._compiled():
+            return "nothing was heard that could be meant"
+        return (
+            "compiled code ran, inside of which nothing is heard: compile the model alone before watch(), not the step "
+            "around it, or return the vectors from the step"
+        )
+
+    def _compiled(self) -> bool:
+        """Return whether anything was compiled since the watch began."""
+        return compiled_frames() > self._frames
 
     def explain(self) -> None:
         """Say of each stream that was not heard why it was not, and of pairs which document is whose."""
@@ -95,6 +122,8 @@ class Coverage:
         if self._recorder.layout.unfit is not None:
             rows, many = self._recorder.layout.unfit
             why = f"{many} documents are no multiple of {rows} queries"
+            if rows % many == 0:
+                why += ", but the other way round they are: is the document called first?"
             self._recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows", why=why)
             self._say("pairs", f"batches are not read as pairs: {why}")
 
@@ -124,5 +153,5 @@ class Coverage:
         if where == BY_HAND:
             return "observe() was never called with it"
         if not where:
-            return "nothing that was called could be it"
+            return _NO_CALL
         return "no call of it was heard (a model that is compiled after watch() is not: compile it before)"

@@ -109,7 +109,8 @@ class RetrievalListener:
         if len(queries) == len(pairs) and all(row in self._documents for row in pairs.document_rows):
             import torch
 
-            self._watch.pairs.given(queries, torch.stack([self._documents[row] for row in pairs.document_rows]))
+            documents = torch.stack([self._documents[row] for row in pairs.document_rows])
+            self._watch.pairs.given(*pairs.of_rows(queries, documents))
         self._documents = {}
 
 

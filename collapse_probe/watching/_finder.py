@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,9 @@ from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from ..recording import Recorder, canonical
-from ._attach import Attachments
+from ._attach import Attachments, is_traced
 from ._calls import in_backward, is_compiled
-from ._candidates import Candidate, address, entries
+from ._candidates import Candidate, address, entries, entry_of, sizes
 from ._rules import Choice, argument_names, choose
 from ._terms import LossListener, is_loss
 
@@ -42,6 +43,7 @@ _METHODS += ("encode_documents", "encode_corpus", "get_embedding", "get_embeddin
 class _Step:
     candidates: list[Candidate] = field(default_factory=list)
     scores: set[int] = field(default_factory=set)
+    others: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Finder:
         self._step = _Step()
         self._last: list[str] = []
         self._losses: list[tuple[nn.Module, bool]] = []
+        self._warned = _no_warning_of_hooks()
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
@@ -120,6 +123,7 @@ class Finder:
             getattr(torch_modules, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
         while self._undo:
             self._undo.pop()()
+        self._warned()
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
@@ -133,7 +137,7 @@ class Finder:
         kept = [one for one in step.candidates if id(one.heard) in heard]
         mine = {id(one.heard) for one in kept}
         calls[:] = [one for one in calls if id(one) not in mine]
-        self._last = list(dict.fromkeys(one.said for one in kept))
+        self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
         chosen = None if self._found is None else choose(kept, frozenset(step.scores))
         if chosen is not None:
             self._take(chosen, kept)
@@ -204,7 +208,7 @@ class Finder:
         )
 
     def _enter(self, module: nn.Module, args: Any) -> None:
-        if not torch.compiler.is_compiling():
+        if not is_traced():
             self._stack.append(self._entered(module))
 
     def _entered(self, module: nn.Module) -> _Entered:
@@ -218,7 +222,7 @@ class Finder:
         return self._entered(module)
 
     def _leave(self, module: nn.Module, args: Any, *rest: Any) -> None:
-        if torch.compiler.is_compiling():
+        if is_traced():
             return
         entered = self._left(module)
         # After an exception in a forward, torch leaves out the keyword arguments.
@@ -268,7 +272,12 @@ class Finder:
             self._keep(value, module, path, key, kind="output", depth=depth, inputs=given, method=method)
 
     def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
-        if not isinstance(value, Tensor) or value.ndim != 2 or not value.is_floating_point():
+        if not self._handles or not isinstance(value, Tensor) or not value.is_floating_point():
+            return
+        if value.ndim == 3 and about["kind"] == "output":
+            place = f"module {path}" if path else "the model"
+            self._step.others.append(f"{entry_of('output', key)} of {place} ({sizes(value)}, vectors of tokens)")
+        if value.ndim != 2:
             return
         if value.shape[1] < 2 or not len(value) or value.layout is not torch.strided:
             return
@@ -291,3 +300,18 @@ class Finder:
             ):
                 self._recorder.repeat(one.heard.stream, value.shape)
                 return
+
+
+def _no_warning_of_hooks() -> Callable[[], None]:
+    """Keep torch from warning whoever calls a compiled module of hooks that are ours; returns what ends it."""
+    if torch_modules._has_any_global_hook():
+        return lambda: None
+    message = r"Using `torch\.compile\(module\)` when there are global hooks"
+    warnings.filterwarnings("ignore", message=message, category=UserWarning)
+    entry = warnings.filters[0]
+
+    def undo() -> None:
+        if entry in warnings.filters:
+            warnings.filters.remove(entry)  # type: ignore[attr-defined]
+
+    return undo

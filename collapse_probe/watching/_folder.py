@@ -34,6 +34,8 @@ def choose_folder(
 ) -> tuple[Path | None, str]:
     """Return a new folder for a run, and what is to be said about it.
 
+    Its path is absolute: the program may go to another folder while it trains.
+
     A folder that exists is never written into, unless it is empty and nobody's yet: a number is added to its name.
 
     Args:
@@ -59,7 +61,12 @@ def choose_folder(
     if owner is not None:
         _claims[folder.absolute()] = owner
     said = "" if folder == asked else f"{asked} exists, so this run is written to {folder}"
-    return folder, said
+    return folder.absolute(), said
+
+
+def in_short(folder: Path) -> Path:
+    """Return a folder's path from where the program is, where that is above it."""
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
 
 
 def release(folder: Path, owner: Any) -> None:
@@ -77,9 +84,10 @@ def continue_run(run: Run, wishes: Wishes) -> Prepared:
     """
     if run.folder is None:
         raise InputError(IN_MEMORY)
-    journal = JournalWriter(run.folder)
+    folder = run.folder.absolute()
+    journal = JournalWriter(folder)
     try:
-        known = Run.load(run.folder)
+        known = Run.load(folder)
     except BaseException:
         journal.close()
         raise

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..recording import Containment, total_norm
-from ._attach import Attachments
+from ._attach import Attachments, is_traced
 from ._calls import in_backward
 
 
@@ -23,6 +23,8 @@ def as_optimizers(given: Any) -> list[Optimizer]:
     Raises:
         InputError: something that is none.
     """
+    if isinstance(given, list | tuple) and not given:
+        raise InputError("optimizer is an empty list: give what steps, or leave it out and call w.step() after a step")
     several = given if isinstance(given, list | tuple) else [] if given is None else [given]
     found = []
     for one in several:
@@ -80,6 +82,7 @@ class StepListener:
             inside of its ``step``.
         after: Called after the last one.
         modules: Whose forward begins the next step, where there are several optimisers.
+        begins: Called as ``before`` is, also where forward and backward are still to run inside of ``step``.
         containment: What contains our failures.
         attachments: What takes the hooks off again.
     """
@@ -93,7 +96,9 @@ class StepListener:
         containment: Containment,
         attachments: Attachments,
         modules: Sequence[nn.Module] = (),
+        begins: Callable[[], None] = lambda: None,
     ) -> None:
+        self._begins = begins
         self._optimizers = list(optimizers)
         self._stepped: list[int] = []
         self._together: dict[int, set[int]] = {}
@@ -121,7 +126,7 @@ class StepListener:
         self._open = False
 
     def _forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._open and not torch.compiler.is_compiling() and not in_backward():
+        if self._open and not is_traced() and not in_backward():
             # What is read here must not fill the user's autocast cache with weights that have no graph.
             with torch.autocast(_device_type(args, module), enabled=False):
                 self.end()
@@ -138,6 +143,8 @@ class StepListener:
         self._new = self._is_new(optimizer)
         if self._new:
             self.end()
+        if self._new:
+            self._begins()
         if closure is None and self._new:
             self._containment.run("before the step", self._before)
 

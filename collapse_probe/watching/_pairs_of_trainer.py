@@ -20,6 +20,8 @@ _ALIKE = 0.8
 def pairs_of_data(model: Any, data: Any, *, source: str, seen: bool) -> tuple[TextPairs, ReferenceInfo] | None:
     """Return the first pairs of a data set, or of each of several; None where it has no two columns of texts.
 
+    Of a query that comes several times the first pair is taken: its other documents would be no wrong answers to it.
+
     Args:
         model: Encodes texts.
         data: A data set with rows and columns, or a dictionary of some; a stream is never drawn from.
@@ -30,6 +32,10 @@ def pairs_of_data(model: Any, data: Any, *, source: str, seen: bool) -> tuple[Te
     found: list[tuple[str, str]] = []
     for part in parts:
         found += _pairs(part, MOST // max(1, len(parts)))
+    first: dict[str, str] = {}
+    for query, document in found:
+        first.setdefault(query, document)
+    found = list(first.items())
     if len(found) < _LEAST:
         return None
     pairs = TextPairs(model, [query for query, _ in found], [document for _, document in found])

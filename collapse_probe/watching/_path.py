@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..recording import Recorder, canonical
-from ._attach import Attachments
+from ._attach import Attachments, is_traced
 from ._calls import is_compiled
 
 
@@ -57,7 +56,7 @@ class ScoredPath:
 
     def _hook(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, *given: Any) -> None:
-            if not torch.compiler.is_compiling() and (self.scoring or not self.paused):
+            if not is_traced() and (self.scoring or not self.paused):
                 self._called[self.scoring].add(name)
 
         return hook

@@ -15,7 +15,17 @@ from ..errors import InputError
 from ..journal import Evaluation
 from ..journal.vocabulary import Role
 from ..measures import Sample
-from ..recording import PART, REPLAYED_STEPS, Budget, Recorder, Replay, StartWeights, check_pairs, undisturbed
+from ..recording import (
+    PART,
+    REPLAYED_PAIRS,
+    REPLAYED_STEPS,
+    Budget,
+    Recorder,
+    Replay,
+    StartWeights,
+    check_pairs,
+    undisturbed,
+)
 from ._path import ScoredPath
 
 NAME = "reference pairs"
@@ -99,13 +109,10 @@ class ReferenceReader:
         if self._pairs is not None and earlier:
             self._contained(self._recognise, earlier)
 
-    def before_step(self) -> None:
-        """Keep the weights of step 0 for pairs that are only being made, or may be."""
+    def step_begins(self) -> None:
+        """Keep the weights of step 0 for pairs that are only being made, or may be; before they change."""
         if self._start is not None and self._recorder.done == 0:
             self._recorder.containment.run("reference pairs", self._start.take)
-        if self.replay is not None and self._start is not None:
-            self.replay.start_from(self._start)
-            self._start = None
 
     def after_step(self) -> None:
         """Read a part, if it is due."""
@@ -113,22 +120,25 @@ class ReferenceReader:
         if step == 1:
             rows = [one.n for one in self._recorder.streams.values() if one.role is Role.query]
             self._budget.batch_is(sum(rows))
+        if self.replay is not None and self._start is not None:
+            self.replay.start_from(self._start)
+            self._start = None
         if self.replay is not None and self._pairs is None and (self.replay.complete or step >= REPLAYED_STEPS):
-            self._complete()
+            self._contained(self._complete_or_go_on)
         if self._pairs is not None and self.collection == NAME and self._budget.due(step):
             self._contained(self._part)
 
     def full(self) -> None:
         """Read all pairs now, if they have not been at this step."""
         if self.replay is not None and self._pairs is None and self.replay.rows >= 2:
-            self._complete()
+            self._contained(self._complete)
         if self._pairs is not None and self._last != self._recorder.done:
             self._contained(self._full, self._pairs, self._recorder.done)
 
-    def given(self, query: Tensor, document: Tensor) -> None:
-        """Read all pairs from vectors that the training's own evaluation has just made of them."""
+    def given(self, *vectors: Tensor) -> None:
+        """Read all pairs from what the training's own evaluation has just made of them, as a call of them gives it."""
         if self._last != self._recorder.done:
-            self._contained(self._full, lambda: (query, document), self._recorder.done)
+            self._contained(self._full, lambda: vectors, self._recorder.done)
 
     def _recognise(self, earlier: Mapping[str, Evaluation | None]) -> None:
         assert self._pairs is not None
@@ -175,18 +185,35 @@ class ReferenceReader:
         found = getattr(self._pairs, "fingerprint", None)
         return found if isinstance(found, str) else None
 
+    def _complete_or_go_on(self) -> None:
+        """Take the replayed pairs as the reference, unless repeats among them leave room for more."""
+        assert self.replay is not None
+        repeats = self.replay.leave_out_repeats()
+        if repeats and self._recorder.done < REPLAYED_STEPS and self.replay.rows < REPLAYED_PAIRS:
+            self.replay.complete = False
+            return
+        self._complete()
+
     def _complete(self) -> None:
         """Take the replayed pairs as the reference, and read them by the weights of step 0."""
         replay = self.replay
         assert replay is not None
         replay.complete = True
+        replay.order = self._recorder.layout.told() or replay.order
+        replay.leave_out_repeats()
+        repeats = replay.offered - replay.rows
         if replay.rows < 2:
             self.replay = None
-            self._say_none("the inputs of the first steps could not be kept: too large, or not of both sides at once")
+            why = "the inputs of the first steps could not be kept: too large, or not of both sides at once"
+            self._say_none(f"all {replay.offered} pairs of the first steps are the same one" if repeats else why)
             return
-        replay.order = self._recorder.layout.told() or replay.order
+        if repeats:
+            text = (
+                f"{replay.rows} distinct pairs: {repeats} of the first steps' {replay.offered} repeat a query of these"
+            )
+            self._recorder.event("note", text, subject="reference pairs")
         self._pairs = replay
-        self._contained(self._start_of_replay)
+        self._start_of_replay()
 
     def _start_of_replay(self) -> None:
         assert self.replay is not None
@@ -324,5 +351,7 @@ def _first(sample: Sample) -> Sample:
         name: tensor[:n] if tensor.ndim and len(tensor) == len(query) else tensor
         for name, tensor in sample.streams.items()
     }
-    streams["document"] = document.index_select(0, own)
-    return Sample(streams=streams, roles=sample.roles, similarity=sample.similarity)
+    # What several queries share stands there once: it is no other document to any of them.
+    rows, places = torch.unique(own, return_inverse=True)
+    streams["document"] = document.index_select(0, rows)
+    return Sample(streams=streams, roles=sample.roles, similarity=sample.similarity, own=places)

@@ -45,8 +45,24 @@ def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
     for rule in (_by_loss, _by_output, _by_method, _by_call):
         found = rule(usable, scores)
         if found is not None:
-            return found
+            return (_beside(found, kept) or found) if found.rule == "single output" else found
     return None
+
+
+def _beside(single: Choice, kept: Sequence[Candidate]) -> Choice | None:
+    """Return a single output with the one that the loop cut off from the loss, as a frozen side would stand there.
+
+    It is another module's, called next to it with as many rows, and no step on the way to anything.
+    """
+    one = single.streams[0][0]
+    calls = [other for other in kept if (other.kind, other.method, other.depth) == ("output", "forward", one.depth)]
+    calls = [other for other in calls if other.heard.micro == one.heard.micro and other.width == one.width]
+    others = [other for other in calls if not other.usable and other.module is not one.module and other.key == one.key]
+    if len(calls) != 2 or len(others) != 1 or len(others[0].heard.tensor) != len(one.heard.tensor):
+        return None
+    if one.comes_from(others[0]) or others[0].comes_from(one):
+        return None
+    return _towers([[call] for call in sorted((one, others[0]), key=lambda call: call.heard.order)], None)
 
 
 def _by_loss(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
@@ -192,16 +208,21 @@ def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) 
         half = len(calls) // 2
         streams = [(one, *_SIDES[index // half]) for index, one in enumerate(calls)]
         return Choice(rule, streams, _calls_of(calls[0], 2))
-    streams = [(one, *_SIDES[min(index, 2)]) for index, one in enumerate(calls)]
-    return Choice(rule, streams, _calls_of(calls[0], min(3, len(calls))))
+    rows = [len(one.heard.tensor) for one in calls[:2]]
+    sides = _SIDES
+    if rows[0] > rows[1] and rows[0] % rows[1] == 0:
+        # So many queries have no document each; so many documents have a query each.
+        rule, sides = f"{rule}, documents first", (_SIDES[1], _SIDES[0], _SIDES[2])
+    streams = [(one, *sides[min(index, 2)]) for index, one in enumerate(calls)]
+    return Choice(rule, streams, _calls_of(calls[0], min(3, len(calls)), sides))
 
 
-def _calls_of(one: Candidate, count: int) -> list[Place]:
+def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _SIDES) -> list[Place]:
     """Return the places of the first calls of a micro-batch."""
     take = output if one.key is None else item(one.key)
     return [
         _place(one, name, role, call(index, take, further=index == count - 1))
-        for index, (name, role) in enumerate(_SIDES[:count])
+        for index, (name, role) in enumerate(sides[:count])
     ]
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 _OPTIONS = {"convert_to_tensor": True, "show_progress_bar": False}
@@ -36,6 +37,8 @@ class TextPairs:
     ) -> None:
         self.queries = list(queries)
         self.documents = list(documents)
+        distinct = {text: place for place, text in enumerate(dict.fromkeys(self.documents))}
+        self._own = [distinct[text] for text in self.documents]
         self._model = model
         self._query_options = {**_OPTIONS, **(query_options or {})}
         self._document_options = {**_OPTIONS, **(document_options or {})}
@@ -49,11 +52,23 @@ class TextPairs:
     def __len__(self) -> int:
         return len(self.queries)
 
-    def __call__(self, most: int | None = None) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of the first pairs, of all if None, each ``[n, D]``."""
+    def __call__(self, most: int | None = None) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
+        """Return the embeddings of the first pairs, of all if None, each ``[n, D]``.
+
+        Where queries share a document it comes once, and a third part says which document is whose.
+        """
         query = getattr(self._model, "encode_query", None) or self._model.encode
         document = getattr(self._model, "encode_document", None) or self._model.encode
-        return (
-            query(self.queries[:most], **self._query_options),
-            document(self.documents[:most], **self._document_options),
-        )
+        vectors = query(self.queries[:most], **self._query_options)
+        distinct = list(dict.fromkeys(self.documents[:most]))
+        return self._each_once(vectors, document(distinct, **self._document_options))
+
+    def of_rows(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
+        """Return the same from vectors of every pair's query and document, row by row."""
+        first = [self._own.index(place) for place in range(max(self._own) + 1)]
+        return self._each_once(queries, documents[first])
+
+    def _each_once(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
+        if len(queries) == len(documents):
+            return queries, documents
+        return queries, documents, torch.tensor(self._own[: len(queries)])

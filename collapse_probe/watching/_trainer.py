@@ -17,7 +17,7 @@ from ..recording import Cadence, Containment, added_wishes
 from ._attach import Attachments
 from ._calls import CallListener
 from ._declared import declared_probes, declared_streams, reference_pairs
-from ._folder import IN_MEMORY, choose_folder, is_main_process, model_name, release
+from ._folder import IN_MEMORY, choose_folder, in_short, is_main_process, model_name, release
 from ._optimizers import ClipListener, as_optimizers
 from ._options import Facts, Known, Options, Prepared
 from ._references import ReferenceReader
@@ -79,7 +79,8 @@ class TrainerWatch(Watch):
         self._give_way(source.trainer)
         model = source.model
         if model is not None:
-            self._check(model, options.similarity, options.trained_by, options.on_collapse)
+            about = {"examples": options.examples}
+            self._check(model, options.similarity, options.trained_by, options.on_collapse, **about)
             declared, _ = declared_streams(model, options.query, options.document, options.taps)
             reference_pairs(options.reference, model)
         self._probes = declared_probes(options.probes, declared if model is not None else ())
@@ -231,7 +232,7 @@ class TrainerWatch(Watch):
         if isinstance(known, TrainerWatch) and known.automatic and not known.begun:
             known.close()
         elif known is not None:
-            where = known.run or "a run in memory"
+            where = in_short(known.run) if known.run else "a run in memory"
             raise InputError(f"this trainer is watched already ({where}): close that watch first, or go on with it")
 
     def _choose(self) -> None:
@@ -242,7 +243,7 @@ class TrainerWatch(Watch):
                 raise InputError(IN_MEMORY)
             asked = asked.folder
         if isinstance(asked, str | Path) and (Path(asked) / "run.json").is_file():
-            self.run = Path(asked) if is_main_process() else None
+            self.run = Path(asked).absolute() if is_main_process() else None
         elif asked is not None or model is not None:
             self.run, said = choose_folder(asked, name="run" if model is None else model_name(model), owner=self)
             if said:

@@ -31,11 +31,12 @@ from ._attach import Attachments
 from ._begin import begin, check_given, go_on
 from ._by_hand import ByHand
 from ._calls import CallListener
-from ._coverage import HEARD_BY, Coverage
+from ._coverage import HEARD_BY, Coverage, one_matrix
 from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
 from ._folder import command, continue_run, model_name, module_infos, versions
 from ._lifetime import Lifetime
+from ._no_steps import NoSteps
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
@@ -91,7 +92,7 @@ class Watch(Lifetime, ByHand):
         known: Known | None = None,
     ) -> None:
         known = known or Known()
-        self._check(target, similarity, trained_by, on_collapse, loss=loss, raw=raw)
+        self._check(target, similarity, trained_by, on_collapse, loss=loss, raw=raw, examples=examples)
         optimizers = as_optimizers(optimizer)
         declared, places = declared_streams(target, query, document, taps)
         groups = group_parameters(target, _read_weights(optimizers))
@@ -187,6 +188,8 @@ class Watch(Lifetime, ByHand):
             read=lambda: [name for name, _, _ in self.live.keys],
         )
         self._listen_to(optimizers)
+        if not optimizers:
+            NoSteps(target, self.recorder, self._attachments, say=self._say)
         _watched[target] = weakref.ref(self)
         self._begin_reading(prepared, said_by=asked, continued=continued, reference=reference)
         atexit.register(self._at_exit)
@@ -201,6 +204,8 @@ class Watch(Lifetime, ByHand):
             self.recorder.epoch = prepared.epoch
         if self.recorder.done == 0:
             self._reference.start()
+            if not self._optimizers:
+                self._reference.step_begins()
         else:
             self.recorder.go_on(rates(self._optimizers))
         similarity = self.recorder.similarity
@@ -235,6 +240,7 @@ class Watch(Lifetime, ByHand):
         if optimizers:
             self._steps = StepListener(
                 optimizers,
+                begins=self._reference.step_begins,
                 before=self._before_step,
                 after=self._after_step,
                 containment=self.recorder.containment,
@@ -274,7 +280,6 @@ class Watch(Lifetime, ByHand):
             self._touch()
             if self._weights is not None:
                 self._weights.before()
-        self._reference.before_step()
 
     def _after_step(self) -> None:
         due = self.recorder.due
@@ -310,9 +315,11 @@ class Watch(Lifetime, ByHand):
     def _found(self, chosen: Choice) -> None:
         """Take the streams that the finder found."""
         self._calls.listen(chosen.places)
-        if not self._replays:
+        if chosen.rule == "single output" and chosen.streams[0][2] is None:
+            self._say("one matrix", one_matrix(chosen.streams[0][0].said))
+        elif not self._replays:
             return
-        if chosen.rule != "loss module":
+        elif chosen.rule != "loss module":
             self._replay_declared(chosen.places)
         elif chosen.replay is not None:
             self._replay_declared(chosen.replay)
@@ -346,11 +353,20 @@ class Watch(Lifetime, ByHand):
 
     @staticmethod
     def _check(
-        target: Any, similarity: str, trained_by: str | None, on_collapse: Any, *, loss: Any = None, raw: Any = None
+        target: Any,
+        similarity: str,
+        trained_by: str | None,
+        on_collapse: Any,
+        *,
+        loss: Any = None,
+        raw: Any = None,
+        examples: Any = None,
     ) -> None:
         known = _watched.get(target) if isinstance(target, nn.Module) else None
         about = {"similarity": similarity, "trained_by": trained_by, "on_collapse": on_collapse}
-        check_given(target, **about, loss=loss, raw=raw, open_watch=None if known is None else known())
+        check_given(
+            target, **about, loss=loss, raw=raw, examples=examples, open_watch=None if known is None else known()
+        )
 
 
 def _read_weights(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:

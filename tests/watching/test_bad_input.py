@@ -527,8 +527,8 @@ def test_a_closed_watch(caplog):
 def test_a_run_folder_in_use(caplog):
     first = watch(OneTower(), run="runs/mine")
     second = watch(OneTower(), run="runs/mine")
-    assert second.run == Path("runs/mine-2")
-    assert said(caplog) == [f"collapse-probe: runs/mine exists, so this run is written to {second.run}"]
+    assert second.run == Path("runs/mine-2").absolute()
+    assert said(caplog) == ["collapse-probe: runs/mine exists, so this run is written to runs/mine-2"]
     with pytest.raises(InputError, match="another process is writing this run; wait until it has ended"):
         JournalWriter(first.run)
     first.close()
@@ -541,7 +541,7 @@ def test_a_run_folder_that_cannot_be(run):
     model = OneTower()
     if run == "file":
         w = watch(model, run=run)
-        assert w.run == Path("file-2")
+        assert w.run == Path("file-2").absolute()
         w.close()
         return
     with pytest.raises(InputError) as error:
@@ -693,3 +693,55 @@ def test_a_learning_rate_that_is_a_whole_number_is_recorded():
         for a, b in pairs(2):
             descend(optimizer, infonce(model(a), model(b)))
     assert list(w.live.series("rate/0").values) == [1.0]
+
+
+@pytest.mark.parametrize("given", ["runs/mine", None])
+def test_a_program_that_goes_to_another_folder_writes_one_run(tmp_path, monkeypatch, given):
+    (tmp_path / "elsewhere").mkdir()
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, run=given) as w:
+        for step, (a, b) in enumerate(pairs(25)):
+            descend(optimizer, infonce(model(a), model(b)))
+            if step == 4:
+                monkeypatch.chdir(tmp_path / "elsewhere")
+        w.evaluation("mine", {"mrr": 0.5}, per_query={"mrr": {"a": 0.5}})
+        assert diagnose(w).steps == 25
+    assert not list((tmp_path / "elsewhere").iterdir())
+    again = Run.load(w)
+    assert again.steps == 25 and not again.damage
+    with watch(model, optimizer=optimizer, run=Run.load("../runs/mine" if given else "../runs/one-tower")):
+        monkeypatch.chdir(tmp_path)
+        descend(optimizer, infonce(model(a), model(b)))
+    assert Run.load(w).steps == 26 and not (tmp_path.parent / "runs").exists()
+
+
+def test_a_training_whose_steps_nobody_counts_is_said_and_kept_nothing_of(caplog):
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, run="runs/mine")
+    for a, b in pairs(250):
+        descend(optimizer, infonce(model(a), model(b)))
+    assert len(w.recorder.heard) < 200
+    w.close()
+    assert ["no step was counted" in one for one in said(caplog)] == [True]
+    why = {one.what: one.why for one in diagnose(w).not_measured}
+    for what in ("finiteness", "retrieval or separation"):
+        assert "give optimizer= to watch(), or call w.step()" in why[what]
+
+
+def test_steps_that_are_counted_by_hand_are_not_asked_for(caplog):
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, run=False) as w:
+        for a, b in pairs(120):
+            descend(optimizer, infonce(model(a), model(b)))
+            w.step()
+    assert not said(caplog) and w.recorder.done == 120
+
+
+@pytest.mark.parametrize("given", [{"optimizer": []}, {"optimizer": ()}, {"examples": -1}, {"examples": 0.5}])
+def test_what_cannot_be_meant_is_refused(given):
+    with pytest.raises(InputError) as error:
+        watch(OneTower(), run=False, **given)
+    assert "\n" not in str(error.value)

@@ -12,6 +12,7 @@ from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, val
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from collapse_probe import diagnose
 from collapse_probe.journal import Coverage
 from collapse_probe.watching import Watch, watch
 
@@ -333,3 +334,97 @@ def test_a_declared_tower_that_is_never_called_is_said_once(caplog):
     assert len([one for one in caplog.records if "heard" in one.getMessage()]) == 1
     w.close()
     assert "no call of it was heard" in w.live.coverage["query"].why
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_a_side_that_the_loop_detaches_is_the_other_side(cut):
+    def loss(m: Any, a: Tensor, b: Tensor) -> Tensor:
+        sides = [m.query_tower(a), m.doc_tower(b)]
+        sides[cut] = sides[cut].detach()
+        return infonce(*sides)
+
+    w = find(TwoTowers(lambda q, d: (q, d)), loss, steps=30)
+    both(
+        w,
+        rule="two modules, one for each side",
+        where=("output of module query_tower", "output of module doc_tower"),
+        steps=21,
+    )
+    assert len(w.live.series("pairs/mrr", on="reference").steps)
+
+
+def test_what_is_made_of_an_output_beside_the_loss_is_no_side():
+    def loss(m: Any, a: Tensor, b: Tensor) -> Tensor:
+        query = m.query_tower(a)
+        m.probe(query.detach())
+        return infonce(query, b[:, :8])
+
+    model = TwoTowers(lambda q, d: (q, d))
+    model.probe = nn.Linear(8, 8)
+    assert set(found(find(model, loss))) == {"embedding"}
+
+
+def why_no_pairs(w: Watch) -> str:
+    w.close()
+    return next(one.why for one in diagnose(w).not_measured if one.what == "retrieval or separation")
+
+
+def test_a_shared_tower_that_encodes_documents_first():
+    def loss(m: Any, a: Tensor, b: Tensor) -> Tensor:
+        documents = m(torch.cat([b, b.roll(1, dims=1)]))
+        return infonce(m(a), documents[: len(a)]) + documents[len(a) :].square().mean()
+
+    w = find(OneTower(), loss, steps=25)
+    rule = "one module, called for each side, documents first"
+    both(w, rule=rule, where=("output of the model", "output of the model"), steps=20)
+    pairs_read = w.live.series("pairs/mrr", on="reference")
+    assert set(pairs_read.n.tolist()) <= {128, 190}
+    assert float(pairs_read.values[-1]) > 0.3
+
+
+def test_one_matrix_a_step_is_why_there_are_no_pairs():
+    w = find(OneTower(), lambda m, a, b: infonce(*m(torch.cat([a, b])).chunk(2)), steps=25)
+    why = why_no_pairs(w)
+    assert "output of the model (20x8)" in why and "w.observe('document', d)" in why
+
+
+class OfTokens(nn.Module):
+    """Gives a vector a token, and leaves it to the loop to pool them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift = nn.Linear(12, 8)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"last_hidden_state": self.lift(x[:, None].expand(-1, 3, -1))}
+
+
+def test_tokens_that_the_loop_pools_are_why_there_are_no_pairs():
+    def pooled(m: Any, x: Tensor) -> Tensor:
+        return m(x)["last_hidden_state"].mean(dim=1)
+
+    w = find(OfTokens(), lambda m, a, b: infonce(pooled(m, a), pooled(m, b)), steps=25)
+    why = why_no_pairs(w)
+    assert "output last_hidden_state of the model (10x3x8, vectors of tokens)" in why
+    assert "w.observe('query', q), w.observe('document', d)" in why
+
+
+def test_a_compiled_step_is_why_there_are_no_pairs():
+    model = OneTower()
+    model.compile(backend="eager")
+    step = torch.compile(lambda a, b: infonce(model(a), model(b)), backend="eager")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(25):
+        descend(optimizer, step(a, b))
+    assert "compiled code ran" in why_no_pairs(w)
+
+
+def test_nothing_is_taken_for_a_stream_once_streams_are_found():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (model.query_tower, model.doc_tower)]
+    w = watch(model, optimizer=optimizers, run=False)
+    for a, b in pairs(4):
+        descend(optimizers[0], infonce(model.query_tower(a), model.doc_tower(b).detach()))
+        descend(optimizers[1], infonce(model.query_tower(a).detach(), model.doc_tower(b)))
+    assert set(found(w)) == {"query", "document"}

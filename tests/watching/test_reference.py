@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from collapse_probe import diagnose, measures
 from collapse_probe.errors import InputError
-from collapse_probe.journal import Event
+from collapse_probe.journal import Evaluation, Event
 from collapse_probe.journal.vocabulary import Role
 from collapse_probe.recording import Replay, StartWeights, Tap, item
 from collapse_probe.recording import _reference as reference_module
 from collapse_probe.watching import Watch, watch
+from collapse_probe.watching._text_pairs import TextPairs
 
 SIDES = {"query": "", "document": ""}
 
@@ -213,6 +214,24 @@ def test_texts_are_read_by_a_model_that_encodes_them(tmp_path):
         assert w.live.series("pairs/d_prime", on="reference").n.tolist() == [8, 8]
 
 
+def test_texts_that_share_a_document_do_not_count_against_each_other():
+    texts = [(f"question {i} {chr(97 + i)}", f"answer {i // 2}") for i in range(8)]
+    w = watch(Texts(), run=False, reference=texts, **SIDES)
+    w.close()
+    found = [one for one in w.live.of(Evaluation) if one.role == "reference"]
+    assert {(one.n_queries, one.n_documents) for one in found} == {(8, 4)}
+
+
+def test_vectors_of_an_evaluation_are_read_as_a_call_of_the_pairs():
+    model = Texts()
+    texts = [("a", "x"), ("b", "y"), ("c", "x"), ("d", "z")]
+    pairs = TextPairs(model, [query for query, _ in texts], [document for _, document in texts])
+    mine, theirs = pairs(), pairs.of_rows(model(pairs.queries), model(pairs.documents))
+    assert mine[2].tolist() == [0, 1, 0, 2]
+    assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=True))
+    assert len(pairs(2)) == 2
+
+
 def _file(folder: Any, texts: list[tuple[str, str]]) -> str:
     import json
 
@@ -270,3 +289,123 @@ def test_what_is_scored_is_unknown_where_no_module_is_called_for_it():
     for reference in (False, lambda: held_out):
         scored = {one.name: one.scored for one in projected(reference=reference).live.modules}
         assert scored == {"encoder": None, "head": None, "projector": True, "idle": None}
+
+
+def read_pairs(w: Watch, n: int) -> tuple[list[int], list[float]]:
+    """Return the steps and the ranks of all readings of so many pairs, which are all that there are."""
+    w.close()
+    assert set(w.live.series("pairs/d_prime", on="reference").n.tolist()) <= {n, 128}
+    found = [one for one in w.live.of(Evaluation) if one.role == "reference"]
+    assert {one.n_queries for one in found} == {n}
+    return [one.step for one in found], [one.metrics["mrr"] for one in found]
+
+
+def fit(batches: Any, *, inner: int = 1, **options: Any) -> Watch:
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    w = watch(model, optimizer=optimizer, run=False, **{**SIDES, **options})
+    for a, b in batches:
+        for _ in range(inner):
+            descend(optimizer, infonce(model(a), model(b)))
+    return w
+
+
+@pytest.mark.parametrize(("steps", "inner"), [(1, 60), (60, 1)])
+def test_pairs_that_come_again_are_kept_once(steps, inner):
+    batch = next(pairs(1, rows=16))
+    w = fit([batch] * steps, inner=inner)
+    known, ranks = read_pairs(w, 16)
+    assert known[0] == 0 and ranks[-1] > 0.9
+    said = [one.message for one in w.live.of(Event) if one.subject == "reference pairs"]
+    assert len(said) == 1 and said[0].startswith("16 distinct pairs")
+
+
+def test_rows_that_come_again_in_other_batches_are_kept_once():
+    a, b = next(pairs(1, rows=24))
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.randperm(24, generator=generator)[:16] for _ in range(40)]
+    read_pairs(fit([(a[order], b[order]) for order in orders]), 24)
+
+
+def test_repeats_leave_room_for_further_pairs():
+    w = fit(pairs(5, rows=128), inner=4)
+    known, _ = read_pairs(w, 512)
+    assert known[0] == 0
+    read_pairs(fit(pairs(5, rows=100), inner=4), 500)
+
+
+def test_equal_documents_of_several_queries_are_one_right_answer():
+    batches = []
+    for a, b in pairs(30, rows=16):
+        batches.append((a, b[:8].repeat_interleave(2, dim=0)))
+    w = fit(batches)
+    w.close()
+    found = [one for one in w.live.of(Evaluation) if one.role == "reference"]
+    assert {(one.n_queries, one.n_documents) for one in found} == {(320, 160)}
+    # Two queries that share their document do not each stand in the other's way.
+    perfect = measures.compare(torch.eye(2), torch.eye(2)[:1], similarity="dot", own=torch.tensor([0, 0]))
+    assert float(perfect.tied.max()) == 0
+
+
+class OfTokens(nn.Module):
+    """Reads padded tokens, as a transformer does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(50, 8)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        kept = attention_mask[..., None].float()
+        return (self.table(input_ids) * kept).sum(1) / kept.sum(1)
+
+
+def test_padding_makes_no_other_pair():
+    torch.manual_seed(0)
+    model = OfTokens()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    tokens = torch.randint(1, 50, (8, 5))
+    w = watch(model, optimizer=optimizer, run=False, **SIDES)
+    for step in range(21):
+        width = 5 + step % 3
+        ids, mask = torch.full((8, width), 9), torch.zeros(8, width)
+        ids[:, :5], mask[:, :5] = tokens, 1
+        sides = [model(input_ids=one, attention_mask=mask) for one in (ids, ids.flip(0))]
+        descend(optimizer, infonce(*sides))
+    read_pairs(w, 8)
+
+
+def test_a_closure_is_read_from_step_0_on():
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.LBFGS(model.parameters(), lr=0.1, max_iter=4)
+    before = copy.deepcopy(model)
+    w = watch(model, optimizer=optimizer, run=False, **SIDES)
+    batches = list(pairs(22, rows=8))
+    for a, b in batches:
+
+        def closure(a: Tensor = a, b: Tensor = b) -> Tensor:
+            optimizer.zero_grad()
+            loss = infonce(model(a), model(b))
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+    known, ranks = read_pairs(w, 160)
+    query, document = (before(torch.cat([pair[side] for pair in batches[:20]])) for side in (0, 1))
+    assert known[0] == 0 and ranks[0] == pytest.approx(float(measures.mrr(query, document, similarity="cosine")))
+
+
+def test_steps_that_are_said_by_hand_have_a_start():
+    torch.manual_seed(0)
+    model = OneTower()
+    before = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=5.0)
+    w = watch(model, run=False, **SIDES)
+    batches = list(pairs(22, rows=8))
+    for a, b in batches:
+        descend(optimizer, infonce(model(a), model(b)))
+        w.step()
+    known, ranks = read_pairs(w, 160)
+    query, document = (before(torch.cat([pair[side] for pair in batches[:20]])) for side in (0, 1))
+    assert known[0] == 0 and ranks[0] == pytest.approx(float(measures.mrr(query, document, similarity="cosine")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+import warnings
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -766,3 +767,76 @@ def test_tokens_without_a_mask_are_not_read_and_that_is_said(caplog):
     w.close()
     assert not w.live.coverage["query"].steps and "no attention_mask" in w.live.coverage["query"].why
     assert "no attention_mask" in caplog.text
+
+
+def test_a_stream_whose_steps_are_never_due_is_read_when_it_is_heard():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (model.query_tower, model.doc_tower)]
+    w = watch(model, optimizer=optimizers, run=False, reference=False)
+    for a, b in pairs(60):
+        descend(optimizers[0], infonce(model.query_tower(a), b[:, :8]))
+        descend(optimizers[1], infonce(a[:, :8], model.doc_tower(b)))
+    w.close()
+    odd = w.live.series("embedding/finite_share", on="batch").steps.tolist()
+    assert odd == [*range(1, 20, 2), *range(21, 120, 10)]
+
+
+def test_what_is_owed_is_read_alone():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, optimizer=optimizer, run=False, reference=False, query="query_tower", document="doc_tower")
+    for step, (a, b) in enumerate(pairs(45), start=1):
+        query = model.query_tower(a)
+        descend(optimizer, query.square().mean() if step % 10 == 0 else infonce(query, model.doc_tower(b)))
+    w.close()
+    assert w.live.series("query/finite_share", on="batch").steps.tolist()[-3:] == [20, 30, 40]
+    assert w.live.series("document/finite_share", on="batch").steps.tolist()[-3:] == [21, 31, 41]
+    assert not w.recorder.owed
+
+
+def test_a_stream_that_ended_long_before_the_run_did_is_said():
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, optimizer=optimizer, run=False, reference=False, query="query_tower", document="doc_tower")
+    for step, (a, b) in enumerate(pairs(100), start=1):
+        query = model.query_tower(a)
+        descend(optimizer, query.square().mean() if step > 40 else infonce(query, model.doc_tower(b)))
+    w.close()
+    assert [(one.what, one.why) for one in diagnose(w).not_measured if "end of" in one.what] == [
+        ("the end of document", "last read at step 40 of 100")
+    ]
+
+
+def test_exporting_and_tracing_a_watched_model_are_as_without(recwarn):
+    model = OneTower()
+    given = (torch.randn(4, 12),)
+    with watch(model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), run=False) as w:
+        recwarn.clear()
+        exported = torch.export.export(model, given).module()
+        traced = torch.jit.trace(model, given)
+        compiled = torch.compile(model, backend="eager")(*given)
+        for found in (exported(*given), traced(*given), compiled):
+            assert torch.equal(found, model(*given))
+        assert not w.recorder.done
+    said = [f"{one.category.__name__}: {one.message}" for one in recwarn]
+    assert not [one for one in said if "TracerWarning" in one or "global hooks" in one]
+
+
+def test_a_wrapped_method_looks_like_the_users_own():
+    model = OneTower()
+    plain = inspect.signature(model.forward), model.forward.__code__, model.forward.__self__
+    with watch(model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), run=False):
+        assert not inspect.ismethod(model.forward)
+        assert (inspect.signature(model.forward), model.forward.__code__, model.forward.__self__) == plain
+
+
+def test_the_users_own_process_wide_hooks_are_still_warned_of():
+    model, filters = OneTower(), list(warnings.filters)
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *args: None)
+    try:
+        with pytest.warns(UserWarning, match="global hooks"), watch(model, run=False):
+            torch.compile(model, backend="eager")(torch.randn(4, 12))
+    finally:
+        handle.remove()
+    watch(model, run=False).close()
+    assert warnings.filters == filters

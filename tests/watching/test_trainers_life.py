@@ -100,11 +100,11 @@ def test_an_exception_of_the_users_passes_and_is_written(bert: Path, tmp_path: P
 def test_a_folder_is_chosen_at_once_and_never_written_into_twice(bert: Path, tmp_path: Path) -> None:
     first, second = make(bert, tmp_path, steps=2), make(bert, tmp_path, steps=2)
     one = watch(first, run="runs/mine")
-    assert one.run == Path("runs/mine")
+    assert one.run == Path("runs/mine").absolute()
     first.train()
     two = watch(second, run="runs/mine")
     second.train()
-    assert two.run == Path("runs/mine-2")
+    assert two.run == Path("runs/mine-2").absolute()
     assert len(Run.load(one.run).series("loss/total").values) == 2
 
 
@@ -117,7 +117,7 @@ def test_a_resumed_training_goes_on_in_the_given_journal(bert: Path, tmp_path: P
     again = make(bert, tmp_path, **saving)
     watching = watch(again, run="runs/whole")
     again.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-4"))
-    assert watching.run == Path("runs/whole")
+    assert watching.run == Path("runs/whole").absolute()
     run = Run.load("runs/whole")
     assert [one.step for one in run.of(Event) if one.name == "resumed"] == [4]
     series = run.series("loss/total")
@@ -378,13 +378,13 @@ def test_a_folder_that_another_process_took_is_left_alone(bert: Path, tmp_path: 
 def test_a_watch_that_never_began_leaves_its_folder_to_others(bert: Path, tmp_path: Path) -> None:
     trainer = make(bert, tmp_path, steps=2)
     watch(trainer, run="runs/mine").close()
-    assert watch(trainer, run="runs/mine").run == Path("runs/mine")
+    assert watch(trainer, run="runs/mine").run == Path("runs/mine").absolute()
 
 
 def test_a_callback_names_its_folder_by_the_model(bert: Path, tmp_path: Path) -> None:
     callback = WatchCallback()
     make(bert, tmp_path, steps=2, callbacks=[callback]).train()
-    assert callback.watch.run == Path("runs/sentence-transformer")
+    assert callback.watch.run == Path("runs/sentence-transformer").absolute()
     assert not Path("runs/run").exists()
 
 
