@@ -34,7 +34,8 @@ class Diagnosis:
         findings: What every detector says, the gravest first; healthy, cleared and ignored ones too.
         kinds: What is raised or confirmed now, in the order of what explains what.
         causes: Causes that concern a kind, the most certain first.
-        retrieval: Every collection, and the pairs: raw, start, end, change.
+        retrieval: Every collection, and the pairs: raw, start, end, change. Of batches the start and the end are the
+            means of several readings, which the change is between.
         heard: The streams that were heard.
         not_measured: What was not measured, the essential first.
         errors: Faults of ours that were contained.
@@ -178,7 +179,7 @@ def _row(evidence: Evidence, curve: Curve) -> dict[str, Any]:
         "n": interval.n if interval is not None else None,
         "raw": by["raw"].before if "raw" in by else None,
         "start": by["start"].before if "start" in by else None,
-        "end": curve.values[-1],
+        "end": shown.after if shown else curve.values[-1],
         "change": change,
     }
 

@@ -140,6 +140,14 @@ def test_the_json_has_the_shape_that_is_documented(collapsed):
     assert {"what", "why", "essential"} == set(plain["not_measured"][0]) if plain["not_measured"] else True
 
 
+def test_the_change_of_a_row_is_between_the_numbers_beside_it(tmp_path):
+    planted = {"pairs/d_prime": ramp(0.2, 4.0, since=0.0, until=1.0), "pairs/mrr": ramp(0.2, 0.9, since=0.0, until=1.0)}
+    run = made(tmp_path / "run", planted, reference=False, noise=0.1, fields={"reference": None})
+    (row,) = diagnose(run).retrieval
+    assert row["collection"] == "batch pairs" and row["change"]["low"] is not None
+    assert row["end"] - row["start"] == pytest.approx(row["change"]["value"])
+
+
 def test_a_healthy_run_has_no_kinds(healthy):
     found = diagnose(healthy).to_dict()
     assert (found["status"], found["kinds"], found["exit_code"]) == ("healthy", [], 0)
