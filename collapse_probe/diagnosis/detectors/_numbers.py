@@ -182,7 +182,12 @@ NUMBERS = (
         judge=_ended,
         why="The run was killed, failed, is still being written, or its journal lost its end: later steps are unknown.",
         remedies=(
-            Remedy(change={"model": "close the watch at the end of training, or resume the run"}, reading="end"),
+            Remedy(change={"model": "mend what ended it, then train again"}, reading="end", part="end/failed"),
+            Remedy(
+                change={"model": "close the watch at the end of training, or resume the run"},
+                reading="end",
+                part="end/unfinished",
+            ),
         ),
         gravest=Status.WARNING,
         confirm=1,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...journal import End, Run
 from .._contract import Finding, Status
 from .._curves import Change
 from .._evidence import Evidence
@@ -44,7 +45,7 @@ def first_screen(
 ) -> str:
     """Return the first screen as plain text."""
     parts = [
-        _verdict(evidence, status, kinds, missing),
+        [*_verdict(evidence, status, kinds, missing), *_ended(evidence)],
         _seen(kinds),
         _retrieval(evidence, rows),
         _loss(evidence),
@@ -69,6 +70,19 @@ def _verdict(evidence: Evidence, status: Status, kinds: Sequence[Finding], missi
     return _wrapped(first, text, width=max(_INDENT, len(first) + 2))
 
 
+def _ended(evidence: Evidence) -> list[str]:
+    """Return how a run ended that did not complete, with what the journal says of it."""
+    run, ends = evidence.run, evidence.run.of(End)
+    if run.status == "completed" or not (ends or isinstance(run, Run)):
+        return []
+    if not ends:
+        torn = isinstance(run, Run) and run.torn
+        why = "; the last line of the journal is cut, as by a kill or a full disk" if torn else ""
+        return _wrapped("Ended", f"the journal has no end record; it goes to step {run.steps:,}{why}")
+    message = clean(ends[-1].message, length=240).strip(": ")
+    return _wrapped("Ended", f"{run.status} after step {run.steps:,}" + (f": {message}" if message else ""))
+
+
 def _headline(kinds: Sequence[Finding]) -> str:
     grave = [one for one in kinds if one.status is kinds[0].status]
     grave = [one for one in grave if one.kind != "range"] or grave
@@ -85,7 +99,7 @@ def _headline(kinds: Sequence[Finding]) -> str:
 
 
 def _seen(kinds: Sequence[Finding]) -> list[str]:
-    shown = [one for one in kinds if one.kind != "loss_against_retrieval"]
+    shown = [one for one in kinds if one.kind not in ("loss_against_retrieval", "unfinished")]
     texts = [f"{some[0].code}  {text}" for some in folded(shown) if (text := evidence_line(*some))]
     texts = list(dict.fromkeys(texts))[:4]
     return [line for at, text in enumerate(texts) for line in _wrapped("" if at else "Seen", text)[:2]]

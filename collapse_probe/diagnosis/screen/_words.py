@@ -140,7 +140,7 @@ def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
 
 def _meant(finding: Finding) -> list[Remedy]:
     """Return a finding's remedies, those first that are for a part that it has; none for one that it has not."""
-    had = {"", *(one.reading for one in _parts(finding))}
+    had = {"", *finding.evidence, *(one.reading for one in _parts(finding))}
     return sorted((one for one in BY_CODE[finding.code].remedies if one.part in had), key=lambda one: not one.part)
 
 
