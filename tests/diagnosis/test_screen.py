@@ -114,6 +114,32 @@ def test_many_streams_fit_too(tmp_path):
     fits(diagnose(made(tmp_path / "run", planted, extra=extra)).summary)
 
 
+def measured(found) -> str:
+    """Return the last part of a screen in one line."""
+    return " ".join(found.summary[found.summary.index("\nMeasured") :].split())
+
+
+@pytest.mark.parametrize("names", [["negative"], [f"negative.{i}" for i in range(12)]])
+def test_what_is_said_not_to_be_measured_is_not_counted_as_measured(tmp_path, names):
+    streams = tuple(StreamInfo(name=name, role="document") for name in ("document", *names))
+    extra = {f"{name}/norm_median": 1.0 for name in names}
+    fields = {"streams": (StreamInfo(name="query", role="query"), *streams)}
+    found = diagnose(made(tmp_path / "run", fields=fields, extra=extra))
+    applies = [one for one in found.findings if one.status is not Status.NOT_APPLICABLE]
+    partly = {one.code for one in applies if one.status is Status.NOT_MEASURED}
+    known, asked = map(int, re.match(r"Measured (\d+) of (\d+)\. Not: ", measured(found)).groups())
+    assert asked - known == len(partly) > 0
+
+
+def test_what_was_not_measured_is_counted_where_it_is_not_named(tmp_path):
+    names = [f"negative.{i}" for i in range(12)]
+    fields = {"streams": tuple(StreamInfo(name=name, role="document") for name in ("query", *names))}
+    found = diagnose(made(tmp_path / "run", fields=fields, extra={f"{name}/norm_median": 1.0 for name in names}))
+    text = measured(found)
+    named = text.count("(not enough of ")
+    assert "…" not in text and text.endswith(f" and {len(found.not_measured) - named} more.")
+
+
 @given(st.text(max_size=80))
 def test_a_cleaned_name_is_one_printable_line(text):
     assert clean(text).isprintable() and len(clean(text)) <= 32

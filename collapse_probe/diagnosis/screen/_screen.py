@@ -196,15 +196,21 @@ def _damage(missing: Sequence[NotMeasured]) -> list[str]:
 
 
 def _measured(findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
-    asked = {one.code for one in findings if one.status is not Status.NOT_APPLICABLE}
-    known = {one.code for one in findings if one.status not in (Status.NOT_APPLICABLE, Status.NOT_MEASURED)}
+    """Return how many of the kinds that apply were measured on everything that they are about, and what was not."""
+    applies = [one for one in findings if one.status is not Status.NOT_APPLICABLE]
+    asked = {one.code for one in applies}
+    known = asked - {one.code for one in applies if one.status is Status.NOT_MEASURED}
     names = [f"{clean(one.what.replace('_', ' '))} ({clean(one.why, length=100)})" for one in missing]
     names = [one for one in names if not one.startswith("an undamaged journal")]
-    more = f"; {len(names) - 3} more" if len(names) > 3 else ""
-    rest = f" Not: {', '.join(names[:3])}{more}" if names else ""
     ignored = sorted({one.code for one in findings if one.ignored})
     left = f" Ignored: {', '.join(ignored)}." if ignored else ""
-    return _wrapped("Measured", f"{len(known)} of {len(asked)}.{rest}{left}")
+    for shown in range(min(len(names), 3), -1, -1):
+        more = f" and {len(names) - shown} more" if len(names) > shown else ""
+        rest = f" Not: {', '.join(names[:shown])}{more}." if names else ""
+        lines = _wrapped("Measured", f"{len(known)} of {len(asked)}.{rest}{left}")
+        if not lines[-1].endswith(" …"):
+            break
+    return lines
 
 
 def _plain(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,13 +22,21 @@ METRICS = {"ndcg@10": "nDCG@10", "mrr": "MRR", "mrr@10": "MRR@10", "d_prime": "d
 def clean(text: object, *, length: int = _NAME) -> str:
     r"""Return a name that can neither break a line nor move a terminal's cursor, shortened in the middle.
 
-    >>> clean("a\x1b[31m\nb")
-    'a?[31m?b'
+    It is cut between words where one ends near the cut.
+
+    >>> clean("a\x1b[31m\nb"), clean("encoder.layer.11/attention/output", length=24)
+    ('a?[31m?b', 'encoder.…output')
     """
     shown = "".join("?" if unicodedata.category(one)[0] in "CZ" and one != " " else one for one in str(text))
     if len(shown) <= length:
         return shown
-    return f"{shown[: length // 2]}…{shown[-(length - length // 2 - 1) :]}"
+    head, tail = shown[: length // 2], shown[-(length - length // 2 - 1) :]
+    before, after = re.match(r".*\W", head), re.search(r"\W", tail)
+    if before and before.end() > len(head) // 2:
+        head = before[0]
+    if after and after.start() < len(tail) // 2:
+        tail = tail[after.end() :]
+    return f"{head}…{tail}"
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
