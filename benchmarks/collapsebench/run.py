@@ -40,11 +40,11 @@ def judge(program: Program, seed: int, truth: dict, said: collapse_probe.Diagnos
     """Return a line of the table."""
     kinds = {one.kind: one for one in reversed(said.kinds)}
     first = next(reversed(kinds.values()), None)
-    causes = [cause.slug for cause in getattr(said, "causes", ())]
+    causes = [one.cause for one in said.causes]
     onset = None if first is None or first.judgement is None else first.judgement.onset
     inside, outside = ([sum(one) / len(one) for one in truth[side]] for side in ("inside", "outside"))
     named = None if first is None else first.kind
-    right = named == program.kind and (not program.causes or not causes or causes[0] in program.causes)
+    right = named == program.kind and (not program.causes or (bool(causes) and causes[0] in program.causes))
     return [
         program.name,
         str(seed),

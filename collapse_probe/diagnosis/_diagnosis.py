@@ -18,6 +18,7 @@ from ._findings import examined, ignored_codes
 from ._kinds import kinds, place
 from ._measured import Heard, NotMeasured, heard, not_measured
 from ._rows import FindingRow, rows_of
+from .causes import Cause, causes_of
 
 SCHEMA = 1
 
@@ -47,7 +48,7 @@ class Diagnosis:
     steps: int
     findings: tuple[Finding, ...]
     kinds: tuple[Finding, ...]
-    causes: tuple[dict[str, Any], ...]
+    causes: tuple[Cause, ...]
     retrieval: tuple[dict[str, Any], ...]
     heard: tuple[Heard, ...]
     not_measured: tuple[NotMeasured, ...]
@@ -71,7 +72,7 @@ class Diagnosis:
             "heard": [asdict(one) for one in self.heard],
             "retrieval": list(self.retrieval),
             "kinds": [_as_dict(one) for one in self.kinds],
-            "causes": list(self.causes),
+            "causes": [one.to_dict() for one in self.causes],
             "findings": [{**_as_dict(one), **_more(one)} for one in self.findings],
             "not_measured": [asdict(one) for one in self.not_measured],
         }
@@ -108,16 +109,19 @@ def diagnosed(run: LiveRun, *, ignore: tuple[str, ...] = ()) -> tuple[Evidence, 
     missing = not_measured(evidence, found)
     status = _status(evidence, found, missing)
     now = kinds(found)
+    why = causes_of(evidence, now)
     rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence)
     folder = evidence.run.folder
     diagnosis = Diagnosis(
         run=str(folder) if folder is not None else evidence.run.name,
         status=status,
-        summary=first_screen(evidence, status=status, kinds=now, missing=missing, rows=rows, findings=found),
+        summary=first_screen(
+            evidence, status=status, kinds=now, causes=why, missing=missing, rows=rows, findings=found
+        ),
         steps=evidence.run.steps,
         findings=found,
         kinds=now,
-        causes=(),
+        causes=why,
         retrieval=rows,
         heard=heard(evidence),
         not_measured=missing,

@@ -39,11 +39,28 @@ ORDER = (
 """What explains stands before what it explains; kinds that are not here come last. By onset, ranks hid the rest."""
 
 _UNDER_EVERYTHING = ("loss_against_retrieval",)
+_ELSEWHERE = ("forgetting", "overfitting", "hubness", "ties", "side_gap")
+"""What a collapse brings with it."""
+
 _FOLLOWS = {
-    "complete_collapse": ("cone", "ties", "dimensional_collapse", "dead_dimensions", "hubness"),
-    "cone": ("ties",),
-    "no_learning": ("identity", "constant_correction"),
+    "path_mismatch": ("identity", "constant_correction"),
+    "mismatched_pairs": (*_ELSEWHERE, "one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse"),
+    "underflow": ("no_learning", "identity", "constant_correction"),
+    "no_learning": ("identity", "constant_correction", "delta_collapse", "gate_collapse", "gate_never_opened"),
+    "one_sided_collapse": (*_ELSEWHERE, "cone", "dimensional_collapse", "dead_dimensions", "scale_collapse"),
+    "complete_collapse": (*_ELSEWHERE, "cone", "dimensional_collapse", "dead_dimensions"),
+    "cone": _ELSEWHERE,
+    "dead_dimensions": (*_ELSEWHERE, "dimensional_collapse"),
+    "dimensional_collapse": _ELSEWHERE,
+    "scale_collapse": _ELSEWHERE,
+    "scale_explosion": _ELSEWHERE,
+    "overfitting": ("forgetting",),
 }
+_OF_THE_RUN = ("forgetting", "overfitting", "hubness", "ties", "side_gap", "identity", "constant_correction")
+"""Kinds that follow whatever they are about."""
+
+_FAR = 100.0
+"""Growth of the norms from which on it explains what else became of the embeddings."""
 _EXPLAINS_NO_FALL = ("coverage", "unfinished", "range", "ties", "unverified_vectors", "identity", "constant_correction")
 
 
@@ -54,10 +71,13 @@ def kinds(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(kept, key=place))
 
 
-def place(finding: Finding) -> tuple[int, int, str, str]:
+def place(finding: Finding) -> tuple[int, float, str, str]:
     """Return where a finding stands: by status, then by what explains what, then by name."""
     statuses = (Status.CRITICAL, Status.WARNING, Status.NOT_MEASURED, Status.HEALTHY, Status.NOT_APPLICABLE)
-    order = ORDER.index(finding.kind) if finding.kind in ORDER else len(ORDER)
+    order = float(ORDER.index(finding.kind) if finding.kind in ORDER else len(ORDER))
+    judgement = finding.judgement
+    if finding.kind == "scale_explosion" and judgement and judgement.value and judgement.value > _FAR:
+        order = ORDER.index("one_sided_collapse") - 0.5
     return statuses.index(finding.status), order, finding.code, finding.subject
 
 
@@ -69,7 +89,7 @@ def _folds(other: Finding, one: Finding) -> bool:
         return _since(one) is None or _since(one) >= (_since(other) or 0)  # type: ignore[operator]
     if one.kind in _UNDER_EVERYTHING and one.kind != other.kind:
         return other.kind not in _EXPLAINS_NO_FALL and other.kind not in ("selection_by_loss", "loss_rank_correlation")
-    same = other.subject == one.subject or not other.subject or one.kind in ("ties", "identity", "constant_correction")
+    same = other.subject == one.subject or not other.subject or one.kind in _OF_THE_RUN
     return same and one.kind in _FOLLOWS.get(other.kind, ())
 
 

@@ -120,30 +120,30 @@ def mrr_cosine(query: Tensor, document: Tensor, *, own: Tensor | None = None) ->
     return mrr(query, document, similarity="cosine", own=own)
 
 
-def mrr_centred(query: Tensor, document: Tensor, *, similarity: Similarity, own: Tensor | None = None) -> Tensor:
-    """Return the mean reciprocal rank after each role's own mean is taken off.
+def mrr_centred(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+    """Return the mean reciprocal rank under a cosine after each role's own mean is taken off.
 
-    Well above :func:`mrr` in a cone and with a gap between the roles; below it where the rank collapsed.
+    Well above :func:`mrr` in a cone and with a gap between the roles, also where distances are scored (a distance is
+    blind to a common mean, and what is left of it then lies in the norms); below it where the rank collapsed.
 
     Args:
         query: ``[Q, D]``.
         document: ``[M, D]``; their mean is over all of them.
-        similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
         own: ``[Q]``, the row of each query's own document; None: row i.
 
     Returns:
         A scalar in ``[1 / M, 1]``.
 
     Raises:
-        ValueError: shapes that do not fit, or another similarity.
+        ValueError: shapes that do not fit.
 
     >>> q = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     >>> d = q + torch.tensor([100.0, 1.0])
-    >>> mrr(q, d, similarity="euclidean").item(), mrr_centred(q, d, similarity="euclidean").item()
+    >>> mrr(q, d, similarity="euclidean").item(), mrr_centred(q, d).item()
     (0.75, 1.0)
     """
     query, document, own = checked_pairs("mrr_centred", query, document, own)
-    return mrr(centred(query), centred(document), similarity=similarity, own=own)
+    return mrr_cosine(centred(query), centred(document), own=own)
 
 
 def auc(

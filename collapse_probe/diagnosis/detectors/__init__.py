@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from .._contract import Detector
 from ._corrections import CORRECTIONS
+from ._data import DATA
+from ._forgetting import FORGETTING
 from ._geometry import GEOMETRY
 from ._learning import LEARNING
 from ._numbers import NUMBERS
@@ -11,6 +13,7 @@ from ._ranges import RANGES
 from ._retrieval import RETRIEVAL
 from ._scale import SCALE
 from ._selection import SELECTION
+from ._sides import SIDES
 from ._tables import TABLES
 
 DETECTORS: tuple[Detector, ...] = (
@@ -20,8 +23,11 @@ DETECTORS: tuple[Detector, ...] = (
     *SELECTION,
     *GEOMETRY,
     *SCALE,
+    *SIDES,
     *CORRECTIONS,
     *LEARNING,
+    *FORGETTING,
+    *DATA,
     *TABLES,
 )
 """Every detector, in the order of its family; tests, ``list`` and ``explain`` are made from it."""

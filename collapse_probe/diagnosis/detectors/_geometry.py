@@ -12,7 +12,7 @@ from .._evidence import EMBEDDINGS, Evidence
 from .._separation import equal_n
 from ._signature import MEASURED, part, ratios, signature
 
-_PUSH = (
+PUSH = (
     Remedy(change={"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-4}),
     Remedy(
         change={
@@ -32,7 +32,7 @@ def _spread(subject: Subject, evidence: Evidence, cut: float, others: tuple[Cond
     return signature(track, values, evidence, cut=cut, above=False, others=others, ratio=True)
 
 
-def _centring(evidence: Evidence) -> tuple[float, float] | None:
+def centring(evidence: Evidence) -> tuple[float, float] | None:
     """Return what centring adds to the reciprocal rank, and half of what was lost; None where it was not read."""
     for on in ("batch",) if evidence.reference_still else ("reference", "batch"):
         centred, scored = (evidence.series(f"pairs/{name}", on=on).finite() for name in ("mrr_centred", "mrr"))
@@ -48,17 +48,25 @@ def _centring(evidence: Evidence) -> tuple[float, float] | None:
 
 
 def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    found = _centring(evidence)
+    found = centring(evidence)
     gain, half = found if found else (None, 0.0)
     restored = part("pairs/mrr_centred", gain, half, None if gain is None else gain < half)
     return _spread(subject, evidence, cuts["critical"], (restored,))
 
 
 def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    # Where nothing fell, as in a loss that is solved without separating, there is no lost rank to bring back.
-    found = _centring(evidence) if evidence.fallen is not None else None
+    found = centring(evidence) if _few_dimensions(subject, evidence, cuts["dimensions"]) else None
     others = () if found is None else (part("pairs/mrr_centred", found[0], found[1], found[0] >= found[1]),)
     return _spread(subject, evidence, cuts["critical"], others)
+
+
+def _few_dimensions(subject: Subject, evidence: Evidence, cut: float) -> bool:
+    """Return whether the rank collapsed, too: then centring decides which of the two it is."""
+    track = evidence.track(subject.name, "participation_ratio_corrected")
+    if track is None or track.series.on != "reference":
+        return False
+    left = ratios(equal_n(track.series).values, track.baseline)
+    return bool(left[-1] < cut)
 
 
 def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -98,7 +106,7 @@ GEOMETRY = (
         thresholds={"critical": Threshold(0.1, f"{MEASURED}: .02 to .06 in the failures")},
         judge=_complete,
         why="All texts have nearly the same embedding: what told them apart is gone.",
-        remedies=_PUSH,
+        remedies=PUSH,
         not_this="a small scale with separation intact (scale collapse); a cone, which centring restores",
     ),
     Detector(
@@ -109,12 +117,15 @@ GEOMETRY = (
         per="stream",
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
-        "retrieval fell, or the loss was solved without separating; where they fell and it was read, taking each "
-        "role's mean off brings back half of the lost reciprocal rank.",
-        thresholds={"critical": Threshold(0.5, f"{MEASURED}; healthy runs went as low where separation rose")},
+        "retrieval fell, or the loss was solved without separating. Where few dimensions are left as well, taking each "
+        "role's mean off has to bring back half of the lost reciprocal rank.",
+        thresholds={
+            "critical": Threshold(0.5, f"{MEASURED}; healthy runs went as low where separation rose"),
+            "dimensions": Threshold(0.2, f"{MEASURED}, as of a dimensional collapse"),
+        },
         judge=_cone,
         why="All texts share one direction, and what is left to tell them apart is small beside it.",
-        remedies=_PUSH,
+        remedies=PUSH,
         not_this="encoders whose cosines are all above .7 by temperature or bias, while separation rises",
     ),
     Detector(
@@ -129,7 +140,7 @@ GEOMETRY = (
         thresholds={"critical": Threshold(0.2, f"{MEASURED}: .01 to .18 in the failures")},
         judge=_dimensions,
         why="Few directions carry all the variance, so many texts look alike.",
-        remedies=_PUSH,
+        remedies=PUSH,
         not_this="a rank that is halved with retrieval intact: half of the dimensions of most encoders are nearly free",
     ),
     Detector(

@@ -10,6 +10,7 @@ import numpy as np
 from ...journal import Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
+from .._onset import crossing
 from ._signature import part
 
 CANDIDATES = "number of candidates in a batch"
@@ -115,7 +116,52 @@ def _against_raw(evidence: Evidence) -> Condition:
     return Condition(reading="step 0 minus raw", value=None, cut=0.0, holds=None, harm=True)
 
 
+def _underflow(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    lost = _groups(evidence, "lost")
+    if not lost:
+        raise NotApplicable("no weights in half precision are trained")
+    shares = {one.reading: float(np.median(one.values)) for one in lost}
+    worst = next(one for one in lost if shares[one.reading] == max(shares.values()))
+    value = shares[worst.reading]
+    sure = value > cuts["critical"]
+    outside = worst.values > cuts["warning"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"]),
+        conditions=(
+            part(worst.reading, value, cuts["critical" if sure else "warning"], value > cuts["warning"]),
+            *(() if sure else evidence.harm),
+        ),
+        onset=crossing(worst.steps, outside) if value > cuts["warning"] else None,
+        outside=tuple(int(step) for step in worst.steps[outside]) if value > cuts["warning"] else (),
+        evidence=tuple(shares),
+    )
+
+
 LEARNING = (
+    Detector(
+        code="CP504",
+        kind="underflow",
+        title="updates that half precision loses",
+        reads=("lost/GROUP",),
+        per="run",
+        formula="The median share of weights that a gradient reached and a step did not change, of the worst group in "
+        "half precision, is above the cut.",
+        thresholds={
+            "warning": Threshold(0.5, "half of the weights do not learn from half of the steps (own choice)"),
+            "critical": Threshold(0.8, "with .95 lost, a head gained +.01 in its domain instead of +.05 (measured)"),
+        },
+        judge=_underflow,
+        why="An update below half a unit in the last place leaves a weight as it is, so most of the learning is lost.",
+        remedies=(
+            Remedy(
+                change={"optimizer": "keep weights in float32, and compute in half precision under autocast"},
+                reading="lost/GROUP",
+            ),
+        ),
+        not_this="weights whose gradient is exactly 0, which are not counted",
+        confirm=3,
+    ),
     Detector(
         code="CP501",
         kind="no_learning",

@@ -13,6 +13,7 @@ from .._contract import Finding, Status
 from .._curves import Change
 from .._evidence import Evidence
 from .._measured import NotMeasured
+from ..causes import Cause
 from ._spark import sparkline
 from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
 
@@ -39,6 +40,7 @@ def first_screen(
     *,
     status: Status,
     kinds: Sequence[Finding],
+    causes: Sequence[Cause],
     missing: Sequence[NotMeasured],
     rows: Sequence[dict[str, Any]],
     findings: Sequence[Finding],
@@ -47,10 +49,11 @@ def first_screen(
     parts = [
         [*_verdict(evidence, status, kinds, missing), *_ended(evidence)],
         _seen(kinds),
+        _why(causes),
         _retrieval(evidence, rows),
         _loss(evidence),
         _curves(evidence),
-        _do(evidence, kinds),
+        _do(evidence, kinds, causes),
         _damage(missing),
         _measured(findings, missing),
     ]
@@ -103,6 +106,16 @@ def _seen(kinds: Sequence[Finding]) -> list[str]:
     texts = [f"{some[0].code}  {text}" for some in folded(shown) if (text := evidence_line(*some))]
     texts = list(dict.fromkeys(texts))[:4]
     return [line for at, text in enumerate(texts) for line in _wrapped("" if at else "Seen", text)[:2]]
+
+
+def _why(causes: Sequence[Cause]) -> list[str]:
+    """Return the first cause, how sure it is, and what would decide."""
+    if not causes:
+        return []
+    one = causes[0]
+    because = ", ".join(f"{clean(name, length=50)} {number(value)}" for name, value in list(one.because.items())[:2])
+    where = f", in {clean(one.locus, length=40)}" if one.locus else ""
+    return _wrapped("Why", f"{one.verdict}: {one.title}{where} ({because}). To decide: {one.decides}.")
 
 
 def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -181,8 +194,9 @@ def _curve(label: str, steps: np.ndarray, values: np.ndarray) -> str:
     return f"{'':<{_INDENT}}{label:<26} {number(float(known[0])):>8}  {blocks:<13}  {number(float(known[-1]))}"
 
 
-def _do(evidence: Evidence, kinds: Sequence[Finding]) -> list[str]:
-    change = remedies([one for one in kinds if one.status is kinds[0].status][:3], evidence.config) if kinds else {}
+def _do(evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
+    gravest = [one for one in kinds if one.status is kinds[0].status]
+    change = remedies(gravest[:3], evidence.config, first=causes[0].remedies if causes else ())
     fields = [
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
     ]
@@ -228,7 +242,7 @@ def _wrapped(label: str, text: str, *, width: int = _INDENT) -> list[str]:
 
 def _fitted(parts: list[list[str]]) -> str:
     """Return the parts in their order; the curves go first where the screen is too small, then what was seen."""
-    order = (4, 3, 1, 5, 2)
+    order = (5, 4, 1, 6, 3)
     dropped: set[int] = set()
     while True:
         lines = [line for at, part in enumerate(parts) if at not in dropped for line in part]

@@ -121,13 +121,15 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(clean(one) for one in names[:2]) + more
 
 
-def remedies(findings: Sequence[Finding], config: RunConfig) -> dict[str, Any]:
-    """Return what to change, from the remedies of findings, the first one's first.
+def remedies(findings: Sequence[Finding], config: RunConfig, *, first: Sequence[Remedy] = ()) -> dict[str, Any]:
+    """Return what to change: what helps against the cause, where one is named, else the remedies of findings.
 
     Fields of a recipe where the run has one, else words by what they are about.
     """
     recipe = config.session.get("recipe")
     fields = set(recipe) if isinstance(recipe, dict) else set()
+    if (one := _fitting(first, fields)) is not None:
+        return dict(one.change)
     change: dict[str, Any] = {}
     for finding in findings:
         one = _fitting(_meant(finding), fields)

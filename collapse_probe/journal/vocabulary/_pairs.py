@@ -37,7 +37,8 @@ PAIRS = (
         name="mrr_centred",
         needs=_NEEDS,
         label="MRR, centred",
-        about="Mean reciprocal rank with each role's mean taken off: above the scored one in a cone or a side gap.",
+        about="Mean reciprocal rank under a cosine with each role's mean taken off: above the scored one in a cone or "
+        "a side gap.",
         scale_blind=True,
         null=nulls.mrr,
     ),

@@ -1,0 +1,352 @@
+"""Every mechanism, in the order in which they are asked: what would look like a later one stands before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from .._contract import Finding, Remedy, Threshold
+from .._evidence import EMBEDDINGS, Evidence
+from ._contract import Mechanism, Suspicion
+from ._readings import decay_done, first, group_of, groups, last, leap, scaled_by
+
+MEASURED = "measured on 73 failing and 27 harmless trainings of heads over frozen vectors"
+
+_GEOMETRY = ("one_sided_collapse", "complete_collapse", "cone", "dead_dimensions", "dimensional_collapse")
+_COLLAPSES = (*_GEOMETRY, "scale_collapse", "scale_explosion")
+_FALLS = (*_COLLAPSES, "saturation", "hubness", "loss_against_retrieval", "harmful_correction", "side_gap")
+
+
+def _wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=_because(kind), locus="training pairs")
+
+
+def _half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if kind.kind == "divergence" and evidence.config.precision not in ("fp16", "float16"):
+        return None
+    return Suspicion(because=_because(kind), locus=kind.evidence[0].partition("/")[2] if kind.evidence else "")
+
+
+def _path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=_because(kind))
+
+
+def _not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    rates = groups(evidence, "rate")
+    if rates and all(float(np.abs(one.values).max()) == 0.0 for one in rates):
+        return Suspicion(because={"learning rate": 0.0}, locus="optimizer")
+    gradient = evidence.series("gradient/norm").finite()
+    if len(gradient) and float(gradient.values.max()) == 0.0:
+        return Suspicion(because={"gradient/norm": 0.0}, locus="loss")
+    still = [one for one in groups(evidence, "drift") if float(one.values[-1]) == 0.0]
+    if still:
+        return Suspicion(because={still[0].reading: 0.0}, locus=", ".join(group_of(one) for one in still))
+    return None
+
+
+def _small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    sizes = [float(np.median(one.values)) for one in groups(evidence, "update")]
+    if not sizes or not 0 < max(sizes) < cuts["update"]:
+        return None
+    return Suspicion(because={"largest median update": max(sizes)}, locus="optimizer")
+
+
+def _large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    found = []
+    for series in groups(evidence, "update"):
+        leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
+        if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
+            found.append((*leapt, group_of(series)))
+    if not found:
+        return None
+    size, step, group = max(found)
+    return Suspicion(because={f"update/{group}": size, "at step": float(step)}, locus=group)
+
+
+def _dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=_because(kind), locus=kind.subject)
+
+
+def _no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if (evidence.config.trained_by or evidence.config.similarity) == "cosine":
+        return None
+    found = scaled_by(evidence, kind.subject)
+    if found is None or found[0] < cuts["norm"] or found[1] < cuts["degree"]:
+        return None
+    return Suspicion(because={"norm changed": found[0], "degree of the loss": found[1]}, locus="loss")
+
+
+def _decay(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    found = decay_done(evidence)
+    if found is not None and found[1] > cuts["decay"]:
+        return Suspicion(because={"rate x weight decay x steps": found[1]}, locus=f"weight decay of group {found[0]}")
+    if kind.kind not in ("scale_collapse", "complete_collapse", "dimensional_collapse", "one_sided_collapse"):
+        return None
+    # A term that shrinks one side alone, such as what pulls documents to shorter queries, is no penalty on both.
+    radial = {one.name: first(evidence, f"{one.name}/radial") for one in evidence.streams if one.role in EMBEDDINGS}
+    known = {f"{name}/radial": value for name, value in radial.items() if value is not None}
+    return Suspicion(because=known, locus="loss") if known and max(known.values()) < cuts["radial"] else None
+
+
+def _temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    batch, loss = evidence.series("pairs/auc", on="batch").finite(), evidence.series("loss/total", on="batch").finite()
+    if len(batch) < 3 or not len(loss) or batch.n[-1] < 4:
+        return None
+    chance = math.log(float(batch.n[-1]))
+    tail, auc = float(np.median(loss.values[-20:])), float(np.median(batch.values[-8:]))
+    share = tail / chance
+    if not cuts["share"] < share < 1.05 or auc < cuts["auc"]:
+        return None
+    return Suspicion(because={"loss over log n": share, "pairs/auc": auc}, locus="loss")
+
+
+def _no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    push = last(evidence, "pairs/push")
+    if push is None or push > cuts["push"]:
+        return None
+    because = {"pairs/push": push}
+    pull = last(evidence, "pairs/pull")
+    if pull is not None:
+        because["pairs/pull"] = pull
+    return Suspicion(because=because, locus="loss")
+
+
+def _few(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    examples = evidence.config.examples
+    if examples is None or examples > cuts["examples"]:
+        return None
+    return Suspicion(because={"training pairs": float(examples)}, locus="training pairs")
+
+
+def _random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    overlap = evidence.series("pairs/neighbour_overlap", on="reference").finite()
+    start = float(overlap.values[0]) if len(overlap) and int(overlap.steps[0]) == 0 else None
+    if start is None or start > cuts["overlap"]:
+        return None
+    found = evidence.evaluations
+    for curve in evidence.curves:
+        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
+        if raw is None or not scored or scored[0].step != 0:
+            continue
+        change = found.change(raw, scored[0], curve.metric)
+        if change is not None and change[1].high < 0:
+            because = {
+                f"{curve.name}/{curve.metric} of step 0 minus raw": change[0],
+                "neighbours kept at step 0": start,
+            }
+            return Suspicion(because=because, locus="the head's first weights")
+    return None
+
+
+def _narrow(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    rising = next((one for one in evidence.curves if one.inside and one.rose and not one.fell), None)
+    if rising is None or rising.worst is None:
+        return None
+    start = next(one for one in rising.changes if one.against == "start")
+    return Suspicion(because={f"{rising.name}/{rising.metric}": start.value}, locus="training pairs")
+
+
+def _because(kind: Finding) -> dict[str, float]:
+    conditions = kind.judgement.conditions if kind.judgement else ()
+    return {one.reading: one.value for one in conditions if not one.harm and one.value is not None}
+
+
+_ADD_PUSH = (
+    Remedy(change={"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-4}),
+    Remedy(
+        change={
+            "loss": "add a term that pushes different texts apart, such as an in-batch softmax",
+            "model": "let the head start at the identity",
+            "optimizer": "divide the learning rate by 10",
+        }
+    ),
+)
+
+MECHANISMS = (
+    Mechanism(
+        cause="wrong_pairs",
+        title="queries are paired with documents that are not theirs",
+        explains=("mismatched_pairs",),
+        suspects=_wrong_pairs,
+        formula="The kind itself: the first batches' pairs are at chance where held-out pairs are told apart.",
+        remedies=(Remedy(change={"data": "look at ten pairs: a shifted row, a wrong column, a shuffled side"}),),
+        decides="pair them again, and read the AUC of the first batches",
+    ),
+    Mechanism(
+        cause="half_precision",
+        title="half precision loses what training adds",
+        explains=("underflow", "divergence"),
+        suspects=_half,
+        formula="Updates are lost in groups of a half type; or a run under float16 is not finite.",
+        remedies=(
+            Remedy(change={"optimizer": "keep weights in float32, and compute under autocast"}, reading="lost/GROUP"),
+        ),
+        decides="the same run in float32",
+    ),
+    Mechanism(
+        cause="training_and_scoring_differ",
+        title="what is trained is not what is scored",
+        explains=("path_mismatch",),
+        suspects=_path,
+        formula="The kind itself: scored vectors equal bit for bit while weights moved.",
+        remedies=(Remedy(change={"model": "score with the module that is trained"}),),
+        decides="score with the module that is trained",
+    ),
+    Mechanism(
+        cause="not_trained",
+        title="weights that should learn do not",
+        explains=("no_learning", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
+        suspects=_not_trained,
+        formula="Every learning rate is 0, no gradient arrived, or a group did not move by a bit.",
+        remedies=(
+            Remedy(
+                change={
+                    "optimizer": "give the optimiser the parameters, and a rate above 0",
+                    "model": "look for a detached output, or a module that is frozen",
+                },
+                reading="update/GROUP",
+            ),
+        ),
+        decides="put the parameters in an optimiser with a rate above 0, and look whether a gradient arrives",
+    ),
+    Mechanism(
+        cause="steps_too_small",
+        title="steps are too small to learn from",
+        explains=("no_learning",),
+        suspects=_small_steps,
+        formula="The largest group's median relative update is above 0 and below the cut.",
+        thresholds={"update": Threshold(1e-5, f"{MEASURED}: 7e-5 in a whole run was none")},
+        remedies=(Remedy(change={"optimizer": "multiply the learning rate by 10, then by 100"}, reading="pairs/mrr"),),
+        decides="the learning rate times 10, and times 100",
+    ),
+    Mechanism(
+        cause="penalty_too_strong",
+        title="a penalty is stronger than what it should hold",
+        explains=_COLLAPSES,
+        suspects=_decay,
+        formula="Rate x weight decay x steps of a group is above the cut; or in the first steps the loss does nearly "
+        "nothing but shrink.",
+        thresholds={
+            "decay": Threshold(0.5, f"{MEASURED}: 3 to 16 in the failures, usually .005"),
+            "radial": Threshold(-0.7, MEASURED),
+        },
+        remedies=(Remedy(change={"optimizer": "lower the weight decay", "loss": "lower the penalty's weight"}),),
+        decides="the penalty times 0",
+    ),
+    Mechanism(
+        cause="no_scale_anchor",
+        title="nothing holds the scale",
+        explains=("scale_collapse", "scale_explosion", "dimensional_collapse"),
+        suspects=_no_anchor,
+        formula="Norms changed by more than the cut, and the loss followed them as a power at all readings.",
+        thresholds={
+            "norm": Threshold(4.0, f"{MEASURED}, as of scale explosion"),
+            "degree": Threshold(0.7, "an L1 loss has degree 1, a squared error 2, a cosine 0"),
+        },
+        remedies=(
+            Remedy(change={"normalise": True}),
+            Remedy(change={"model": "give embeddings unit length", "loss": "or add a term that anchors their scale"}),
+        ),
+        decides="unit length, or an anchored term",
+    ),
+    Mechanism(
+        cause="steps_too_large",
+        title="steps are too large",
+        explains=(*_FALLS, "forgetting", "divergence"),
+        suspects=_large_steps,
+        formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
+        "median of its own past.",
+        thresholds={
+            "early": Threshold(0.1, f"{MEASURED}: .19 to 7.8; at most .10 in the rest"),
+            "times": Threshold(10.0, MEASURED),
+            "least": Threshold(0.02, "a leap from nothing to little is none (own choice)"),
+        },
+        remedies=(
+            Remedy(change={"learning_rate": 1e-4}),
+            Remedy(change={"optimizer": "divide the learning rate by 10, or warm it up"}),
+        ),
+        decides="the learning rate divided by 10",
+    ),
+    Mechanism(
+        cause="dead_units",
+        title="units that never fire",
+        explains=("dead_dimensions",),
+        suspects=_dead,
+        formula="The kind itself, where neither steps nor a penalty explain it.",
+        remedies=(
+            Remedy(change={"projection": "linear"}),
+            Remedy(change={"model": "look at the last layer: a rectifier and its bias"}),
+        ),
+        decides="the last layer without its rectifier, or with a bias of 0",
+    ),
+    Mechanism(
+        cause="temperature_or_margin",
+        title="the temperature is too high for the loss to teach",
+        explains=(*_FALLS, "no_learning"),
+        suspects=_temperature,
+        formula="The loss is near log n, its value by chance, while the batch's pairs are told apart.",
+        thresholds={
+            "share": Threshold(0.9, MEASURED),
+            "auc": Threshold(0.9, MEASURED),
+        },
+        remedies=(
+            Remedy(change={"temperature": 0.05}),
+            Remedy(change={"loss": "lower the temperature: multiply cosines by 20"}),
+        ),
+        decides="the temperature x 2 and x .5",
+    ),
+    Mechanism(
+        cause="no_repulsion",
+        title="nothing pushes different texts apart",
+        explains=_FALLS,
+        suspects=_no_push,
+        formula="The loss's descent does not move the five nearest others of the batch apart, on unit vectors, in the "
+        "last readings. A push from outside the batch, such as a queue, is not seen.",
+        thresholds={"push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02")},
+        remedies=_ADD_PUSH,
+        decides="add a contrastive term, or take the pulling one away",
+    ),
+    Mechanism(
+        cause="too_few_pairs",
+        title="too few pairs",
+        explains=("overfitting", "forgetting"),
+        suspects=_few,
+        formula="There are fewer distinct training examples than the cut.",
+        thresholds={"examples": Threshold(1000, "96 pairs cost SciFact .07 (measured); own choice")},
+        remedies=(Remedy(change={"data": "train on more pairs", "optimizer": "take fewer or smaller steps"}),),
+        decides="the same number of steps on ten times the pairs",
+    ),
+    Mechanism(
+        cause="random_head",
+        title="a head of random weights over an encoder that was good",
+        explains=("forgetting",),
+        suspects=_random_head,
+        formula="Step 0 is below the raw encoder, resolved, and keeps less than the cut of each document's neighbours.",
+        thresholds={"overlap": Threshold(0.8, f"{MEASURED}; true of every random head, so asked last")},
+        remedies=(
+            Remedy(change={"projection": "linear"}),
+            Remedy(change={"model": "let the head start at the identity, or leave it out"}),
+        ),
+        decides="a head that starts at the identity",
+    ),
+    Mechanism(
+        cause="narrow_data",
+        title="the training pairs are of one domain",
+        explains=("forgetting",),
+        suspects=_narrow,
+        formula="The trained domain rises, resolved, while another falls, and nothing else explains it.",
+        remedies=(
+            Remedy(
+                change={
+                    "optimizer": "take smaller steps",
+                    "data": "mix in pairs of other domains",
+                    "model": "interpolate back towards the raw encoder",
+                }
+            ),
+        ),
+        decides="mixed data, or an interpolation of the weights",
+    ),
+)
+"""Every mechanism: ``explain`` and the table of causes are made from it."""

@@ -1,0 +1,97 @@
+"""What mechanisms read of a run."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...journal import Series
+from .._evidence import Evidence
+
+
+def last(evidence: Evidence, reading: str, *, on: str = "batch", count: int = 8) -> float | None:
+    """Return the median of a reading's last values; None where there are fewer than three."""
+    series = evidence.series(reading, on=on).finite()
+    return float(np.median(series.values[-count:])) if len(series) >= 3 else None
+
+
+def first(evidence: Evidence, reading: str, *, steps: int = 20, on: str = "batch") -> float | None:
+    """Return the median of a reading over the first steps; None where there are fewer than three."""
+    series = evidence.series(reading, on=on).finite()
+    values = series.values[series.steps <= steps] if len(series) else series.values
+    return float(np.median(values)) if len(values) >= 3 else None
+
+
+def groups(evidence: Evidence, prefix: str) -> list[Series]:
+    """Return the series of every parameter group under a prefix, such as ``update``."""
+    names = dict.fromkeys(name for name, _, _ in evidence.run.keys if name.startswith(f"{prefix}/"))
+    found = [evidence.series(name).finite() for name in names]
+    return [one for one in found if len(one)]
+
+
+def group_of(series: Series) -> str:
+    """Return the name of the group that a series is of."""
+    return series.reading.partition("/")[2]
+
+
+def leap(series: Series, *, early: int, times: float, least: float) -> tuple[float, int] | None:
+    """Return the largest relative update of the first steps, or one that leaps beyond its own past, with its step.
+
+    Args:
+        series: ``update/GROUP``.
+        early: Steps that count as first.
+        times: A later update counts from so many times the median of all before it on.
+        least: And from this size on.
+
+    Returns:
+        None where neither is there; an update of what was zero counts as none.
+    """
+    values = np.where(series.values < 1e3, series.values, np.nan)
+    steps = series.steps
+    start = np.flatnonzero((steps <= early) & (values > 0.1))
+    if len(start):
+        at = int(start[int(np.nanargmax(values[start]))])
+        return float(values[at]), int(steps[at])
+    for at in range(5, len(values)):
+        past = float(np.nanmedian(values[:at])) if np.isfinite(values[:at]).any() else math.nan
+        if steps[at] > early and values[at] > least and values[at] > times * past > 0:
+            return float(values[at]), int(steps[at])
+    return None
+
+
+def scaled_by(evidence: Evidence, stream: str) -> tuple[float, float] | None:
+    """Return how much a stream's norm changed, as a factor of at least 1, and the loss's degree in it.
+
+    The degree is the slope of log |loss| over log norm, where it fits all readings; None where it does not.
+    """
+    norm = evidence.series(f"{stream}/norm_median", on="batch").finite()
+    loss = evidence.series("loss/total", on="batch").finite()
+    shared = np.intersect1d(norm.steps, loss.steps)
+    if len(shared) < 8:
+        return None
+    x = norm.values[np.isin(norm.steps, shared)]
+    y = np.abs(loss.values[np.isin(loss.steps, shared)])
+    known = (x > 0) & (y > 0)
+    if known.sum() < 8:
+        return None
+    x, y = np.log(x[known]), np.log(y[known])
+    change = float(np.exp(np.ptp(x)))
+    # The way out counts: where little has moved yet, everything lies on a line.
+    slope, intercept = np.polyfit(x, y, 1)
+    rest = y - (slope * x + intercept)
+    if np.ptp(x) < math.log(4) or float(np.std(rest)) > 0.1 * float(np.std(y)):
+        return None
+    return change, float(slope)
+
+
+def decay_done(evidence: Evidence) -> tuple[str, float] | None:
+    """Return the group whose weights were decayed most, and by which share: the sum of rate times weight decay."""
+    found = []
+    for decay in groups(evidence, "decay"):
+        rate = evidence.series(f"rate/{group_of(decay)}").finite()
+        if len(rate):
+            edges = np.append(rate.steps, evidence.run.steps + 1)
+            lasting = np.clip(np.diff(edges), 0, None)
+            found.append((group_of(decay), float((rate.values * lasting).sum() * decay.values[-1])))
+    return max(found, key=lambda one: one[1], default=None)

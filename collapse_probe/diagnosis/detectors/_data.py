@@ -1,0 +1,121 @@
+"""What is wrong with the pairs, or with where they go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from .._contract import Bounds, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
+from .._evidence import Evidence
+from ._signature import MEASURED, part
+
+_FIRST = 3
+"""Steps whose batches are those of the start: later ones are told apart as they were trained to be."""
+
+
+def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    reading = "pairs/auc"
+    if evidence.config.reference is not None and evidence.config.reference.seen:
+        raise NotApplicable("the reference pairs are training pairs themselves")
+    batch = evidence.series(reading, on="batch").finite()
+    first = batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
+    reference = evidence.series(reading, on="reference").finite()
+    if not len(first) or not len(reference) or int(reference.steps[0]) > 0:
+        return Judgement(value=None, evidence=(reading,))
+    known = float(reference.values[0])
+    if known < cuts["known"]:
+        raise NotApplicable("step 0 does not tell held-out pairs apart either")
+    value = float(first.values.mean())
+    # A mean over n queries of ranks that are uniform by chance, of which every row is one.
+    rows = int(np.maximum(first.n, 1).sum())
+    error = 3 * math.sqrt(1 / 12 / rows)
+    wrong = value + error < cuts["critical"]
+    cut = cuts["critical"] if wrong else cuts["warning"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
+        conditions=(
+            part(f"{reading} of the first batches", value, cut, value + error < cut),
+            part(f"{reading} of held-out pairs at step 0", known, cuts["known"], True),
+            *(() if wrong else evidence.harm),
+        ),
+        onset=Onset(step=1, low=0, high=1),
+        outside=tuple(int(step) for step in first.steps),
+        before=True,
+        evidence=(reading,),
+        n=rows,
+    )
+
+
+def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    if not evidence.config.trains:
+        raise NotApplicable("nothing is trained")
+    readings = [one for one in ("pairs/d_prime", "pairs/mrr") if len(evidence.series(one, on="reference").finite()) > 1]
+    if not readings:
+        return Judgement(value=None, evidence=("pairs/d_prime",))
+    series = [evidence.series(one, on="reference").finite() for one in readings]
+    moved = max(float(np.ptp(one.values)) for one in series)
+    drifts = [name for name, _, _ in evidence.run.keys if name.startswith("drift/")]
+    drift = max((float(evidence.series(name).finite().values[-1]) for name in dict.fromkeys(drifts)), default=None)
+    gradient = evidence.series("gradient/norm").finite()
+    arrived = bool(len(gradient)) and float(gradient.values.max()) > 0
+    weights = arrived and drift is not None and drift > cuts["drift"]
+    still = moved == 0.0
+    return Judgement(
+        value=moved,
+        bounds=Bounds(warning=0.0, critical=0.0, above=False),
+        conditions=(
+            part("largest change of a reading of the reference pairs", moved, 0.0, still),
+            part("weights moved", drift, cuts["drift"], weights),
+        ),
+        onset=Onset(step=1, low=0, high=1) if still and weights else None,
+        outside=tuple(int(step) for step in series[0].steps) if still and weights else (),
+        evidence=tuple(readings),
+        n=int(series[0].n[-1]) if series[0].n[-1] > 0 else None,
+    )
+
+
+DATA = (
+    Detector(
+        code="CP513",
+        kind="mismatched_pairs",
+        title="pairs that do not belong together",
+        reads=("pairs/auc",),
+        per="run",
+        formula="The AUC of the first batches' own pairs is below the cut by three standard errors, while the same "
+        "weights tell held-out pairs apart. Below .6 it is at chance; from there to .85 about 2 (1 - AUC) of the pairs "
+        "are wrong, and separation or retrieval has to fall.",
+        thresholds={
+            "critical": Threshold(0.6, MEASURED),
+            "warning": Threshold(0.85, f"{MEASURED}: .69 with half of the pairs wrong, .98 for the hardest quarter"),
+            "known": Threshold(0.9, "held-out pairs at step 0: below, the encoder itself may be to blame (own choice)"),
+        },
+        judge=_mismatched,
+        why="Queries are trained towards documents that have nothing to do with them.",
+        remedies=(
+            Remedy(
+                change={"data": "look at ten pairs of a batch: a shifted row, a wrong column, a shuffled side"},
+                reading="pairs/auc",
+            ),
+        ),
+        not_this="hard but true pairs, which an encoder tells apart in .98 of cases",
+        confirm=1,
+    ),
+    Detector(
+        code="CP521",
+        kind="path_mismatch",
+        title="what is trained is not what is scored",
+        reads=("pairs/d_prime", "pairs/mrr", "drift/GROUP", "gradient/norm"),
+        per="run",
+        formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved.",
+        thresholds={"drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)")},
+        judge=_path,
+        why="The module that is trained is not on the path that is scored, so nothing that it learns is used.",
+        remedies=(Remedy(change={"model": "score with the module that is trained, or train the one that is scored"}),),
+        not_this="a run without gradient, in which nothing is learnt",
+        gravest=Status.CRITICAL,
+        confirm=2,
+    ),
+)

@@ -1,0 +1,203 @@
+"""What was learnt at the cost of something else: other domains, held-out pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
+from .._curves import Curve
+from .._evidence import Evidence
+from .._onset import crossing
+from .._separation import RANK, equal_n
+from ._signature import MEASURED, part
+
+
+def _inside(evidence: Evidence) -> Curve | None:
+    """Return the curve that says whether the trained domain rises: of held-out pairs where there are some."""
+    known = [one for one in evidence.curves if one.inside and one.fell is not None]
+    return min(known, key=lambda one: (one.seen, one.name == "batch pairs"), default=None)
+
+
+def _change(curve: Curve) -> float:
+    """Return a curve's change since step 0, else against the raw encoder."""
+    by = {one.against: one for one in curve.changes}
+    found = by.get("start") or by.get("raw") or curve.worst
+    return 0.0 if found is None else found.value
+
+
+def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    curve = next((one for one in evidence.curves if one.name == subject.name), None)
+    if curve is not None and curve.inside:
+        raise NotApplicable("it is of the domain that is trained on")
+    inside = _inside(evidence)
+    outside = [one for one in evidence.curves if one.inside is False]
+    if not outside and (curve is None or curve.inside is None):
+        return _neighbours(evidence, inside, cuts)
+    if curve is None or curve.worst is None:
+        return Judgement(value=None, evidence=(subject.name,))
+    if curve.inside is None:
+        raise NotApplicable("it was not told whether it is of the domain that is trained on")
+    if inside is None:
+        raise NotApplicable("nothing says how the trained domain did")
+    worst = curve.worst
+    reading, of_inside = f"{curve.name}/{curve.metric}", f"{inside.name}/{inside.metric}"
+    return Judgement(
+        value=worst.value,
+        bounds=Bounds(warning=0.0, critical=worst.cut, above=False),
+        conditions=(
+            part(f"{of_inside} since step 0", _change(inside), 0.0, not inside.fell),
+            part(reading, worst.value, worst.cut, bool(curve.fell)),
+            *(one for one in curve.conditions() if one.holds is not None),
+        ),
+        interval=worst.interval,
+        onset=curve.onset if curve.fell else None,
+        outside=curve.outside,
+        evidence=(reading, of_inside),
+        n=worst.interval.n if worst.interval else None,
+    )
+
+
+def _neighbours(evidence: Evidence, inside: Curve | None, cuts: Mapping[str, float]) -> Judgement:
+    """Return what the neighbours suspect where no collection of another domain was scored."""
+    reading = "pairs/neighbour_overlap"
+    series = equal_n(evidence.series(reading, on="reference").finite())
+    if not len(series):
+        return Judgement(value=None, evidence=(reading,))
+    outside = series.values < cuts["neighbours"]
+    held = None if inside is None else bool(inside.rose and not inside.fell)
+    return Judgement(
+        value=float(series.values[-1]),
+        bounds=Bounds(warning=cuts["neighbours"], above=False),
+        conditions=(
+            part(reading, float(series.values[-1]), cuts["neighbours"], bool(outside[-1])),
+            part("in-domain rises", None if inside is None else _change(inside), 0.0, held),
+            Condition(reading="another domain", value=None, cut=0.0, holds=None, harm=True),
+        ),
+        onset=crossing(series.steps, outside),
+        outside=tuple(int(step) for step in series.steps[outside]) if outside[-1] else (),
+        before=bool(outside.any()),
+        evidence=(reading,),
+        n=int(series.n[-1]) if series.n[-1] > 0 else None,
+    )
+
+
+def _pooled(evidence: Evidence, reading: str, on: str) -> tuple[float, float] | None:
+    """Return the mean of the first readings and of the last tenth."""
+    series = evidence.series(reading, on=on).finite()
+    if on == "reference":
+        series = equal_n(series)
+    if len(series) < 2:
+        return None
+    first = series.values[series.steps <= max(3, int(series.steps[0]))]
+    last = series.values[-max(1, min(20, len(series) // 10)) :]
+    return float(first.mean()), float(last.mean())
+
+
+def _epochs(evidence: Evidence) -> float | None:
+    """Return how often each training example was seen; None where that is not known."""
+    batch, examples = evidence.series(RANK, on="batch"), evidence.config.examples
+    if not examples or not len(batch) or batch.n[-1] <= 0:
+        return None
+    return float(batch.n[-1]) * evidence.run.steps / examples
+
+
+def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    seen = evidence.config.reference is None or evidence.config.reference.seen
+    if seen:
+        raise NotApplicable("there are no held-out pairs")
+    if (_epochs(evidence) or math.inf) < cuts["epochs"]:
+        raise NotApplicable("no pair was seen often enough to be learnt by heart")
+    inside = _inside(evidence)
+    trained, held_out = _pooled(evidence, RANK, "batch"), _pooled(evidence, RANK, "reference")
+    if inside is None or inside.name == "batch pairs" or trained is None or held_out is None:
+        return Judgement(value=None, evidence=(RANK,))
+    gain, change = trained[1] - trained[0], held_out[1] - held_out[0]
+    ahead = gain - change
+    harm = [one for curve in evidence.curves for one in curve.conditions() if one.holds is not None]
+    elsewhere = [one for one in harm if one.holds]
+    fallen = next((curve for curve in evidence.curves if curve.fell), None)
+    return Judgement(
+        value=ahead,
+        bounds=Bounds(warning=cuts["ahead"], critical=cuts["ahead"]),
+        conditions=(
+            part("pairs/mrr of batches since step 0", gain, 0.0, gain > 0),
+            part(
+                "pairs/mrr of batches minus held-out, since step 0",
+                ahead,
+                cuts["ahead"],
+                ahead > cuts["ahead"],
+            ),
+            part("pairs/mrr of held-out pairs since step 0", change, cuts["rises"], change < cuts["rises"]),
+            part("a fall", float(len(elsewhere)), 1.0, bool(elsewhere)),
+            *harm,
+        ),
+        onset=None if fallen is None else (evidence.separation_onset if fallen.inside else None) or fallen.onset,
+        outside=() if fallen is None else fallen.outside,
+        evidence=(RANK,),
+        n=None if inside.worst is None or inside.worst.interval is None else inside.worst.interval.n,
+    )
+
+
+FORGETTING = (
+    Detector(
+        code="CP502",
+        kind="overfitting",
+        title="overfitting",
+        reads=("pairs/mrr", "COLLECTION/METRIC"),
+        per="run",
+        formula="The reciprocal rank of the batches' pairs gained more since step 0 than that of held-out pairs, by "
+        "the cut; held-out pairs did not rise; they, or another collection, fell; and each pair was seen three times.",
+        thresholds={
+            "ahead": Threshold(0.02, f"{MEASURED}: 64 pairs still raised their domain by .04"),
+            "epochs": Threshold(3.0, "how often each pair was seen, where that is known (own choice)"),
+            "rises": Threshold(0.01, "a smaller rise of held-out pairs counts as none (own choice)"),
+        },
+        judge=_overfitting,
+        why="The training pairs are learnt by heart, and texts that were not trained on are told apart worse.",
+        remedies=(
+            Remedy(change={"learning_rate": 1e-4, "select": "auto"}, reading="pairs/mrr"),
+            Remedy(
+                change={
+                    "data": "train on more pairs",
+                    "optimizer": "take fewer or smaller steps",
+                    "model": "choose the checkpoint by held-out pairs",
+                }
+            ),
+        ),
+        not_this="held-out pairs that rise more slowly than training pairs",
+        confirm=2,
+    ),
+    Detector(
+        code="CP503",
+        kind="forgetting",
+        title="forgetting: another domain falls",
+        reads=("COLLECTION/METRIC", "pairs/mrr", "pairs/neighbour_overlap"),
+        per="collection",
+        formula="Retrieval on a collection of another domain fell, and in the domain that is trained on it did not. "
+        "Where no other domain was scored: the documents kept less than the cut of their ten nearest neighbours, while "
+        "the trained domain rises (a warning).",
+        thresholds={
+            "neighbours": Threshold(
+                0.45,
+                f"{MEASURED}: with the trained domain rising, SciFact fell in 13 of 15 trainings below .45 and in 0 of "
+                "46 above .52",
+            )
+        },
+        judge=_forgetting,
+        why="What the encoder knew of other domains is lost while the trained one gains, or holds.",
+        remedies=(
+            Remedy(change={"learning_rate": 1e-4, "projection": "linear"}, reading="COLLECTION/METRIC"),
+            Remedy(
+                change={
+                    "optimizer": "divide the learning rate by 10",
+                    "data": "mix in pairs of other domains",
+                    "model": "interpolate the weights back towards the raw encoder",
+                },
+                reading="COLLECTION/METRIC",
+            ),
+        ),
+        not_this="a collapse, where the trained domain falls as well",
+        confirm=2,
+    ),
+)
