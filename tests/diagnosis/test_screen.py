@@ -20,7 +20,7 @@ from collapse_probe.cli._explain import explained
 from collapse_probe.diagnosis import Status, diagnose
 from collapse_probe.diagnosis.screen import clean, number
 from collapse_probe.errors import InputError
-from collapse_probe.journal import StreamInfo
+from collapse_probe.journal import Coverage, Event, JournalWriter, StreamInfo
 from collapse_probe.reporting import write_report
 
 KEYS = {
@@ -172,6 +172,46 @@ def test_the_change_of_a_row_is_between_the_numbers_beside_it(tmp_path):
     (row,) = diagnose(run).retrieval
     assert row["collection"] == "batch pairs" and row["change"]["low"] is not None
     assert row["end"] - row["start"] == pytest.approx(row["change"]["value"])
+
+
+GROWS = {"pairs/d_prime": ramp(0.2, 4.0, since=0.0, until=0.5), "pairs/mrr": ramp(0.2, 0.9, since=0.0, until=0.5)}
+DEAD = {name: step(value, math.nan) for name, value in {"gradient/norm": 0.5, "query/norm_median": 1.0}.items()}
+
+
+def dies(folder, *names, **settings):
+    """Return a run whose pairs get better until some of its readings are no numbers from the middle on."""
+    dying = {name: (lambda t, shape=shape: math.nan if t >= 0.5 else shape(t)) for name, shape in GROWS.items()}
+    planted = {**dying, **{name: DEAD[name] for name in names}}
+    return made(folder, planted, reference=False, fields={"reference": None}, **settings)
+
+
+def test_nothing_is_shown_as_a_gain_that_is_not_finite_later(tmp_path):
+    summary = diagnose(dies(tmp_path / "run", "gradient/norm")).summary
+    rows = [line for line in summary.split("\n") if "batch pairs" in line or "separation (d')" in line]
+    assert len(rows) == 2 and all("until step 100" in line and "[" not in line for line in rows)
+
+
+@pytest.mark.parametrize(
+    ("names", "every", "output"),
+    [(["gradient/norm"], 1, False), (["query/norm_median", "gradient/norm"], 1, True), (list(DEAD), 5, False)],
+)
+def test_the_inputs_are_the_first_check_and_the_loss_is_none_where_the_output_was_first(tmp_path, names, every, output):
+    summary = " ".join(diagnose(dies(tmp_path / "run", *names, every=every)).summary.split())
+    where = "step 100" if every == 1 else "steps 96 to 100"
+    assert f"Do data: look at the batch of {where} for inputs that are not finite;" in summary
+    assert ("it is the model's output, before any loss" in summary) == output
+    assert ("in it that can reach zero" in summary) == output
+    assert ("lower the learning rate" in summary) != output
+
+
+def test_streams_that_were_heard_until_they_were_not_finite_are_said_to_be_heard(tmp_path):
+    run = dies(tmp_path / "run")
+    with JournalWriter(run.folder) as writer:
+        writer.write(Event(name="not_finite", subject="query", step=100))
+        writer.write(Coverage(stream="query", role="query", step=200, calls=1, steps=200, finite_share=0.4, n=64))
+    found = diagnose(run.folder, ignore=["CP001"])
+    assert found.summary.startswith("WARNING    values that are not finite (query), since step 100")
+    assert "query was heard; up to 60% of its values are not finite" in found.summary
 
 
 def test_a_healthy_run_has_no_kinds(healthy):

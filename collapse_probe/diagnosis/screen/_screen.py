@@ -46,13 +46,14 @@ def first_screen(
     findings: Sequence[Finding],
 ) -> str:
     """Return the first screen as plain text."""
+    dead = _dead_since(findings)
     parts = [
         [*_verdict(evidence, status, kinds, missing), *_ended(evidence)],
         _seen(kinds),
         _why(causes),
-        _retrieval(evidence, rows),
+        _retrieval(evidence, rows, dead),
         _loss(evidence),
-        _curves(evidence),
+        _curves(evidence, dead),
         _do(evidence, kinds, causes),
         _damage(missing),
         _measured(findings, missing),
@@ -118,8 +119,19 @@ def _why(causes: Sequence[Cause]) -> list[str]:
     return _wrapped("Why", f"{one.verdict}: {one.title}{where} ({because}). To decide: {one.decides}.")
 
 
-def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _dead_since(findings: Sequence[Finding]) -> int | None:
+    """Return the step from which the run is not finite for good; None where it is."""
+    grave = [one.judgement for one in findings if one.kind == "divergence" and one.status is Status.CRITICAL]
+    return next((one.onset.step for one in grave if one and one.onset), None)
+
+
+def _until(steps: Sequence[int], dead: int | None) -> str:
+    return f"until step {dead:,}" if dead is not None and steps[-1] < dead else ""
+
+
+def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | None) -> list[str]:
     lines = []
+    until = {one.name: _until(one.steps, dead) for one in evidence.curves}
     worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
     for row in rows[:4]:
         change = worst.get(row["collection"])
@@ -133,6 +145,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]]) -> list[str]:
         if change and change["low"] is not None:
             ends = f"[{number(change['low'], sign=True)}, {number(change['high'], sign=True)}]"
             sure = f"{number(change['value'], sign=True)} {ends}"
+        sure = until.get(row["collection"]) or sure
         raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
         n = f"n {row['n']:,}" if row["n"] else ""
         lines.append("  ".join(one for one in (f"{name:<26}", moved, sure, n, raw) if one))
@@ -162,16 +175,16 @@ def _loss(evidence: Evidence) -> list[str]:
     return _labelled("Loss", [text + (f"; {bad:,} readings are not finite" if bad else "")])
 
 
-def _curves(evidence: Evidence) -> list[str]:
+def _curves(evidence: Evidence, dead: int | None) -> list[str]:
     lines = []
     curve = next((one for one in evidence.curves if one.metric == "d_prime"), None)
     if curve is not None:
-        lines.append(_curve("separation (d')", np.array(curve.steps), np.array(curve.values)))
+        lines.append(_curve("separation (d')", np.array(curve.steps), np.array(curve.values), dead))
     else:
         for on in ("reference", "batch"):
             series = evidence.series("pairs/d_prime", on=on)
             if len(series) > 1:
-                lines.append(_curve("separation (d')", series.steps, series.values))
+                lines.append(_curve("separation (d')", series.steps, series.values, dead))
                 break
     roles = ("query", "document", "embedding", "hidden")
     streams = sorted((one for one in evidence.streams if one.role in roles), key=lambda one: one.role == "hidden")
@@ -181,17 +194,18 @@ def _curves(evidence: Evidence) -> list[str]:
             known = any(label in line for line in lines if clean(subject.name) in line)
             if track is not None and track.reading.endswith(measure) and not known and len(lines) < 5:
                 lines.append(
-                    _curve(f"{clean(subject.name, length=12)} {label}", track.series.steps, track.series.values)
+                    _curve(f"{clean(subject.name, length=12)} {label}", track.series.steps, track.series.values, dead)
                 )
     return [line for line in lines if line]
 
 
-def _curve(label: str, steps: np.ndarray, values: np.ndarray) -> str:
-    blocks = sparkline(steps, values)
-    known = values[np.isfinite(values)]
+def _curve(label: str, steps: np.ndarray, values: np.ndarray, dead: int | None) -> str:
+    blocks, finite = sparkline(steps, values), np.isfinite(values)
     if not blocks:
         return ""
-    return f"{'':<{_INDENT}}{label:<26} {number(float(known[0])):>8}  {blocks:<13}  {number(float(known[-1]))}"
+    first, last = (number(float(values[finite][at])) for at in (0, -1))
+    line = f"{'':<{_INDENT}}{label:<26} {first:>8}  {blocks:<13}  {last}"
+    return f"{line}  {_until(steps[finite], dead)}".rstrip()
 
 
 def _do(evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:

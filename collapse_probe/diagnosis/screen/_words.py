@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...journal import RunConfig
+from ...journal.vocabulary import NOT_STREAMS
 from .._contract import Condition, Finding, Judgement, Remedy
 from ..detectors import BY_CODE
 
@@ -134,8 +135,24 @@ def remedies(findings: Sequence[Finding], config: RunConfig, *, first: Sequence[
     for finding in findings:
         one = _fitting(_meant(finding), fields)
         for key, value in (_own_remedies(finding, config) or (one.change if one else {})).items():
-            change.setdefault(key, value)
+            change.setdefault(key, _dated(value, finding))
     return {key: value for key, value in change.items() if not fields or key in fields} or change
+
+
+def _dated(value: Any, finding: Finding) -> Any:
+    """Return the words of a remedy with the onset for ``that step``."""
+    onset = finding.judgement.onset if finding.judgement else None
+    if onset is None or not isinstance(value, str):
+        return value
+    sure = onset.low >= onset.step - 1
+    return value.replace("that step", f"step {onset.step:,}" if sure else f"steps {onset.low + 1:,} to {onset.step:,}")
+
+
+def _before_the_loss(finding: Finding) -> bool:
+    """Return whether what was not finite first is a stream, in a step before which everything was."""
+    onset = finding.judgement.onset if finding.judgement else None
+    known = finding.kind == "divergence" and onset is not None and onset.low >= onset.step - 1
+    return known and any(one.partition("/")[0] not in NOT_STREAMS for one in finding.evidence)
 
 
 def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
@@ -152,6 +169,7 @@ def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
 def _meant(finding: Finding) -> list[Remedy]:
     """Return a finding's remedies, those first that are for a part that it has; none for one that it has not."""
     had = {"", *finding.evidence, *(one.reading for one in _parts(finding))}
+    had |= {"STREAM"} if _before_the_loss(finding) else set()
     return sorted((one for one in BY_CODE[finding.code].remedies if one.part in had), key=lambda one: not one.part)
 
 
@@ -186,7 +204,10 @@ def _numbers(values: Sequence[float], *, sign: bool = False) -> str:
 def _value(finding: Finding, judgement: Judgement) -> str:
     name = clean(", ".join(finding.evidence[:2]) or finding.subject, length=60)
     if finding.kind == "divergence":
-        return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then"
+        first = "; it is the model's output, before any loss" if _before_the_loss(finding) else ""
+        return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then{first}"
+    if finding.kind == "coverage" and judgement.value is not None:
+        return f"{name} was heard; up to {1 - judgement.value:.0%} of its values are not finite"
     if finding.kind == "unfinished":
         how = "says that the run failed" if "end/failed" in finding.evidence else "has no end record"
         return f"the journal {how}; it goes to step {judgement.outside[-1] if judgement.outside else 0:,}"
