@@ -214,6 +214,25 @@ def test_streams_that_were_heard_until_they_were_not_finite_are_said_to_be_heard
     assert "query was heard; up to 60% of its values are not finite" in found.summary
 
 
+CONE = {**FALL, "query/common_share": ramp(0.2, 0.9), "document/common_share": ramp(0.2, 0.9)}
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"), [("regression", True), ("MultipleNegativesRankingLoss", False), ("query_nce", False)]
+)
+def test_no_remedy_recommends_the_loss_that_is_there(tmp_path, loss, told):
+    planted = {**CONE, f"loss/{loss}": ramp(1.0, 0.5)}
+    run = made(tmp_path / "run", planted, extra={f"loss/{loss}": 1.0})
+    summary = diagnose(run).summary
+    assert ("an in-batch softmax" in summary) == told and "let the head start at the identity" in summary
+
+
+def test_no_remedy_recommends_the_setting_that_is_there(tmp_path):
+    recipe = {"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-3}
+    run = made(tmp_path / "run", CONE, fields={"session": {"recipe": recipe}})
+    assert "Do         learning_rate=0.0001\n" in diagnose(run).summary
+
+
 def test_a_healthy_run_has_no_kinds(healthy):
     found = diagnose(healthy).to_dict()
     assert (found["status"], found["kinds"], found["exit_code"]) == ("healthy", [], 0)

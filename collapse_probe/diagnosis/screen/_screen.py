@@ -210,7 +210,8 @@ def _curve(label: str, steps: np.ndarray, values: np.ndarray, dead: int | None) 
 
 def _do(evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
     gravest = [one for one in kinds if one.status is kinds[0].status]
-    change = remedies(gravest[:3], evidence.config, first=causes[0].remedies if causes else ())
+    losses = [name.partition("/")[2] for name, _, _ in evidence.run.keys if name.startswith("loss/")]
+    change = remedies(gravest[:3], evidence.config, first=causes[0].remedies if causes else (), losses=losses)
     fields = [
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
     ]

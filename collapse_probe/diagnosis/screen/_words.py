@@ -17,6 +17,11 @@ WIDTH = 100
 _NAME = 32
 _WORDS = ("loss", "optimizer", "model", "data")
 
+_SOFTMAX = "in-batch softmax"
+"""What a remedy calls a loss that :func:`contrasts`."""
+
+_CONTRASTS = ("infonce", "ntxent", "multiplenegatives", "npair", "crossentropy", "inbatch", "simcse", "gistembed")
+
 METRICS = {"ndcg@10": "nDCG@10", "mrr": "MRR", "mrr@10": "MRR@10", "d_prime": "d'"}
 
 
@@ -122,21 +127,52 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(clean(one) for one in names[:2]) + more
 
 
-def remedies(findings: Sequence[Finding], config: RunConfig, *, first: Sequence[Remedy] = ()) -> dict[str, Any]:
+def remedies(
+    findings: Sequence[Finding], config: RunConfig, *, first: Sequence[Remedy] = (), losses: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what to change: what helps against the cause, where one is named, else the remedies of findings.
 
-    Fields of a recipe where the run has one, else words by what they are about.
+    Fields of a recipe where the run has one, else words by what they are about; nothing that the run has already.
+
+    Args:
+        findings: What was found, the gravest first.
+        config: What the run is.
+        first: Remedies of the cause.
+        losses: Names of the loss and its terms.
     """
     recipe = config.session.get("recipe")
-    fields = set(recipe) if isinstance(recipe, dict) else set()
-    if (one := _fitting(first, fields)) is not None:
-        return dict(one.change)
+    recipe = recipe if isinstance(recipe, dict) else {}
+    fields = set(recipe)
+    one = _fitting(first, fields)
+    if one is not None and (wanted := _lacking(one.change, recipe, losses)):
+        return wanted
     change: dict[str, Any] = {}
     for finding in findings:
         one = _fitting(_meant(finding), fields)
         for key, value in (_own_remedies(finding, config) or (one.change if one else {})).items():
             change.setdefault(key, _dated(value, finding))
+    change = _lacking(change, recipe, losses)
     return {key: value for key, value in change.items() if not fields or key in fields} or change
+
+
+def _lacking(change: Mapping[str, Any], recipe: Mapping[str, Any], losses: Sequence[str]) -> dict[str, Any]:
+    """Return a change without what the recipe or the loss has already."""
+    has_softmax = any(contrasts(one) for one in losses)
+    return {
+        key: value
+        for key, value in change.items()
+        if (key not in recipe or recipe[key] != value) and not (has_softmax and _SOFTMAX in str(value))
+    }
+
+
+def contrasts(loss: str) -> bool:
+    """Return whether a loss is a softmax over the texts of a batch, by its name.
+
+    >>> [contrasts(one) for one in ("MultipleNegativesRankingLoss", "nce", "query_nce", "distance", "SoftmaxLoss")]
+    [True, True, True, False, False]
+    """
+    words = [one.lower() for one in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", loss)]
+    return bool({"nce", "mnrl", "mnr"} & set(words)) or any(one in "".join(words) for one in _CONTRASTS)
 
 
 def _dated(value: Any, finding: Finding) -> Any:
