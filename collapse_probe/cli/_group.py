@@ -83,7 +83,11 @@ def main() -> None:
         code = _exit_code()
     if lost:
         code = _broken(lost[0])
-    sys.exit(143 if code == 130 and signals else code)
+    if code != 130:
+        sys.exit(code)
+    with lasting_output():
+        click.echo(f"collapse-probe: {'terminated' if signals else 'interrupted'}", err=True)
+    sys.exit(143 if signals else 130)
 
 
 @contextmanager
@@ -119,7 +123,6 @@ def _exit_code() -> int:
         click.echo(f"collapse-probe: {_one_line(error)}", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("collapse-probe: interrupted", err=True)
         return 130
     except Exception as error:
         return _broken(error)

@@ -14,7 +14,9 @@ from ._display import say
 def report_and_verdict(run: Run, reports: Path) -> bool:
     """Write a run's report, print the first screen, and return whether the run is fit to be called so."""
     found = diagnose(run)
-    report = write_report(run, reports / run.name)
+    place = reports / run.name
+    # Hours of training are not to end without a report for a file that has its name.
+    report = write_report(run, place.with_name(f"{place.name}-report") if place.is_file() else place)
     say(found.summary)
     flags = as_flags(found, run)
     if flags:

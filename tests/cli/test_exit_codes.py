@@ -80,6 +80,17 @@ def test_a_reader_that_leaves_early_changes_no_exit_code(watched, tmp_path, comm
     assert _unread(MAIN, command, tmp_path / "none", cwd=tmp_path) == 2
 
 
+SIGNALLED = (
+    "import os, signal, collapse_probe.diagnosis as d\nd.diagnose = lambda *_, **__: os.kill(os.getpid(), signal.%s)\n"
+)
+
+
+@pytest.mark.parametrize(("name", "said", "code"), [("SIGTERM", "terminated", 143), ("SIGINT", "interrupted", 130)])
+def test_what_ended_a_command_is_said(watched, tmp_path, name, said, code):
+    done = _run(SIGNALLED % name + MAIN, "diagnose", watched, cwd=tmp_path)
+    assert (done.returncode, done.stderr.strip()) == (code, f"collapse-probe: {said}")
+
+
 def test_training_goes_on_when_nobody_reads(inputs, tmp_path):
     given = ("--pairs", inputs / "pairs.jsonl", "--beir", inputs / "beir", "--epochs", 1, "--batch-size", 32)
     environment = {"COLLAPSE_PROBE_CACHE": str(inputs / "cache")}
