@@ -6,21 +6,26 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any
 
 
 class _Lasting:
-    """A text stream that drops what it cannot write, and everything after it.
+    """A stream that drops what it cannot write, and everything after it.
 
     Attributes:
-        lost: What kept it from writing; None while nothing did.
+        lost: What kept it from writing, the first before.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any, lost: list[OSError]) -> None:
         self._stream = stream
-        self.lost: OSError | None = None
+        self.lost = lost
 
-    def write(self, text: str) -> int:
+    @property
+    def buffer(self) -> _Lasting:
+        """The bytes below, which click writes to where the encoding is ASCII."""
+        return _Lasting(self._stream.buffer, self.lost)
+
+    def write(self, text: str | bytes) -> int:
         """Write a text, or drop it."""
         try:
             return self._stream.write(text)
@@ -37,7 +42,7 @@ class _Lasting:
 
     def _drop(self, error: OSError) -> None:
         """Send everything nowhere: Python tries once more when it ends, and would exit with a code of its own."""
-        self.lost = self.lost or error
+        self.lost.append(error)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._stream.fileno())
         os.close(nowhere)
@@ -55,7 +60,7 @@ def lasting_output() -> Iterator[list[OSError]]:
     """
     failures: list[OSError] = []
     before = sys.stdout, sys.stderr
-    out, err = kept = [None if stream is None else _Lasting(stream) for stream in before]
+    out, err = kept = [None if stream is None else _Lasting(stream, []) for stream in before]
     sys.stdout, sys.stderr = out, err  # type: ignore[assignment]
     try:
         yield failures
@@ -63,6 +68,6 @@ def lasting_output() -> Iterator[list[OSError]]:
         for one in kept:
             if one is not None:
                 one.flush()
-        if out is not None and out.lost is not None and not isinstance(out.lost, BrokenPipeError):
-            failures.append(out.lost)
+        if out is not None and out.lost and not isinstance(out.lost[0], BrokenPipeError):
+            failures.append(out.lost[0])
         sys.stdout, sys.stderr = before

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..diagnosis import Diagnosis, diagnose
-from ..diagnosis.screen import remedies
+from ..diagnosis import Diagnosis, diagnose, diagnosed
+from ..diagnosis.screen import WIDTH, remedies
 from ..journal import LiveRun, Run
 from ..reporting import write_report
-from ._display import say
+from ._display import columns, say
 
 
 def report_and_verdict(run: Run, reports: Path) -> bool:
@@ -17,7 +17,7 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
     place = reports / run.name
     # Hours of training are not to end without a report for a file that has its name.
     report = write_report(run, place.with_name(f"{place.name}-report") if place.is_file() else place)
-    say(found.summary)
+    say(summary(found, run))
     flags = as_flags(found, run)
     if flags:
         say(f"flags   {flags}")
@@ -27,6 +27,12 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
     say(f"run     {run.folder}")
     say(f"report  {report}")
     return found.exit_code == 0 and not damaged
+
+
+def summary(found: Diagnosis, run: LiveRun, ignore: tuple[str, ...] = ()) -> str:
+    """Return the first screen of a diagnosis in as many columns as the terminal has."""
+    narrow = columns() < WIDTH
+    return diagnosed(run, ignore=ignore, width=columns())[1].summary if narrow else found.summary
 
 
 def as_flags(found: Diagnosis, run: LiveRun) -> str:

@@ -98,8 +98,16 @@ def diagnose(run: Any, *, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis
     return diagnosed(as_run(run), ignore=tuple(ignore))[1]
 
 
-def diagnosed(run: LiveRun, *, ignore: tuple[str, ...] = ()) -> tuple[Evidence, Diagnosis, list[FindingRow]]:
-    """Return a run's diagnosis with what it rests on: the evidence, and its findings as rows of a table."""
+def diagnosed(
+    run: LiveRun, *, ignore: tuple[str, ...] = (), width: int = 100
+) -> tuple[Evidence, Diagnosis, list[FindingRow]]:
+    """Return a run's diagnosis with what it rests on: the evidence, and its findings as rows of a table.
+
+    Args:
+        run: The run.
+        ignore: As in :func:`diagnose`.
+        width: Columns of the summary; 60 at least.
+    """
     from .screen import first_screen
 
     evidence = Evidence(run)
@@ -116,7 +124,7 @@ def diagnosed(run: LiveRun, *, ignore: tuple[str, ...] = ()) -> tuple[Evidence, 
         run=str(folder) if folder is not None else evidence.run.name,
         status=status,
         summary=first_screen(
-            evidence, status=status, kinds=now, causes=why, missing=missing, rows=rows, findings=found
+            evidence, width=width, status=status, kinds=now, causes=why, missing=missing, rows=rows, findings=found
         ),
         steps=evidence.run.steps,
         findings=found,

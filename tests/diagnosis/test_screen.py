@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from journals_support import FALL, STREAM, made, ramp, step
 from collapse_probe.cli._diagnose import command as diagnose_command
 from collapse_probe.cli._explain import command as explain_command
 from collapse_probe.cli._explain import explained
-from collapse_probe.diagnosis import Status, diagnose
+from collapse_probe.diagnosis import Status, diagnose, diagnosed
 from collapse_probe.diagnosis.screen import clean, number
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Coverage, Event, JournalWriter, StreamInfo
@@ -96,6 +97,24 @@ def test_the_first_word_is_the_status(planted, settings, word, tmp_path):
     found = diagnose(made(tmp_path / "run", planted, **settings))
     fits(found.summary)
     assert found.summary.startswith(word + "  ")
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100])
+def test_the_screen_fits_the_terminal_and_says_no_less(collapsed, width):
+    narrow, wide = diagnosed(collapsed, width=width)[1].summary, diagnose(collapsed).summary
+    assert max(map(len, narrow.split("\n"))) <= width
+    said = [set(re.sub(r"[▁-█…]+|\nMeasured.*", "", one, flags=re.DOTALL).split()) for one in (narrow, wide)]
+    assert said[1] <= said[0] and len(said[1]) > 40
+
+
+def test_the_screen_obeys_the_columns_and_the_encoding_of_the_terminal(collapsed):
+    script = "from collapse_probe.cli import main; main()"
+    environment = {**os.environ, "COLUMNS": "64", "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-c", script, "diagnose", str(collapsed.folder)]
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    lines = done.stdout.decode("ascii").splitlines()
+    assert done.returncode == 1 and lines[0].startswith("UNHEALTHY") and max(map(len, lines)) <= 64
+    assert any("#" in line and "separation (d')" in line for line in lines)
 
 
 def test_names_cannot_break_the_screen(tmp_path):
