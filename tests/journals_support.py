@@ -81,6 +81,7 @@ def write(
     scores: Shape | None = None,
     ends: bool = True,
     extra: Mapping[str, float] = {},
+    unmoved: bool = False,
 ) -> None:
     """Write a run: healthy but for what is planted.
 
@@ -99,6 +100,7 @@ def write(
         scores: Mean reciprocal rank of the pairs, each scored by itself; the planted or healthy one where None.
         ends: Whether the end record is written.
         extra: Further readings of both samples, by name.
+        unmoved: Whether the reference pairs' readings are those of step 0 at every step.
     """
     rng = np.random.default_rng(seed)
     names = [name for name in ("query", "document") if name not in silent]
@@ -116,13 +118,15 @@ def write(
     sample = {"n": n, "dimension": dimension, "dtype": "float32"}
     writer.write(Start())
     start = np.clip(rng.normal(0.84, 0.25, pairs), 0, 1)
+    fixed = values(readings, 0.0) if unmoved else None
     for at in range(steps + 1):
         t = at / steps
         if at and (at <= 20 or at % every == 0):
             writer.write(Terms(step=at, values=values({**TERMS, "drift/head": 1e-3 * at / 10}, t)))
             writer.write(Readings(step=at, values=values(readings, t), **sample))
         if reference and at % max(1, steps // 12) == 0:
-            writer.write(Readings(step=at, on="reference", values=values(readings, t), **{**sample, "n": pairs}))
+            now = fixed or values(readings, t)
+            writer.write(Readings(step=at, on="reference", values=now, **{**sample, "n": pairs}))
         if reference and at % max(1, steps // 4) == 0 and writer.folder is not None:
             level = (scores or planted.get("pairs/mrr", lambda t: 0.84))(t)
             _evaluate(writer, at, np.clip(start + level - 0.84 + 0.03 * rng.normal(size=pairs), 0, 1))
@@ -171,3 +175,53 @@ def live(planted: Mapping[str, Shape] = {}, *, fields: Mapping[str, object] = {}
     with JournalWriter(None, store=store) as writer:
         write(writer, planted, **settings)
     return LiveRun(config(**fields), store)
+
+
+LOST_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.5)}
+
+QUERIES = np.clip(np.random.default_rng(5).normal(0.6, 0.25, 300), 0, 1)
+
+
+def both(measure: str, shape: Shape) -> dict[str, Shape]:
+    """The same on both sides."""
+    return {f"{stream}/{measure}": shape for stream in ("query", "document")}
+
+
+def append(run: Run, records: list, *, before_end: bool = True) -> Run:
+    """Return a run with further records."""
+    assert run.folder is not None
+    path = run.folder / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    end = next(one for one in lines if one["kind"] == "end")
+    lines = [*(one for one in lines if one is not end), *records]
+    end["records"] = len(lines) + 1
+    path.write_text("".join(json.dumps({**one, "seq": at}) + "\n" for at, one in enumerate([*lines, end])))
+    return Run.load(run.folder)
+
+
+def other_domain(folder: Path, planted: dict, *, examples: int | None = 100) -> Run:
+    """A run whose held-out pairs hold while a collection of another domain falls."""
+    run = made(folder, planted, fields={"examples": examples}, unmoved=True, scores=lambda t: 0.84)
+    records = []
+    for at in (0, 100, 200):
+        scores = QUERIES - (0.0 if at < 100 else 0.1)
+        content = {"query_ids": [f"q{i}" for i in range(len(scores))], "ndcg@10": list(scores)}
+        (folder / f"toy-{at}.json").write_text(json.dumps(content))
+        one = {"kind": "evaluation", "collection": "toy", "step": at, "metrics": {"ndcg@10": float(scores.mean())}}
+        records.append({**one, "n_queries": len(scores), "per_query": f"toy-{at}.json", "domain": "out"})
+    return append(run, records)
+
+
+def wrong_pairs(folder: Path, auc: float) -> Run:
+    """A run whose first batches' pairs have another AUC than held-out pairs."""
+    run = made(folder)
+    batches = [
+        {"kind": "readings", "step": at, "on": "batch", "n": 64, "values": {"pairs/auc": auc}} for at in (1, 2, 3)
+    ]
+    held_out = {"kind": "readings", "step": 0, "on": "reference", "n": 400, "values": {"pairs/auc": 0.99}}
+    return append(run, [*batches, held_out])
+
+
+def still(folder: Path) -> Run:
+    """A run whose reference pairs do not change by a bit, while weights and batches move."""
+    return made(folder, {**both("common_share", ramp(0.2, 0.9)), "drift/head": lambda t: 0.1 * t}, unmoved=True)

@@ -91,6 +91,12 @@ class Curve:
         return not self.seen and start is not None and start.interval is not None and start.interval.low > 0
 
     @property
+    def learnt(self) -> bool:
+        """Whether it rose so much since step 0 that geometry cannot have harmed it, be it of training pairs."""
+        start = next((one for one in self.changes if one.against == "start"), None)
+        return start is not None and start.interval is not None and start.interval.low > SMALLEST_FROM_BEST
+
+    @property
     def worst(self) -> Change | None:
         """The comparison that says most: a fall before none, the largest first."""
         return min(self.changes, key=lambda one: (not one.fell, one.value), default=None)

@@ -173,10 +173,9 @@ class Evidence:
         rising = [curve for curve in self.curves if curve.inside and curve.rose and not curve.fell]
         found = []
         for curve in rising or self.curves:
-            fell = curve.fell
-            if fell is False and curve.seen:
+            fell, worst = curve.fell, curve.worst
+            if fell is False and curve.seen and not curve.learnt:
                 fell = None
-            worst = curve.worst
             if worst is not None:
                 reading = f"{curve.name}/{curve.metric}"
                 found.append(

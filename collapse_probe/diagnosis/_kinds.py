@@ -46,7 +46,10 @@ _FOLLOWS = {
     "path_mismatch": ("identity", "constant_correction"),
     "mismatched_pairs": (*_ELSEWHERE, "one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse"),
     "underflow": ("no_learning", "identity", "constant_correction"),
-    "no_learning": ("identity", "constant_correction", "delta_collapse", "gate_collapse", "gate_never_opened"),
+    "no_learning": (
+        *("identity", "constant_correction", "delta_collapse", "gate_collapse", "gate_never_opened"),
+        *("one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse", *_ELSEWHERE),
+    ),
     "one_sided_collapse": (*_ELSEWHERE, "cone", "dimensional_collapse", "dead_dimensions", "scale_collapse"),
     "complete_collapse": (*_ELSEWHERE, "cone", "dimensional_collapse", "dead_dimensions"),
     "cone": _ELSEWHERE,

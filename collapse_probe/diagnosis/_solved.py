@@ -7,7 +7,7 @@ import numpy as np
 from ..journal import Series
 from ._contract import Condition
 
-CHANCE = 0.3
+CHANCE = 0.5
 """d' of step 0 up to which nothing was there that could fall: two towers that were made at random (own choice)."""
 
 SOLVED = 0.05

@@ -9,7 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from journals_support import FALL, STREAM, config, live, made, ramp, step, transient, write
+from journals_support import (
+    FALL,
+    LOST_RANK,
+    QUERIES,
+    STREAM,
+    both,
+    config,
+    live,
+    made,
+    other_domain,
+    ramp,
+    step,
+    still,
+    transient,
+    write,
+    wrong_pairs,
+)
 
 from collapse_probe.cli._explain import explained
 from collapse_probe.diagnosis import BY_CODE, DETECTORS, Status, diagnose
@@ -27,7 +43,6 @@ from collapse_probe.journal import (
 )
 
 CORRECTION = {"streams": (StreamInfo(name="query", role="query"), StreamInfo(name="delta", role="correction"))}
-LOST_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.5)}
 KEPT_RANK = {**FALL, "pairs/mrr_centred": ramp(0.845, 0.8)}
 
 
@@ -45,9 +60,6 @@ def scored(folder: Path, scores: dict[tuple[str, int], np.ndarray], *, fields=No
             writer.write(Evaluation(collection="toy", step=at, variant=variant, epoch=at // 100, **numbers, **more))
         writer.end("completed", step=200)
     return Run.load(folder)
-
-
-QUERIES = np.clip(np.random.default_rng(5).normal(0.6, 0.25, 300), 0, 1)
 
 
 def losses(folder: Path, values: list[float], falls: list[float]) -> Run:
@@ -95,6 +107,10 @@ def with_delta(measure: str, start: float, end: float) -> Callable[[Path], Run]:
     return lambda folder: made(folder, planted, fields=CORRECTION, extra={f"delta/{measure}": start})
 
 
+GAP = {"pairs/side_gap": 0.3}
+HUBS = {"pairs/hub_occurrence": 0.3}
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -106,15 +122,25 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP205": lambda folder: losses(folder, [6, 5, 4, 3, 2, 1], [0.0, 0.02, 0.05, 0.1, 0.15, 0.2]),
     "CP206": memory,
     "CP204": lambda folder: scored(folder, {("model", 0): QUERIES}, tied_share=0.4),
-    "CP410": lambda folder: made(folder, {**LOST_RANK, "query/common_share": ramp(0.2, 0.995)}),
-    "CP411": lambda folder: made(folder, {**FALL, "query/norm_median": ramp(1.0, 0.1)}),
-    "CP412": lambda folder: made(folder, {**FALL, "query/norm_median": ramp(1.0, 50.0)}),
-    "CP421": lambda folder: made(folder, {**KEPT_RANK, "query/common_share": ramp(0.2, 0.9)}),
-    "CP422": lambda folder: made(folder, {**FALL, "query/participation_ratio_corrected": ramp(60.0, 3.0)}),
-    "CP423": lambda folder: made(folder, {**FALL, "query/dead_dimensions": ramp(0.01, 0.6)}),
+    "CP410": lambda folder: made(folder, {**LOST_RANK, **both("common_share", ramp(0.2, 0.995))}),
+    "CP411": lambda folder: made(folder, {**FALL, **both("norm_median", ramp(1.0, 0.1))}),
+    "CP412": lambda folder: made(folder, {**FALL, **both("norm_median", ramp(1.0, 50.0))}),
+    "CP421": lambda folder: made(folder, {**KEPT_RANK, **both("common_share", ramp(0.2, 0.9))}),
+    "CP422": lambda folder: made(folder, {**FALL, **both("participation_ratio_corrected", ramp(60.0, 3.0))}),
+    "CP423": lambda folder: made(folder, {**FALL, **both("dead_dimensions", ramp(0.01, 0.6))}),
+    "CP430": lambda folder: made(folder, {**FALL, "query/norm_median": ramp(1.0, 0.1)}),
+    "CP431": lambda folder: made(
+        folder, {**FALL, "pairs/side_gap": ramp(0.3, 1.5), "pairs/mrr_centred": ramp(0.845, 0.8)}, extra=GAP
+    ),
+    "CP450": lambda folder: made(folder, {**FALL, "pairs/hub_occurrence": ramp(0.3, 0.8)}, extra=HUBS),
     "CP440": with_delta("correction_over_residual", 0.3, 0.005),
     "CP444": with_delta("constancy", 0.2, 0.97),
     "CP501": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}),
+    "CP502": lambda folder: other_domain(folder, {"pairs/mrr": ramp(0.84, 0.95, since=0.1, until=0.5)}),
+    "CP503": lambda folder: other_domain(folder, {}),
+    "CP504": lambda folder: made(folder, extra={"lost/head": 0.9}),
+    "CP513": lambda folder: wrong_pairs(folder, 0.5),
+    "CP521": still,
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
 }
@@ -181,7 +207,7 @@ def test_geometry_is_no_alarm_while_retrieval_rises(code, tmp_path):
 
 
 def test_batches_alone_show_a_fall_and_its_onset(tmp_path):
-    planted = {**LOST_RANK, "query/common_share": ramp(0.2, 0.995)}
+    planted = {**LOST_RANK, **both("common_share", ramp(0.2, 0.995))}
     found = diagnose(made(tmp_path / "run", planted, reference=False, fields={"reference": None}))
     assert (found.status, found.kinds[0].kind) == (Status.CRITICAL, "complete_collapse")
     assert 60 <= found.kinds[0].judgement.onset.step <= 120
@@ -326,7 +352,7 @@ def test_towers_that_begin_at_chance_and_solve_their_loss_have_collapsed(tmp_pat
     """Two random towers under a squared error alone gain a little separation, from none, while they collapse."""
     planted = {
         "loss/total": ramp(1.0, 0.005, since=0.1),
-        "query/common_share": ramp(0.44, 0.95),
+        **both("common_share", ramp(0.44, 0.95)),
         "pairs/d_prime": ramp(0.02, 0.9, since=0.0),
         "pairs/mrr": ramp(0.02, 0.08, since=0.0),
         "pairs/mrr_centred": ramp(0.02, 0.13, since=0.0),

@@ -45,7 +45,8 @@ NASTY = "a\x1b[2J\nb‮" + "x" * 200
 
 @pytest.fixture(scope="module")
 def collapsed(tmp_path_factory):
-    planted = {**FALL, "query/common_share": ramp(0.2, 0.9), "query/norm_median": ramp(1.0, 0.1)}
+    sides = {f"{one}/common_share": ramp(0.2, 0.9) for one in ("query", "document")}
+    planted = {**FALL, **sides, "query/norm_median": ramp(1.0, 0.24), "document/norm_median": ramp(1.0, 0.1)}
     return made(tmp_path_factory.mktemp("runs") / "collapsed", planted)
 
 
@@ -64,7 +65,7 @@ def test_the_screen_says_what_happened_and_since_when(collapsed):
     found = diagnose(collapsed)
     fits(found.summary)
     first = found.summary.split("\n")[0]
-    assert first.startswith("UNHEALTHY  cone (query), then scale collapse (query), since step 8")
+    assert first.startswith("UNHEALTHY  cone (document, query), then scale collapse (document, query), since")
     for label in ("Seen", "Retrieval", "Loss", "Do", "Measured"):
         assert f"\n{label}" in found.summary
     assert "separation (d')" in found.summary and "▁" in found.summary
@@ -173,9 +174,9 @@ def test_the_json_has_the_shape_that_is_documented(collapsed):
     plain = json.loads(json.dumps(diagnose(collapsed).to_dict(), allow_nan=False))
     assert {key: type(value) for key, value in plain.items()} == KEYS
     assert (plain["schema"], plain["status"], plain["exit_code"], plain["causes"]) == (1, "critical", 1, [])
-    assert [list(one) for one in plain["kinds"]] == [KIND] * 2
-    (cone, _) = plain["kinds"]
-    assert (cone["kind"], cone["code"], cone["state"], cone["subject"]) == ("cone", "CP421", "confirmed", "query")
+    assert [list(one) for one in plain["kinds"]] == [KIND] * 4
+    cone = plain["kinds"][0]
+    assert (cone["kind"], cone["code"], cone["state"], cone["subject"]) == ("cone", "CP421", "confirmed", "document")
     assert list(cone["onset"]) == ["step", "low", "high"] and cone["bounds"] == {"warning": 0.5, "critical": 0.5}
     assert {"stream", "role", "where", "rule", "n", "dimension", "dtype", "steps"} == set(plain["heard"][0])
     (row,) = plain["retrieval"]

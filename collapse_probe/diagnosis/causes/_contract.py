@@ -80,12 +80,9 @@ class Cause:
         """Return the cause as JSON has it."""
         return {
             "cause": self.cause,
-            "title": self.title,
-            "kind": self.kind,
             "locus": self.locus,
             "verdict": self.verdict,
             "because": dict(self.because),
-            "decides": self.decides,
             "remedies": [
                 {name: value for name, value in asdict(one).items() if name in ("change", "reading", "gain")}
                 for one in self.remedies

@@ -9,6 +9,8 @@ import numpy as np
 
 from .._contract import Finding, Remedy, Threshold
 from .._evidence import EMBEDDINGS, Evidence
+from ..detectors import BY_CODE
+from ..detectors._learning import CANDIDATES
 from ._contract import Mechanism, Suspicion
 from ._readings import decay_done, first, group_of, groups, last, leap, scaled_by
 
@@ -31,6 +33,11 @@ def _half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspi
 
 def _path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     return Suspicion(because=_because(kind))
+
+
+def _one_candidate(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    because = _because(kind)
+    return Suspicion(because={CANDIDATES: because[CANDIDATES]}, locus="batch") if CANDIDATES in because else None
 
 
 def _not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -111,6 +118,11 @@ def _no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Su
     if pull is not None:
         because["pairs/pull"] = pull
     return Suspicion(because=because, locus="loss")
+
+
+def _never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    start = first(evidence, "pairs/push")
+    return _no_push(evidence, kind, cuts) if start is not None and start <= cuts["push"] else None
 
 
 def _few(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -195,6 +207,15 @@ MECHANISMS = (
         decides="score with the module that is trained",
     ),
     Mechanism(
+        cause="nothing_left_to_learn_from",
+        title="there is nothing left to learn from",
+        explains=("no_learning",),
+        suspects=_one_candidate,
+        formula="No gradient arrived, and a batch has one candidate.",
+        remedies=tuple(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
+        decides="batches of more than one pair",
+    ),
+    Mechanism(
         cause="not_trained",
         title="weights that should learn do not",
         explains=("no_learning", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
@@ -250,6 +271,17 @@ MECHANISMS = (
             Remedy(change={"model": "give embeddings unit length", "loss": "or add a term that anchors their scale"}),
         ),
         decides="unit length, or an anchored term",
+    ),
+    Mechanism(
+        cause="no_repulsion",
+        title="nothing pushes different texts apart",
+        explains=_FALLS,
+        suspects=_never_pushes,
+        formula="The loss's descent moves the five nearest others of the batch apart neither in the first 20 steps nor "
+        "in the last readings, on unit vectors: then no size of steps is to blame.",
+        thresholds={"push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02")},
+        remedies=_ADD_PUSH,
+        decides="add a contrastive term, or take the pulling one away",
     ),
     Mechanism(
         cause="steps_too_large",

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._contract import Bounds, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
+from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from ._signature import MEASURED, part
 
@@ -62,7 +63,9 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     gradient = evidence.series("gradient/norm").finite()
     arrived = bool(len(gradient)) and float(gradient.values.max()) > 0
     weights = arrived and drift is not None and drift > cuts["drift"]
-    still = moved == 0.0
+    # Scores of another collection that change say that what is trained is on their path.
+    scored = [curve for curve in evidence.curves if curve.name not in (REFERENCE, "batch pairs")]
+    still = moved == 0.0 and all(len(set(curve.values)) == 1 for curve in scored)
     return Judgement(
         value=moved,
         bounds=Bounds(warning=0.0, critical=0.0, above=False),

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
 from .._curves import Curve
 from .._evidence import Evidence
 from .._onset import crossing
 from .._separation import RANK, equal_n
 from ._signature import MEASURED, part
+
+_Z = 3.0
+"""Errors of the noise of neighbouring batches that a gain has to exceed."""
 
 
 def _inside(evidence: Evidence) -> Curve | None:
@@ -82,16 +87,16 @@ def _neighbours(evidence: Evidence, inside: Curve | None, cuts: Mapping[str, flo
     )
 
 
-def _pooled(evidence: Evidence, reading: str, on: str) -> tuple[float, float] | None:
-    """Return the mean of the first readings and of the last tenth."""
-    series = evidence.series(reading, on=on).finite()
-    if on == "reference":
-        series = equal_n(series)
-    if len(series) < 2:
+def _gained(evidence: Evidence) -> tuple[float, float] | None:
+    """Return what the batches' reciprocal rank gained since its first readings, and the error of that."""
+    series = evidence.series(RANK, on="batch").finite()
+    if len(series) < 6:
         return None
-    first = series.values[series.steps <= max(3, int(series.steps[0]))]
-    last = series.values[-max(1, min(20, len(series) // 10)) :]
-    return float(first.mean()), float(last.mean())
+    values = series.values
+    first = values[series.steps <= max(3, int(series.steps[0]))]
+    last = values[-max(3, min(20, len(values) // 10)) :]
+    noise = float(np.std(np.diff(values))) / math.sqrt(2)
+    return float(last.mean() - first.mean()), noise * math.sqrt(1 / len(first) + 1 / len(last))
 
 
 def _epochs(evidence: Evidence) -> float | None:
@@ -109,11 +114,11 @@ def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
     if (_epochs(evidence) or math.inf) < cuts["epochs"]:
         raise NotApplicable("no pair was seen often enough to be learnt by heart")
     inside = _inside(evidence)
-    trained, held_out = _pooled(evidence, RANK, "batch"), _pooled(evidence, RANK, "reference")
-    if inside is None or inside.name == "batch pairs" or trained is None or held_out is None:
+    trained = _gained(evidence)
+    if inside is None or inside.name == "batch pairs" or inside.metric != "mrr" or trained is None:
         return Judgement(value=None, evidence=(RANK,))
-    gain, change = trained[1] - trained[0], held_out[1] - held_out[0]
-    ahead = gain - change
+    (gain, error), change = trained, _change(inside)
+    ahead, sure = gain - change, gain > _Z * error
     harm = [one for curve in evidence.curves for one in curve.conditions() if one.holds is not None]
     elsewhere = [one for one in harm if one.holds]
     fallen = next((curve for curve in evidence.curves if curve.fell), None)
@@ -121,7 +126,7 @@ def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
         value=ahead,
         bounds=Bounds(warning=cuts["ahead"], critical=cuts["ahead"]),
         conditions=(
-            part("pairs/mrr of batches since step 0", gain, 0.0, gain > 0),
+            part("pairs/mrr of batches since step 0", gain, _Z * error, sure),
             part(
                 "pairs/mrr of batches minus held-out, since step 0",
                 ahead,

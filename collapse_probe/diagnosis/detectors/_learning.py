@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...journal import Series
+from ...journal import Run, Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
 from .._onset import crossing
@@ -17,6 +17,12 @@ CANDIDATES = "number of candidates in a batch"
 """Documents among which a query's own one is told apart."""
 
 _FEWEST = 3
+_LONG = 50
+"""Steps before which a run from random weights may still be at chance (own choice)."""
+
+_ROWS = 32
+"""Reference pairs below which d' is at chance by chance."""
+
 _STILL = 1e-3
 _MEASURES = ("norm_median", "norm_mean", "common_share", "spread", "std_mean")
 
@@ -32,6 +38,9 @@ def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     if nothing is not None:
         alone = [part(CANDIDATES, 1.0, 1.0, True)] if _candidates(evidence) == 1 else []
         return replace(nothing, conditions=(*nothing.conditions, *alone))
+    at_chance = _at_chance(evidence, cuts["chance"])
+    if at_chance is not None:
+        return at_chance
     if not updates:
         value = None if len(gradient) < _FEWEST else float(np.median(gradient.values))
         return Judgement(value=value, evidence=(gradient.reading,))
@@ -70,6 +79,28 @@ def _nothing(gradient: Series, updates: list[Series], drifts: list[Series]) -> J
                 evidence=tuple(one.reading for one in some),
             )
     return None
+
+
+def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
+    """Return that a run that has ended tells pairs apart no better than by chance, as it did at its start."""
+    ended = isinstance(evidence.run, Run) or evidence.run.status != "unfinished"
+    series = evidence.series("pairs/d_prime", on="reference").finite()
+    solved = any(one.harm and one.holds for one in evidence.harm)
+    if not ended or solved or evidence.run.steps < _LONG or len(series) < 2 or series.n[-1] < _ROWS:
+        return None
+    if float(series.values.max()) >= cut or evidence.reference_still:
+        return None
+    start, end = float(series.values[0]), float(series.values[-1])
+    return Judgement(
+        value=end,
+        bounds=Bounds(warning=cut, critical=cut, above=False),
+        conditions=(part("pairs/d_prime", end, cut, True), part("pairs/d_prime at the start", start, cut, True)),
+        onset=Onset(step=0, low=0, high=0),
+        outside=tuple(int(step) for step in series.steps),
+        before=True,
+        evidence=("pairs/d_prime",),
+        n=int(series.n[-1]),
+    )
 
 
 def _small(evidence: Evidence, updates: list[Series], drifts: list[Series], cuts: Mapping[str, float]) -> Judgement:
@@ -170,12 +201,13 @@ LEARNING = (
         per="run",
         formula="Every gradient norm, every update or every drift is exactly 0; or the largest group's median relative "
         "update is below the cut, drift shows that updates go one way, no reading moved, and step 0 is not above the "
-        "raw encoder.",
+        "raw encoder; or d' of the reference pairs is at chance from the start to the end of a run of 50 steps.",
         thresholds={
             "warning": Threshold(
                 1e-5,
                 "a head over frozen MiniLM vectors that learnt nothing drifted 7e-5 in a whole run",
             ),
+            "chance": Threshold(0.35, "d' of two random towers on 512 pairs is below .32 (measured)"),
             "direction": Threshold(0.2, "drift over the sum of updates: below, steps are noise around a minimum"),
         },
         judge=_judge,

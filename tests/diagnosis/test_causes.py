@@ -1,0 +1,146 @@
+"""Mechanisms: each is suspected where it is planted, none in a run that is well, and no later one before an earlier."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+
+import pytest
+from journals_support import (
+    FALL,
+    LOST_RANK,
+    QUERIES,
+    append,
+    both,
+    made,
+    other_domain,
+    ramp,
+    step,
+    still,
+    wrong_pairs,
+)
+
+from collapse_probe.diagnosis import diagnose
+from collapse_probe.diagnosis.causes import MECHANISMS
+from collapse_probe.diagnosis.detectors import BY_CODE
+from collapse_probe.journal import ReferenceInfo
+
+COLLAPSE = {**LOST_RANK, **both("common_share", ramp(0.2, 0.995))}
+SHRINKS = {**FALL, **both("norm_median", ramp(1.0, 0.1, since=0.0, until=1.0))}
+FORCES = {"pairs/push": 0.2, "pairs/pull": -0.4, "query/radial": 0.0, "document/radial": 0.0}
+PULLS = {**FORCES, "pairs/push": -0.2}
+
+
+def collapse(**more) -> Callable:
+    return lambda folder: made(folder, {**COLLAPSE, **more.pop("planted", {})}, **{"extra": FORCES, **more})
+
+
+def homogeneous(folder):
+    norm = ramp(1.0, 0.1, since=0.0, until=1.0)
+    return made(folder, {**SHRINKS, "loss/total": lambda t: norm(t) ** 2}, extra=FORCES, noise=1e-3)
+
+
+def random_head(folder):
+    run = other_domain(folder, {}, examples=9000)
+    assert run.folder is not None
+    good = QUERIES + 0.05
+    (folder / "raw.json").write_text(json.dumps({"query_ids": [f"q{i}" for i in range(300)], "ndcg@10": list(good)}))
+    raw = {"kind": "evaluation", "collection": "toy", "step": 0, "metrics": {"ndcg@10": float(good.mean())}}
+    kept = {"kind": "readings", "step": 0, "on": "reference", "n": 400, "values": {"pairs/neighbour_overlap": 0.6}}
+    return append(run, [{**raw, "variant": "raw", "n_queries": 300, "per_query": "raw.json", "domain": "out"}, kept])
+
+
+SUSPECTED = {
+    "wrong_pairs": lambda folder: wrong_pairs(folder, 0.5),
+    "half_precision": lambda folder: made(folder, extra={"lost/head": 0.9}),
+    "training_and_scoring_differ": still,
+    "nothing_left_to_learn_from": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}, n=1),
+    "not_trained": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}),
+    "steps_too_small": lambda folder: made(
+        folder, {"update/head": lambda t: 1e-7, "drift/head": lambda t: 2e-5 * t}, noise=1e-5
+    ),
+    "penalty_too_strong": lambda folder: made(
+        folder, SHRINKS, extra={**FORCES, "query/radial": -0.95, "document/radial": -0.9}
+    ),
+    "no_scale_anchor": homogeneous,
+    "steps_too_large": collapse(planted={"update/head": step(1e-3, 0.5)}),
+    "dead_units": lambda folder: made(folder, {**FALL, **both("dead_dimensions", ramp(0.01, 0.6))}, extra=FORCES),
+    "temperature_or_margin": collapse(
+        planted={"loss/total": lambda t: 0.97 * math.log(64)}, extra={**FORCES, "pairs/auc": 0.98}
+    ),
+    "no_repulsion": collapse(extra=PULLS),
+    "too_few_pairs": lambda folder: other_domain(folder, {"pairs/mrr": ramp(0.84, 0.95, since=0.1, until=0.5)}),
+    "random_head": random_head,
+}
+
+
+def named(run) -> list[str]:
+    return [one.cause for one in diagnose(run).causes]
+
+
+@pytest.mark.parametrize("cause", SUSPECTED)
+def test_what_is_planted_is_suspected_first(cause, tmp_path):
+    found = diagnose(SUSPECTED[cause](tmp_path / "run"))
+    assert [one.cause for one in found.causes][:1] == [cause], found.summary
+    first = found.causes[0]
+    assert first.verdict == "suspected" and first.because and first.decides and first.remedies
+    assert "\nWhy" in found.summary and first.title in " ".join(found.summary.split())
+    assert found.to_dict()["causes"][0]["cause"] == cause
+
+
+def test_every_mechanism_is_tried():
+    assert {one.cause for one in MECHANISMS} == {*SUSPECTED, "narrow_data"}
+
+
+def test_a_run_that_is_well_has_no_cause(tmp_path):
+    assert named(made(tmp_path / "run", extra=PULLS)) == []
+
+
+def test_naming_none_is_legal(tmp_path):
+    found = diagnose(made(tmp_path / "run", COLLAPSE, extra=FORCES))
+    assert found.kinds and not found.causes and "\nWhy" not in found.summary
+
+
+@pytest.mark.parametrize(
+    ("planted", "extra", "first"),
+    [
+        ({"update/head": step(1e-3, 0.5)}, PULLS, "no_repulsion"),
+        ({"update/head": step(1e-3, 0.5)}, FORCES, "steps_too_large"),
+        ({"pairs/push": step(0.2, -0.2), "update/head": step(1e-3, 0.5)}, FORCES, "steps_too_large"),
+        ({"pairs/push": step(0.2, -0.2)}, FORCES, "no_repulsion"),
+    ],
+)
+def test_what_would_look_like_another_stands_before_it(planted, extra, first, tmp_path):
+    """A loss that never pushes is to blame whatever the steps; one that no longer does may have been broken by them."""
+    assert named(made(tmp_path / "run", {**COLLAPSE, **planted}, extra=extra))[0] == first
+
+
+def test_steps_from_nothing_are_no_leap(tmp_path):
+    """A layer that starts at zero, as adapters do, has a first update without bound."""
+    planted = {**COLLAPSE, "update/head": lambda t: 1e9 if t < 0.01 else 1e-3}
+    assert "steps_too_large" not in named(made(tmp_path / "run", planted, extra=FORCES))
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS, ids=lambda one: one.cause)
+def test_every_mechanism_is_documented(mechanism):
+    kinds = {one.kind for one in BY_CODE.values()}
+    assert mechanism.formula.endswith(".") and mechanism.decides and mechanism.remedies
+    assert set(mechanism.explains) & kinds
+    assert all(one.source for one in mechanism.thresholds.values())
+
+
+def test_a_run_at_chance_from_start_to_end_learnt_nothing(tmp_path):
+    planted = {"pairs/d_prime": lambda t: 0.05, "pairs/mrr": lambda t: 0.02, "pairs/mrr_centred": lambda t: 0.02}
+    found = diagnose(made(tmp_path / "run", {**planted, **both("common_share", ramp(0.3, 0.9))}))
+    assert (found.kinds[0].kind, found.status.value, found.exit_code) == ("no_learning", "critical", 1)
+    assert [one.kind for one in found.kinds] == ["no_learning"], "its cone follows from it"
+
+
+def test_geometry_is_no_alarm_where_the_training_pairs_are_learnt(tmp_path):
+    """Random towers grow, and their first geometry is nothing that could be lost."""
+    replayed = {"reference": ReferenceInfo(source="replayed", seen=True)}
+    planted = {"pairs/mrr": ramp(0.02, 0.95), "pairs/d_prime": ramp(0.1, 4.0), **both("norm_median", ramp(1.0, 6.0))}
+    assert not diagnose(made(tmp_path / "run", planted, fields=replayed)).kinds
+    flat = {"pairs/mrr": lambda t: 0.5, "pairs/d_prime": lambda t: 2.0, **both("norm_median", ramp(1.0, 6.0))}
+    assert {one.kind for one in diagnose(made(tmp_path / "flat", flat, fields=replayed)).kinds} == {"scale_explosion"}
