@@ -55,7 +55,8 @@ class _Page:
 
     def wrapped(self, label: str, text: str, *, indent: int = _INDENT, most: int = 3) -> list[str]:
         """Return a paragraph behind its label."""
-        lines = textwrap.wrap(text, self.width - indent, max_lines=self.lines(most), placeholder=" …") or [""]
+        room, most = self.width - indent, self.lines(most)
+        lines = textwrap.wrap(text, room, max_lines=most, placeholder=" …", break_on_hyphens=False) or [""]
         return [f"{'' if at else label:<{indent}}{line}".rstrip() for at, line in enumerate(lines)]
 
     def cut(self, line: str) -> list[str]:
