@@ -53,7 +53,9 @@ def spelt(text: str, spell: Spell) -> str:
     return _SETTING.sub(lambda found: spell(found[1], found[2]), text)
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str], *, most: int | None = None) -> InputError:
+def unknown_name(
+    kind: str, name: str, known: Iterable[str], *, most: int | None = None, listed: str = ""
+) -> InputError:
     """Return the error for a name that is not among the known ones, with the nearest known one.
 
     Args:
@@ -61,11 +63,15 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, most: int | None
         name: What arrived.
         known: The names that exist.
         most: How many of them are listed, the shortest first; all if None.
+        listed: Command that lists them; the error names it, and the three nearest, in their place.
 
     >>> str(unknown_name("recipe", "resprd", ["baseline", "respred"]))
     "unknown recipe 'resprd': did you mean 'respred'? Known: baseline, respred"
     """
     names = sorted(known)
+    if listed:
+        some = " or ".join(repr(one) for one in difflib.get_close_matches(name, names))
+        return InputError(f"unknown {kind} {name!r}: {f'did you mean {some}? ' if some else ''}`{listed}` lists them")
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     if most is not None and len(names) > most:

@@ -32,14 +32,15 @@ def command(run: Path, as_json: bool, fail_on: str, ignore: tuple[str, ...]) -> 
     """Say whether RUN is healthy, what happened, since when, and what was not measured. Reads its journal alone."""
     from ..diagnosis import diagnose
     from ..journal import Run
-    from ._verdict import as_flags
+    from ._display import writable
+    from ._verdict import as_flags, summary
 
     loaded = Run.load(run)
     found = diagnose(loaded, ignore=ignore)
     if as_json:
         click.echo(json.dumps(found.to_dict(), indent=1, ensure_ascii=False))
     else:
-        click.echo(found.summary)
+        click.echo(writable(summary(found, loaded, ignore)))
         flags = as_flags(found, loaded)
         if flags:
             click.echo(f"flags   {flags}")

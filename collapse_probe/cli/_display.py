@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
@@ -20,9 +22,27 @@ if TYPE_CHECKING:
 console = Console(highlight=False, soft_wrap=True)
 
 
+_ASCII = str.maketrans({**dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)), "…": "..."})
+
+
+def columns() -> int:
+    """Return the columns of the terminal, or of ``COLUMNS``: 100 at most, and where there is neither."""
+    return min(100, shutil.get_terminal_size((100, 24)).columns)
+
+
+def writable(text: str) -> str:
+    """Return a text in what the standard output's encoding has, blocks as ASCII where they are not in it."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return text
+
+
 def say(text: str) -> None:
     """Print one line of plain text, the settings in it as flags."""
-    console.print(escape(spelt(text, as_flag)))
+    console.print(escape(writable(spelt(text, as_flag))))
 
 
 def _progress() -> Progress:

@@ -6,8 +6,6 @@ import textwrap
 
 import click
 
-from ..errors import unknown_name
-
 EPILOG = """\b
 Example:
   collapse-probe explain CP411
@@ -30,11 +28,9 @@ def explained(code: str) -> str:
     Raises:
         InputError: no detector has that code or kind.
     """
-    from ..diagnosis import DETECTORS
+    from ..diagnosis import find_detector
 
-    found = next((one for one in DETECTORS if code.upper() == one.code or code.lower() == one.kind), None)
-    if found is None:
-        raise unknown_name("code", code, [name for one in DETECTORS for name in (one.code, one.kind)])
+    found = find_detector(code)
     cuts = [f"{name} {one.value:g} ({one.source})" for name, one in found.thresholds.items()]
     change = ["; ".join(f"{key}: {value}" for key, value in one.change.items()) for one in found.remedies]
     rows = [

@@ -8,15 +8,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TextIO
 
 import click
 
 from .. import __version__
 from ..errors import InputError, naming_extras
 from ._flags import as_flag
+from ._output import lasting_output
 
 COMMANDS = {
     "train": ("_train", "Train a recipe, watch it, score every epoch, and write the failure analysis."),
@@ -79,9 +79,15 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line: one-line errors, and the exit codes that the help names."""
-    with _terminated_as_interrupted() as signals:
+    with lasting_output() as lost, _terminated_as_interrupted() as signals:
         code = _exit_code()
-    sys.exit(143 if code == 130 and signals else code)
+    if lost:
+        code = _broken(lost[0])
+    if code != 130:
+        sys.exit(code)
+    with lasting_output():
+        click.echo(f"collapse-probe: {'terminated' if signals else 'interrupted'}", err=True)
+    sys.exit(143 if signals else 130)
 
 
 @contextmanager
@@ -117,7 +123,6 @@ def _exit_code() -> int:
         click.echo(f"collapse-probe: {_one_line(error)}", err=True)
         return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("collapse-probe: interrupted", err=True)
         return 130
     except Exception as error:
         return _broken(error)
@@ -132,23 +137,11 @@ def _broken(error: Exception) -> int:
     if not system:
         where = "above" if shown else f"shown by {TRACEBACK}=1"
         said = f"a fault of collapse-probe ({said}); please report it with its traceback, {where}"
-    _drop_unwritable(sys.stdout)
-    with suppress(OSError):
+    with lasting_output():
         if shown:
             traceback.print_exception(error)
         click.echo(f"collapse-probe: {said}", err=True)
-    _drop_unwritable(sys.stderr)
     return 74 if system else 70
-
-
-def _drop_unwritable(stream: TextIO) -> None:
-    """Forget what a stream cannot write: Python tries once more when it ends, and would exit with a code of its own."""
-    try:
-        stream.flush()
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..diagnosis import Diagnosis, diagnose
-from ..diagnosis.screen import remedies
+from ..diagnosis import Diagnosis, diagnose, diagnosed
+from ..diagnosis.screen import WIDTH, remedies
 from ..journal import LiveRun, Run
 from ..reporting import write_report
-from ._display import say
+from ._display import columns, say
 
 
 def report_and_verdict(run: Run, reports: Path) -> bool:
     """Write a run's report, print the first screen, and return whether the run is fit to be called so."""
     found = diagnose(run)
-    report = write_report(run, reports / run.name)
-    say(found.summary)
+    place = reports / run.name
+    # Hours of training are not to end without a report for a file that has its name.
+    report = write_report(run, place.with_name(f"{place.name}-report") if place.is_file() else place)
+    say(summary(found, run))
     flags = as_flags(found, run)
     if flags:
         say(f"flags   {flags}")
@@ -25,6 +27,12 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
     say(f"run     {run.folder}")
     say(f"report  {report}")
     return found.exit_code == 0 and not damaged
+
+
+def summary(found: Diagnosis, run: LiveRun, ignore: tuple[str, ...] = ()) -> str:
+    """Return the first screen of a diagnosis in as many columns as the terminal has."""
+    narrow = columns() < WIDTH
+    return diagnosed(run, ignore=ignore, width=columns())[1].summary if narrow else found.summary
 
 
 def as_flags(found: Diagnosis, run: LiveRun) -> str:

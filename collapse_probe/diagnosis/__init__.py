@@ -42,7 +42,7 @@ from ._scores import (
     per_query,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
-from .detectors import BY_CODE, DETECTORS
+from .detectors import BY_CODE, DETECTORS, find_detector
 
 __all__ = [
     "BY_CODE",
@@ -90,6 +90,7 @@ __all__ = [
     "evaluated_path",
     "evaluation_records",
     "fall_onset",
+    "find_detector",
     "findings",
     "last_trained",
     "loss_against_retrieval",

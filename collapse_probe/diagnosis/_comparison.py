@@ -117,7 +117,7 @@ def compare(
     labels = _labels(runs, labels)
     reference_run = labels[0] if against is None else _named(against, labels)
     records = {label: _by_split(run) for label, run in zip(labels, runs, strict=True)}
-    shared = _shared_collections(records)
+    shared = _shared_collections(records, runs)
     _check_metric(metric, records.values(), shared)
     baselines: list[_Scored] = []
     table: list[tuple[_Scored, _Scored | None]] = []
@@ -126,7 +126,7 @@ def compare(
         raw, *scored = (_scored(run, label, records[label], shared, at, metric) for at in (("raw", 0), *points))
         baseline = None if raw is None else _known(raw, baselines)
         table += [(one, baseline) for one in scored if one is not None]
-    _check_same_queries([*baselines, *(one for one, _ in table)])
+    _check_same_queries([*baselines, *(one for one, _ in table)], _how_to_score(runs, "both on the same folder"))
     reference = next(one for one, _ in reversed(table) if one.run == reference_run)
     return _adjusted(_rows(baselines, table, reference))
 
@@ -211,7 +211,14 @@ def _by_split(run: LiveRun) -> _Records:
     }
 
 
-def _shared_collections(records: Mapping[str, _Records]) -> list[_Collection]:
+def _how_to_score(runs: Sequence[LiveRun], what: str) -> str:
+    """Return how runs get scores: by the command line where it trained them, else from the program that did."""
+    if all(isinstance(run.config.session.get("recipe"), dict) for run in runs):
+        return f"evaluate {what}, {setting('collections', 'DIR')}"
+    return f"score {what} while they train, by w.evaluation(NAME, METRICS, per_query=...) or a trainer's evaluator"
+
+
+def _shared_collections(records: Mapping[str, _Records], runs: Sequence[LiveRun]) -> list[_Collection]:
     every = {label: list(dict.fromkeys(name for name, _, _ in found)) for label, found in records.items()}
     shared = [name for name in next(iter(every.values())) if all(name in names for names in every.values())]
     if not shared:
@@ -219,9 +226,7 @@ def _shared_collections(records: Mapping[str, _Records]) -> list[_Collection]:
             f"{label}: {', '.join(f'{name} {split}' for name, split in names) or 'none'}"
             for label, names in every.items()
         )
-        raise InputError(
-            f"no collection is scored in all runs ({held}): evaluate them on one, {setting('collections', 'DIR')}"
-        )
+        raise InputError(f"no collection is scored in all runs ({held}): {_how_to_score(runs, 'them on one')}")
     return shared
 
 
@@ -232,12 +237,11 @@ def _check_metric(metric: str, records: Iterable[_Records], shared: Sequence[_Co
         raise unknown_name("metric", metric, known)
 
 
-def _check_same_queries(every: Sequence[_Scored]) -> None:
+def _check_same_queries(every: Sequence[_Scored], remedy: str) -> None:
     first = every[0]
     for one in every[1:]:
         for name, split in one.means:
             values, expected = (found.values.get((name, split)) for found in (one, first))
-            remedy = f"evaluate both on the same folder, {setting('collections', 'DIR')}"
             if values is not None and expected is not None and values.keys() != expected.keys():
                 raise InputError(
                     f"{name} ({split}): {first.run} and {one.run} are two runs on different queries ({len(expected)} "

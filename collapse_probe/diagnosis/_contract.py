@@ -145,10 +145,12 @@ class Remedy:
     """A change that should help.
 
     Attributes:
-        change: What to change: fields of a recipe, or ``loss``, ``optimizer``, ``model``, ``data`` in words.
+        change: What to change: fields of a recipe, or ``loss``, ``optimizer``, ``model``, ``data`` in words. ``that
+            step`` in them stands for the onset.
         reading: The reading that should get better by it.
         gain: By how much, measured or forecast; None where neither is known.
-        part: Reading of the part of a signature that it is for; empty where it is for all.
+        part: Reading of the part of a signature, or of the evidence, that it is for; ``STREAM`` where a stream was not
+            finite before the loss; empty where it is for all.
     """
 
     change: Mapping[str, object]

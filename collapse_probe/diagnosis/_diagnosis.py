@@ -35,7 +35,8 @@ class Diagnosis:
         findings: What every detector says, the gravest first; healthy, cleared and ignored ones too.
         kinds: What is raised or confirmed now, in the order of what explains what.
         causes: Causes that concern a kind, the most certain first.
-        retrieval: Every collection, and the pairs: raw, start, end, change.
+        retrieval: Every collection, and the pairs: raw, start, end, change. Of batches the start and the end are the
+            means of several readings, which the change is between.
         heard: The streams that were heard.
         not_measured: What was not measured, the essential first.
         errors: Faults of ours that were contained.
@@ -97,8 +98,16 @@ def diagnose(run: Any, *, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis
     return diagnosed(as_run(run), ignore=tuple(ignore))[1]
 
 
-def diagnosed(run: LiveRun, *, ignore: tuple[str, ...] = ()) -> tuple[Evidence, Diagnosis, list[FindingRow]]:
-    """Return a run's diagnosis with what it rests on: the evidence, and its findings as rows of a table."""
+def diagnosed(
+    run: LiveRun, *, ignore: tuple[str, ...] = (), width: int = 100
+) -> tuple[Evidence, Diagnosis, list[FindingRow]]:
+    """Return a run's diagnosis with what it rests on: the evidence, and its findings as rows of a table.
+
+    Args:
+        run: The run.
+        ignore: As in :func:`diagnose`.
+        width: Columns of the summary; 60 at least.
+    """
     from .screen import first_screen
 
     evidence = Evidence(run)
@@ -115,7 +124,7 @@ def diagnosed(run: LiveRun, *, ignore: tuple[str, ...] = ()) -> tuple[Evidence, 
         run=str(folder) if folder is not None else evidence.run.name,
         status=status,
         summary=first_screen(
-            evidence, status=status, kinds=now, causes=why, missing=missing, rows=rows, findings=found
+            evidence, width=width, status=status, kinds=now, causes=why, missing=missing, rows=rows, findings=found
         ),
         steps=evidence.run.steps,
         findings=found,
@@ -182,7 +191,7 @@ def _row(evidence: Evidence, curve: Curve) -> dict[str, Any]:
         "n": interval.n if interval is not None else None,
         "raw": by["raw"].before if "raw" in by else None,
         "start": by["start"].before if "start" in by else None,
-        "end": curve.values[-1],
+        "end": shown.after if shown else curve.values[-1],
         "change": change,
     }
 

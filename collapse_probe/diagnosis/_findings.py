@@ -10,7 +10,7 @@ from ..errors import InputError, unknown_name
 from ._contract import Detector, Finding, Judgement, NotApplicable, Status, Subject
 from ._evidence import Evidence
 from ._status import state_of, status_of
-from .detectors import BY_CODE, DETECTORS
+from .detectors import BY_CODE, DETECTORS, LISTED, find_detector
 from .detectors._ranges import declared
 
 
@@ -58,9 +58,7 @@ def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str
             if entry.get("ignore"):
                 found[code] = str(entry["ignore"])
     for code in codes:
-        if code not in BY_CODE:
-            raise unknown_name("code", code, BY_CODE)
-        found.setdefault(code, "asked for")
+        found.setdefault(find_detector(code).code, "asked for")
     return found
 
 
@@ -77,7 +75,9 @@ def check_declared(probes: Mapping[str, Any]) -> None:
         tables = probe.get("detectors") if isinstance(probe, Mapping) else None
         for code, entry in tables.items() if isinstance(tables, Mapping) else ():
             if code not in BY_CODE:
-                raise InputError(f"probe {name}: [detectors.{code}]: {unknown_name('code', code, BY_CODE)}")
+                raise InputError(
+                    f"probe {name}: [detectors.{code}]: {unknown_name('code', code, BY_CODE, listed=LISTED)}"
+                )
             known = ("ignore", *BY_CODE[code].thresholds)
             for key in entry if isinstance(entry, Mapping) else ():
                 if key not in known:

@@ -249,8 +249,23 @@ def _by_kind(findings: list[Finding]) -> list[NotMeasured]:
     found = []
     for kind, names in missing.items():
         unique = list(dict.fromkeys(name for name in names if name))
-        found.append(NotMeasured(what=kind, why=f"not enough of {_some(unique) or 'it'}"))
+        found.append(NotMeasured(what=kind, why=f"not enough of {_some(_by_measure(unique)) or 'it'}"))
     return found
+
+
+def _by_measure(readings: list[str]) -> list[str]:
+    """Return readings with those of the same measure together.
+
+    >>> _by_measure(["query/mrr", "document/mrr", "loss/total"])
+    ['mrr of query, document', 'loss/total']
+    """
+    streams: dict[str, list[str]] = {}
+    for one in readings:
+        streams.setdefault(one.rpartition("/")[2], []).append(one)
+    return [
+        some[0] if len(some) == 1 else f"{measure} of {_some([one.rpartition('/')[0] or one for one in some])}"
+        for measure, some in streams.items()
+    ]
 
 
 def _some(names: list[str]) -> str:

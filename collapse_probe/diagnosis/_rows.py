@@ -86,7 +86,7 @@ def _row(detector: Detector, subject: Subject, finding: Finding) -> FindingRow:
         onset_step=_onset(finding),
         evidence=finding.evidence,
         why=NOT_FINITE if broken else str(entry.get("why") or detector.why),
-        remedy="" if broken else str(entry.get("remedy") or _remedy(detector)),
+        remedy="" if broken else str(entry.get("remedy") or _remedy(detector, finding)),
         source=str(entry.get("source") or "; ".join(sources)),
         n=judgement.n if judgement else None,
         subject=subject.name,
@@ -119,7 +119,7 @@ def _by_comparison(detector: Detector, finding: Finding) -> list[FindingRow]:
                 onset_step=_onset(finding) if fell else None,
                 evidence=finding.evidence,
                 why=detector.why,
-                remedy=_remedy(detector),
+                remedy=_remedy(detector, finding),
                 source="paired over queries; critical: p <= .001 and a change of at least .01",
                 n=one.interval.n if one.interval else None,
                 subject=finding.subject,
@@ -171,6 +171,9 @@ def _range(entry: Mapping[str, object]) -> str:
     return "; ".join(parts) or "finite"
 
 
-def _remedy(detector: Detector) -> str:
-    words = detector.remedies[-1].change if detector.remedies else {}
+def _remedy(detector: Detector, finding: Finding) -> str:
+    conditions = finding.judgement.conditions if finding.judgement else ()
+    parts = {"", *finding.evidence, *(one.reading for one in conditions)}
+    meant = [one for one in detector.remedies if one.part in parts] or detector.remedies
+    words = meant[-1].change if meant else {}
     return "; ".join(f"{key}: {value}" for key, value in words.items())

@@ -93,7 +93,7 @@ class _Reader:
                 offset += len(line)
             self._store.note_damage(f"{path}: its records are not in the order in which they were written")
             if doubled:
-                self._store.note_damage(f"{path}: {doubled:,} records are there twice")
+                self._store.note_damage(f"{path}: {_records(doubled)} there twice")
             for number, place in (*unnumbered, *(places[seq] for seq in sorted(places))):
                 file.seek(place)
                 line = file.readline()
@@ -114,10 +114,10 @@ class _Reader:
         if self._lines and not self._store.count and not self.torn:
             raise JournalError(f"{self._path}: holds no record of a run")
         if self._missing:
-            self._store.note_damage(f"{self._path}: {self._missing:,} records are missing")
+            self._store.note_damage(f"{self._path}: {_records(self._missing)} missing")
         ends = self._store.of(End)
         if ends and ends[-1].records and self._next is not None and ends[-1].records > self._next:
-            self._store.note_damage(f"{self._path}: {ends[-1].records - self._next:,} records are missing")
+            self._store.note_damage(f"{self._path}: {_records(ends[-1].records - self._next)} missing")
 
     def _note_unreadable(self, number: int, line: bytes) -> None:
         self._unreadable.append(number)
@@ -190,3 +190,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return content if end == len(text) and isinstance(content, dict) else None
+
+
+def _records(count: int) -> str:
+    return "1 record is" if count == 1 else f"{count:,} records are"

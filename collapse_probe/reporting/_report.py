@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnosis import FindingRow, as_run
+from ..errors import InputError
 from ..journal import encode_number
 from ._drawing import draw_all
 from ._facts import Facts
@@ -35,9 +36,11 @@ def write_report(run: Any, folder: str | os.PathLike[str] | None = None, *, figu
         The path of the Markdown file.
 
     Raises:
-        InputError: no such run, or one that cannot be read.
+        InputError: no such run, one that cannot be read, or a file where the folder should go.
     """
     loaded = as_run(run)
+    if folder is not None and Path(folder).is_file():
+        raise InputError(f"{folder}: is a file, where the report's folder is needed; choose another name")
     facts = Facts(loaded, drawing=can_draw(), wanted=figures)
     place = Path("reports") / loaded.name if folder is None else Path(folder)
     return write_folder(place, identity(loaded), lambda built: _build(facts, built)) / REPORT

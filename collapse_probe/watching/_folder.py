@@ -53,6 +53,8 @@ def choose_folder(
     asked = Path("runs") / name if run is None else Path(run)
     if not is_plain_name(asked.name):
         raise InputError(f"run={str(run)!r}: give the path of a folder that can be made, such as runs/mine")
+    if run is not None and asked.is_file():
+        raise InputError(f"run={str(run)!r}: is a file, where a folder is needed; choose another name")
     try:
         empty = asked.is_dir() and asked.absolute() not in _claims and not any(asked.iterdir())
         folder = asked if empty else fresh_folder(asked.parent, asked.name)

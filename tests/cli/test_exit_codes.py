@@ -11,6 +11,7 @@ import pytest
 import torch
 from plain_loops import OneTower, descend, infonce, pairs
 
+from collapse_probe.journal import Run
 from collapse_probe.watching import watch
 
 MAIN = "from collapse_probe.cli import main; main()"
@@ -62,9 +63,41 @@ def test_a_fault_of_ours_is_none_of_the_runs(watched, tmp_path):
     assert done.returncode == 70 and "in broken" in done.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_fault(watched, tmp_path):
+def _unread(code: str, *arguments: object, cwd: Path, **environment: str):
+    """Run a command whose output and errors go to a pipe that nobody reads."""
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as pipe:
-        done = _run(MAIN, "diagnose", watched, stdout=pipe, cwd=tmp_path)
-    assert done.stderr == "" and done.returncode not in (70, 74)
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        return subprocess.run(command, stdout=pipe, stderr=pipe, cwd=cwd, env={**os.environ, **environment}).returncode
+
+
+@pytest.mark.parametrize("command", ["diagnose", "report"])
+def test_a_reader_that_leaves_early_changes_no_exit_code(watched, tmp_path, command):
+    read = _run(MAIN, command, watched, cwd=tmp_path)
+    assert read.returncode in (0, 1)
+    assert _unread(MAIN, command, watched, cwd=tmp_path) == read.returncode
+    assert _unread(MAIN, command, tmp_path / "none", cwd=tmp_path) == 2
+
+
+SIGNALLED = (
+    "import os, signal, collapse_probe.diagnosis as d\nd.diagnose = lambda *_, **__: os.kill(os.getpid(), signal.%s)\n"
+)
+
+
+@pytest.mark.parametrize(("name", "said", "code"), [("SIGTERM", "terminated", 143), ("SIGINT", "interrupted", 130)])
+def test_what_ended_a_command_is_said(watched, tmp_path, name, said, code):
+    done = _run(SIGNALLED % name + MAIN, "diagnose", watched, cwd=tmp_path)
+    assert (done.returncode, done.stderr.strip()) == (code, f"collapse-probe: {said}")
+
+
+def test_training_goes_on_when_nobody_reads(inputs, tmp_path):
+    given = ("--pairs", inputs / "pairs.jsonl", "--beir", inputs / "beir", "--epochs", 1, "--batch-size", 32)
+    environment = {"COLLAPSE_PROBE_CACHE": str(inputs / "cache")}
+    read, unread = tmp_path / "read", tmp_path / "unread"
+    read.mkdir(), unread.mkdir()
+    code = _run(MAIN, "train", *given, cwd=read, **environment).returncode
+    assert code in (0, 1)
+    assert _unread(MAIN, "train", *given, cwd=unread, **environment) == code
+    assert Run.load(unread / "runs/respred").status == "completed"
+    assert (unread / "reports/respred/failure_analysis.md").is_file()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from journals_support import made
 from plain_loops import TwoTowers, descend, infonce, pairs
 from tests_support import FoundingWriter, founding_config
 
@@ -243,6 +244,12 @@ def test_no_common_collection_is_refused(tmp_path):
     assert refused(runs) == (
         "no collection is scored in all runs (a: toy test; b: other test): evaluate them on one, collections=DIR"
     )
+
+
+def test_runs_of_other_programs_are_told_how_they_get_scores(tmp_path):
+    text = refused([made(tmp_path / name, reference=False) for name in ("a", "b")])
+    assert text.startswith("no collection is scored in all runs (a: none; b: none): score them on one while they train")
+    assert "w.evaluation(" in text and "evaluate" not in text.replace("evaluator", "")
 
 
 def test_different_queries_are_refused_whichever_evaluation_has_them(tmp_path):

@@ -92,7 +92,7 @@ def test_cut_at_the_end_of_a_record_is_a_run_that_was_interrupted(folder, lines,
     found = diagnose(folder)
     assert (found.status, found.exit_code) == (Status.WARNING, 0)
     assert found.summary.startswith("WARNING    interrupted or failed before its end")
-    assert "CP003  the journal has no end record; it goes to step 8" in found.summary
+    assert "Ended      the journal has no end record; it goes to step 8\n" in found.summary
     assert "Damaged" not in found.summary
 
 
@@ -104,11 +104,19 @@ def test_cut_at_the_end_of_a_record_is_a_run_that_was_interrupted(folder, lines,
     ],
 )
 def test_an_end_that_is_none_is_said_first(folder, lines, status, first):
-    end = json.dumps({**json.loads(lines[-1]), "status": status}).encode() + b"\n"
+    told = {"status": status, "message": "OSError: the loader ran dry"}
+    end = json.dumps({**json.loads(lines[-1]), **told}).encode() + b"\n"
     (folder / "journal.jsonl").write_bytes(b"".join([*lines[:-1], end]))
     found = diagnose(folder)
     assert found.summary.splitlines()[0] == first
-    assert ("the journal says that the run failed" in found.summary) == (status == "failed")
+    assert found.summary.splitlines()[1] == f"Ended      {status} after step 8: OSError: the loader ran dry"
+    assert ("mend what ended it" in found.summary) == (status == "failed")
+
+
+def test_a_line_that_a_full_disk_cut_is_said(folder, lines):
+    (folder / "journal.jsonl").write_bytes(b"".join(lines[:-2]) + lines[-2][:20])
+    text = " ".join(diagnose(folder).summary.split())
+    assert "the last line of the journal is cut, as by a kill or a full disk" in text
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -145,7 +145,7 @@ def test_a_line_that_is_no_record_is_named_and_the_rest_is_read(tmp_path):
     (folder / "journal.jsonl").write_text("".join(lines))
     run = Run.load(folder)
     assert any(line.endswith("journal.jsonl:3: not a JSON record") for line in run.damage)
-    assert any("1 records are missing" in line for line in run.damage)
+    assert any("1 record is missing" in line for line in run.damage)
     assert run.series("delta/mean_abs").steps.tolist() == [1, 2, 3, 4]
 
 

@@ -17,6 +17,7 @@ import pytest
 from tests_support import FoundingWriter, Silent, founding_config, toy_data, toy_run
 
 from collapse_probe.diagnosis import findings
+from collapse_probe.errors import InputError
 from collapse_probe.journal import Run, write_config
 from collapse_probe.reporting import _drawing, _figures, write_report
 from collapse_probe.reporting._drawing import FIGURES
@@ -490,3 +491,12 @@ def test_a_long_run_draws_a_few_of_its_epochs():
     kept = [record["epoch"] for record in thinned(records)]
     assert len(kept) == MOST_EPOCHS and kept[0] == 0 and kept[-1] == 20 and kept == sorted(set(kept))
     assert thinned(records[:4]) == records[:4]
+
+
+def test_a_file_in_the_way_of_a_report_is_said(tmp_path):
+    run = planted(tmp_path / "run", ("toy",))
+    place = tmp_path / "train.py"
+    place.write_text("mine")
+    with pytest.raises(InputError, match=r"train\.py: is a file, where the report's folder is needed"):
+        write_report(run, place)
+    assert place.read_text() == "mine" and not (tmp_path / "train.py-2").exists()

@@ -497,6 +497,13 @@ def test_a_path_that_names_a_parameter():
         watch(OneTower(), query="tower.0.weight", run=False)
 
 
+def test_a_file_in_the_way_of_a_run():
+    Path("train.py").write_text("mine")
+    with pytest.raises(InputError, match=r"run='train\.py': is a file, where a folder is needed"):
+        watch(OneTower(), run="train.py")
+    assert [one.name for one in Path().iterdir()] == ["train.py"]
+
+
 def test_a_second_watch(caplog):
     model = OneTower()
     first = watch(model, run="runs/mine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...errors import unknown_name
 from .._contract import Detector
 from ._corrections import CORRECTIONS
 from ._data import DATA
@@ -32,6 +33,24 @@ DETECTORS: tuple[Detector, ...] = (
 )
 """Every detector, in the order of its family; tests, ``list`` and ``explain`` are made from it."""
 
+LISTED = "collapse-probe list detectors"
+"""The command that lists them."""
+
 BY_CODE = {detector.code: detector for detector in DETECTORS}
 
-__all__ = ["BY_CODE", "DETECTORS"]
+
+def find_detector(name: str) -> Detector:
+    """Return the detector of a code or a kind, in upper or lower case.
+
+    Raises:
+        InputError: no detector has it.
+    """
+    asked = name.strip()
+    found = BY_CODE.get(asked.upper()) or next((one for one in DETECTORS if one.kind == asked.lower()), None)
+    if found is None:
+        known = [one for detector in DETECTORS for one in (detector.code, detector.kind)]
+        raise unknown_name("code", name, known, listed=LISTED)
+    return found
+
+
+__all__ = ["BY_CODE", "DETECTORS", "LISTED", "find_detector"]

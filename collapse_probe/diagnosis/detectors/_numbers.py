@@ -38,7 +38,9 @@ def _divergence(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     first = min(step for _, step, _, _ in found)
     at_once = [one for one in found if one[1] == first]
     share = max(share for _, _, share, _ in found)
-    names = tuple(dict.fromkeys(name for name, *_ in sorted(at_once, key=lambda one: -one[2])))
+    # The loss is computed from the streams, and the gradient from the loss.
+    ordered = sorted(at_once, key=lambda one: (one[0].partition("/")[0] in NOT_STREAMS, -one[2]))
+    names = tuple(dict.fromkeys(name for name, *_ in ordered))
     low = max(low for _, _, _, low in at_once)
     return Judgement(
         value=share,
@@ -110,10 +112,13 @@ def _heard(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     shares = [one.finite_share for one in records if one.finite_share is not None]
     nothing = not shares or (sum(one.calls for one in records) == 0 and records[-1].steps == 0)
     bad = tuple(one.step for one in records if one.finite_share is not None and one.finite_share < 1)
+    said = [one.step for one in evidence.run.of(Event) if one.name == "not_finite" and one.subject == subject.name]
+    first = min([*bad[:1], *said[:1]], default=None)
+    good = [one.step for one in records if one.finite_share == 1 and one.calls and first and one.step < first]
     return Judgement(
         value=None if nothing else min(shares),
         bounds=bounds,
-        onset=Onset(step=bad[0], low=0, high=bad[0]) if bad else None,
+        onset=Onset(step=first, low=max(good, default=0), high=first) if bad and first is not None else None,
         outside=bad,
         evidence=(subject.name,),
         n=sum(one.n for one in records) or None,
@@ -148,6 +153,15 @@ NUMBERS = (
             Remedy(change={"learning_rate": 1e-4, "precision": "fp32"}, reading="loss/total"),
             Remedy(
                 change={
+                    "data": "look at the batch of that step for inputs that are not finite",
+                    "model": "look for a logarithm, a root or a division in it that can reach zero",
+                },
+                reading="STREAM/finite_share",
+                part="STREAM",
+            ),
+            Remedy(
+                change={
+                    "data": "look at the batch of that step for inputs that are not finite",
                     "optimizer": "lower the learning rate, and clip the gradient norm",
                     "loss": "look for a logarithm, a square root or a division by a norm that can reach zero",
                 },
@@ -160,14 +174,22 @@ NUMBERS = (
     Detector(
         code="CP002",
         kind="coverage",
-        title="what was heard",
+        title="values that are not finite",
         reads=("coverage",),
         per="stream",
         formula="The smallest share of finite values that a stream had; without a call it was not heard.",
         thresholds={"warning": Threshold(1.0, f"every value is finite ({_OWN})")},
         judge=_heard,
         why="A stream that was not heard, or whose values are not finite, makes every reading of it void.",
-        remedies=(Remedy(change={"model": "check that the watched module runs in training"}, reading="coverage"),),
+        remedies=(
+            Remedy(
+                change={
+                    "data": "look at the batch of that step for inputs that are not finite",
+                    "model": "check that the watched module runs in training",
+                },
+                reading="coverage",
+            ),
+        ),
         gravest=Status.WARNING,
         confirm=1,
     ),
@@ -182,7 +204,12 @@ NUMBERS = (
         judge=_ended,
         why="The run was killed, failed, is still being written, or its journal lost its end: later steps are unknown.",
         remedies=(
-            Remedy(change={"model": "close the watch at the end of training, or resume the run"}, reading="end"),
+            Remedy(change={"model": "mend what ended it, then train again"}, reading="end", part="end/failed"),
+            Remedy(
+                change={"model": "close the watch at the end of training, or resume the run"},
+                reading="end",
+                part="end/unfinished",
+            ),
         ),
         gravest=Status.WARNING,
         confirm=1,

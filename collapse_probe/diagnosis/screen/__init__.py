@@ -1,9 +1,10 @@
 """The first screen of a diagnosis: its numbers in sentences, here and only here."""
 
 from ._screen import first_screen
-from ._words import clean, evidence_line, folded, metric, named, number, remedies, since, title
+from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
 
 __all__ = [
+    "WIDTH",
     "clean",
     "evidence_line",
     "first_screen",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ...journal import End, Run
 from .._contract import Finding, Status
 from .._curves import Change
 from .._evidence import Evidence
@@ -26,6 +29,8 @@ _FIRST = {
     Status.NOT_MEASURED: "NOT MEASURED",
 }
 _INDENT = 11
+NARROWEST = 60
+"""Columns below which no screen is laid out."""
 _CURVES = (
     ("common_share", "common share"),
     ("mean_cosine", "mean cosine"),
@@ -34,9 +39,41 @@ _CURVES = (
 )
 
 
+@dataclass(frozen=True)
+class _Page:
+    """What parts are laid out on.
+
+    Attributes:
+        width: Its columns.
+    """
+
+    width: int
+
+    def lines(self, of_widest: int) -> int:
+        """Return how many lines there is room for, where the widest page has so many."""
+        return math.ceil(of_widest * WIDTH / self.width)
+
+    def wrapped(self, label: str, text: str, *, indent: int = _INDENT, most: int = 3) -> list[str]:
+        """Return a paragraph behind its label."""
+        room, most = self.width - indent, self.lines(most)
+        lines = textwrap.wrap(text, room, max_lines=most, placeholder=" …", break_on_hyphens=False) or [""]
+        return [f"{'' if at else label:<{indent}}{line}".rstrip() for at, line in enumerate(lines)]
+
+    def cut(self, line: str) -> list[str]:
+        """Return a line of a table, in several where it is too long."""
+        return (
+            textwrap.wrap(
+                line, self.width, subsequent_indent=" " * (_INDENT + 2), break_on_hyphens=False, drop_whitespace=True
+            )
+            if len(line) > self.width
+            else [line]
+        )
+
+
 def first_screen(
     evidence: Evidence,
     *,
+    width: int = WIDTH,
     status: Status,
     kinds: Sequence[Finding],
     causes: Sequence[Cause],
@@ -44,22 +81,26 @@ def first_screen(
     rows: Sequence[dict[str, Any]],
     findings: Sequence[Finding],
 ) -> str:
-    """Return the first screen as plain text."""
+    """Return the first screen as plain text, in as many columns as are asked for."""
+    page = _Page(max(NARROWEST, width))
+    dead = _dead_since(findings)
     parts = [
-        _verdict(evidence, status, kinds, missing),
-        _seen(kinds),
-        _why(causes),
-        _retrieval(evidence, rows),
+        [*_verdict(page, evidence, status, kinds, missing), *_ended(page, evidence)],
+        _seen(page, kinds),
+        _why(page, causes),
+        _retrieval(evidence, rows, dead),
         _loss(evidence),
-        _curves(evidence),
-        _do(evidence, kinds, causes),
+        _curves(page, evidence, dead),
+        _do(page, evidence, kinds, causes),
         _damage(missing),
-        _measured(findings, missing),
+        _measured(page, findings, missing),
     ]
-    return _fitted(parts)
+    return _fitted(page, parts)
 
 
-def _verdict(evidence: Evidence, status: Status, kinds: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
+def _verdict(
+    page: _Page, evidence: Evidence, status: Status, kinds: Sequence[Finding], missing: Sequence[NotMeasured]
+) -> list[str]:
     first = _FIRST[status]
     if status is Status.NOT_MEASURED:
         grave = [one for one in missing if one.essential]
@@ -69,7 +110,20 @@ def _verdict(evidence: Evidence, status: Status, kinds: Sequence[Finding], missi
     else:
         text = f"nothing was found in {evidence.run.steps:,} steps"
         text += ", then the run was interrupted" if evidence.run.status == "interrupted" else ""
-    return _wrapped(first, text, width=max(_INDENT, len(first) + 2))
+    return page.wrapped(first, text, indent=max(_INDENT, len(first) + 2))
+
+
+def _ended(page: _Page, evidence: Evidence) -> list[str]:
+    """Return how a run ended that did not complete, with what the journal says of it."""
+    run, ends = evidence.run, evidence.run.of(End)
+    if run.status == "completed" or not (ends or isinstance(run, Run)):
+        return []
+    if not ends:
+        torn = isinstance(run, Run) and run.torn
+        why = "; the last line of the journal is cut, as by a kill or a full disk" if torn else ""
+        return page.wrapped("Ended", f"the journal has no end record; it goes to step {run.steps:,}{why}")
+    message = clean(ends[-1].message, length=240).strip(": ")
+    return page.wrapped("Ended", f"{run.status} after step {run.steps:,}" + (f": {message}" if message else ""))
 
 
 def _headline(kinds: Sequence[Finding]) -> str:
@@ -87,25 +141,36 @@ def _headline(kinds: Sequence[Finding]) -> str:
     return ", then ".join(names) + more + (f", {when}" if when else "")
 
 
-def _seen(kinds: Sequence[Finding]) -> list[str]:
-    shown = [one for one in kinds if one.kind != "loss_against_retrieval"]
+def _seen(page: _Page, kinds: Sequence[Finding]) -> list[str]:
+    shown = [one for one in kinds if one.kind not in ("loss_against_retrieval", "unfinished")]
     texts = [f"{some[0].code}  {text}" for some in folded(shown) if (text := evidence_line(*some))]
     texts = list(dict.fromkeys(texts))[:4]
-    return [line for at, text in enumerate(texts) for line in _wrapped("" if at else "Seen", text)[:2]]
+    return [line for at, text in enumerate(texts) for line in page.wrapped("" if at else "Seen", text, most=2)]
 
 
-def _why(causes: Sequence[Cause]) -> list[str]:
+def _why(page: _Page, causes: Sequence[Cause]) -> list[str]:
     """Return the first cause, how sure it is, and what would decide."""
     if not causes:
         return []
     one = causes[0]
     because = ", ".join(f"{clean(name, length=50)} {number(value)}" for name, value in list(one.because.items())[:2])
     where = f", in {clean(one.locus, length=40)}" if one.locus else ""
-    return _wrapped("Why", f"{one.verdict}: {one.title}{where} ({because}). To decide: {one.decides}.")
+    return page.wrapped("Why", f"{one.verdict}: {one.title}{where} ({because}). To decide: {one.decides}.")
 
 
-def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]]) -> list[str]:
+def _dead_since(findings: Sequence[Finding]) -> int | None:
+    """Return the step from which the run is not finite for good; None where it is."""
+    grave = [one.judgement for one in findings if one.kind == "divergence" and one.status is Status.CRITICAL]
+    return next((one.onset.step for one in grave if one and one.onset), None)
+
+
+def _until(steps: Sequence[int], dead: int | None) -> str:
+    return f"until step {dead:,}" if dead is not None and steps[-1] < dead else ""
+
+
+def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | None) -> list[str]:
     lines = []
+    until = {one.name: _until(one.steps, dead) for one in evidence.curves}
     worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
     for row in rows[:4]:
         change = worst.get(row["collection"])
@@ -119,6 +184,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]]) -> list[str]:
         if change and change["low"] is not None:
             ends = f"[{number(change['low'], sign=True)}, {number(change['high'], sign=True)}]"
             sure = f"{number(change['value'], sign=True)} {ends}"
+        sure = until.get(row["collection"]) or sure
         raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
         n = f"n {row['n']:,}" if row["n"] else ""
         lines.append("  ".join(one for one in (f"{name:<26}", moved, sure, n, raw) if one))
@@ -148,16 +214,16 @@ def _loss(evidence: Evidence) -> list[str]:
     return _labelled("Loss", [text + (f"; {bad:,} readings are not finite" if bad else "")])
 
 
-def _curves(evidence: Evidence) -> list[str]:
+def _curves(page: _Page, evidence: Evidence, dead: int | None) -> list[str]:
     lines = []
     curve = next((one for one in evidence.curves if one.metric == "d_prime"), None)
     if curve is not None:
-        lines.append(_curve("separation (d')", np.array(curve.steps), np.array(curve.values)))
+        lines.append(_curve(page, "separation (d')", np.array(curve.steps), np.array(curve.values), dead))
     else:
         for on in ("reference", "batch"):
             series = evidence.series("pairs/d_prime", on=on)
             if len(series) > 1:
-                lines.append(_curve("separation (d')", series.steps, series.values))
+                lines.append(_curve(page, "separation (d')", series.steps, series.values, dead))
                 break
     roles = ("query", "document", "embedding", "hidden")
     streams = sorted((one for one in evidence.streams if one.role in roles), key=lambda one: one.role == "hidden")
@@ -167,27 +233,32 @@ def _curves(evidence: Evidence) -> list[str]:
             known = any(label in line for line in lines if clean(subject.name) in line)
             if track is not None and track.reading.endswith(measure) and not known and len(lines) < 5:
                 lines.append(
-                    _curve(f"{clean(subject.name, length=12)} {label}", track.series.steps, track.series.values)
+                    _curve(
+                        page, f"{clean(subject.name, length=12)} {label}", track.series.steps, track.series.values, dead
+                    )
                 )
     return [line for line in lines if line]
 
 
-def _curve(label: str, steps: np.ndarray, values: np.ndarray) -> str:
-    blocks = sparkline(steps, values)
-    known = values[np.isfinite(values)]
+def _curve(page: _Page, label: str, steps: np.ndarray, values: np.ndarray, dead: int | None) -> str:
+    narrow = page.width < 80
+    blocks, finite = sparkline(steps, values, width=8 if narrow else 13), np.isfinite(values)
     if not blocks:
         return ""
-    return f"{'':<{_INDENT}}{label:<26} {number(float(known[0])):>8}  {blocks:<13}  {number(float(known[-1]))}"
+    first, last = (number(float(values[finite][at])) for at in (0, -1))
+    line = f"{'':<{2 if narrow else _INDENT}}{label:<26} {first:>8}  {blocks:<{8 if narrow else 13}}  {last}"
+    return f"{line}  {_until(steps[finite], dead)}".rstrip()
 
 
-def _do(evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
+def _do(page: _Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
     gravest = [one for one in kinds if one.status is kinds[0].status]
-    change = remedies(gravest[:3], evidence.config, first=causes[0].remedies if causes else ())
+    losses = [name.partition("/")[2] for name, _, _ in evidence.run.keys if name.startswith("loss/")]
+    change = remedies(gravest[:3], evidence.config, first=causes[0].remedies if causes else (), losses=losses)
     fields = [
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
     ]
     words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
-    return _wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change else []
+    return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change else []
 
 
 def _damage(missing: Sequence[NotMeasured]) -> list[str]:
@@ -195,16 +266,22 @@ def _damage(missing: Sequence[NotMeasured]) -> list[str]:
     return _labelled("Damaged", lines[:2] + ([f"and {len(lines) - 2} more faults"] if len(lines) > 2 else []))
 
 
-def _measured(findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
-    asked = {one.code for one in findings if one.status is not Status.NOT_APPLICABLE}
-    known = {one.code for one in findings if one.status not in (Status.NOT_APPLICABLE, Status.NOT_MEASURED)}
+def _measured(page: _Page, findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
+    """Return how many of the kinds that apply were measured on everything that they are about, and what was not."""
+    applies = [one for one in findings if one.status is not Status.NOT_APPLICABLE]
+    asked = {one.code for one in applies}
+    known = asked - {one.code for one in applies if one.status is Status.NOT_MEASURED}
     names = [f"{clean(one.what.replace('_', ' '))} ({clean(one.why, length=100)})" for one in missing]
     names = [one for one in names if not one.startswith("an undamaged journal")]
-    more = f"; {len(names) - 3} more" if len(names) > 3 else ""
-    rest = f" Not: {', '.join(names[:3])}{more}" if names else ""
     ignored = sorted({one.code for one in findings if one.ignored})
     left = f" Ignored: {', '.join(ignored)}." if ignored else ""
-    return _wrapped("Measured", f"{len(known)} of {len(asked)}.{rest}{left}")
+    for shown in range(min(len(names), 3), -1, -1):
+        more = f" and {len(names) - shown} more" if len(names) > shown else ""
+        rest = f" Not: {', '.join(names[:shown])}{more}." if names else ""
+        lines = page.wrapped("Measured", f"{len(known)} of {len(asked)}.{rest}{left}")
+        if not lines[-1].endswith(" …"):
+            break
+    return lines
 
 
 def _plain(value: object) -> str:
@@ -212,21 +289,17 @@ def _plain(value: object) -> str:
 
 
 def _labelled(label: str, lines: Sequence[str]) -> list[str]:
-    return [f"{'' if at else label:<{_INDENT}}{line}"[:WIDTH] for at, line in enumerate(lines)]
+    return [f"{'' if at else label:<{_INDENT}}{line}" for at, line in enumerate(lines)]
 
 
-def _wrapped(label: str, text: str, *, width: int = _INDENT) -> list[str]:
-    lines = textwrap.wrap(text, WIDTH - width, max_lines=3, placeholder=" …") or [""]
-    return [f"{'' if at else label:<{width}}{line}".rstrip() for at, line in enumerate(lines)]
-
-
-def _fitted(parts: list[list[str]]) -> str:
+def _fitted(page: _Page, parts: list[list[str]]) -> str:
     """Return the parts in their order; the curves go first where the screen is too small, then what was seen."""
     order = (5, 4, 1, 6, 3)
     dropped: set[int] = set()
     while True:
-        lines = [line for at, part in enumerate(parts) if at not in dropped for line in part]
-        text = "\n".join(line[:WIDTH].rstrip() for line in lines)
-        if (len(lines) <= LINES and len(text.encode()) <= BYTES) or len(dropped) == len(order):
+        kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]
+        lines = [piece for line in kept for piece in page.cut(line)]
+        text = "\n".join(lines)
+        if (len(lines) <= page.lines(LINES) and len(text.encode()) <= BYTES) or len(dropped) == len(order):
             return text
         dropped.add(order[len(dropped)])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...journal import RunConfig
+from ...journal.vocabulary import NOT_STREAMS
 from .._contract import Condition, Finding, Judgement, Remedy
 from ..detectors import BY_CODE
 
@@ -15,19 +17,32 @@ WIDTH = 100
 _NAME = 32
 _WORDS = ("loss", "optimizer", "model", "data")
 
+_SOFTMAX = "in-batch softmax"
+"""What a remedy calls a loss that :func:`contrasts`."""
+
+_CONTRASTS = ("infonce", "ntxent", "multiplenegatives", "npair", "crossentropy", "inbatch", "simcse", "gistembed")
+
 METRICS = {"ndcg@10": "nDCG@10", "mrr": "MRR", "mrr@10": "MRR@10", "d_prime": "d'"}
 
 
 def clean(text: object, *, length: int = _NAME) -> str:
     r"""Return a name that can neither break a line nor move a terminal's cursor, shortened in the middle.
 
-    >>> clean("a\x1b[31m\nb")
-    'a?[31m?b'
+    It is cut between words where one ends near the cut.
+
+    >>> clean("a\x1b[31m\nb"), clean("encoder.layer.11/attention/output", length=24)
+    ('a?[31m?b', 'encoder.…output')
     """
     shown = "".join("?" if unicodedata.category(one)[0] in "CZ" and one != " " else one for one in str(text))
     if len(shown) <= length:
         return shown
-    return f"{shown[: length // 2]}…{shown[-(length - length // 2 - 1) :]}"
+    head, tail = shown[: length // 2], shown[-(length - length // 2 - 1) :]
+    before, after = re.match(r".*\W", head), re.search(r"\W", tail)
+    if before and before.end() > len(head) // 2:
+        head = before[0]
+    if after and after.start() < len(tail) // 2:
+        tail = tail[after.end() :]
+    return f"{head}…{tail}"
 
 
 def number(value: float | None, *, sign: bool = False) -> str:
@@ -112,21 +127,68 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(clean(one) for one in names[:2]) + more
 
 
-def remedies(findings: Sequence[Finding], config: RunConfig, *, first: Sequence[Remedy] = ()) -> dict[str, Any]:
+def remedies(
+    findings: Sequence[Finding], config: RunConfig, *, first: Sequence[Remedy] = (), losses: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what to change: what helps against the cause, where one is named, else the remedies of findings.
 
-    Fields of a recipe where the run has one, else words by what they are about.
+    Fields of a recipe where the run has one, else words by what they are about; nothing that the run has already.
+
+    Args:
+        findings: What was found, the gravest first.
+        config: What the run is.
+        first: Remedies of the cause.
+        losses: Names of the loss and its terms.
     """
     recipe = config.session.get("recipe")
-    fields = set(recipe) if isinstance(recipe, dict) else set()
-    if (one := _fitting(first, fields)) is not None:
-        return dict(one.change)
+    recipe = recipe if isinstance(recipe, dict) else {}
+    fields = set(recipe)
+    one = _fitting(first, fields)
+    if one is not None and (wanted := _lacking(one.change, recipe, losses)):
+        return wanted
     change: dict[str, Any] = {}
     for finding in findings:
         one = _fitting(_meant(finding), fields)
         for key, value in (_own_remedies(finding, config) or (one.change if one else {})).items():
-            change.setdefault(key, value)
+            change.setdefault(key, _dated(value, finding))
+    change = _lacking(change, recipe, losses)
     return {key: value for key, value in change.items() if not fields or key in fields} or change
+
+
+def _lacking(change: Mapping[str, Any], recipe: Mapping[str, Any], losses: Sequence[str]) -> dict[str, Any]:
+    """Return a change without what the recipe or the loss has already."""
+    has_softmax = any(contrasts(one) for one in losses)
+    return {
+        key: value
+        for key, value in change.items()
+        if (key not in recipe or recipe[key] != value) and not (has_softmax and _SOFTMAX in str(value))
+    }
+
+
+def contrasts(loss: str) -> bool:
+    """Return whether a loss is a softmax over the texts of a batch, by its name.
+
+    >>> [contrasts(one) for one in ("MultipleNegativesRankingLoss", "nce", "query_nce", "distance", "SoftmaxLoss")]
+    [True, True, True, False, False]
+    """
+    words = [one.lower() for one in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", loss)]
+    return bool({"nce", "mnrl", "mnr"} & set(words)) or any(one in "".join(words) for one in _CONTRASTS)
+
+
+def _dated(value: Any, finding: Finding) -> Any:
+    """Return the words of a remedy with the onset for ``that step``."""
+    onset = finding.judgement.onset if finding.judgement else None
+    if onset is None or not isinstance(value, str):
+        return value
+    sure = onset.low >= onset.step - 1
+    return value.replace("that step", f"step {onset.step:,}" if sure else f"steps {onset.low + 1:,} to {onset.step:,}")
+
+
+def _before_the_loss(finding: Finding) -> bool:
+    """Return whether what was not finite first is a stream, in a step before which everything was."""
+    onset = finding.judgement.onset if finding.judgement else None
+    known = finding.kind == "divergence" and onset is not None and onset.low >= onset.step - 1
+    return known and any(one.partition("/")[0] not in NOT_STREAMS for one in finding.evidence)
 
 
 def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
@@ -142,7 +204,8 @@ def _own_remedies(finding: Finding, config: RunConfig) -> dict[str, Any]:
 
 def _meant(finding: Finding) -> list[Remedy]:
     """Return a finding's remedies, those first that are for a part that it has; none for one that it has not."""
-    had = {"", *(one.reading for one in _parts(finding))}
+    had = {"", *finding.evidence, *(one.reading for one in _parts(finding))}
+    had |= {"STREAM"} if _before_the_loss(finding) else set()
     return sorted((one for one in BY_CODE[finding.code].remedies if one.part in had), key=lambda one: not one.part)
 
 
@@ -177,7 +240,10 @@ def _numbers(values: Sequence[float], *, sign: bool = False) -> str:
 def _value(finding: Finding, judgement: Judgement) -> str:
     name = clean(", ".join(finding.evidence[:2]) or finding.subject, length=60)
     if finding.kind == "divergence":
-        return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then"
+        first = "; it is the model's output, before any loss" if _before_the_loss(finding) else ""
+        return f"{name}: not finite in {judgement.value or 0:.0%} of the readings since then{first}"
+    if finding.kind == "coverage" and judgement.value is not None:
+        return f"{name} was heard; up to {1 - judgement.value:.0%} of its values are not finite"
     if finding.kind == "unfinished":
         how = "says that the run failed" if "end/failed" in finding.evidence else "has no end record"
         return f"the journal {how}; it goes to step {judgement.outside[-1] if judgement.outside else 0:,}"

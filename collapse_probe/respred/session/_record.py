@@ -61,7 +61,10 @@ class SessionRecord:
         where, content = run.folder / "run.json", run.config.session
         recipe, options = content.get("recipe"), content.get("options")
         if not isinstance(recipe, dict) or not isinstance(options, dict):
-            raise InputError(f"{where}: no recipe and options in it; start a new run")
+            raise InputError(
+                f"{where}: no recipe and options in it, since another program trained the run: train it and score it "
+                "there, by w.evaluation(NAME, METRICS, per_query=...) of its watch or by its trainer's evaluator"
+            )
         try:
             read = Recipe.from_dict(recipe)
         except InputError as error:
