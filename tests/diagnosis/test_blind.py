@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from journals_support import made
+from journals_support import made, ramp
 
 from collapse_probe.diagnosis import Status, diagnose
 
@@ -35,6 +35,7 @@ def test_documents_that_are_their_queries_cannot_show_a_fall(own, others, status
         "pairs/cosine_random_mean": lambda t: others,
         "pairs/mrr": lambda t: 1.0,
         "pairs/mrr_centred": lambda t: 1.0,
+        "pairs/d_prime": ramp(4.0, 4.4),
     }
     run = made(tmp_path / "run", planted, noise=0.0, extra={"pairs/cosine_mean": own, "pairs/cosine_random_mean": 0.3})
     found = diagnose(run)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from journals_support import Shape, config, made, ramp, step, write
+from journals_support import Shape, both, config, made, ramp, step, write
 
 from collapse_probe.diagnosis import Evidence, diagnose
 from collapse_probe.diagnosis._curves import Change, Curve
@@ -105,11 +105,11 @@ def test_the_kind_itself_says_since_when_where_two_readings_of_pairs_cannot(tmp_
         "pairs/mrr_centred": (0.845, 0.4),
         "pairs/d_prime": (3.4, 1.5),
         "query/common_share": (0.2, 0.995),
-        "document/common_share": (0.2, 0.2),
+        "document/common_share": (0.2, 0.995),
     }
-    planted = {"query/common_share": ramp(0.2, 0.995, since=0.2, until=0.3)}
+    planted = both("common_share", ramp(0.2, 0.995, since=0.2, until=0.3))
     kind = diagnose(written(tmp_path / "run", planted, reference=reference)).kinds[0]
-    assert (kind.kind, kind.subject) == ("complete_collapse", "query")
+    assert kind.kind == "complete_collapse"
     assert 35 <= kind.judgement.onset.step <= 50 and kind.judgement.onset.high <= 60
 
 
