@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from ..diagnosis import Mechanism
 
 EPILOG = """\b
 Example:
   collapse-probe explain CP411
+  collapse-probe explain no_repulsion
 
 Exit codes: 0 explained, 2 no such code.
 """
@@ -17,19 +22,22 @@ Exit codes: 0 explained, 2 no such code.
 @click.command("explain", epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("code")
 def command(code: str) -> int:
-    """Say what the detector CODE (or kind) reads, how it judges, by which thresholds, why, and what to do."""
+    """Say what the detector CODE (or its kind, or a cause) reads, how it judges, by which thresholds, what to do."""
     click.echo(explained(code))
     return 0
 
 
 def explained(code: str) -> str:
-    """Return the text of one detector, from its entry.
+    """Return the text of one detector or mechanism, from its entry.
 
     Raises:
-        InputError: no detector has that code or kind.
+        InputError: no detector has that code or kind, and no cause that name.
     """
-    from ..diagnosis import find_detector
+    from ..diagnosis import MECHANISMS, find_detector
 
+    mechanisms = [one for one in MECHANISMS if one.cause == code.lower()]
+    if mechanisms:
+        return "\n".join(_mechanism(one) for one in mechanisms)
     found = find_detector(code)
     cuts = [f"{name} {one.value:g} ({one.source})" for name, one in found.thresholds.items()]
     change = ["; ".join(f"{key}: {value}" for key, value in one.change.items()) for one in found.remedies]
@@ -44,10 +52,26 @@ def explained(code: str) -> str:
         ("not this", found.not_this),
         ("what to do", " | ".join(change)),
     ]
-    lines = [f"{found.code} {found.kind}: {found.title}"]
+    return _text(f"{found.code} {found.kind}: {found.title}", rows)
+
+
+def _mechanism(found: Mechanism) -> str:
+    cuts = [f"{name} {one.value:g} ({one.source})" for name, one in found.thresholds.items()]
+    change = ["; ".join(f"{key}: {value}" for key, value in one.change.items()) for one in found.remedies]
+    rows = [
+        ("explains", ", ".join(found.explains)),
+        ("suspected", found.formula),
+        ("thresholds", "; ".join(cuts) or "none"),
+        ("to decide", found.decides),
+        ("what to do", " | ".join(change)),
+    ]
+    return _text(f"{found.cause}: {found.title}", rows)
+
+
+def _text(first: str, rows: list[tuple[str, str]]) -> str:
+    lines = [first]
     for label, text in rows:
-        wrapped = textwrap.wrap(text, 86)
-        lines += [f"  {'' if at else label:<11} {line}" for at, line in enumerate(wrapped)]
+        lines += [f"  {'' if at else label:<11} {line}" for at, line in enumerate(textwrap.wrap(text, 86))]
     return "\n".join(lines)
 
 

@@ -42,15 +42,18 @@ from ._scores import (
     per_query,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
+from .causes import MECHANISMS, Cause, Mechanism
 from .detectors import BY_CODE, DETECTORS, find_detector
 
 __all__ = [
     "BY_CODE",
     "DETECTORS",
     "HEADLINE",
+    "MECHANISMS",
     "REFERENCE",
     "Attribution",
     "Bounds",
+    "Cause",
     "Change",
     "Choice",
     "Compared",
@@ -64,6 +67,7 @@ __all__ = [
     "FindingRow",
     "Interval",
     "Judgement",
+    "Mechanism",
     "ModuleEffect",
     "NotApplicable",
     "Onset",

@@ -21,10 +21,12 @@ from ._settings import SETTINGS
 from ._streams import STREAMS
 from ._terms import TERMS
 from ._unmeasured import UNMEASURED
+from ._why import WHY
 
 SECTIONS: tuple[Section, ...] = (
     SCREEN,
     HAPPENED,
+    WHY,
     RETRIEVAL,
     AVERAGES,
     SEPARATION,
