@@ -111,6 +111,11 @@ GAP = {"pairs/side_gap": 0.3}
 HUBS = {"pairs/hub_occurrence": 0.3}
 
 
+def with_gate(start: float, end: float) -> Callable[[Path], Run]:
+    fields = {"streams": (StreamInfo(name="query", role="query"), StreamInfo(name="alpha", role="gate"))}
+    return lambda folder: made(folder, {"alpha/value": ramp(start, end)}, fields=fields, extra={"alpha/value": start})
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -134,6 +139,12 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     ),
     "CP450": lambda folder: made(folder, {**FALL, "pairs/hub_occurrence": ramp(0.3, 0.8)}, extra=HUBS),
     "CP440": with_delta("correction_over_residual", 0.3, 0.005),
+    "CP441": with_delta("mean_abs", 0.02, 1e-4),
+    "CP442": with_gate(0.1, 1e-3),
+    "CP443": with_gate(0.0, 1e-5),
+    "CP445": lambda folder: made(
+        folder, {**FALL, "delta/pass_through": ramp(0.9, 0.02)}, fields=CORRECTION, extra={"delta/pass_through": 0.9}
+    ),
     "CP444": with_delta("constancy", 0.2, 0.97),
     "CP501": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}),
     "CP502": lambda folder: other_domain(folder, {"pairs/mrr": ramp(0.84, 0.95, since=0.1, until=0.5)}),

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .._contract import Condition, Detector, Judgement, Remedy, Status, Subject, Threshold
+from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from ._retrieval import WITH, WITHOUT
-from ._signature import part, signature
+from ._signature import MEASURED, part, ratios, signature
 
 _PENALTY = (
     Remedy(change={"lambda_residual": 0.0}, reading="delta/correction_over_residual"),
@@ -53,7 +53,120 @@ def _constant(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     return signature(track, np.asarray(track.series.values), evidence, cut=cuts["warning"], above=True, harm=False)
 
 
+def _vanished(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    track = evidence.track(subject.name, "mean_abs")
+    if track is None:
+        return Judgement(value=None, evidence=(f"{subject.name}/mean_abs",))
+    if track.baseline == 0:
+        raise NotApplicable("it was 0 at the start")
+    values = ratios(np.abs(track.series.values), abs(track.baseline))
+    return signature(track, values, evidence, cut=cuts["warning"], above=False, harm=False, ratio=True)
+
+
+def _gate_closed(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    track = evidence.track(subject.name, "value")
+    if track is None:
+        return Judgement(value=None, evidence=(f"{subject.name}/value",))
+    if abs(track.baseline) < cuts["open"]:
+        raise NotApplicable("it was closed at the start")
+    values = ratios(np.abs(track.series.values), abs(track.baseline))
+    return signature(track, values, evidence, cut=cuts["warning"], above=False, harm=False, ratio=True)
+
+
+def _gate_never_opened(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    track = evidence.track(subject.name, "value")
+    if track is None:
+        return Judgement(value=None, evidence=(f"{subject.name}/value",))
+    if abs(track.baseline) >= cuts["warning"]:
+        raise NotApplicable("it was open at the start")
+    largest = np.maximum.accumulate(np.abs(track.series.values))
+    return signature(track, largest, evidence, cut=cuts["warning"], above=False, harm=False)
+
+
+def _saturated(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    track = evidence.track(subject.name, "pass_through")
+    if track is None:
+        return Judgement(value=None, evidence=(f"{subject.name}/pass_through",))
+    return signature(track, np.asarray(track.series.values), evidence, cut=cuts["critical"], above=False)
+
+
+_OPEN = (
+    Remedy(
+        change={
+            "model": "start the gate away from 0, or leave it out",
+            "optimizer": "give the gate a rate of its own",
+        },
+        reading="STREAM/value",
+    ),
+)
+
 CORRECTIONS = (
+    Detector(
+        code="CP441",
+        kind="delta_collapse",
+        title="a correction that vanished",
+        reads=("STREAM/mean_abs",),
+        per="stream",
+        roles=("correction",),
+        formula="The correction's mean absolute entry, before its gate, over that of step 0 is below the cut.",
+        thresholds={"warning": Threshold(0.1, "a tenth of its start (own choice); the founding run's ended at .01")},
+        judge=_vanished,
+        why="What the correction adds has gone to nothing; whether that matters, retrieval with and without it says.",
+        remedies=_PENALTY,
+        not_this="a gate that closed: the correction itself keeps its size",
+        gravest=Status.WARNING,
+    ),
+    Detector(
+        code="CP442",
+        kind="gate_collapse",
+        title="a gate that closed",
+        reads=("STREAM/value",),
+        per="stream",
+        roles=("gate",),
+        formula="The gate's value over that of step 0 is below the cut.",
+        thresholds={
+            "warning": Threshold(0.1, "a tenth of its start (own choice)"),
+            "open": Threshold(1e-3, "below, it was never open (own choice)"),
+        },
+        judge=_gate_closed,
+        why="What is behind the gate no longer reaches what is scored.",
+        remedies=_OPEN,
+        not_this="a small gate that is learnt, while retrieval with the correction is better",
+        gravest=Status.WARNING,
+    ),
+    Detector(
+        code="CP443",
+        kind="gate_never_opened",
+        title="a gate that never opened",
+        reads=("STREAM/value",),
+        per="stream",
+        roles=("gate",),
+        formula="The gate's value began below the cut and was never above it.",
+        thresholds={"warning": Threshold(1e-3, "a thousandth of what is behind it passes (own choice)")},
+        judge=_gate_never_opened,
+        why="A gate of 0 passes neither the correction nor the gradient that would train it.",
+        remedies=_OPEN,
+        not_this="a gate that opens slowly: its value grows",
+        gravest=Status.WARNING,
+    ),
+    Detector(
+        code="CP445",
+        kind="saturation",
+        title="saturation",
+        reads=("STREAM/pass_through",),
+        per="stream",
+        roles=("correction",),
+        formula="The mean share of the gradient that the bound of a correction passes is below the cut, and separation "
+        "or retrieval fell.",
+        thresholds={"critical": Threshold(0.1, f"{MEASURED}; a clamp at .03 raised its domain by .07")},
+        judge=_saturated,
+        why="Entries at their bound pass no gradient, so they are stuck where they are.",
+        remedies=(
+            Remedy(change={"tanh": False}, reading="STREAM/pass_through"),
+            Remedy(change={"model": "widen the bound, or leave it out"}, reading="STREAM/pass_through"),
+        ),
+        not_this="a bound that slows learning while retrieval rises",
+    ),
     Detector(
         code="CP440",
         kind="identity",
