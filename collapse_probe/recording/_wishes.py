@@ -58,7 +58,7 @@ def judged_wishes(wishes: Wishes) -> Wishes:
     batch = {f"{stream}/{name}" for stream in ("query", "document") for name in _OF_BATCHES}
     batch |= {f"pairs/{name}" for name in _PAIRS_OF_BATCHES}
     reference = {f"{stream}/{name}" for stream in ("query", "document") for name in _OF_REFERENCE}
-    reference |= {f"pairs/{name}" for name in _PAIRS_OF_REFERENCE}
+    reference |= {"delta/pass_through", *(f"pairs/{name}" for name in _PAIRS_OF_REFERENCE)}
     return replace(wishes, batch={*(wishes.batch or ()), *batch}, reference={*(wishes.reference or ()), *reference})
 
 

@@ -144,3 +144,19 @@ def test_geometry_is_no_alarm_where_the_training_pairs_are_learnt(tmp_path):
     assert not diagnose(made(tmp_path / "run", planted, fields=replayed)).kinds
     flat = {"pairs/mrr": lambda t: 0.5, "pairs/d_prime": lambda t: 2.0, **both("norm_median", ramp(1.0, 6.0))}
     assert {one.kind for one in diagnose(made(tmp_path / "flat", flat, fields=replayed)).kinds} == {"scale_explosion"}
+
+
+def test_another_way_of_scoring_is_a_remedy_with_its_measured_gain(tmp_path):
+    """What the same vectors would bring, centred and by a cosine, is read and not forecast."""
+    planted = {**FALL, **both("common_share", ramp(0.2, 0.9)), "pairs/mrr_centred": ramp(0.845, 0.8)}
+    found = diagnose(made(tmp_path / "run", planted, extra=PULLS, noise=1e-3))
+    (measured,) = [one for one in found.causes[0].remedies if one.gain is not None]
+    assert measured.gain == pytest.approx(0.3, abs=0.01) and "mean off" in str(measured.change["scoring"])
+    assert "(measured, MRR +.3" in " ".join(found.summary.split())
+    assert found.to_dict()["causes"][0]["remedies"][-1]["gain"] == pytest.approx(measured.gain)
+
+
+def test_a_gain_that_was_not_read_at_the_end_is_none(tmp_path):
+    planted = {**FALL, **both("common_share", ramp(0.2, 0.9)), "pairs/mrr_centred": ramp(0.845, 0.505)}
+    found = diagnose(made(tmp_path / "run", planted, extra=PULLS, noise=1e-3))
+    assert all(one.gain is None for one in found.causes[0].remedies)

@@ -258,6 +258,9 @@ def _do(page: _Page, evidence: Evidence, kinds: Sequence[Finding], causes: Seque
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
     ]
     words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
+    for one in causes[0].remedies if causes else ():
+        if one.gain is not None:
+            words.append(f"scoring: {one.change['scoring']} (measured, MRR {number(one.gain, sign=True)})")
     return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change else []
 
 
