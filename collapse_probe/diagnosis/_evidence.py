@@ -13,7 +13,7 @@ from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
 from ._onset import FEWEST, change_point, left, levelled, surest, within
-from ._separation import D_PRIME, RANK, batch_curve, part_curve, reference_curve
+from ._separation import BATCH, D_PRIME, RANK, batch_curve, part_curve, reference_curve
 from ._solved import solved_without_separating
 
 EMBEDDINGS = ("query", "document", "view", "class", "left", "right", "served", "hidden", "embedding")
@@ -60,6 +60,9 @@ _MOVES = 6.0
 
 _BY_FACTORS = 10.0
 """Range above which a reading's change is one of factors (own choice)."""
+
+_MOVED = 1e-6
+"""Relative way of weights from which on they have moved: beyond rounding of float32."""
 
 _SATURATED = 0.95
 """Reciprocal rank above which nearly every own document is the first."""
@@ -140,6 +143,27 @@ class Evidence:
         return (
             bool(read) and still and any(_moves(self._series(name, "batch")) for name in dict.fromkeys(names["batch"]))
         )
+
+    @cached_property
+    def unscored_drift(self) -> float | None:
+        """How far weights moved while no reading of the reference pairs, and no score, changed by a bit.
+
+        None where something changed, where no weight moved, or where one of the two was not read.
+        """
+        names = [one for one in (D_PRIME, RANK) if len(self.series(one, on="reference").finite()) > 1]
+        same = all(float(np.ptp(self.series(one, on="reference").finite().values)) == 0.0 for one in names)
+        # Scores of another collection that change say that what is trained is on their path.
+        scored = [curve for curve in self.curves if curve.name not in (REFERENCE, BATCH)]
+        drifts = dict.fromkeys(name for name, _, _ in self.run.keys if name.startswith("drift/"))
+        far = max((float(one.values[-1]) for name in drifts if len(one := self.series(name).finite())), default=0.0)
+        still = bool(names) and same and all(len(set(curve.values)) == 1 for curve in scored)
+        return far if still and far > _MOVED else None
+
+    @cached_property
+    def trained_through(self) -> bool:
+        """Whether a backward came through a query or a document."""
+        sides = [one.name for one in self.streams if one.role in ("query", "document", "left", "right", "view")]
+        return any(name.rpartition("/")[0] in sides and on == "batch" for name, on, _ in self.run.keys)
 
     @staticmethod
     def _of_stream(reading: str) -> bool:

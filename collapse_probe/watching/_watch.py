@@ -35,6 +35,7 @@ from ._coverage import HEARD_BY, Coverage, one_matrix
 from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
 from ._finder import Finder
 from ._folder import command, continue_run, model_name, module_infos, versions
+from ._left_out import LeftOut
 from ._lifetime import Lifetime
 from ._no_steps import NoSteps
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
@@ -143,6 +144,7 @@ class Watch(Lifetime, ByHand):
         containment.messages = self._texts = texts
         self._attachments = Attachments(containment)
         self._parameters = parameters_of(optimizers)
+        self._left_out = LeftOut(target, self._parameters) if optimizers else None
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
@@ -267,6 +269,8 @@ class Watch(Lifetime, ByHand):
         due = self.recorder.due
         if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
             self._say("sparse", "gradient/norm leaves sparse gradients out: adding up their rows would wait")
+        if self._left_out is not None and self.recorder.done in (0, HEARD_BY - 1):
+            self.recorder.containment.run("parameters left out", self._left_out.before_step)
         before = self._clip.take()
         # Whoever clips has measured the norm: that after clipping is read on due steps alone.
         after = total_norm(self._parameters) if due or before is None else None
@@ -280,6 +284,13 @@ class Watch(Lifetime, ByHand):
             self._touch()
             if self._weights is not None:
                 self._weights.before()
+
+    def _say_left_out(self) -> None:
+        assert self._left_out is not None
+        for module, count in self._left_out.found().items():
+            parameters = "1 parameter has" if count == 1 else f"{count} parameters have"
+            message = f"{module}: {parameters} a gradient, and no optimiser holds them"
+            self.recorder.event("left_out", message, subject=module)
 
     def _after_step(self) -> None:
         due = self.recorder.due
@@ -295,6 +306,8 @@ class Watch(Lifetime, ByHand):
         self._reference.after_step()
         if step == 1:
             self.recorder.containment.run("coverage", self._coverage.cover)
+        if step == HEARD_BY and self._left_out is not None:
+            self.recorder.containment.run("parameters left out", self._say_left_out)
         if step == HEARD_BY - 1:
             self.recorder.containment.run("finding streams", self._look_for_silent)
         if step == HEARD_BY:

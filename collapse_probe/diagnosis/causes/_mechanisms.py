@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ...journal import Event
 from .._contract import Finding, Remedy, Threshold
 from .._evidence import EMBEDDINGS, Evidence
 from ..detectors import BY_CODE
-from ..detectors._learning import CANDIDATES
+from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ._contract import Mechanism, Suspicion
 from ._readings import decay_done, first, group_of, groups, last, leap, scaled_by
 
@@ -47,6 +48,11 @@ def _not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     gradient = evidence.series("gradient/norm").finite()
     if len(gradient) and float(gradient.values.max()) == 0.0:
         return Suspicion(because={"gradient/norm": 0.0}, locus="loss")
+    if DETACHED in _because(kind):
+        return Suspicion(because={DETACHED: 0.0}, locus="model")
+    left_out = [one.subject for one in evidence.run.of(Event) if one.name == "left_out"]
+    if left_out:
+        return Suspicion(because={LEFT_OUT: float(len(left_out))}, locus=", ".join(left_out[:3]))
     still = [one for one in groups(evidence, "drift") if float(one.values[-1]) == 0.0]
     if still:
         return Suspicion(because={still[0].reading: 0.0}, locus=", ".join(group_of(one) for one in still))

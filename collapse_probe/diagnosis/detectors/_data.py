@@ -8,7 +8,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._contract import Bounds, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
-from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from ._signature import MEASURED, part
 
@@ -56,27 +55,18 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     readings = [one for one in ("pairs/d_prime", "pairs/mrr") if len(evidence.series(one, on="reference").finite()) > 1]
     if not readings:
         return Judgement(value=None, evidence=("pairs/d_prime",))
-    series = [evidence.series(one, on="reference").finite() for one in readings]
-    moved = max(float(np.ptp(one.values)) for one in series)
-    drifts = [name for name, _, _ in evidence.run.keys if name.startswith("drift/")]
-    drift = max((float(evidence.series(name).finite().values[-1]) for name in dict.fromkeys(drifts)), default=None)
-    gradient = evidence.series("gradient/norm").finite()
-    arrived = bool(len(gradient)) and float(gradient.values.max()) > 0
-    weights = arrived and drift is not None and drift > cuts["drift"]
-    # Scores of another collection that change say that what is trained is on their path.
-    scored = [curve for curve in evidence.curves if curve.name not in (REFERENCE, "batch pairs")]
-    still = moved == 0.0 and all(len(set(curve.values)) == 1 for curve in scored)
+    if not evidence.trained_through:
+        raise NotApplicable("no backward came through a query or a document")
+    drift, steps = evidence.unscored_drift, evidence.series(readings[0], on="reference").finite().steps
     return Judgement(
-        value=moved,
-        bounds=Bounds(warning=0.0, critical=0.0, above=False),
+        value=drift or 0.0,
+        bounds=Bounds(warning=cuts["drift"], critical=cuts["drift"]),
         conditions=(
-            part("largest change of a reading of the reference pairs", moved, 0.0, still),
-            part("weights moved", drift, cuts["drift"], weights),
+            part("way of the weights while no scored vector changed", drift or 0.0, cuts["drift"], drift is not None),
         ),
-        onset=Onset(step=1, low=0, high=1) if still and weights else None,
-        outside=tuple(int(step) for step in series[0].steps) if still and weights else (),
+        onset=None if drift is None else Onset(step=1, low=0, high=1),
+        outside=() if drift is None else tuple(int(step) for step in steps),
         evidence=tuple(readings),
-        n=int(series[0].n[-1]) if series[0].n[-1] > 0 else None,
     )
 
 

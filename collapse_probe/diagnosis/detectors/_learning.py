@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...journal import Run, Series
+from ...journal import Event, Run, Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
 from .._onset import crossing
@@ -15,6 +15,9 @@ from ._signature import part
 
 CANDIDATES = "number of candidates in a batch"
 """Documents among which a query's own one is told apart."""
+
+DETACHED = "backwards through queries and documents"
+LEFT_OUT = "modules with a gradient that no optimiser holds"
 
 _FEWEST = 3
 _LONG = 50
@@ -41,6 +44,9 @@ def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     at_chance = _at_chance(evidence, cuts["chance"])
     if at_chance is not None:
         return at_chance
+    found = _detached(evidence) or _left_out(evidence)
+    if found is not None:
+        return found
     if not updates:
         value = None if len(gradient) < _FEWEST else float(np.median(gradient.values))
         return Judgement(value=value, evidence=(gradient.reading,))
@@ -79,6 +85,39 @@ def _nothing(gradient: Series, updates: list[Series], drifts: list[Series]) -> J
                 evidence=tuple(one.reading for one in some),
             )
     return None
+
+
+def _detached(evidence: Evidence) -> Judgement | None:
+    """Return that no backward came through a query or a document, and nothing that is scored changed by a bit."""
+    drift = evidence.unscored_drift
+    if drift is None or evidence.trained_through:
+        return None
+    return Judgement(
+        value=0.0,
+        bounds=Bounds(warning=0.0, critical=0.0, above=False),
+        conditions=(part(DETACHED, 0.0, 0.0, True),),
+        onset=Onset(step=1, low=0, high=1),
+        outside=(1, 2, 3),
+        before=True,
+        evidence=("pairs/d_prime",),
+    )
+
+
+def _left_out(evidence: Evidence) -> Judgement | None:
+    """Return that modules have gradients and no optimiser, while separation or retrieval did not rise."""
+    events = [one for one in evidence.run.of(Event) if one.name == "left_out"]
+    if not events:
+        return None
+    first = events[0].step
+    return Judgement(
+        value=float(len(events)),
+        bounds=Bounds(warning=0.0, critical=0.0),
+        conditions=(part(LEFT_OUT, float(len(events)), 0.0, True), *evidence.harm),
+        onset=Onset(step=1, low=0, high=1),
+        outside=(first,),
+        before=True,
+        evidence=tuple(one.subject for one in events),
+    )
 
 
 def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
@@ -201,7 +240,9 @@ LEARNING = (
         per="run",
         formula="Every gradient norm, every update or every drift is exactly 0; or the largest group's median relative "
         "update is below the cut, drift shows that updates go one way, no reading moved, and step 0 is not above the "
-        "raw encoder; or d' of the reference pairs is at chance from the start to the end of a run of 50 steps.",
+        "raw encoder; or d' of the reference pairs is at chance from the start to the end of a run of 50 steps; or no "
+        "backward came through a query or document, and nothing scored changed; or a gradient reaches parameters that "
+        "no optimiser holds and nobody changes, and retrieval did not rise.",
         thresholds={
             "warning": Threshold(
                 1e-5,

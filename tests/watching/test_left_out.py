@@ -1,0 +1,61 @@
+"""Parameters that a gradient reaches and that nothing updates: named, without a false word about others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import collapse_probe
+from collapse_probe.journal import Event
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x))
+
+
+def trained(tmp_path, watched, *, steps: int = 25, frozen: bool = False, other=None) -> list[str]:
+    """Return the modules that are said to be left out."""
+    torch.manual_seed(0)
+    model = Two()
+    if frozen:
+        model.body.requires_grad_(False)
+    optimizer = torch.optim.SGD(watched(model), lr=0.1)
+    further = torch.optim.SGD(other(model), lr=0.1) if other else None
+    options = {"query": "", "document": "", "reference": False}
+    with collapse_probe.watch(model, optimizer=optimizer, run=tmp_path / "run", **options) as w:
+        for _ in range(steps):
+            x = torch.randn(4, 8)
+            (model(x) - model(x + 0.1).detach()).square().mean().backward()
+            optimizer.step()
+            if further is not None:
+                further.step()
+            model.zero_grad()
+    return [one.subject for one in w.live.of(Event) if one.name == "left_out"]
+
+
+def test_a_module_that_no_optimiser_holds_is_named_by_step_twenty(tmp_path):
+    assert trained(tmp_path, lambda m: m.head.parameters()) == ["body"]
+    found = collapse_probe.diagnose(tmp_path / "run")
+    learning = next(one for one in found.findings if one.kind == "no_learning")
+    assert learning.status.value == "warning"
+    assert [(one.cause, one.locus) for one in found.causes][:1] == [("not_trained", "body")]
+
+
+@pytest.mark.parametrize(
+    ("watched", "more"),
+    [
+        (lambda m: m.parameters(), {}),
+        (lambda m: m.head.parameters(), {"frozen": True}),
+        (lambda m: m.head.parameters(), {"other": lambda m: m.body.parameters()}),
+        (lambda m: m.head.parameters(), {"steps": 5}),
+    ],
+    ids=["all are held", "frozen on purpose", "held by an optimiser that is not watched", "too few steps"],
+)
+def test_nothing_is_said_where_nothing_is_left_out(tmp_path, watched, more):
+    assert trained(tmp_path, watched, **more) == []
