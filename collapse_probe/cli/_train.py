@@ -94,14 +94,17 @@ def command(**options: Any) -> int:
 
 
 def _start(options: dict[str, Any]) -> int:
-    from ..diagnosis import check_declared
     from ..respred.session import begin, prepare
     from ._preflight import red, say_red
 
     fields = {f for f in Recipe.__dataclass_fields__ if f != "name"}
     recipe = recipe_from(options["recipe_name"], {f: options[f] for f in fields})
     probes = load_watched(options["watch"], watch_delta=options["watch_delta"])
-    check_declared({probe.name: probe.as_dict() for probe in probes})
+    if any(probe.as_dict().get("detectors") for probe in probes):
+        # Of what detectors import nothing is needed to refuse a path.
+        from ..diagnosis import check_declared
+
+        check_declared({probe.name: probe.as_dict() for probe in probes})
     name = plain_name(options["name"] or recipe.name)
     told = audience()
     prepared = prepare(recipe, request_from(options), told, similarity=options["similarity"], bundled=True)

@@ -8,7 +8,6 @@ from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
-from ...diagnosis import check_declared
 from ...errors import InputError, naming_extras, unknown_name
 from ...journal import Run, is_plain_name
 from ...recording import load_watched
@@ -94,6 +93,8 @@ def train(
     chosen = with_fields(recipe, fields)
     folder = _folder(run, chosen)
     probes = load_watched(() if isinstance(watch, bool) else watch, watch_delta=watch is True)
+    from ...diagnosis import check_declared
+
     check_declared({probe.name: probe.as_dict() for probe in probes})
     request = Request(
         encoder=None if encoder is None else str(encoder),
