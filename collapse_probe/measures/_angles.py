@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from ._checks import matrix, nan_from, unit_rows
@@ -67,5 +68,5 @@ def uniformity(z: Tensor, *, t: float = 2.0) -> Tensor:
     exponents = (unit @ unit.T).mul_(2 * t).sub_(t * norms).sub_(t * norms[:, None]).clamp_(max=0)
     exponents.fill_diagonal_(-math.inf)
     largest = exponents.amax()
-    potential = exponents.sub_(largest).exp_().sum().log() + largest
+    potential = torch.log(exponents.sub_(largest).exp_().sum()) + largest
     return (potential - math.log(n * (n - 1))).clamp(max=0)

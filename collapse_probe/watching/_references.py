@@ -262,6 +262,10 @@ class ReferenceReader:
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder
         query, document = sample.streams["query"], sample.streams["document"]
+        if self._earlier is None and self._raw is not None and not raw:
+            # Of a run that goes on: the raw encoder's readings are there, its neighbours are not.
+            with self._quietly():
+                self._earlier = measures.neighbours_of(self._sample(self._raw()))
         if self._earlier is not None:
             sample = replace(sample, earlier=self._earlier)
         elif raw or step == 0:

@@ -163,12 +163,12 @@ def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run,
 
 
 def test_a_run_without_its_scores_is_not_called_healthy(run, given):
-    code, out, _ = run("train", *given, "--epochs", 2, "--batch-size", 32, "--freeze-projection")
+    code, out, _ = run("train", *given, "--epochs", 2, "--freeze-projection", "--scoring-path", "predictor")
     assert code == 0 and "damaged" not in out
-    next(Path("runs/respred/evaluations").glob("*epoch-2-no_predictor.json")).unlink()
+    next(Path("runs/respred/evaluations").glob("*epoch-2-predictor.json")).unlink()
     code, out, _ = run("report", "runs/respred")
     assert code == 1
-    assert "damaged" in out and "epoch-2-no_predictor.json: per-query scores cannot be read" in out
+    assert "damaged" in out and "epoch-2-predictor.json: per-query scores cannot be read" in out
     assert out.splitlines()[0].startswith("NOT MEASURED") and "Damaged" in out
 
 

@@ -182,7 +182,7 @@ def _train(
         optimizer=trainer.optimizer,
         taps=make_taps(head) if wishes.batch or watching else (),
         reference=ReferencePairs(head, vectors, recipe, device) if watching else False,
-        raw=vectors.probe_set if watching and checkpoint is None else None,
+        raw=vectors.probe_set if watching else None,
         similarity=recipe.similarity,
         every=cadence_of(probes).every,
         probes=list(probes),
