@@ -163,8 +163,10 @@ def test_a_cell_that_fails_is_said_to_and_one_that_is_the_control_ends_in_1(run,
 
 
 def test_a_run_without_its_scores_is_not_called_healthy(run, given):
-    code, out, _ = run("train", *given, "--epochs", 2, "--freeze-projection", "--scoring-path", "predictor")
-    assert code == 0 and "damaged" not in out
+    code, out, _ = run(
+        "train", *given, "--epochs", 2, "--batch-size", 16, "--freeze-projection", "--scoring-path", "predictor"
+    )
+    assert code == 0 and "damaged" not in out, out
     next(Path("runs/respred/evaluations").glob("*epoch-2-predictor.json")).unlink()
     code, out, _ = run("report", "runs/respred")
     assert code == 1
