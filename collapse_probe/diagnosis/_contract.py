@@ -112,6 +112,7 @@ class Judgement:
         before: Whether it was outside earlier and came back.
         evidence: Names of the readings that it rests on.
         n: Samples behind the value.
+        of_batches: Whether it rests on batches, also where the reference pairs have the same readings.
     """
 
     value: float | None
@@ -123,6 +124,7 @@ class Judgement:
     before: bool = False
     evidence: tuple[str, ...] = ()
     n: int | None = None
+    of_batches: bool = False
 
 
 @dataclass(frozen=True)

@@ -79,4 +79,6 @@ def tracks_of(facts: Facts, finding: Finding, *alike: Finding) -> list[Track]:
     in_turn = chain.from_iterable(zip_longest(*(one.evidence for one in (finding, *alike))))
     names = [name for name in dict.fromkeys(in_turn) if name and name.rpartition("/")[0]]
     found = [track_of(facts, name) for name in names]
+    if finding.judgement is not None and finding.judgement.of_batches:
+        found = [track_of(facts, name, on="batch", label=f"{name}, batches") for name in names] + found
     return [one for one in found if one is not None][:MOST]

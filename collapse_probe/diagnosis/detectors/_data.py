@@ -46,6 +46,7 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         before=True,
         evidence=(reading,),
         n=rows,
+        of_batches=True,
     )
 
 
