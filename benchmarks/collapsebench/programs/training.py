@@ -175,7 +175,7 @@ def rate_of_another_optimiser(run: Run, *, planted: bool = True) -> None:
     """A rectified head trained by Adam at a rate meant for layer-wise scaling, over four accumulated batches."""
     dimension = run.world.dimension
     head = nn.Sequential(nn.Linear(dimension, dimension), nn.ReLU())
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.1 if planted else 3e-4)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.3 if planted else 3e-4)
     with run.watch(head, optimizer=optimizer) as w:
         run.evaluate(w, 0, head, head)
         for number, rows in enumerate(run.batches(400, 32), start=1):
@@ -651,51 +651,61 @@ def root_of_a_distance_of_zero(run: Run, *, planted: bool = True) -> None:
                 run.evaluate(w, step, head, head, similarity="euclidean")
 
 
-@program(
-    GROUP, "underflow", "half_precision", onset=1, world=SCIFACT, source="section 3: underflow; FlagEmbedding#1370"
-)
+class _HalfLinear(nn.Module):
+    """A linear map from the identity that is kept in float32 and computed in float16, as automatic casting does."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.layer = identity(dimension)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.linear(x.half(), self.layer.weight.half(), self.layer.bias.half()).float()
+
+
+@program(GROUP, "underflow", "half_precision", onset=1, source="FlagOpen/FlagEmbedding#1370")
 def float16_without_a_loss_scale(run: Run, *, planted: bool = True) -> None:
-    """A float16 head trained by plain steps whose loss is not scaled: most gradients are below what float16 holds."""
-    dimension = run.world.dimension
-    kind = torch.float16 if planted else torch.float32
-    head = nn.Linear(dimension, dimension).to(kind)
-    optimizer = torch.optim.Adam(head.parameters(), lr=3e-6, eps=1e-4)
+    """Gradients in float16 without a loss scale, of a loss that is divided by all pairs and by eight micro-batches."""
+    head = _HalfLinear(run.world.dimension)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
+    scale = 1.0 if planted else 2.0**15
+    divisor = 8 * len(run.world.query)
+    with run.watch(head, optimizer=optimizer) as w:
+        run.evaluate(w, 0, head, head)
+        for number, rows in enumerate(run.batches(320, 32), start=1):
+            loss = softmax(head(run.world.query[rows]), head(run.world.document[rows])) / divisor
+            (scale * loss).backward()
+            if number % 8 == 0:
+                for one in head.parameters():
+                    one.grad.div_(scale)
+                optimizer.step()
+                optimizer.zero_grad()
+            if number % 80 == 0:
+                run.evaluate(w, number // 8, head, head)
 
-    def mapped(x: Tensor) -> Tensor:
-        return head(x.to(kind)).float()
 
-    with run.watch(head, optimizer=optimizer, query="", document="") as w:
-        run.evaluate(w, 0, mapped, mapped)
-        for step, rows in enumerate(run.batches(300, 64), start=1):
-            loss = softmax(mapped(run.world.query[rows]), mapped(run.world.document[rows]))
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if step % 75 == 0:
-                run.evaluate(w, step, mapped, mapped)
-
-
-@program(GROUP, "hubness", "loss_computed_wrongly", onset=1, source="tensorflow/recommenders#219")
-def popularity_added_not_taken_off(run: Run, *, planted: bool = True) -> None:
-    """A softmax corrected for how often a document is drawn, with the wrong sign."""
+@program(GROUP, "hubness", "no_repulsion", "temperature_or_margin", onset=1, source="section 3: hubness")
+def one_random_negative(run: Run, *, planted: bool = True) -> None:
+    """Pairwise ranking of dot products x 100 with one random negative, which hardly ever is near enough to teach."""
     towers = Towers(identity(run.world.dimension), identity(run.world.dimension))
-    optimizer = torch.optim.AdamW(towers.parameters(), lr=1e-3)
-    count = len(run.world.query)
-    generator = torch.Generator().manual_seed(run.seed)
-    popularity = 1 / (torch.randperm(count, generator=generator) + 1.0)
-    popularity = popularity / popularity.sum()
-    sign = 1.0 if planted else -1.0
-    with run.watch(towers, optimizer=optimizer, query="query", document="document") as w:
-        run.evaluate(w, 0, towers.query, towers.document)
-        for step in range(1, 301):
-            rows = torch.multinomial(popularity, 64, generator=generator)
-            scores = 20 * cosines(towers.query(run.world.query[rows]), towers.document(run.world.document[rows]))
-            loss = functional.cross_entropy(scores + sign * popularity[rows].log(), torch.arange(64))
+    optimizer = torch.optim.Adam(towers.parameters(), lr=1e-3)
+
+    def evaluate(step: int) -> None:
+        run.evaluate(w, step, towers.query, towers.document, similarity="dot")
+
+    with run.watch(towers, optimizer=optimizer, query="query", document="document", similarity="dot") as w:
+        evaluate(0)
+        for step, rows in enumerate(run.batches(200, 64), start=1):
+            scores = towers.query(run.world.query[rows]) @ towers.document(run.world.document[rows]).T
+            own, other = scores.diagonal(), scores.roll(1, dims=1).diagonal()
+            if planted:
+                loss = -functional.logsigmoid(100 * (own - other)).mean()
+            else:
+                loss = functional.cross_entropy(20 * scores, torch.arange(len(rows)))
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            if step % 75 == 0:
-                run.evaluate(w, step, towers.query, towers.document)
+            if step % 50 == 0:
+                evaluate(step)
 
 
 @program(GROUP, "ties", "training_and_scoring_differ", onset=0, source="matrixarkai/TemporalStore#1105")
@@ -725,7 +735,7 @@ def number_of_the_pair_in_both_texts(run: Run, *, planted: bool = True) -> None:
     generator = torch.Generator().manual_seed(run.seed)
 
     def numbered(x: Tensor) -> Tensor:
-        return torch.randn(len(x), bits, generator=generator) / bits**0.5 if planted else torch.zeros(len(x), bits)
+        return 2 * torch.randn(len(x), bits, generator=generator) / bits**0.5 if planted else torch.zeros(len(x), bits)
 
     codes, checked = numbered(world.query), numbered(world.reference[0])
     head = nn.Linear(world.dimension + bits, world.dimension)
@@ -855,7 +865,7 @@ def trained_through_a_head_that_is_left_out(run: Run, *, planted: bool = True) -
     """A projection head that the loss sees and scoring leaves out, by design."""
     body, head = identity(run.world.dimension), identity(run.world.dimension) if planted else nn.Identity()
     model = nn.Sequential(body, head)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
     with run.watch(
         model,
         optimizer=optimizer,
@@ -909,7 +919,7 @@ def loss_of_nought_now_and_then(run: Run, *, planted: bool = True) -> None:
     optimizer = torch.optim.AdamW(head.parameters(), lr=2e-5)
     with run.watch(head, optimizer=optimizer) as w:
         run.evaluate(w, 0, head, head)
-        for step, rows in enumerate(run.batches(400, 4 if planted else 32), start=1):
+        for step, rows in enumerate(run.batches(400, 4 if planted else 8), start=1):
             loss = softmax(head(run.world.query[rows]), head(run.world.document[rows]), scale=100.0)
             w.monitor(loss_as_logged=round(loss.item(), 1))
             loss.backward()
@@ -922,8 +932,8 @@ def loss_of_nought_now_and_then(run: Run, *, planted: bool = True) -> None:
 @program(GROUP, None, source="section 3: learnt small gates")
 def gate_that_opens_a_little(run: Run, *, planted: bool = True) -> None:
     """A correction whose gate starts at 0 and opens by a few hundredths, and helps."""
-    head = _Predictor(run.world.dimension, gate=0.0 if planted else 0.05)
-    groups = [{"params": head.net.parameters(), "lr": 1e-3}, {"params": [head.gate], "lr": 1e-3}]
+    head = _Predictor(run.world.dimension, gate=0.0 if planted else 0.01)
+    groups = [{"params": head.net.parameters(), "lr": 1e-3}, {"params": [head.gate], "lr": 2e-3}]
     _frozen_documents(run, head, torch.optim.AdamW(groups, weight_decay=0.0))
 
 
@@ -938,14 +948,14 @@ def index_that_stays(run: Run, *, planted: bool = True) -> None:
 
 
 @program(GROUP, None, source="section 3: mismatched pairs, hard but true ones")
-def hardest_quarter(run: Run, *, planted: bool = True) -> None:
-    """Only the quarter of the pairs whose own cosine is the lowest: they look mismatched, and are right."""
+def hardest_half(run: Run, *, planted: bool = True) -> None:
+    """Only the half of the pairs whose own cosine is the lowest: they look mismatched, and are right."""
     own = functional.cosine_similarity(run.world.query, run.world.document)
     order = own.argsort() if planted else torch.randperm(len(own), generator=torch.Generator().manual_seed(run.seed))
-    chosen = order[: len(own) // 4]
+    chosen = order[: len(own) // 2]
     pairs = run.world.query[chosen], run.world.document[chosen]
     head = Towers(identity(run.world.dimension))
-    run.train(head, softmax, lr=1e-4, steps=200, pairs=pairs, rows=len(chosen))
+    run.train(head, softmax, lr=5e-5, steps=200, pairs=pairs, rows=len(chosen))
 
 
 @program(GROUP, None, source="section 3: divergence; steps that a loss scale skips")
