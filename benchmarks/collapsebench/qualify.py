@@ -35,23 +35,26 @@ METRICS = ("mrr@10", "ndcg@10")
 
 
 class Ended(Run):
-    """A run that keeps what its last evaluation maps, and searches it once."""
+    """A run whose last evaluation alone is made, once the training is over: programs evaluate after the last step."""
+
+    def evaluate(self, watch, step, query, document, *, similarity="cosine"):  # type: ignore[no-untyped-def]
+        """Keep what maps, with the modes that it has now."""
+        self._maps, self._similarity = (query, document), similarity
+        modules = [part for one in self._maps if isinstance(one, nn.Module) for part in one.modules()]
+        self._modes = [(one, one.training) for one in modules]
 
     @torch.no_grad()
-    def evaluate(self, watch, step, query, document, *, similarity="cosine"):  # type: ignore[no-untyped-def]
-        """Keep the vectors of both collections and of the reference pairs."""
-        self.similarity = similarity
-        places = [(one.query, one.document) for one in (self.world.inside, self.world.collection)]
-        self.mapped = [(query(q).float(), document(d).float()) for q, d in [*places, self.world.reference]]
-
-    def scores(self) -> dict[str, list[float]]:
-        """Return both collections' scores of every query, as the run ended."""
-        found = {}
-        for side, metric, of, (q, d) in zip(
-            SIDES, METRICS, (self.world.inside, self.world.collection), self.mapped[:2], strict=True
-        ):
-            found[side] = list(of.scores(q, d, similarity=self.similarity)[metric].values())
-        return found
+    def end(self) -> dict:
+        """Return both collections' scores of every query, and the geometry of the reference pairs."""
+        for one, mode in self._modes:
+            one.training = mode
+        query, document = self._maps
+        found: dict = {}
+        for side, metric, of in zip(SIDES, METRICS, (self.world.inside, self.world.collection), strict=True):
+            scores = of.scores(query(of.query), document(of.document), similarity=self._similarity)
+            found[side] = list(scores[metric].values())
+        left, right = self.world.reference
+        return {**found, "geometry": geometry(self.world, (query(left).float(), document(right).float()))}
 
 
 def geometry(of: World, last: tuple[Tensor, Tensor]) -> dict[str, list[float]]:
@@ -115,8 +118,7 @@ def ended(train: Callable[..., None], of: World, seed: int, place: Path) -> dict
     if not place.exists():
         start, run = time.perf_counter(), Ended(of, seed, None)
         train(run)
-        seconds = time.perf_counter() - start
-        found = {**run.scores(), "geometry": geometry(of, run.mapped[2]), "seconds": seconds}
+        found = {"seconds": time.perf_counter() - start, **run.end()}
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(json.dumps(found), "utf-8")
     return json.loads(place.read_text("utf-8"))
@@ -129,7 +131,7 @@ def qualify(program: Program, seeds: int, folder: Path) -> dict:
     twins = [ended(program.twin, of, seed, place / f"twin-{seed}.json") for seed in range(seeds)]
     untrained = Ended(of, 0, None)
     untrained.evaluate(None, 0, nn.Identity(), nn.Identity())
-    encoder = [untrained.scores()] * seeds
+    encoder = [untrained.end()] * seeds
     against = {"twin": compared(mine, twins), "encoder": compared(mine, encoder)}
     worse = {name: any(one["worse"] for one in found.values()) for name, found in against.items()}
     return {

@@ -165,27 +165,27 @@ def labels_of_another_loss(run: Run, *, planted: bool = True) -> None:
             pairs = torch.cat([left, left]), torch.cat([right, others])
             return functional.cosine_embedding_loss(*pairs, label, margin=0.0)
 
-    Pairs(run, identity(run.world.dimension), lr=3e-4).train(150)
+    Pairs(run, identity(run.world.dimension), lr=1e-4).train(200)
 
 
-@program(
-    GROUP, "dead_dimensions", "dead_units", "steps_too_large", onset=1, world=MPNET, source="lucidrains/byol-pytorch#44"
-)
-def rate_of_another_optimiser(run: Run, *, planted: bool = True) -> None:
-    """A rectified head trained by Adam at a rate meant for layer-wise scaling, over four accumulated batches."""
-    dimension = run.world.dimension
+@program(GROUP, "dead_dimensions", "penalty_too_strong", "dead_units", onset=1, world=MPNET, source="harsh19/SPINE#6")
+def sparsity_term_too_strong(run: Run, *, planted: bool = True) -> None:
+    """A rectified code whose L1 is 300 times too strong, over two accumulated batches: half of its units die."""
+    dimension, weight = run.world.dimension, 0.3 if planted else 1e-3
     head = nn.Sequential(nn.Linear(dimension, dimension), nn.ReLU())
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.3 if planted else 3e-4)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
     with run.watch(head, optimizer=optimizer) as w:
         run.evaluate(w, 0, head, head)
         for number, rows in enumerate(run.batches(400, 32), start=1):
-            loss = softmax(head(run.world.query[rows]), head(run.world.document[rows])) / 4
-            loss.backward()
-            if number % 4 == 0:
+            query, document = head(run.world.query[rows]), head(run.world.document[rows])
+            contrast, sparsity = softmax(query, document), (query + document).sum(dim=1).mean()
+            w.terms({"contrast": contrast / 2, "sparsity": sparsity / 2}, weights={"sparsity": weight})
+            ((contrast + weight * sparsity) / 2).backward()
+            if number % 2 == 0:
                 optimizer.step()
                 optimizer.zero_grad()
             if number % 100 == 0:
-                run.evaluate(w, number // 4, head, head)
+                run.evaluate(w, number // 2, head, head)
 
 
 class _Prompted(nn.Module):
@@ -404,7 +404,7 @@ class _Hash(nn.Module):
 def hash_head_at_a_high_rate(run: Run, *, planted: bool = True) -> None:
     """A hash head of 128 bits whose rate is 100 times what its tanh bears."""
     head = _Hash(run.world.dimension, 128, sharpness=4.0)
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.02 if planted else 2e-4)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.035 if planted else 3.5e-4)
     with run.watch(head, optimizer=optimizer, taps=[Tap(stream="codes", at="bound", role="hidden")]) as w:
         run.evaluate(w, 0, head, head)
         for step, rows in enumerate(run.batches(300, 64), start=1):
