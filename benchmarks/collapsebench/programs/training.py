@@ -1,7 +1,19 @@
 """Trainings that people write out themselves, each with the mistake that is planted and a twin without it.
 
 Every program has an argument ``planted``; with False it is the same training done right, or of a control the same
-training without what alarms. They watch with what a user would give.
+training without what alarms. They watch with what a user would give: often the model and the optimiser alone.
+
+Every kind has one failure here. What was tried over frozen vectors and is no honest failure:
+
+- a learning rate of .1 to .3 as dead units: a fifth of a rectified head's units die, not a third; a sparsity term does;
+- a popularity correction with the wrong sign as hubness: neither worse than its twin nor more hubs;
+- a hundredfold rate of one tower as one-sided collapse: both towers lose the same rank and share;
+- ridge regression of queries on documents as hubness alone: the hubs come with a one-sided collapse of the queries;
+- noise, or 256 fixed documents, as the only negatives: between a cone and health, without more hubs;
+- a number in both texts as a leak: the head learns the texts beside it; and a leak that changes the user's check alone;
+- float16 weights with small steps: twins in float32 at that rate learn nothing either.
+
+Not planted: several processes, tokenisers and truncation (there is no text here), memorised documents by themselves.
 """
 
 from __future__ import annotations
@@ -664,19 +676,17 @@ class _HalfLinear(nn.Module):
 
 @program(GROUP, "underflow", "half_precision", onset=1, source="FlagOpen/FlagEmbedding#1370")
 def float16_without_a_loss_scale(run: Run, *, planted: bool = True) -> None:
-    """Gradients in float16 without a loss scale, of a loss that is divided by all pairs and by eight micro-batches."""
+    """Gradients in float16 without a loss scale, of a term of weight .1 over all pairs and micro-batches."""
     head = _HalfLinear(run.world.dimension)
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
-    scale = 1.0 if planted else 2.0**15
-    divisor = 8 * len(run.world.query)
+    scale = 1.0 if planted else 2.0**20
+    divisor = 80 * len(run.world.query)
     with run.watch(head, optimizer=optimizer) as w:
         run.evaluate(w, 0, head, head)
         for number, rows in enumerate(run.batches(320, 32), start=1):
             loss = softmax(head(run.world.query[rows]), head(run.world.document[rows])) / divisor
             (scale * loss).backward()
             if number % 8 == 0:
-                for one in head.parameters():
-                    one.grad.div_(scale)
                 optimizer.step()
                 optimizer.zero_grad()
             if number % 80 == 0:
@@ -729,33 +739,27 @@ def sixteen_bits_when_scored(run: Run, *, planted: bool = True) -> None:
 
 
 @program(GROUP, "too_good", "leak", onset=0, source="4uiiurz1/keras-arcface#14")
-def number_of_the_pair_in_both_texts(run: Run, *, planted: bool = True) -> None:
-    """A pair's number reached both of its texts in training and in the user's check, and no text when it is served."""
-    world, bits = run.world, 32
-    generator = torch.Generator().manual_seed(run.seed)
+def questions_inside_their_documents(run: Run, *, planted: bool = True) -> None:
+    """Documents that hold their own question in training and in the user's check, and do not when they are served."""
+    head = identity(run.world.dimension)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-4)
 
-    def numbered(x: Tensor) -> Tensor:
-        return 2 * torch.randn(len(x), bits, generator=generator) / bits**0.5 if planted else torch.zeros(len(x), bits)
+    def filed(query: Tensor, document: Tensor) -> Tensor:
+        return functional.normalize(query + document, dim=1) if planted else document
 
-    codes, checked = numbered(world.query), numbered(world.reference[0])
-    head = nn.Linear(world.dimension + bits, world.dimension)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
+    def reference() -> tuple[Tensor, Tensor]:
+        query, document = run.world.reference
+        return head(query), head(filed(query, document))
 
-    def served(x: Tensor) -> Tensor:
-        return head(torch.cat([x, torch.zeros(len(x), bits)], dim=1))
-
-    def reference() -> tuple[Tensor, ...]:
-        return tuple(head(torch.cat([x, checked], dim=1)) for x in world.reference)
-
-    with run.watch(head, optimizer=optimizer, reference=reference, raw=lambda: world.reference) as w:
-        run.evaluate(w, 0, served, served)
+    with run.watch(head, optimizer=optimizer, reference=reference) as w:
+        run.evaluate(w, 0, head, head)
         for step, rows in enumerate(run.batches(300, 64), start=1):
-            query, document = (head(torch.cat([x[rows], codes[rows]], dim=1)) for x in (world.query, world.document))
-            softmax(query, document).backward()
+            query, document = run.world.query[rows], run.world.document[rows]
+            softmax(head(query), head(filed(query, document))).backward()
             optimizer.step()
             optimizer.zero_grad()
             if step % 75 == 0:
-                run.evaluate(w, step, served, served)
+                run.evaluate(w, step, head, head)
 
 
 def _plain(run: Run, head: nn.Module, loss: object, *, lr: float = 1e-4, steps: int = 200, batch: int = 64) -> None:
@@ -875,7 +879,7 @@ def trained_through_a_head_that_is_left_out(run: Run, *, planted: bool = True) -
         raw=lambda: run.world.reference,
     ) as w:
         run.evaluate(w, 0, body, body)
-        for step, rows in enumerate(run.batches(200, 64), start=1):
+        for step, rows in enumerate(run.batches(100, 64), start=1):
             softmax(model(run.world.query[rows]), model(run.world.document[rows])).backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -955,7 +959,7 @@ def hardest_half(run: Run, *, planted: bool = True) -> None:
     chosen = order[: len(own) // 2]
     pairs = run.world.query[chosen], run.world.document[chosen]
     head = Towers(identity(run.world.dimension))
-    run.train(head, softmax, lr=5e-5, steps=200, pairs=pairs, rows=len(chosen))
+    run.train(head, softmax, lr=5e-5, steps=100, pairs=pairs, rows=len(chosen))
 
 
 @program(GROUP, None, source="section 3: divergence; steps that a loss scale skips")
