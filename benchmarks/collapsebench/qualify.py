@@ -5,7 +5,7 @@
 Program and twin are trained without a watch and scored at the end. A label says ``worse`` where the mean over queries
 and seeds is lower than the twin's by at least .01 and p < .05 (seeds and queries crossed, Holm over both collections).
 A failure is kept if it is worse than its twin, a control if it is neither worse than its twin nor than the encoder.
-The geometry at the end is written beside it: what is seen of a label, by nobody's diagnosis.
+The geometry at the end is written beside it, and the number of seeds: labels of two to four wait for the full five.
 """
 
 from __future__ import annotations
