@@ -24,6 +24,19 @@ class Towers(nn.Module):
         self.document = query if document is None else document
 
 
+class Unwatched:
+    """Takes a watch's place where nobody watches: whatever is handed over is dropped."""
+
+    def __enter__(self) -> Unwatched:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *given, **named: None
+
+
 @dataclass
 class Outcome:
     """What is true of a run: per-query scores of both collections at every evaluation, and of the raw encoder.
@@ -127,27 +140,52 @@ class Run:
             if watch is not None:
                 watch.close()
 
+    def watch(self, target: Any, **options: Any) -> Any:
+        """Return a watch of a loop that is written out by hand; one that drops everything where nobody watches."""
+        return Unwatched() if self.folder is None else collapse_probe.watch(target, run=self.folder, **options)
+
     @torch.no_grad()
-    def _score(self, model: Towers, step: int, similarity: str, watch: Any) -> None:
-        if not self.truth and watch is None:
+    def evaluate(
+        self,
+        watch: Any,
+        step: int,
+        query: Callable[[Tensor], Tensor],
+        document: Callable[[Tensor], Tensor],
+        *,
+        similarity: str = "cosine",
+    ) -> None:
+        """Score two maps of vectors on both collections, and hand the collection's scores to the watch.
+
+        Args:
+            watch: What is told; None or an :class:`Unwatched` where nobody watches.
+            step: Optimiser steps done.
+            query: Of the queries.
+            document: Of the documents.
+            similarity: How the documents are scored.
+        """
+        watched = watch is not None and not isinstance(watch, Unwatched)
+        if not self.truth and not watched:
             return
+        for one, kept, metric in (
+            (self.world.inside, self.outcome.inside, "mrr@10"),
+            (self.world.collection, self.outcome.outside, "ndcg@10"),
+        ):
+            if not self.truth and one is self.world.inside:
+                continue
+            found = one.scores(query(one.query), document(one.document), similarity=similarity)
+            kept.append(list(found[metric].values()))
+            if watched and one is self.world.collection:
+                if step == 0:
+                    raw = one.scores(one.query, one.document, similarity="cosine")
+                    watch.evaluation(one.name, _means(raw), step=0, variant="raw", per_query=raw, domain="out")
+                watch.evaluation(one.name, _means(found), step=step, per_query=found, domain="out")
+        self.outcome.steps.append(step)
+
+    def _score(self, model: Towers, step: int, similarity: str, watch: Any) -> None:
         modes = [(one, one.training) for one in model.modules()]
         model.eval()
         try:
-            for one, kept, metric in (
-                (self.world.inside, self.outcome.inside, "mrr@10"),
-                (self.world.collection, self.outcome.outside, "ndcg@10"),
-            ):
-                if not self.truth and one is self.world.inside:
-                    continue
-                found = one.scores(model.query(one.query), model.document(one.document), similarity=similarity)
-                kept.append(list(found[metric].values()))
-                if watch is not None and one is self.world.collection:
-                    if step == 0:
-                        raw = one.scores(one.query, one.document, similarity="cosine")
-                        watch.evaluation(one.name, _means(raw), step=0, variant="raw", per_query=raw, domain="out")
-                    watch.evaluation(one.name, _means(found), step=step, per_query=found, domain="out")
-            self.outcome.steps.append(step)
+            self.evaluate(watch, step, model.query, model.document, similarity=similarity)
         finally:
             for one, mode in modes:
                 one.training = mode

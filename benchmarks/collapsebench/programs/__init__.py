@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from inspect import signature
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,8 @@ class Program:
         causes: Slugs of its causes, any of which is a right answer.
         source: Where people met it.
         world: Where it is tried first.
+        twin: Trains the same without what is planted; None where there is no such training.
+        onset: The step from which on the mistake acts, 0 before the first; None where it is not planted at a step.
     """
 
     name: str
@@ -25,21 +29,40 @@ class Program:
     causes: tuple[str, ...] = ()
     source: str = ""
     world: str = "minilm/medquad/scifact"
+    twin: Callable[..., None] | None = None
+    onset: int | None = None
 
 
 REGISTRY: dict[str, dict[str, Program]] = {}
 
 
 def program(
-    group: str, kind: str | None, *causes: str, source: str = "", world: str = "minilm/medquad/scifact"
+    group: str,
+    kind: str | None,
+    *causes: str,
+    source: str = "",
+    world: str = "minilm/medquad/scifact",
+    twin: Callable[..., None] | None = None,
+    onset: int | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as a program under its own name."""
+    """Register a function as a program under its own name.
+
+    Args:
+        group: Of programs.
+        kind: As of :class:`Program`, like all that follows.
+        causes: Of the failure.
+        source: Where people met it.
+        world: Where it is tried.
+        twin: The training without the mistake; of a function with an argument ``planted`` itself with False.
+        onset: The step of the mistake.
+    """
 
     def register(train: Callable[..., None]) -> Callable[..., None]:
         found = REGISTRY.setdefault(group, {})
         if train.__name__ in found:
             raise ValueError(f"two programs called {train.__name__!r}")
-        found[train.__name__] = Program(train.__name__, train, kind, causes, source, world)
+        other = partial(train, planted=False) if twin is None and "planted" in signature(train).parameters else twin
+        found[train.__name__] = Program(train.__name__, train, kind, causes, source, world, other, onset)
         return train
 
     return register
