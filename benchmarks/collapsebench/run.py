@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 import torch
 from programs import REGISTRY, Program
+from summary import Answer, summary
 
 import collapse_probe
 
@@ -36,16 +37,18 @@ def train(program: Program, *, seed: int, place: Path) -> dict:
     return {**asdict(run.outcome), "seconds": time.perf_counter() - start}
 
 
-def judge(program: Program, seed: int, truth: dict, said: collapse_probe.Diagnosis) -> list[str]:
-    """Return a line of the table."""
+def judge(program: Program, seed: int, truth: dict, said: collapse_probe.Diagnosis) -> tuple[Answer, list[str]]:
+    """Return what was said, and a line of the table."""
     kinds = {one.kind: one for one in reversed(said.kinds)}
     first = next(reversed(kinds.values()), None)
     causes = [one.cause for one in said.causes]
     onset = None if first is None or first.judgement is None else first.judgement.onset
     inside, outside = ([sum(one) / len(one) for one in truth[side]] for side in ("inside", "outside"))
     named = None if first is None else first.kind
-    right = named == program.kind and (not program.causes or (bool(causes) and causes[0] in program.causes))
-    return [
+    cause = causes[0] if causes else None
+    right = named == program.kind and (not program.causes or cause in program.causes)
+    answer = Answer(program.name, program.kind, program.causes, str(said.status), named, cause)
+    return answer, [
         program.name,
         str(seed),
         _shown(program.kind, program.causes),
@@ -74,7 +77,7 @@ def main(group: str, seeds: int, only: tuple[str, ...], again: bool, folder: Pat
 
     torch.set_num_threads(2)
     import_module(f"programs.{group}")
-    rows = []
+    rows, answers = [], []
     for program in REGISTRY[group].values():
         for seed in range(seeds) if not only or program.name in only else ():
             place = folder / group / program.name / program.world.replace("/", "-") / str(seed)
@@ -84,9 +87,12 @@ def main(group: str, seeds: int, only: tuple[str, ...], again: bool, folder: Pat
                 place.mkdir(parents=True)
                 done.write_text(json.dumps(train(program, seed=seed, place=place)), "utf-8")
             truth = json.loads(done.read_text("utf-8"))
-            rows.append(judge(program, seed, truth, collapse_probe.diagnose(place / "run")))
+            answer, row = judge(program, seed, truth, collapse_probe.diagnose(place / "run"))
+            answers.append(answer)
+            rows.append(row)
             click.echo(" | ".join(rows[-1]), err=True)
     click.echo(table(HEADERS, rows))
+    click.echo("\n".join(["", *summary(answers), ""]))
     click.echo(f"{sum(row[-1] == 'yes' for row in rows)} of {len(rows)} right")
 
 
