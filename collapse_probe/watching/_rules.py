@@ -170,6 +170,7 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
     sources: dict[Any, list[Candidate]] = {}
     for one in calls:
         sources.setdefault(one.source, []).append(one)
+    sources = {key: _of_training(found) for key, found in sources.items()}
     sources = {key: found for key, found in sources.items() if not _feeds_another(found, sources)}
     chunked = any(one.heard.again for one in calls)
     repeated = [found for found in sources.values() if len(found) > 1 and any(one.heard.confirmed for one in found)]
@@ -181,6 +182,19 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
         return None
     one = next(iter(sources.values()))[0]
     return Choice(rule or "single output", [(one, "embedding", None)], [_place(one, "embedding", None)])
+
+
+def _of_training(calls: list[Candidate]) -> list[Candidate]:
+    """Return one module's calls without those that score beside the training, such as an evaluation before a step.
+
+    With two trained calls both sides are there; beside a single one, a call without a graph may be the other side, if
+    its rows fit.
+    """
+    trained = [one for one in calls if one.heard.confirmed or one.heard.again]
+    if len(trained) != 1:
+        return trained or calls
+    rows = len(trained[0].heard.tensor)
+    return [one for one in calls if one is trained[0] or len(one.heard.tensor) % rows == 0]
 
 
 def _first_micro(calls: Sequence[Candidate]) -> list[Candidate]:
