@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -63,13 +64,13 @@ def _train(train: Callable, world_name: str, seed: int) -> dict:
     run = Run(world(world_name), seed, None)
     train(run)
     raw = [world(world_name).inside, world(world_name).collection]
-    first, last = _shape(*seen[0]), _shape(*seen[-1])
+    first, last = (_shape(*one, raw[0]) for one in (seen[0], seen[-1]))
     found = run.outcome
     ends = {side: {"start": np.array(v[0]), "end": np.array(v[-1])} for side, v in vars(found).items() if side in SIDES}
     for (side, metric), one in zip(SIDES.items(), raw, strict=True):
         scores = one.scores(one.query, one.document, similarity="cosine")
         ends[side]["raw"] = np.array(list(scores[metric].values()))
-    shape = {name: [value, last[name]] for name, value in first.items()}
+    shape = {name: [value, last.get(name)] for name, value in first.items()}
     return {"steps": found.steps, **ends, "vectors": shape}
 
 
@@ -102,7 +103,7 @@ def _as_good(measured: dict) -> bool:
     return not any(_falls(one[which]) for one in measured.values() for which in ("against_twin", "against_start"))
 
 
-def _shape(query: Tensor, document: Tensor) -> dict[str, float]:
+def _shape(query: Tensor, document: Tensor, inside: Any) -> dict[str, float]:
     """Return what the vectors look like at an end: of the documents, or of the worse side."""
     sides = [one.double() for one in (query, document)]
     if not all(one.isfinite().all() for one in sides):
@@ -117,11 +118,14 @@ def _shape(query: Tensor, document: Tensor) -> dict[str, float]:
         rank.append(values.sum().square() / values.square().sum() if spread > 0 else torch.tensor(0.0))
         deviation = centred.std(dim=0)
         alive = deviation[deviation > 0]
-        dead.append((deviation < 0.1 * alive.median()).double().mean() if len(alive) else torch.tensor(1.0))
+        dead.append((deviation < 0.01 * alive.median()).double().mean() if len(alive) else torch.tensor(1.0))
     gap = (sides[0].mean(dim=0) - sides[1].mean(dim=0)).norm() / (sides[1] - sides[1].mean(dim=0)).norm(dim=1).mean()
     scores = torch.nn.functional.normalize(sides[0], dim=1) @ torch.nn.functional.normalize(sides[1], dim=1).T
     hits = torch.bincount(scores.topk(min(10, scores.shape[1]), dim=1).indices.flatten(), minlength=len(sides[1]))
+    centred = [one - one.mean(dim=0) for one in sides]
+    ranks = [inside.scores(*one, similarity="cosine")["mrr@10"] for one in (sides, centred)]
     found = {
+        "mrr": np.mean(list(ranks[0].values())), "mrr_centred": np.mean(list(ranks[1].values())),
         "norm": norm, "query_norm": sides[0].norm(dim=1).median(),
         "common_share": share[1], "query_common_share": share[0],
         "participation_ratio": rank[1], "query_participation_ratio": rank[0],
@@ -139,7 +143,7 @@ def main(seeds: int, only: tuple[str, ...], into: Path) -> None:
     from programs import REGISTRY
     from programs.held_out import GROUP
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     labels = json.loads(into.read_text("utf-8")) if into.exists() else {}
     for name in only or REGISTRY[GROUP]:
         labels[name] = found = qualify(name, seeds)
