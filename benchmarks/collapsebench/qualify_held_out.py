@@ -47,6 +47,7 @@ def qualify(name: str, seeds: int) -> dict:
         "causes": list(one.causes),
         "source": one.source,
         "world": one.world,
+        "seeds": seeds,
         "steps": wrong[0]["steps"][-1],
         "seconds": round(seconds, 1),
         **measured,

@@ -363,16 +363,21 @@ def sparse_codes(run: Run, *, right: bool = False) -> None:
         scored(run, step, encoder, told=w)
 
 
+def _bounded(dimension: int) -> nn.Sequential:
+    last = nn.LayerNorm(dimension, elementwise_affine=False)
+    return nn.Sequential(identity(dimension), nn.Tanh(), identity(dimension), last)
+
+
 @planted("one_sided_collapse", "steps_too_large", source="embeddings-benchmark/mteb#5069", world=MPNET)
 def one_tower_too_fast(run: Run, *, right: bool = False) -> None:
     """Two towers with an optimiser each; one of the two rates has lost its zeros."""
     dimension = run.world.dimension
-    towers = Pair(*(nn.Sequential(identity(dimension), nn.Tanh(), identity(dimension)) for _ in range(2)))
+    towers = Pair(*(_bounded(dimension) for _ in range(2)))
     rates = {"query": 1e-4, "document": 1e-4 if right else 0.3}
     optimizers = [torch.optim.Adam(getattr(towers, side).parameters(), lr=rate) for side, rate in rates.items()]
     with watched(run, towers, optimizer=optimizers, query="query", document="document") as w:
         scored(run, 0, towers.query, towers.document, told=w)
-        for step, rows in numbered(run, 300, 64):
+        for step, rows in numbered(run, 200, 64):
             loss = in_batch(towers.query(run.world.query[rows]), towers.document(run.world.document[rows]))
             loss.backward()
             for one in optimizers:
@@ -382,12 +387,24 @@ def one_tower_too_fast(run: Run, *, right: bool = False) -> None:
                 scored(run, step, towers.query, towers.document, told=w)
 
 
+class Shift(nn.Module):
+    """Adds one learned vector to all of a side, as for the type of a token."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.side = nn.Parameter(torch.zeros(dimension))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the shifted vectors."""
+        return x + self.side
+
+
 @planted("side_gap", "penalty_leak", source="diagnosis.md section 3; a probe that was to be detached")
 def side_probe(run: Run, *, right: bool = False) -> None:
-    """A small classifier of query against document is trained beside two towers, as a monitor."""
+    """A small classifier of query against document is trained beside what is added to either side, as a monitor."""
     dimension = run.world.dimension
-    towers, probe = Pair(identity(dimension), identity(dimension)), nn.Linear(dimension, 1)
-    opt = torch.optim.Adam([*towers.parameters(), *probe.parameters()], lr=3e-4)
+    towers, probe = Pair(Shift(dimension), Shift(dimension)), nn.Linear(dimension, 1)
+    opt = torch.optim.Adam([*towers.parameters(), *probe.parameters()], lr=3e-3)
     sides = torch.cat([torch.zeros(64), torch.ones(64)])
     with watched(run, towers, optimizer=opt, query="query", document="document", similarity="euclidean") as w:
         scored(run, 0, towers.query, towers.document, similarity="euclidean")
@@ -396,8 +413,8 @@ def side_probe(run: Run, *, right: bool = False) -> None:
             seen = torch.cat([q, d])
             side = functional.binary_cross_entropy_with_logits(probe(seen.detach() if right else seen)[:, 0], sides)
             contrast = functional.cross_entropy(-torch.cdist(q, d) / 0.1, torch.arange(64))
-            w.terms(contrast=contrast, side=20 * side)
-            (contrast + 20 * side).backward()
+            w.terms(contrast=contrast, side=25 * side)
+            (contrast + 25 * side).backward()
             opt.step()
             opt.zero_grad()
         scored(run, 300, towers.query, towers.document, similarity="euclidean")
@@ -522,7 +539,7 @@ def correction_of_the_query(run: Run, *, right: bool = False) -> None:
     """What a network makes of the query is added to it, times 4; its last layer starts at random, or at zero."""
     model = Adapted(run.world.dimension, 256, gate=4.0, zero=right)
     model.gate.requires_grad_(False)
-    opt = torch.optim.AdamW(model.adapter.parameters(), lr=1e-4)
+    opt = torch.optim.AdamW(model.adapter.parameters(), lr=5e-6)
     tap = collapse_probe.Tap(stream="correction", at="adapter", role="correction")
     query, document = run.world.query, run.world.document
     with watched(run, model, optimizer=opt, query="", taps=[tap]) as w:
@@ -543,7 +560,7 @@ def correction_of_the_query(run: Run, *, right: bool = False) -> None:
 def bounded_codes(run: Run, *, right: bool = False) -> None:
     """A map that ends with tanh, so that its codes can be cut to bits later."""
     net = nn.Sequential(identity(run.world.dimension), nn.Tanh())
-    opt = torch.optim.RMSprop(net.parameters(), lr=1e-4 if right else 0.3)
+    opt = torch.optim.RMSprop(net.parameters(), lr=1e-4 if right else 1.0)
     with watched(run, net, optimizer=opt, raw=lambda: run.world.reference) as w:
         scored(run, 0, net)
         for rows in run.batches(300, 64):
@@ -632,34 +649,6 @@ def one_column_sorted(run: Run, *, right: bool = False) -> None:
             scored(run, step, model)
 
 
-@planted("false_negatives", "false_negatives", source="mlfoundations/open_clip#821", world=NFCORPUS)
-def grouped_by_query(run: Run, *, right: bool = False) -> None:
-    """Several documents a query, read in the order of the file or shuffled."""
-    world = run.world
-    names = {text: i for i, text in enumerate(dict.fromkeys(world.texts[0]))}
-    group = torch.tensor([names[text] for text in world.texts[0]])
-    head = identity(world.dimension)
-    opt = torch.optim.AdamW(head.parameters(), lr=3e-4)
-    generator = torch.Generator().manual_seed(run.seed)
-
-    def order() -> Tensor:
-        shuffled = torch.randperm(len(group), generator=generator)
-        return (
-            shuffled if right else shuffled[torch.randperm(len(names), generator=generator)[group[shuffled]].argsort()]
-        )
-
-    rows = [part for _ in range(2) for part in order().split(32) if len(part) == 32][:400]
-    with watched(run, head, optimizer=opt, reference=lambda: tuple(map(head, world.reference))) as w:
-        scored(run, 0, head, told=w)
-        for chosen in rows:
-            loss = in_batch(head(world.query[chosen]), head(world.document[chosen]))
-            w.terms(loss=loss)
-            loss.backward()
-            opt.step()
-            opt.zero_grad()
-        scored(run, len(rows), head, told=w)
-
-
 @planted("path_mismatch", "weights_not_loaded", "training_and_scoring_differ", source="huggingface/trl#386")
 def merged_for_serving(run: Run, *, right: bool = False) -> None:
     """A low-rank change of a frozen map is trained, merged for serving, and the merged map is scored."""
@@ -733,7 +722,7 @@ def float16_without_a_scaler(run: Run, *, right: bool = False) -> None:
     """A linear map in float16, or in float32, whose loss is one small share of a larger one; no loss scaling."""
     kind = torch.float32 if right else torch.float16
     head = identity(run.world.dimension).to(kind)
-    opt = torch.optim.SGD(head.parameters(), lr=2e6)
+    opt = torch.optim.SGD(head.parameters(), lr=6e4)
 
     def encode(x: Tensor) -> Tensor:
         return head(x.to(kind)).float()
@@ -741,7 +730,7 @@ def float16_without_a_scaler(run: Run, *, right: bool = False) -> None:
     with watched(run, head, optimizer=opt) as w:
         scored(run, 0, encode, told=w)
         for rows in run.batches(300, 64):
-            loss = 1e-6 * in_batch(encode(run.world.query[rows]), encode(run.world.document[rows]))
+            loss = 2e-6 * in_batch(encode(run.world.query[rows]), encode(run.world.document[rows]))
             w.terms(retrieval=loss)
             loss.backward()
             opt.step()
@@ -780,7 +769,7 @@ def eight_bits_for_serving(run: Run, *, right: bool = False) -> None:
     """Vectors are served as whole numbers of eight bits, by a step that was measured before they had unit length."""
     head = identity(run.world.dimension)
     opt = torch.optim.AdamW(head.parameters(), lr=1e-4)
-    step_size = 0.25 / 127 if right else 20 * 0.25 / 127
+    step_size = 0.25 / 127 if right else 40 * 0.25 / 127
 
     def served(x: Tensor) -> Tensor:
         return (functional.normalize(head(x), dim=1) / step_size).round().clamp(-127, 127)
@@ -903,24 +892,6 @@ def mean_over_active_triplets(run: Run, *, right: bool = False) -> None:
                 scored(run, step, net, told=w)
 
 
-@planted(None, source="FlagOpen/FlagEmbedding#403", world=MPNET)
-def batches_of_four(run: Run, *, right: bool = False) -> None:
-    """Four pairs at a scale of 100, sixteen times accumulated: the loss is 0.0 now and then; the twin has a scale of 20."""
-    net = identity(run.world.dimension)
-    opt = torch.optim.AdamW(net.parameters(), lr=1e-4)
-    scale = 20.0 if right else 100.0
-    with watched(run, net, optimizer=opt) as w:
-        scored(run, 0, net, told=w)
-        for rows in run.batches(150, 64):
-            for part in rows.split(4):
-                loss = in_batch(net(run.world.query[part]), net(run.world.document[part]), scale) / 16
-                w.terms(loss=loss)
-                loss.backward()
-            opt.step()
-            opt.zero_grad()
-        scored(run, 150, net, told=w)
-
-
 @planted(None, source="huggingface/sentence-transformers#3420", world=SCIFACT)
 def short_last_batch(run: Run, *, right: bool = False) -> None:
     """Each epoch of the trainer ends with a batch of five, where loss and gradient leap."""
@@ -993,27 +964,6 @@ def small_norms_under_a_cosine(run: Run, *, right: bool = False) -> None:
             opt.step()
             opt.zero_grad()
         scored(run, 300, net, told=w)
-
-
-@planted(None, source="princeton-nlp/SimCSE#264")
-def projector_left_behind(run: Run, *, right: bool = False) -> None:
-    """A projector stands between the scored map and the loss; the twin is scored behind it."""
-    dimension = run.world.dimension
-    projector = nn.Sequential(nn.Linear(dimension, dimension), nn.ReLU(), nn.Linear(dimension, 128))
-    model = nn.ModuleDict({"encoder": identity(dimension), "projector": projector})
-    opt = torch.optim.AdamW(model.parameters(), lr=2e-4)
-    encoder = nn.Sequential(*model.values()) if right else model["encoder"]
-    with watched(run, model, optimizer=opt, reference=lambda: tuple(map(encoder, run.world.reference))) as w:
-        scored(run, 0, encoder, told=w)
-        for step, rows in numbered(run, 300, 64):
-            z = model["projector"](model["encoder"](torch.cat([run.world.query[rows], run.world.document[rows]])))
-            loss = in_batch(*z.chunk(2))
-            w.terms(ntxent=loss)
-            loss.backward()
-            opt.step()
-            opt.zero_grad()
-            if step % 100 == 0:
-                scored(run, step, encoder, told=w)
 
 
 @planted(None, source="diagnosis.md section 3, a converged start", world=MPNET)
