@@ -161,8 +161,7 @@ def as_run(run: Any) -> LiveRun:
 
 def _status(evidence: Evidence, found: tuple[Finding, ...], missing: tuple[NotMeasured, ...]) -> Status:
     grave = [one for one in found if one.grave]
-    ended = isinstance(evidence.run, Run) or evidence.run.status != "unfinished"
-    if any(one.status is Status.CRITICAL and (ended or one.state == "confirmed") for one in grave):
+    if any(one.status is Status.CRITICAL and (evidence.ended or one.state == "confirmed") for one in grave):
         return Status.CRITICAL
     if any(one.essential for one in missing):
         return Status.NOT_MEASURED

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..journal import Coverage, LiveRun, Series
+from ..journal import Coverage, Event, LiveRun, Run, Series
 from ..journal.vocabulary import NOT_STREAMS, modern_reading
 from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve, over_collections
@@ -88,6 +88,22 @@ class Evidence:
         modern, where = modern_reading(reading)
         return self._series(modern, on or where) if (modern, where) != (reading, on) else found
 
+    def groups(self, prefix: str) -> list[Series]:
+        """Return the finite series of every parameter group under a prefix, such as ``update``."""
+        names = dict.fromkeys(name for name, _, _ in self.run.keys if name.startswith(f"{prefix}/"))
+        found = [self.series(name).finite() for name in names]
+        return [one for one in found if len(one)]
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more is to come: of a run on disk, or of one in memory that has ended."""
+        return isinstance(self.run, Run) or self.run.status != "unfinished"
+
+    @cached_property
+    def left_out(self) -> dict[str, int]:
+        """Modules whose parameters have a gradient and no optimiser, with the step at which that was said."""
+        return {one.subject: one.step for one in self.run.of(Event) if one.name == "left_out"}
+
     def baseline(self, reading: str) -> float | None:
         """Return the raw encoder's, else step 0's; None where neither was recorded."""
         return self.run.baseline(reading)
@@ -154,8 +170,7 @@ class Evidence:
         same = all(float(np.ptp(self.series(one, on="reference").finite().values)) == 0.0 for one in names)
         # Scores of another collection that change say that what is trained is on their path.
         scored = [curve for curve in self.curves if curve.name not in (REFERENCE, BATCH)]
-        drifts = dict.fromkeys(name for name, _, _ in self.run.keys if name.startswith("drift/"))
-        far = max((float(one.values[-1]) for name in drifts if len(one := self.series(name).finite())), default=0.0)
+        far = max((float(one.values[-1]) for one in self.groups("drift")), default=0.0)
         still = bool(names) and same and all(len(set(curve.values)) == 1 for curve in scored)
         return far if still and far > _MOVED else None
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
-from ...journal import Event
 from .._contract import Finding, Remedy, Threshold
 from .._evidence import EMBEDDINGS, Evidence
 from ..detectors import BY_CODE
+from ..detectors._geometry import PUSH
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ._contract import Mechanism, Suspicion
-from ._readings import decay_done, first, group_of, groups, last, leap, scaled_by
+from ._readings import decay_done, first, group_of, last, leap, scaled_by
 
 MEASURED = "measured on 73 failing and 27 harmless trainings of heads over frozen vectors"
 
@@ -42,7 +43,7 @@ def _one_candidate(evidence: Evidence, kind: Finding, cuts: Mapping[str, float])
 
 
 def _not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    rates = groups(evidence, "rate")
+    rates = evidence.groups("rate")
     if rates and all(float(np.abs(one.values).max()) == 0.0 for one in rates):
         return Suspicion(because={"learning rate": 0.0}, locus="optimizer")
     gradient = evidence.series("gradient/norm").finite()
@@ -50,17 +51,16 @@ def _not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
         return Suspicion(because={"gradient/norm": 0.0}, locus="loss")
     if DETACHED in _because(kind):
         return Suspicion(because={DETACHED: 0.0}, locus="model")
-    left_out = [one.subject for one in evidence.run.of(Event) if one.name == "left_out"]
-    if left_out:
-        return Suspicion(because={LEFT_OUT: float(len(left_out))}, locus=", ".join(left_out[:3]))
-    still = [one for one in groups(evidence, "drift") if float(one.values[-1]) == 0.0]
+    if evidence.left_out:
+        return Suspicion(because={LEFT_OUT: float(len(evidence.left_out))}, locus=", ".join([*evidence.left_out][:3]))
+    still = [one for one in evidence.groups("drift") if float(one.values[-1]) == 0.0]
     if still:
         return Suspicion(because={still[0].reading: 0.0}, locus=", ".join(group_of(one) for one in still))
     return None
 
 
 def _small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    sizes = [float(np.median(one.values)) for one in groups(evidence, "update")]
+    sizes = [float(np.median(one.values)) for one in evidence.groups("update")]
     if not sizes or not 0 < max(sizes) < cuts["update"]:
         return None
     return Suspicion(because={"largest median update": max(sizes)}, locus="optimizer")
@@ -68,7 +68,7 @@ def _small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
 
 def _large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     found = []
-    for series in groups(evidence, "update"):
+    for series in evidence.groups("update"):
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
         if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
             found.append((*leapt, group_of(series)))
@@ -173,15 +173,16 @@ def _because(kind: Finding) -> dict[str, float]:
     return {one.reading: one.value for one in conditions if not one.harm and one.value is not None}
 
 
-_ADD_PUSH = (
-    Remedy(change={"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-4}),
-    Remedy(
-        change={
-            "loss": "add a term that pushes different texts apart, such as an in-batch softmax",
-            "model": "let the head start at the identity",
-            "optimizer": "divide the learning rate by 10",
-        }
-    ),
+_NO_REPULSION = Mechanism(
+    cause="no_repulsion",
+    title="nothing pushes different texts apart",
+    explains=_FALLS,
+    suspects=_no_push,
+    formula="The loss's descent does not move the five nearest others of the batch apart, on unit vectors, in the "
+    "last readings. A push from outside the batch, such as a queue, is not seen.",
+    thresholds={"push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02")},
+    remedies=PUSH,
+    decides="add a contrastive term, or take the pulling one away",
 )
 
 MECHANISMS = (
@@ -280,16 +281,11 @@ MECHANISMS = (
         ),
         decides="unit length, or an anchored term",
     ),
-    Mechanism(
-        cause="no_repulsion",
-        title="nothing pushes different texts apart",
-        explains=_FALLS,
+    replace(
+        _NO_REPULSION,
         suspects=_never_pushes,
         formula="The loss's descent moves the five nearest others of the batch apart neither in the first 20 steps nor "
         "in the last readings, on unit vectors: then no size of steps is to blame.",
-        thresholds={"push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02")},
-        remedies=_ADD_PUSH,
-        decides="add a contrastive term, or take the pulling one away",
     ),
     Mechanism(
         cause="steps_too_large",
@@ -337,17 +333,7 @@ MECHANISMS = (
         ),
         decides="the temperature x 2 and x .5",
     ),
-    Mechanism(
-        cause="no_repulsion",
-        title="nothing pushes different texts apart",
-        explains=_FALLS,
-        suspects=_no_push,
-        formula="The loss's descent does not move the five nearest others of the batch apart, on unit vectors, in the "
-        "last readings. A push from outside the batch, such as a queue, is not seen.",
-        thresholds={"push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02")},
-        remedies=_ADD_PUSH,
-        decides="add a contrastive term, or take the pulling one away",
-    ),
+    _NO_REPULSION,
     Mechanism(
         cause="too_few_pairs",
         title="too few pairs",

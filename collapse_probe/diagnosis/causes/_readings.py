@@ -23,13 +23,6 @@ def first(evidence: Evidence, reading: str, *, steps: int = 20, on: str = "batch
     return float(np.median(values)) if len(values) >= 3 else None
 
 
-def groups(evidence: Evidence, prefix: str) -> list[Series]:
-    """Return the series of every parameter group under a prefix, such as ``update``."""
-    names = dict.fromkeys(name for name, _, _ in evidence.run.keys if name.startswith(f"{prefix}/"))
-    found = [evidence.series(name).finite() for name in names]
-    return [one for one in found if len(one)]
-
-
 def group_of(series: Series) -> str:
     """Return the name of the group that a series is of."""
     return series.reading.partition("/")[2]
@@ -88,7 +81,7 @@ def scaled_by(evidence: Evidence, stream: str) -> tuple[float, float] | None:
 def decay_done(evidence: Evidence) -> tuple[str, float] | None:
     """Return the group whose weights were decayed most, and by which share: the sum of rate times weight decay."""
     found = []
-    for decay in groups(evidence, "decay"):
+    for decay in evidence.groups("decay"):
         rate = evidence.series(f"rate/{group_of(decay)}").finite()
         if len(rate):
             edges = np.append(rate.steps, evidence.run.steps + 1)

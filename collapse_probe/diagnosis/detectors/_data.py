@@ -59,6 +59,7 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     if not evidence.trained_through:
         raise NotApplicable("no backward came through a query or a document")
     drift, steps = evidence.unscored_drift, evidence.series(readings[0], on="reference").finite().steps
+    drift = None if drift is None or drift <= cuts["drift"] else drift
     return Judgement(
         value=drift or 0.0,
         bounds=Bounds(warning=cuts["drift"], critical=cuts["drift"]),

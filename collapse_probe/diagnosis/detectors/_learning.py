@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...journal import Event, Run, Series
+from ...journal import Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
 from .._onset import crossing
@@ -36,7 +36,7 @@ def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     gradient = evidence.series("gradient/norm").finite()
     if not len(gradient):
         gradient = evidence.series("loss/gradient_norm").finite()
-    updates, drifts = _groups(evidence, "update"), _groups(evidence, "drift")
+    updates, drifts = evidence.groups("update"), evidence.groups("drift")
     nothing = _nothing(gradient, updates, drifts)
     if nothing is not None:
         alone = [part(CANDIDATES, 1.0, 1.0, True)] if _candidates(evidence) == 1 else []
@@ -59,12 +59,6 @@ def _candidates(evidence: Evidence) -> int:
     names = streams["document"] or streams["embedding"]
     read = [evidence.series(f"{name}/{measure}", on="batch") for name in names for measure in _MEASURES]
     return max((int(one.n.max()) for one in read if len(one)), default=0)
-
-
-def _groups(evidence: Evidence, prefix: str) -> list[Series]:
-    names = dict.fromkeys(key[0] for key in evidence.run.keys if key[0].startswith(f"{prefix}/"))
-    found = [evidence.series(name).finite() for name in names]
-    return [one for one in found if len(one)]
 
 
 def _nothing(gradient: Series, updates: list[Series], drifts: list[Series]) -> Judgement | None:
@@ -105,27 +99,25 @@ def _detached(evidence: Evidence) -> Judgement | None:
 
 def _left_out(evidence: Evidence) -> Judgement | None:
     """Return that modules have gradients and no optimiser, while separation or retrieval did not rise."""
-    events = [one for one in evidence.run.of(Event) if one.name == "left_out"]
-    if not events:
+    count = float(len(evidence.left_out))
+    if not count:
         return None
-    first = events[0].step
     return Judgement(
-        value=float(len(events)),
+        value=count,
         bounds=Bounds(warning=0.0, critical=0.0),
-        conditions=(part(LEFT_OUT, float(len(events)), 0.0, True), *evidence.harm),
+        conditions=(part(LEFT_OUT, count, 0.0, True), *evidence.harm),
         onset=Onset(step=1, low=0, high=1),
-        outside=(first,),
+        outside=(min(evidence.left_out.values()),),
         before=True,
-        evidence=tuple(one.subject for one in events),
+        evidence=tuple(evidence.left_out),
     )
 
 
 def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
     """Return that a run that has ended tells pairs apart no better than by chance, as it did at its start."""
-    ended = isinstance(evidence.run, Run) or evidence.run.status != "unfinished"
     series = evidence.series("pairs/d_prime", on="reference").finite()
     solved = any(one.harm and one.holds for one in evidence.harm)
-    if not ended or solved or evidence.run.steps < _LONG or len(series) < 2 or series.n[-1] < _ROWS:
+    if not evidence.ended or solved or evidence.run.steps < _LONG or len(series) < 2 or series.n[-1] < _ROWS:
         return None
     if float(series.values.max()) >= cut or evidence.reference_still:
         return None
@@ -187,7 +179,7 @@ def _against_raw(evidence: Evidence) -> Condition:
 
 
 def _underflow(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    lost = _groups(evidence, "lost")
+    lost = evidence.groups("lost")
     if not lost:
         raise NotApplicable("no weights in half precision are trained")
     shares = {one.reading: float(np.median(one.values)) for one in lost}
