@@ -9,18 +9,18 @@ descent raises d' almost as well as a softmax's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ._checks import matrix, nan_from, ratio, row_norms, unit_rows, widened
+from ._shared import shared
 
 __all__ = ["pull", "push", "radial"]
 
 NEAREST = 5
 """Others of the batch that count as near."""
-
-_SMALLEST = 1e-12
-"""Squared distance below which two unit vectors count as one: their logarithm has no gradient that says anything."""
 
 _ROUNDING = 1e-5
 """Share of a gradient below which what is left of it is rounding."""
@@ -48,9 +48,10 @@ def pull(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     >>> round(pull(q, d, (q - d, d - q)).item(), 6)
     -1.0
     """
-    both, gradient, own = _joined("pull", query, document, force, own)
-    rows = torch.arange(len(query), device=both.device)
-    return _along(both, gradient, rows, own[:, None] + len(query))
+    plane = _plane(query, document, force, own)
+    weights = torch.zeros_like(plane.squared)
+    weights[plane.rows, plane.own] = _inverse(plane.squared[plane.rows, plane.own])
+    return plane.along(weights)
 
 
 def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = None) -> Tensor:
@@ -75,16 +76,14 @@ def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     >>> push(q, q, (q.flip(0), q.flip(0))).item() > 0.9
     True
     """
-    both, gradient, own = _joined("push", query, document, force, own)
-    rows = torch.arange(len(both), device=both.device)
-    scores = (both @ both.T).fill_diagonal_(-torch.inf)
-    own = own + len(query)
-    scores[rows[: len(query)], own] = -torch.inf
-    scores[own, rows[: len(query)]] = -torch.inf
-    near = min(NEAREST, len(both) - 2)
+    plane = _plane(query, document, force, own)
+    near = min(NEAREST, len(plane.squared) - 2)
     if near < 1:
-        return nan_from(both, both.new_zeros(()))
-    return _along(both, gradient, rows, scores.topk(near, dim=1).indices)
+        return nan_from(plane.squared, plane.squared.new_zeros(()))
+    others = plane.squared.clone().fill_diagonal_(torch.inf)
+    others[plane.rows, plane.own] = others[plane.own, plane.rows] = torch.inf
+    nearest = others.topk(near, dim=1, largest=False)
+    return plane.along(torch.zeros_like(others).scatter_(1, nearest.indices, _inverse(nearest.values)))
 
 
 def radial(z: Tensor, gradient: Tensor) -> Tensor:
@@ -109,32 +108,73 @@ def radial(z: Tensor, gradient: Tensor) -> Tensor:
     return _cosine(-gradient, growth)
 
 
-def _joined(
-    name: str, query: Tensor, document: Tensor, force: Force, own: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return unit vectors of both sides, the gradient at them, and each query's own row."""
-    query, document = matrix(name, query), matrix(name, document)
-    both = widened(torch.cat([query, document]))
-    unit = unit_rows(both)
-    gradient = row_norms(both)[:, None] * torch.cat([widened(one.to(both.device)) for one in force])
-    tangent = gradient - unit * (unit * gradient).sum(dim=1, keepdim=True)
+@dataclass(frozen=True)
+class _Plane:
+    """The descent and the embeddings on their sphere, by products of rows alone: ``B`` rows, queries first.
+
+    Attributes:
+        squared: ``[B, B]``, squared distances.
+        centred: ``[B, B]``, products of unit vectors without their mean.
+        gradient: ``[B, B]``, products of the gradient along the sphere at row i with unit vector j, without their mean.
+        length: Norm of that gradient.
+        rows: ``[Q]``, rows of the queries.
+        own: ``[Q]``, rows of their own documents.
+    """
+
+    squared: Tensor
+    centred: Tensor
+    gradient: Tensor
+    length: Tensor
+    rows: Tensor
+    own: Tensor
+
+    def along(self, weights: Tensor) -> Tensor:
+        """Return the cosine of the descent with the growth of a sum of log distances.
+
+        The growth at row i is the sum over j of w_ij (u_i - u_j): row i leaves row j as j leaves i.
+
+        Args:
+            weights: ``[B, B]``, 1 / squared distance where row j is one that row i is held against, else 0.
+        """
+        weights = weights + weights.T
+        growth = weights.sum(dim=1).diag() - weights
+        radial = (weights * self.squared).sum(dim=1) / 2
+        length = (((growth @ self.centred) * growth).sum() - radial.square().sum()).clamp(min=0).sqrt()
+        return ratio(-(growth * self.gradient).sum(), self.length * length)
+
+
+@shared
+def _plane(query: Tensor, document: Tensor, force: Force, own: Tensor | None) -> _Plane:
+    # Side by side: small tensors stay below what torch hands to several threads, whose waking costs more than they do.
+    sides = [widened(matrix("a force", z)) for z in (query, document)]
+    gradients = [widened(one.to(z.device)) for one, z in zip(force, sides, strict=True)]
+    units = [unit_rows(z) for z in sides]
+    norms = torch.cat([row_norms(z) for z in sides])
+    mean = torch.stack([unit.sum(dim=0) for unit in units]).sum(dim=0) / len(norms)
+    centre = torch.cat([unit - mean for unit in units])
+    products = centre @ centre.T
+    sizes = products.diagonal()
+    radial = torch.cat([(unit * one).sum(dim=1) for unit, one in zip(units, gradients, strict=True)])
+    along = torch.cat(gradients) @ centre.T - radial[:, None] * (products + centre @ mean)
+    whole = torch.cat([torch.linalg.vector_norm(one, dim=1) for one in gradients])
+    length = torch.linalg.vector_norm(norms * (whole.square() - radial.square()).clamp(min=0).sqrt())
     # Of a force that is radial alone nothing but rounding is left.
-    rest = torch.linalg.vector_norm(tangent) <= _ROUNDING * torch.linalg.vector_norm(gradient)
-    tangent = torch.where(rest, torch.zeros_like(tangent), tangent)
-    if own is None:
-        own = torch.arange(len(query), device=both.device)
-    return unit, tangent, own.to(both.device, torch.long)
+    rest = length <= _ROUNDING * torch.linalg.vector_norm(norms * whole)
+    rows = torch.arange(len(query), device=centre.device)
+    return _Plane(
+        squared=(sizes[:, None] + sizes - 2 * products).clamp_(min=0),
+        centred=products,
+        gradient=(norms[:, None] * along).masked_fill(rest, 0.0),
+        length=length.masked_fill(rest, 0.0),
+        rows=rows,
+        own=(rows if own is None else own.to(centre.device, torch.long)) + len(query),
+    )
 
 
-def _along(unit: Tensor, gradient: Tensor, rows: Tensor, others: Tensor) -> Tensor:
-    """Return the cosine of the descent with the gradient of the mean log distance of rows ``[R]`` to ``[R, K]``."""
-    gap = unit[rows][:, None, :] - unit[others]
-    squared = gap.square().sum(dim=2, keepdim=True)
-    pair = torch.where(squared < _SMALLEST, torch.zeros_like(gap), gap / squared.clamp(min=_SMALLEST))
-    growth = torch.zeros_like(unit).index_add_(0, rows, pair.sum(dim=1))
-    growth.index_add_(0, others.flatten(), -pair.flatten(0, 1))
-    growth -= unit * (unit * growth).sum(dim=1, keepdim=True)
-    return _cosine(-gradient, growth)
+def _inverse(squared: Tensor) -> Tensor:
+    """Return 1 / squared distance of unit vectors, and 0 where they count as one."""
+    one = squared < 4e3 * torch.finfo(squared.dtype).eps
+    return squared.masked_fill(one, 1.0).reciprocal_().masked_fill_(one, 0.0)
 
 
 def _cosine(left: Tensor, right: Tensor) -> Tensor:

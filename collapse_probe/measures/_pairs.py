@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..journal.vocabulary import Similarity
 from ._checks import centred, nan_from, norm, ratio, widened
-from ._scores import Scores, checked_pairs, compare
+from ._scores import Scores, checked_pairs, compare, reciprocal_ranks
 from ._shared import shared
 
 __all__ = [
@@ -99,13 +99,22 @@ def mrr(
     return nan_from(s.own + s.mean, rank.reciprocal().mean())
 
 
-def mrr_cosine(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+def mrr_cosine(
+    query: Tensor,
+    document: Tensor,
+    *,
+    own: Tensor | None = None,
+    similarity: Similarity | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
     """Return the mean reciprocal rank under a cosine: well above :func:`mrr` where norms spoil the scores.
 
     Args:
         query: ``[Q, D]``.
         document: ``[M, D]``.
         own: ``[Q]``, the row of each query's own document; None: row i.
+        similarity: What ``scores`` are of.
+        scores: What :func:`compare` made of the same queries and documents, to share it where that is a cosine.
 
     Returns:
         A scalar in ``[1 / M, 1]``.
@@ -117,7 +126,9 @@ def mrr_cosine(query: Tensor, document: Tensor, *, own: Tensor | None = None) ->
     >>> mrr(q, d, similarity="dot").item(), mrr_cosine(q, d).item()
     (0.75, 1.0)
     """
-    return mrr(query, document, similarity="cosine", own=own)
+    if scores is not None and similarity == "cosine":
+        return mrr(query, document, similarity=similarity, own=own, scores=scores)
+    return reciprocal_ranks(query, document, similarity="cosine", own=own).mean()
 
 
 def mrr_centred(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from torch import Tensor
 
@@ -88,15 +88,13 @@ def read(sample: Sample, *, on: On, wanted: Collection[str] | None = None) -> di
     {'q/norm_mean': 1.0, 'pairs/mrr': 1.0}
     """
     names = None if wanted is None else frozenset(wanted)
-    _check(names or (), sample, on)
+    roles = tuple((name, sample.roles.get(name, Role.hidden)) for name in sample.streams)
     values = {}
     with sharing():
-        for stream, measure in _possible(sample, on):
-            name = reading_name(stream, measure.name)
-            if names is None or name in names:
-                arguments = sample._given.arguments(stream, measure, OPTIONS[measure.name])
-                if arguments is not None:
-                    values[name] = FUNCTIONS[measure.name](**arguments)
+        for name, stream, measure in _plan(roles, on, names):
+            arguments = sample._given.arguments(stream, measure, OPTIONS[measure.name])
+            if arguments is not None:
+                values[name] = FUNCTIONS[measure.name](**arguments)
     return values
 
 
@@ -130,22 +128,36 @@ def neighbours_of(sample: Sample) -> Neighbours | None:
     return sample._given.neighbours()
 
 
-def _possible(sample: Sample, on: On) -> Iterator[tuple[str, Measure]]:
-    """Yield streams with the measures that their roles allow."""
-    gates, corrections = sample.of_role(Role.gate), sample.of_role(Role.correction)
-    vectors = [name for name in sample.streams if name not in gates]
-    subjects = {"pairs": [PAIRS], "correction": corrections, "gate": gates, "stream": vectors}
+@lru_cache(maxsize=256)
+def _plan(
+    roles: tuple[tuple[str, Role], ...], on: On, names: frozenset[str] | None
+) -> tuple[tuple[str, str, Measure], ...]:
+    """Return reading names with their streams and measures: those that the streams' roles allow, and that are wanted.
+
+    Every due step of a run has the same, so it is made once.
+    """
+    streams = [name for name, _ in roles]
+    _check(names or (), streams, on)
+    subjects = {
+        "pairs": [PAIRS],
+        "correction": [name for name, role in roles if role is Role.correction],
+        "gate": [name for name, role in roles if role is Role.gate],
+        "stream": [name for name, role in roles if role is not Role.gate],
+    }
+    plan = []
     for measure in MEASURES.values():
         if on in measure.on:
-            streams = list(sample.streams) if measure.needs == ("values",) else subjects[measure.subject]
-            for stream in streams:
-                yield stream, measure
+            for stream in streams if measure.needs == ("values",) else subjects[measure.subject]:
+                name = reading_name(stream, measure.name)
+                if names is None or name in names:
+                    plan.append((name, stream, measure))
+    return tuple(plan)
 
 
-def _check(names: Collection[str], sample: Sample, on: On) -> None:
+def _check(names: Collection[str], streams: Collection[str], on: On) -> None:
     for name in names:
         stream, measure = split_reading(name)
-        if stream != PAIRS and stream not in sample.streams:
+        if stream != PAIRS and stream not in streams:
             continue
         if measure not in MEASURES:
             raise unknown_name("measure", measure, MEASURES)

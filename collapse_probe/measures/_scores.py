@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,19 +64,39 @@ def compare(query: Tensor, document: Tensor, *, similarity: Similarity, own: Ten
     >>> compare(torch.eye(2), torch.eye(2), similarity="dot").own.tolist()
     [1.0, 1.0]
     """
-    query, document, own = checked_pairs("scoring", query, document, own)
-    if similarity not in _PREPARE:
-        raise ValueError(f"unknown similarity {similarity!r}: use cosine, dot or euclidean")
-    query, document = _PREPARE[similarity](query, document)
-    rows = max(1, _BLOCK_BYTES // (8 * len(document)))
-    size = document.square().sum(dim=1)
-    parts = [
-        _block(query[start : start + rows], document, own[start : start + rows], size, similarity == "euclidean")
-        for start in range(0, len(query), rows)
-    ]
+    document, own, blocks = _blocks(query, document, similarity, own)
+    parts = [_moments(*block, distances=similarity == "euclidean") for block in blocks]
     columns = parts[0] if len(parts) == 1 else (torch.cat(column) for column in zip(*parts, strict=True))
     names = ("own", "best", "above", "tied", "mean", "scatter", "rounding")
     return Scores(**dict(zip(names, columns, strict=True)), others=len(document) - 1)
+
+
+def reciprocal_ranks(query: Tensor, document: Tensor, *, similarity: Similarity, own: Tensor | None = None) -> Tensor:
+    """Return 1 / rank of each query's own document, in half the time of :func:`compare`; ties count against it.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        similarity: ``cosine``, ``dot`` or ``euclidean``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        ``[Q]``, in ``[1 / M, 1]``; NaN where a score is NaN.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> reciprocal_ranks(torch.eye(2), torch.eye(2).flip(0), similarity="dot").tolist()
+    [0.5, 0.5]
+    """
+    _, _, blocks = _blocks(query, document, similarity, own)
+    parts = []
+    for block in blocks:
+        ranked = _ranked(*block, distances=similarity == "euclidean")
+        ranks = (1 + ranked.above + ranked.tied).to(ranked.scores.dtype)
+        bad = ranked.scores.sum(dim=1).isnan()
+        parts.append(ranks.reciprocal_().masked_fill_(bad, torch.nan))
+    return torch.cat(parts)
 
 
 def prepared(query: Tensor, document: Tensor, similarity: Similarity) -> tuple[Tensor, Tensor]:
@@ -103,7 +124,30 @@ def checked_pairs(name: str, query: Tensor, document: Tensor, own: Tensor | None
     return query, document, own.to(document.device, torch.long)
 
 
-def _block(query: Tensor, document: Tensor, own: Tensor, size: Tensor, distances: bool) -> tuple[Tensor, ...]:
+def _blocks(
+    query: Tensor, document: Tensor, similarity: Similarity, own: Tensor | None
+) -> tuple[Tensor, Tensor, Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]]:
+    """Return documents and own rows as they are compared, and blocks of queries, own rows, documents and sizes."""
+    query, document, own = checked_pairs("scoring", query, document, own)
+    if similarity not in _PREPARE:
+        raise ValueError(f"unknown similarity {similarity!r}: use cosine, dot or euclidean")
+    query, document = _PREPARE[similarity](query, document)
+    rows = max(1, _BLOCK_BYTES // (8 * len(document)))
+    size = document.square().sum(dim=1)
+    starts = range(0, len(query), rows)
+    return document, own, ((query[s : s + rows], document, own[s : s + rows], size) for s in starts)
+
+
+class _Ranked(NamedTuple):
+    scores: Tensor
+    mine: Tensor
+    above: Tensor
+    tied: Tensor
+    rounding: Tensor
+
+
+def _ranked(query: Tensor, document: Tensor, own: Tensor, size: Tensor, *, distances: bool) -> _Ranked:
+    """Return scores, squared and negative where they are distances, with own ones and how many are above them."""
     scores = query @ document.T
     length = query.square().sum(dim=1, keepdim=True)
     if distances:
@@ -116,6 +160,11 @@ def _block(query: Tensor, document: Tensor, own: Tensor, size: Tensor, distances
     mine = scores.gather(1, own[:, None])
     above = (scores > mine + rounding).count_nonzero(dim=1)
     tied = (scores >= mine - rounding).count_nonzero(dim=1) - above - 1
+    return _Ranked(scores, mine, above, tied, rounding)
+
+
+def _moments(query: Tensor, document: Tensor, own: Tensor, size: Tensor, *, distances: bool) -> tuple[Tensor, ...]:
+    scores, mine, above, tied, rounding = _ranked(query, document, own, size, distances=distances)
     if distances:
         scores, mine = scores.clamp_(max=0).neg_().sqrt_().neg_(), mine.clamp(max=0).neg().sqrt().neg()
         rounding = rounding.sqrt() * 1e-5

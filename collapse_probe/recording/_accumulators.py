@@ -40,9 +40,9 @@ class LinearHistogram:
         """Count the entries of a tensor of any shape but NaN, infinities outside the bins; waits for no device."""
         position = self._value_to_position(values.detach().flatten().float())
         index = (position - self._low) / (self._high - self._low) * self._bins
-        index = index.floor().clamp(-1, self._bins).nan_to_num(nan=self._bins + 1.0) + 1
+        index = index.floor_().clamp_(-1, self._bins).nan_to_num_(nan=self._bins + 1.0).add_(1).long()
         counts = torch.zeros(self._bins + 3, dtype=torch.long, device=values.device)
-        counts.scatter_add_(0, index.long(), torch.ones_like(index, dtype=torch.long))
+        counts.scatter_add_(0, index, counts.new_ones(()).expand_as(index))
         # The last place holds what was NaN, which is no value to count.
         self._counts = counts[:-1] if self._counts is None else self._counts + counts[:-1]
 

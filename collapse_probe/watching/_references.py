@@ -86,6 +86,7 @@ class ReferenceReader:
         self._start: StartWeights | None = None
         self._last = -1
         self._part_at = -1
+        self._rows = 0
         self._earlier: measures.Neighbours | None = None
 
     def start(self) -> None:
@@ -145,6 +146,7 @@ class ReferenceReader:
         step = self._recorder.done
         with self._quietly():
             sample = self._sample(self._pairs())
+        self._rows = len(sample.streams["query"])
         latest = max(one.step for one in earlier.values() if one is not None) if any(earlier.values()) else step
         known = [one for one in earlier.values() if one is not None and self._are_of(one, sample, latest)]
         if known:
@@ -262,6 +264,7 @@ class ReferenceReader:
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder
         query, document = sample.streams["query"], sample.streams["document"]
+        self._rows = len(query)
         if self._earlier is None and self._raw is not None and not raw:
             # Of a run that goes on: the raw encoder's readings are there, its neighbours are not.
             with self._quietly():
@@ -299,9 +302,10 @@ class ReferenceReader:
         assert self._pairs is not None
         with self._quietly():
             whole = self._sample(self._pairs(PART) if getattr(self._pairs, "in_parts", False) else self._pairs())
-        self._recorder.reference(_first(whole), part=len(whole.streams["query"]) > PART)
+        read = len(whole.streams["query"])
+        self._recorder.reference(_first(whole), part=max(read, self._rows) > PART)
         self._part_at = self._recorder.done
-        self._budget.spend(len(whole.streams["query"]))
+        self._budget.spend(read)
 
     def _sample(self, found: Any) -> Sample:
         if isinstance(found, Sample):
