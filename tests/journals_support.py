@@ -81,6 +81,7 @@ def write(
     scores: Shape | None = None,
     ends: bool = True,
     extra: Mapping[str, float] = {},
+    terms: Mapping[str, float] = {},
     unmoved: bool = False,
 ) -> None:
     """Write a run: healthy but for what is planted.
@@ -100,6 +101,7 @@ def write(
         scores: Mean reciprocal rank of the pairs, each scored by itself; the planted or healthy one where None.
         ends: Whether the end record is written.
         extra: Further readings of both samples, by name.
+        terms: Further scalars of steps, by name.
         unmoved: Whether the reference pairs' readings are those of step 0 at every step.
     """
     rng = np.random.default_rng(seed)
@@ -122,7 +124,7 @@ def write(
     for at in range(steps + 1):
         t = at / steps
         if at and (at <= 20 or at % every == 0):
-            writer.write(Terms(step=at, values=values({**TERMS, "drift/head": 1e-3 * at / 10}, t)))
+            writer.write(Terms(step=at, values=values({**TERMS, **terms, "drift/head": 1e-3 * at / 10}, t)))
             writer.write(Readings(step=at, values=values(readings, t), **sample))
         if reference and at % max(1, steps // 12) == 0:
             now = fixed or values(readings, t)
@@ -199,9 +201,12 @@ def append(run: Run, records: list, *, before_end: bool = True) -> Run:
     return Run.load(run.folder)
 
 
-def other_domain(folder: Path, planted: dict, *, examples: int | None = 100) -> Run:
+def other_domain(
+    folder: Path, planted: dict, *, examples: int | None = 100, fields: Mapping[str, object] = {}, **settings
+) -> Run:
     """A run whose held-out pairs hold while a collection of another domain falls."""
-    run = made(folder, planted, fields={"examples": examples}, unmoved=True, scores=lambda t: 0.84)
+    held = {"unmoved": True, "scores": lambda t: 0.84}
+    run = made(folder, planted, fields={"examples": examples, **fields}, **{**held, **settings})
     records = []
     for at in (0, 100, 200):
         scores = QUERIES - (0.0 if at < 100 else 0.1)

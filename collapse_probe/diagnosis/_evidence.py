@@ -133,8 +133,15 @@ class Evidence:
         covered = {name: one.role for name, one in self.run.coverage.items()}
         read = [reading.rpartition("/")[0] for reading, _, _ in self.run.keys]
         names = dict.fromkeys([*declared, *covered, *read])
+
+        def role(name: str) -> str | None:
+            first, _, number = name.rpartition(".")
+            # A further call of a tap in one batch stands under its stream's name and a number.
+            further = role(first) if number.isdigit() and first in names else None
+            return declared.get(name) or covered.get(name) or further
+
         return [
-            Subject(name, declared.get(name) or covered.get(name) or (name if name in EMBEDDINGS else "hidden"))
+            Subject(name, role(name) or (name if name in EMBEDDINGS else "hidden"))
             for name in names
             if name and name.partition("/")[0] not in NOT_STREAMS
         ]

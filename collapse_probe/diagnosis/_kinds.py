@@ -25,16 +25,16 @@ ORDER = (
     "scale_collapse",
     "scale_explosion",
     "saturation",
+    "side_gap",
+    "harmful_correction",
     "overfitting",
     "forgetting",
     "false_negatives",
-    "harmful_correction",
     "hubness",
     "loss_against_retrieval",
     "ties",
     "identity",
     "constant_correction",
-    "side_gap",
 )
 """What explains stands before what it explains; kinds that are not here come last. By onset, ranks hid the rest."""
 
@@ -58,9 +58,21 @@ _FOLLOWS = {
     "scale_collapse": _ELSEWHERE,
     "scale_explosion": _ELSEWHERE,
     "overfitting": ("forgetting",),
+    "saturation": _ELSEWHERE,
+    "side_gap": ("forgetting", "hubness"),
+    "harmful_correction": _ELSEWHERE,
+    "hubness": ("forgetting",),
+    "ties": ("forgetting", "hubness"),
+    "gate_never_opened": ("no_learning", "identity", "path_mismatch"),
 }
-_OF_THE_RUN = ("forgetting", "overfitting", "hubness", "ties", "side_gap", "identity", "constant_correction")
+_OF_THE_RUN = (
+    *("forgetting", "overfitting", "hubness", "ties", "side_gap", "identity", "constant_correction"),
+    *("no_learning", "path_mismatch"),
+)
 """Kinds that follow whatever they are about."""
+
+_UNTRAINED = ("identity", "gate_never_opened")
+"""Kinds that are critical where they are what is not learnt, and nothing else is."""
 
 _FAR = 100.0
 """Growth of the norms from which on it explains what else became of the embeddings."""
@@ -92,6 +104,10 @@ def _folds(other: Finding, one: Finding) -> bool:
         return _since(one) is None or _since(one) >= (_since(other) or 0)  # type: ignore[operator]
     if one.kind in _UNDER_EVERYTHING and one.kind != other.kind:
         return other.kind not in _EXPLAINS_NO_FALL and other.kind not in ("selection_by_loss", "loss_rank_correlation")
+    if other.kind == "no_learning" and one.kind in _UNTRAINED and one.status is Status.CRITICAL:
+        return False
+    if one.kind == "no_learning" and other.kind in _UNTRAINED:
+        return other.status is Status.CRITICAL
     same = other.subject == one.subject or not other.subject or one.kind in _OF_THE_RUN
     return same and one.kind in _FOLLOWS.get(other.kind, ())
 

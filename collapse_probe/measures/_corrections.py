@@ -249,11 +249,11 @@ def saturation(correction: Tensor, *, threshold: float = 0.97) -> Tensor:
     return nan_from(size, torch.where(size.amax() <= 1, share, torch.zeros_like(share)))
 
 
-def pass_through(correction: Tensor) -> Tensor:
-    """Return the mean of 1 - delta^2, the share of a gradient that a tanh lets through.
+def pass_through(z: Tensor) -> Tensor:
+    """Return the mean of 1 - z^2, the share of a gradient that a tanh lets through.
 
     Args:
-        correction: ``[N, D]``, after the tanh.
+        z: ``[N, D]``, after the tanh.
 
     Returns:
         A scalar in ``[0, 1]``: 1 is a tanh at 0, 0 a saturated one; 1 where an entry is beyond 1, so that no tanh
@@ -265,7 +265,7 @@ def pass_through(correction: Tensor) -> Tensor:
     >>> pass_through(torch.tensor([[1.0, 0.0]])).item()
     0.5
     """
-    z = matrix("pass_through", correction)
+    z = matrix("pass_through", z)
     share = (1 - z.square()).mean()
     return nan_from(z, torch.where(z.abs().amax() <= 1, share, torch.ones_like(share)))
 

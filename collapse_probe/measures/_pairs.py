@@ -23,6 +23,7 @@ __all__ = [
     "mrr_centred",
     "mrr_cosine",
     "side_gap",
+    "tied_share",
 ]
 
 
@@ -190,6 +191,36 @@ def auc(
     worse = (s.above + 0.5 * s.tied).to(s.own.dtype)
     share = 1 - worse / s.others if s.others else worse + 0.5
     return nan_from(s.own + s.mean, share.mean())
+
+
+def tied_share(
+    query: Tensor,
+    document: Tensor,
+    *,
+    similarity: Similarity,
+    own: Tensor | None = None,
+    scores: Scores | None = None,
+) -> Tensor:
+    """Return the share of queries whose own document scores as another one does, up to rounding.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+        own: ``[Q]``, the row of each query's own document; None: row i.
+        scores: What :func:`compare` made of the same arguments, to share it.
+
+    Returns:
+        A scalar in ``[0, 1]``: 1 at total collapse; above 0 where documents are equal.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> tied_share(torch.ones(2, 2), torch.ones(2, 2), similarity="dot").item()
+    1.0
+    """
+    s = scores or compare(query, document, similarity=similarity, own=own)
+    return nan_from(s.own + s.mean, (s.tied > 0).to(s.own.dtype).mean())
 
 
 def margin(

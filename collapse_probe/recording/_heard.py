@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,10 +86,16 @@ class Step:
         one.by_hand = by_hand
         self.calls.append(one)
         if trained and not (by_hand and passed.is_leaf):
-            handle = passed.register_hook(self._confirms(one, keep=with_gradient and passed is tensor))
-            if passed.is_leaf:
-                self._handles.append(handle)
+            self._hook(passed, self._confirms(one, keep=with_gradient and passed is tensor))
+        if with_gradient and passed is not tensor and tensor.requires_grad and torch.is_grad_enabled():
+            # What a call was given: a backward through the call confirms it, and the gradient is its own.
+            self._hook(tensor, partial(_keep, one))
         return one
+
+    def _hook(self, tensor: Tensor, hook: Callable[[Tensor], None]) -> None:
+        handle = tensor.register_hook(hook)
+        if tensor.is_leaf:
+            self._handles.append(handle)
 
     def repeat(self, stream: str, shape: torch.Size) -> None:
         """Note that something without a graph was computed again, in a backward: so it is trained."""
@@ -111,9 +118,8 @@ class Step:
         def confirm(gradient: Tensor) -> None:
             one.confirmed = True
             self._backward = True
-            if keep and gradient.layout is torch.strided:
-                found = gradient.detach().clone()
-                one.gradient = found if one.gradient is None else one.gradient + found
+            if keep:
+                _keep(one, gradient)
 
         return confirm
 
@@ -142,6 +148,12 @@ class Step:
                 if fitting:
                     partners.append(min(fitting, key=lambda one: min(abs(one.order - b.order) for b in beside)))
         return sorted([*confirmed, *partners], key=lambda one: one.order)
+
+
+def _keep(one: Heard, gradient: Tensor) -> None:
+    if gradient.layout is torch.strided:
+        found = gradient.detach().clone()
+        one.gradient = found if one.gradient is None else one.gradient + found
 
 
 def _fits(one: Heard, beside: list[Heard]) -> bool:

@@ -17,7 +17,9 @@ class WeightReader:
     ``drift/GROUP`` is ||theta_t - theta_0|| / ||theta_0|| and ``update/GROUP`` ||theta_t - theta_t-1|| / ||theta_t-1||,
     both over a fixed sample of entries of each parameter. A group that begins at zero is compared with 1e-12.
     ``lost/GROUP``, of groups in half precision alone, is the share of entries that a gradient reached and a step did
-    not change: their updates are below half a unit in the last place.
+    not change: their updates are below half a unit in the last place. ``zeros/GROUP`` is the share of gradient entries
+    that are exactly 0 where all of a group's are numbers of float16, so that they were computed in it, whatever type
+    the weights are kept in; 0 where they are not, and where all are 0.
 
     Args:
         groups: Name of a group to its parameters.
@@ -33,11 +35,14 @@ class WeightReader:
         self._start = self._sample()
         self._before: dict[str, Tensor] | None = None
         self._reached: dict[str, Tensor] = {}
+        self._zeros: dict[str, Tensor] = {}
 
     def before(self) -> None:
         """Note the weights just before a step whose update is to be read."""
         self._before = self._sample()
-        self._reached = {name: _reached(group) for name, group in self._groups.items() if _in_half(group)}
+        gradients = {name: _gradients(group) for name, group in self._groups.items()}
+        self._zeros = {f"zeros/{name}": _halved_zeros(found) for name, found in gradients.items()}
+        self._reached = {name: gradients[name] != 0 for name, group in self._groups.items() if _in_half(group)}
 
     def read(self) -> dict[str, Tensor]:
         """Return the readings after a step; waits for no device."""
@@ -47,6 +52,7 @@ class WeightReader:
             values |= {f"update/{name}": _change(self._before[name], now[name]) for name in now}
             for name, reached in self._reached.items():
                 values[f"lost/{name}"] = _share((self._before[name] == now[name]) & reached, reached)
+            values |= self._zeros
         self._before = None
         return values
 
@@ -125,18 +131,24 @@ def _in_half(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> bool:
     return all(parameter.dtype in (torch.float16, torch.bfloat16) for parameter, _ in group)
 
 
-def _reached(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> Tensor:
-    """Return which of the sampled entries have a gradient that is not 0."""
+def _gradients(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> Tensor:
+    """Return the gradients of the sampled entries, float32; zeros where there is none."""
     parts = []
     for parameter, places in group:
         gradient = parameter.grad
         if gradient is None or gradient.is_sparse:
             count = parameter.numel() if places is None else len(places)
-            parts.append(torch.zeros(count, dtype=torch.bool, device=parameter.device))
+            parts.append(torch.zeros(count, device=parameter.device))
         else:
             flat = gradient.detach().reshape(-1)
-            parts.append((flat if places is None else flat.index_select(0, places.to(flat.device))) != 0)
+            parts.append((flat if places is None else flat.index_select(0, places.to(flat.device))).float())
     return torch.cat(parts)
+
+
+def _halved_zeros(gradients: Tensor) -> Tensor:
+    zeros = (gradients == 0).double().mean()
+    halved = (gradients.half().float() == gradients).all()
+    return torch.where(halved & (zeros < 1), zeros, torch.zeros_like(zeros))
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

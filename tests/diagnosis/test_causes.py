@@ -65,6 +65,7 @@ SUSPECTED = {
     ),
     "no_scale_anchor": homogeneous,
     "steps_too_large": collapse(planted={"update/head": step(1e-3, 0.5)}),
+    "loss_computed_wrongly": lambda folder: made(folder, {"gradient/norm": step(0.5, math.nan)}, extra=FORCES),
     "dead_units": lambda folder: made(folder, {**FALL, **both("dead_dimensions", ramp(0.01, 0.6))}, extra=FORCES),
     "temperature_or_margin": collapse(
         planted={"loss/total": lambda t: 0.97 * math.log(64)}, extra={**FORCES, "pairs/auc": 0.98}

@@ -18,6 +18,12 @@ from ._readings import decay_done, first, group_of, last, leap, scaled_by
 
 MEASURED = "measured on 73 failing and 27 harmless trainings of heads over frozen vectors"
 
+WEIGHTS_OF_NOTHING = 1e-12
+"""What the updates of a group that begins at zero are held against."""
+
+HALVES = ("fp16", "float16")
+"""Names of the half type that overflows."""
+
 _GEOMETRY = ("one_sided_collapse", "complete_collapse", "cone", "dead_dimensions", "dimensional_collapse")
 _COLLAPSES = (*_GEOMETRY, "scale_collapse", "scale_explosion")
 _FALLS = (*_COLLAPSES, "saturation", "hubness", "loss_against_retrieval", "harmful_correction", "side_gap")
@@ -28,13 +34,18 @@ def _wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
 
 
 def _half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    if kind.kind == "divergence" and evidence.config.precision not in ("fp16", "float16"):
+    if kind.kind == "divergence" and evidence.config.precision not in HALVES:
         return None
     return Suspicion(because=_because(kind), locus=kind.evidence[0].partition("/")[2] if kind.evidence else "")
 
 
 def _path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    return Suspicion(because=_because(kind))
+    if kind.kind != "ties":
+        return Suspicion(because=_because(kind))
+    batch = last(evidence, "pairs/tied_share")
+    if batch is None or batch > cuts["tied"]:
+        return None
+    return Suspicion(because={**_because(kind), "pairs/tied_share of batches": batch})
 
 
 def _one_candidate(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -68,7 +79,16 @@ def _small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
 
 def _large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     found = []
+    drifts = [one for one in evidence.groups("drift") if float(one.values[0]) > cuts["from_zero"]]
+    from_zero = {group_of(one): one for one in drifts}
     for series in evidence.groups("update"):
+        way = from_zero.get(group_of(series))
+        if way is not None:
+            # Every step is a large share of what it began with: its own size counts, against a vector of length 1.
+            size = float(way.values[0]) * WEIGHTS_OF_NOTHING
+            if int(way.steps[0]) <= 1 and size > 1.0:
+                found.append((size, int(way.steps[0]), group_of(way)))
+            continue
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
         if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
             found.append((*leapt, group_of(series)))
@@ -78,6 +98,27 @@ def _large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     return Suspicion(because={f"update/{group}": size, "at step": float(step)}, locus=group)
 
 
+def _inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect the loss where embeddings are finite and of their usual size, and the gradient is no number."""
+    onset = kind.judgement.onset if kind.judgement else None
+    gradient = evidence.series("gradient/norm")
+    bad = gradient.steps[~np.isfinite(gradient.values)] if len(gradient) else gradient.steps
+    if onset is None or not len(bad) or int(bad[0]) != onset.step or evidence.config.precision in HALVES:
+        return None
+    before = gradient.where(gradient.steps < onset.step).finite().values
+    if len(before) and before[-1] > cuts["grew"] * float(np.median(before)):
+        return None
+    found = {}
+    for one in evidence.streams:
+        norms = evidence.series(f"{one.name}/norm_median", on="batch")
+        known = norms.where(norms.steps <= onset.step) if one.role in EMBEDDINGS else norms.where(norms.steps < 0)
+        if len(known):
+            if not np.isfinite(known.values[-1]) or known.values[-1] > cuts["grew"] * known.values[0]:
+                return None
+            found[f"{one.name}/norm_median at that step"] = float(known.values[-1])
+    return Suspicion(because={"gradient/norm": math.nan, **found}, locus="loss") if found else None
+
+
 def _dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     return Suspicion(because=_because(kind), locus=kind.subject)
 
@@ -85,6 +126,11 @@ def _dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspi
 def _no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if (evidence.config.trained_by or evidence.config.similarity) == "cosine":
         return None
+    if kind.kind == "scale_explosion":
+        radial = last(evidence, f"{kind.subject}/radial")
+        grew = kind.judgement.value if kind.judgement else None
+        if radial is not None and radial > cuts["outward"] and (grew or 0.0) > cuts["norm"]:
+            return Suspicion(because={"norm changed": grew or 0.0, f"{kind.subject}/radial": radial}, locus="loss")
     found = scaled_by(evidence, kind.subject)
     if found is None or found[0] < cuts["norm"] or found[1] < cuts["degree"]:
         return None
@@ -209,9 +255,11 @@ MECHANISMS = (
     Mechanism(
         cause="training_and_scoring_differ",
         title="what is trained is not what is scored",
-        explains=("path_mismatch",),
+        explains=("path_mismatch", "ties"),
         suspects=_path,
-        formula="The kind itself: scored vectors equal bit for bit while weights moved.",
+        formula="Scored vectors equal bit for bit while weights moved; or scored vectors tie, and those of the batches "
+        "do not.",
+        thresholds={"tied": Threshold(0.02, "equal documents in a batch are rare (own choice)")},
         remedies=(Remedy(change={"model": "score with the module that is trained"}),),
         decides="score with the module that is trained",
     ),
@@ -270,10 +318,12 @@ MECHANISMS = (
         title="nothing holds the scale",
         explains=("scale_collapse", "scale_explosion", "dimensional_collapse"),
         suspects=_no_anchor,
-        formula="Norms changed by more than the cut, and the loss followed them as a power at all readings.",
+        formula="Norms changed by more than the cut, and the loss followed them as a power at all readings; or they "
+        "grew, and the loss's descent still makes them grow in the last readings.",
         thresholds={
             "norm": Threshold(4.0, f"{MEASURED}, as of scale explosion"),
             "degree": Threshold(0.7, "an L1 loss has degree 1, a squared error 2, a cosine 0"),
+            "outward": Threshold(0.05, "under a cosine it is 0, whatever size the steps have (own choice)"),
         },
         remedies=(
             Remedy(change={"normalise": True}),
@@ -293,17 +343,37 @@ MECHANISMS = (
         explains=(*_FALLS, "forgetting", "divergence"),
         suspects=_large_steps,
         formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
-        "median of its own past.",
+        "median of its own past; of a group that begins at zero, the first step is longer than 1.",
         thresholds={
             "early": Threshold(0.1, f"{MEASURED}: .19 to 7.8; at most .10 in the rest"),
             "times": Threshold(10.0, MEASURED),
             "least": Threshold(0.02, "a leap from nothing to little is none (own choice)"),
+            "from_zero": Threshold(1e3, "a group that goes so many times its own size at first began at zero"),
         },
         remedies=(
             Remedy(change={"learning_rate": 1e-4}),
             Remedy(change={"optimizer": "divide the learning rate by 10, or warm it up"}),
         ),
         decides="the learning rate divided by 10",
+    ),
+    Mechanism(
+        cause="loss_computed_wrongly",
+        title="the loss's own gradient is no number",
+        explains=("divergence",),
+        suspects=_inside_the_loss,
+        formula="At the first step that is not finite the gradient is none, while embeddings are finite and of their "
+        "usual size, and the gradients before were: a root of 0, a logarithm of 0, a division by a norm of 0.",
+        thresholds={"grew": Threshold(10.0, "a run that diverges by its steps grows first (own choice)")},
+        remedies=(
+            Remedy(
+                change={
+                    "loss": "add a constant under the root or the logarithm, or mask entries of distance 0",
+                    "data": "look for two equal texts in that batch",
+                },
+                reading="gradient/norm",
+            ),
+        ),
+        decides="the same loss from a reference implementation, on the batch of that step",
     ),
     Mechanism(
         cause="dead_units",

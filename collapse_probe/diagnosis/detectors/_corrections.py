@@ -8,7 +8,8 @@ import numpy as np
 
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
 from .._evaluations import REFERENCE
-from .._evidence import Evidence
+from .._evidence import EMBEDDINGS, Evidence
+from ._learning import LEFT_OUT
 from ._retrieval import WITH, WITHOUT
 from ._signature import MEASURED, part, ratios, signature
 
@@ -26,9 +27,11 @@ def _identity(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/correction_over_residual",))
     others = _with_as_without(evidence, cuts["retrieval"])
-    return signature(
-        track, np.asarray(track.series.values), evidence, cut=cuts["warning"], above=False, others=others, harm=False
-    )
+    values = np.asarray(track.series.values)
+    # What nobody trains is no small correction that may yet grow.
+    untrained = bool(evidence.left_out) and float(np.abs(values).max()) == 0.0
+    others = (*others, Condition(reading=LEFT_OUT, value=None, cut=0.0, holds=untrained or None, harm=True))
+    return signature(track, values, evidence, cut=cuts["warning"], above=False, others=others, harm=False)
 
 
 def _with_as_without(evidence: Evidence, cut: float) -> tuple[Condition, ...]:
@@ -80,7 +83,10 @@ def _gate_never_opened(subject: Subject, evidence: Evidence, cuts: Mapping[str, 
     if abs(track.baseline) >= cuts["warning"]:
         raise NotApplicable("it was open at the start")
     largest = np.maximum.accumulate(np.abs(track.series.values))
-    return signature(track, largest, evidence, cut=cuts["warning"], above=False, harm=False)
+    gradient = evidence.series("gradient/norm").finite()
+    nothing = len(gradient) > 0 and float(gradient.values.max()) == 0.0
+    others = (Condition(reading="gradient/norm", value=None, cut=0.0, holds=nothing or None, harm=True),)
+    return signature(track, largest, evidence, cut=cuts["warning"], above=False, others=others, harm=False)
 
 
 def _saturated(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -141,13 +147,12 @@ CORRECTIONS = (
         reads=("STREAM/value",),
         per="stream",
         roles=("gate",),
-        formula="The gate's value began below the cut and was never above it.",
+        formula="The gate's value began below the cut and was never above it; critical where no gradient arrives.",
         thresholds={"warning": Threshold(1e-3, "a thousandth of what is behind it passes (own choice)")},
         judge=_gate_never_opened,
         why="A gate of 0 passes neither the correction nor the gradient that would train it.",
         remedies=_OPEN,
         not_this="a gate that opens slowly: its value grows",
-        gravest=Status.WARNING,
     ),
     Detector(
         code="CP445",
@@ -155,8 +160,8 @@ CORRECTIONS = (
         title="saturation",
         reads=("STREAM/pass_through",),
         per="stream",
-        roles=("correction",),
-        formula="The mean share of the gradient that the bound of a correction passes is below the cut, and separation "
+        roles=("correction", *EMBEDDINGS),
+        formula="The mean share of the gradient that a bound of 1 passes, 1 - z^2, is below the cut, and separation "
         "or retrieval fell.",
         thresholds={"critical": Threshold(0.1, f"{MEASURED}; a clamp at .03 raised its domain by .07")},
         judge=_saturated,
@@ -175,7 +180,7 @@ CORRECTIONS = (
         per="stream",
         roles=("correction",),
         formula="The correction over the gap between query and document is below the cut, and, where both were "
-        "scored, retrieval with it is as without.",
+        "scored, retrieval with it is as without; critical where it is 0 throughout and in no optimiser.",
         thresholds={
             "warning": Threshold(0.02, "below 2 % of the gap it moves no query past a document (own choice)"),
             "retrieval": Threshold(0.02, "the whole interval of with minus without lies within (own choice)"),
@@ -184,7 +189,6 @@ CORRECTIONS = (
         why="The correction is too small against the gap between query and document to change a ranking.",
         remedies=_PENALTY,
         not_this="a small and useful correction: retrieval with it is better, resolved",
-        gravest=Status.WARNING,
         confirm=2,
     ),
     Detector(

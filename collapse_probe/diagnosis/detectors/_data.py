@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .._contract import Bounds, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
+from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
+from .._evaluations import REFERENCE
 from .._evidence import Evidence
+from .._separation import BATCH
 from ._signature import MEASURED, part
 
 _FIRST = 3
@@ -17,16 +19,13 @@ _FIRST = 3
 
 def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     reading = "pairs/auc"
-    if evidence.config.reference is not None and evidence.config.reference.seen:
-        raise NotApplicable("the reference pairs are training pairs themselves")
     batch = evidence.series(reading, on="batch").finite()
     first = batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
-    reference = evidence.series(reading, on="reference").finite()
-    if not len(first) or not len(reference) or int(reference.steps[0]) > 0:
+    known = _known(evidence, cuts)
+    if not len(first) or known is None:
         return Judgement(value=None, evidence=(reading,))
-    known = float(reference.values[0])
-    if known < cuts["known"]:
-        raise NotApplicable("step 0 does not tell held-out pairs apart either")
+    if not known.holds:
+        raise NotApplicable("step 0 does not tell other pairs apart either")
     value = float(first.values.mean())
     # A mean over n queries of ranks that are uniform by chance, of which every row is one.
     rows = int(np.maximum(first.n, 1).sum())
@@ -38,7 +37,7 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
         conditions=(
             part(f"{reading} of the first batches", value, cut, value + error < cut),
-            part(f"{reading} of held-out pairs at step 0", known, cuts["known"], True),
+            known,
             *(() if wrong else evidence.harm),
         ),
         onset=Onset(step=1, low=0, high=1),
@@ -50,6 +49,26 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     )
 
 
+def _known(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
+    """Return whether the model of step 0 tells other pairs apart; None where nothing says.
+
+    By held-out pairs; where the reference pairs are training pairs themselves, by what was scored of a collection.
+    """
+    if evidence.config.reference is not None and evidence.config.reference.seen:
+        found = [one for one in evidence.curves if one.inside is not True and one.name not in (REFERENCE, BATCH)]
+        started = [one for one in found if one.steps and one.steps[0] == 0]
+        if not started:
+            return None
+        best = max(started, key=lambda one: one.values[0])
+        value = float(best.values[0])
+        return part(f"{best.name}/{best.metric} at step 0", value, cuts["scored"], value >= cuts["scored"])
+    reference = evidence.series("pairs/auc", on="reference").finite()
+    if not len(reference) or int(reference.steps[0]) > 0:
+        return None
+    value = float(reference.values[0])
+    return part("pairs/auc of held-out pairs at step 0", value, cuts["known"], value >= cuts["known"])
+
+
 def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not evidence.config.trains:
         raise NotApplicable("nothing is trained")
@@ -58,6 +77,8 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         return Judgement(value=None, evidence=("pairs/d_prime",))
     if not evidence.trained_through:
         raise NotApplicable("no backward came through a query or a document")
+    if evidence.left_out:
+        raise NotApplicable("what is scored is in no optimiser")
     drift, steps = evidence.unscored_drift, evidence.series(readings[0], on="reference").finite().steps
     drift = None if drift is None or drift <= cuts["drift"] else drift
     return Judgement(
@@ -80,11 +101,12 @@ DATA = (
         reads=("pairs/auc",),
         per="run",
         formula="The AUC of the first batches' own pairs is below the cut by three standard errors, while the same "
-        "weights tell held-out pairs apart. Below .6 it is at chance; from there to .85 about 2 (1 - AUC) of the pairs "
-        "are wrong, and separation or retrieval has to fall.",
+        "weights tell held-out pairs apart, else a collection. Below .6 it is at chance; from there to .85 about "
+        "2 (1 - AUC) of the pairs are wrong, and separation or retrieval has to fall.",
         thresholds={
             "critical": Threshold(0.6, MEASURED),
             "warning": Threshold(0.85, f"{MEASURED}: .69 with half of the pairs wrong, .98 for the hardest quarter"),
+            "scored": Threshold(0.1, "of a collection at step 0, where no held-out pairs are known (own choice)"),
             "known": Threshold(0.9, "held-out pairs at step 0: below, the encoder itself may be to blame (own choice)"),
         },
         judge=_mismatched,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
-from .._curves import Curve
+from .._curves import SMALLEST, Curve
 from .._evidence import Evidence
 from .._onset import crossing
 from .._separation import RANK, equal_n
@@ -18,10 +18,26 @@ _Z = 3.0
 """Errors of the noise of neighbouring batches that a gain has to exceed."""
 
 
+_ALL_FOUND = 0.99
+"""Reciprocal rank above which pairs cannot say more: a text beside itself is found by any encoder."""
+
+
 def _inside(evidence: Evidence) -> Curve | None:
     """Return the curve that says whether the trained domain rises: of held-out pairs where there are some."""
-    known = [one for one in evidence.curves if one.inside and one.fell is not None]
+    known = [one for one in evidence.curves if one.inside and one.fell is not None and not _all_found(one)]
     return min(known, key=lambda one: (one.seen, one.name == "batch pairs"), default=None)
+
+
+def _all_found(curve: Curve) -> bool:
+    """Return whether training pairs were found from the first reading to the last, so that they say nothing."""
+    return curve.seen and curve.metric == "mrr" and min(curve.values) > _ALL_FOUND
+
+
+def _falls(curve: Curve) -> bool:
+    """Return whether a curve is below its start, resolved: less than what is critical, and no rise or level."""
+    start = next((one for one in curve.changes if one.against == "start"), None)
+    small = start is not None and start.interval is not None and start.value <= -SMALLEST and start.interval.high < 0
+    return bool(curve.fell) or small
 
 
 def _change(curve: Curve) -> float:
@@ -51,7 +67,7 @@ def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         value=worst.value,
         bounds=Bounds(warning=0.0, critical=worst.cut, above=False),
         conditions=(
-            part(f"{of_inside} since step 0", _change(inside), 0.0, not inside.fell),
+            part(f"{of_inside} since step 0", _change(inside), 0.0, not _falls(inside)),
             part(reading, worst.value, worst.cut, bool(curve.fell)),
             *(one for one in curve.conditions() if one.holds is not None),
         ),

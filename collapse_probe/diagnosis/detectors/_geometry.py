@@ -54,7 +54,12 @@ def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     found = centring(evidence)
     gain, half = found if found else (None, 0.0)
     restored = part("pairs/mrr_centred", gain, half, None if gain is None else gain < half)
-    return _spread(subject, evidence, cuts["critical"], (restored,))
+    cut = cuts["critical"]
+    track = evidence.track(subject.name, "common_share")
+    if track is not None and track.against == "start" and 1 - track.baseline > NOTHING:
+        # A head of random weights begins in a cone: what is left of that says less than what is left at all.
+        cut = max(cut, cuts["left"] / (1 - track.baseline))
+    return _spread(subject, evidence, cut, (restored,))
 
 
 def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -106,7 +111,10 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
         "retrieval fell; and taking each role's mean off brings back less than half of the lost reciprocal rank.",
-        thresholds={"critical": Threshold(0.1, f"{MEASURED}: .02 to .06 in the failures")},
+        thresholds={
+            "critical": Threshold(0.1, f"{MEASURED}: .02 to .06 in the failures"),
+            "left": Threshold(0.03, "(1 - common share) itself, where no raw encoder is known (own choice)"),
+        },
         judge=_complete,
         why="All texts have nearly the same embedding: what told them apart is gone.",
         remedies=PUSH,

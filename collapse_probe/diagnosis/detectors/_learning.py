@@ -179,9 +179,10 @@ def _against_raw(evidence: Evidence) -> Condition:
 
 
 def _underflow(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    lost = evidence.groups("lost")
+    zeros = [one for one in evidence.groups("zeros") if float(np.median(one.values)) > 0]
+    lost = [*evidence.groups("lost"), *zeros]
     if not lost:
-        raise NotApplicable("no weights in half precision are trained")
+        raise NotApplicable("nothing is trained in half precision")
     shares = {one.reading: float(np.median(one.values)) for one in lost}
     worst = next(one for one in lost if shares[one.reading] == max(shares.values()))
     value = shares[worst.reading]
@@ -205,20 +206,26 @@ LEARNING = (
         code="CP504",
         kind="underflow",
         title="updates that half precision loses",
-        reads=("lost/GROUP",),
+        reads=("lost/GROUP", "zeros/GROUP"),
         per="run",
         formula="The median share of weights that a gradient reached and a step did not change, of the worst group in "
-        "half precision, is above the cut.",
+        "half precision, is above the cut; or of gradient entries that are exactly 0, where all of a group's are "
+        "numbers of float16.",
         thresholds={
             "warning": Threshold(0.5, "half of the weights do not learn from half of the steps (own choice)"),
             "critical": Threshold(0.8, "with .95 lost, a head gained +.01 in its domain instead of +.05 (measured)"),
         },
         judge=_underflow,
-        why="An update below half a unit in the last place leaves a weight as it is, so most of the learning is lost.",
+        why="An update below half a unit in the last place leaves a weight as it is, and a gradient below 6e-8 is 0 in "
+        "float16, so most of the learning is lost.",
         remedies=(
             Remedy(
                 change={"optimizer": "keep weights in float32, and compute in half precision under autocast"},
                 reading="lost/GROUP",
+            ),
+            Remedy(
+                change={"optimizer": "scale the loss under float16 (torch.amp.GradScaler), or use bfloat16"},
+                reading="zeros/GROUP",
             ),
         ),
         not_this="weights whose gradient is exactly 0, which are not counted",

@@ -10,6 +10,7 @@ from .._curves import SMALLEST
 from .._evaluations import Evaluations, Pair
 from .._evidence import Evidence
 from .._status import CRITICAL_P
+from ._signature import part
 
 WITH, WITHOUT = "predictor", "no_predictor"
 """The two variants of a model with a correction."""
@@ -58,7 +59,7 @@ def _correction(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     metric = found.metric(subject.name)
     names = tuple(f"{subject.name}/{metric} {variant}" for variant in (WITHOUT, WITH))
     if metric is None or not (without or with_it):
-        raise NotApplicable("the model was not scored with and without a correction")
+        return _by_locus(subject, evidence, cuts)
     if found.judged(subject.name) == WITHOUT and not with_it:
         raise NotApplicable("only the variant without correction was scored")
     pairs = found.pairs(subject.name, WITHOUT, WITH)
@@ -75,6 +76,38 @@ def _correction(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         outside=_latest_below(found, pairs, metric),
         evidence=names,
         n=change[1].n,
+    )
+
+
+def _by_locus(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    """Return the fall of a collection where the correction and its gate alone were trained: they made it, then."""
+    curve = next((one for one in evidence.curves if one.name == subject.name), None)
+    trained = [one.reading.partition("/")[2] for one in evidence.groups("drift") if float(one.values[-1]) > 0]
+    added = [one for one in evidence.run.coverage.values() if one.role in ("correction", "gate")]
+    places = {one.where.partition(" ")[2] for one in added}
+    if curve is None or not places or not trained:
+        raise NotApplicable("the model was not scored with and without a correction")
+    if not all(any(f"{group}.".startswith(f"{place}.") for place in places) for group in trained):
+        raise NotApplicable("more than the correction was trained, and nothing was scored without it")
+    if any(one.inside and one.rose and not one.fell for one in evidence.curves):
+        raise NotApplicable("the trained domain rises: what falls elsewhere is forgotten")
+    worst = curve.worst
+    if worst is None:
+        return Judgement(value=None, evidence=(f"{curve.name}/{curve.metric}",))
+    count = float(len(trained))
+    return Judgement(
+        value=worst.value,
+        bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
+        conditions=(
+            part("trained groups, all of the correction", count, 1.0, True),
+            part(f"{curve.name}/{curve.metric}", worst.value, worst.cut, bool(curve.fell)),
+            *curve.conditions(),
+        ),
+        interval=worst.interval,
+        onset=evidence.onset_of(curve),
+        outside=curve.outside,
+        evidence=(f"{curve.name}/{curve.metric}",),
+        n=worst.interval.n if worst.interval else None,
     )
 
 
@@ -126,7 +159,8 @@ RETRIEVAL = (
         reads=("COLLECTION/METRIC",),
         per="collection",
         formula="The last score with the correction minus that without, paired over queries; p by sign flips, over all "
-        "evaluations together (max-T), times the collections. Critical where the variant with it is the judged one.",
+        "evaluations together (max-T), times the collections. Critical where the variant with it is the judged one. "
+        "Where nothing was scored without it: a fall of the collection while nothing but the correction is trained.",
         thresholds={
             "warning": Threshold(0.0, "the 95 % interval lies below 0"),
             "critical": Threshold(-SMALLEST, _TRIED),

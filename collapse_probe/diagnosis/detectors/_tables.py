@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .._contract import Bounds, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
+from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
+from .._onset import crossing
+from ._signature import part
 
 _OWN = "own choice"
 _EXACT = 1e-12
 
 
 def _ties(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    if subject.name == REFERENCE:
+        return _tied_pairs(evidence, cuts)
     found = [
         (one.tied_share, one)
         for (label, _, _), one in evidence.evaluations.records.items()
@@ -28,6 +32,28 @@ def _ties(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         outside=(worst.step,) if share > cuts["warning"] else (),
         evidence=(f"{subject.name}/tied_share",),
         n=worst.n_queries,
+    )
+
+
+def _tied_pairs(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    """Return whether the reference queries' own documents tie with others; grave where a collection is worse."""
+    series = evidence.series("pairs/tied_share", on="reference").finite()
+    if not len(series):
+        raise NotApplicable("ties were not counted")
+    value = float(series.values[-1])
+    fell = [one for one in evidence.curves if one.fell]
+    outside = series.values > cuts["pairs"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["pairs"]),
+        conditions=(
+            part("pairs/tied_share", value, cuts["pairs"], value > cuts["pairs"]),
+            Condition(reading="a fall", value=None, cut=0.0, holds=bool(fell) or None, harm=True),
+        ),
+        onset=crossing(series.steps, outside),
+        outside=tuple(int(step) for step in series.steps[outside]) if outside[-1] else (),
+        evidence=("pairs/tied_share",),
+        n=int(series.n[-1]) if series.n[-1] > 0 else None,
     )
 
 
@@ -62,15 +88,18 @@ TABLES = (
         title="ties",
         reads=("COLLECTION/tied_share",),
         per="collection",
-        formula="The largest share of tied places among the first ten.",
-        thresholds={"warning": Threshold(0.01, "trec_eval orders ties by document id; the cut is our own")},
+        formula="The largest share of tied places among the first ten; of the reference pairs, the share of queries "
+        "whose own document scores as another one does, critical where a collection fell.",
+        thresholds={
+            "warning": Threshold(0.01, "trec_eval orders ties by document id; the cut is our own"),
+            "pairs": Threshold(0.2, "equal documents tie fewer (own choice)"),
+        },
         judge=_ties,
         why="Equal scores are ordered by document id, so the metric partly measures names.",
         remedies=(
             Remedy(change={"model": "score in a higher precision, and look at scale and common share"}, reading="ties"),
         ),
         not_this="duplicates in the corpus",
-        gravest=Status.WARNING,
         confirm=1,
     ),
     Detector(

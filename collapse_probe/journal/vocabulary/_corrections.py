@@ -36,7 +36,7 @@ CORRECTIONS = (
     ),
     Measure(
         name="pass_through",
-        needs=("correction",),
+        needs=("z",),
         label="pass-through",
         about="Mean share of the gradient that a tanh passes, 1 - delta^2.",
     ),

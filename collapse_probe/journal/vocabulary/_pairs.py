@@ -51,6 +51,13 @@ PAIRS = (
         null=nulls.auc,
     ),
     Measure(
+        name="tied_share",
+        needs=_NEEDS,
+        label="tied",
+        about="Share of queries whose own document scores as another one does.",
+        scale_blind=True,
+    ),
+    Measure(
         name="margin",
         needs=_NEEDS,
         label="margin",

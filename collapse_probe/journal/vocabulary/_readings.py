@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import InputError
 
-SCALARS = ("loss", "validation", "gradient", "rate", "decay", "update", "drift", "lost", "monitor")
+SCALARS = ("loss", "validation", "gradient", "rate", "decay", "update", "drift", "lost", "zeros", "monitor")
 """What scalars of a step are under; what stands behind the slash is free."""
 
 NOT_STREAMS = (*SCALARS, "pairs")

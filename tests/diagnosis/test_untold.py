@@ -1,0 +1,87 @@
+"""What a run shows that was read wrongly before: each once as it is, and once without what makes it so."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from journals_support import FALL, append, both, made, other_domain, ramp
+
+from collapse_probe.diagnosis import diagnose
+from collapse_probe.journal import Event, ReferenceInfo
+
+SEEN = {"reference": ReferenceInfo(source="replayed", n=400, seen=True)}
+
+
+def kind(run) -> str | None:
+    found = diagnose(run).kinds
+    return found[0].kind if found else None
+
+
+def causes(run) -> list[str]:
+    return [one.cause for one in diagnose(run).causes]
+
+
+def test_a_group_that_begins_at_zero_is_judged_by_its_own_size(tmp_path):
+    fall = {**FALL, **both("common_share", ramp(0.2, 0.995)), "pairs/mrr_centred": ramp(0.845, 0.5)}
+    from_zero = {"update/bias": lambda t: 0.7 if t < 0.02 else 0.01, "drift/bias": lambda t: 2e11 * (1 + t)}
+    bias = {"terms": {"update/bias": 0.01, "drift/bias": 1.0}, "extra": {"pairs/push": 0.2}}
+    assert "steps_too_large" not in causes(made(tmp_path / "small", {**fall, **from_zero}, **bias))
+    prompt = {**from_zero, "drift/bias": lambda t: 5e12 * (1 + t)}
+    assert causes(made(tmp_path / "long", {**fall, **prompt}, **bias)) == ["steps_too_large"]
+
+
+@pytest.mark.parametrize(("radial", "named"), [(0.15, ["no_scale_anchor"]), (0.0, [])])
+def test_a_loss_that_is_not_heard_is_told_by_where_it_pushes(radial, named, tmp_path):
+    grown = {**FALL, **both("norm_median", ramp(1.0, 900.0, since=0.0, until=1.0))}
+    extra = {"query/radial": radial, "document/radial": radial, "pairs/push": 0.2, "loss/total": math.nan}
+    run = made(tmp_path / "run", grown, extra={name: value for name, value in extra.items() if value == value})
+    assert kind(run) == "scale_explosion" and causes(run) == named
+
+
+def test_pairs_that_a_collection_says_are_wrong(tmp_path):
+    batch = {"pairs/auc": ramp(0.5, 0.95)}
+    scored = other_domain(tmp_path / "scored", batch, extra={"pairs/auc": 0.5}, fields=SEEN)
+    assert kind(scored) == "mismatched_pairs" and causes(scored) == ["wrong_pairs"]
+    alone = made(tmp_path / "alone", batch, extra={"pairs/auc": 0.5}, fields=SEEN)
+    assert kind(alone) != "mismatched_pairs"
+
+
+def test_pairs_that_are_all_found_say_nothing_of_their_domain(tmp_path):
+    found = other_domain(tmp_path / "solved", {}, fields=SEEN, scores=lambda t: 9.0)
+    assert kind(found) == "loss_against_retrieval"
+    assert kind(other_domain(tmp_path / "open", {})) == "forgetting"
+
+
+def test_zeros_of_gradients_computed_in_half(tmp_path):
+    run = made(tmp_path / "run", terms={"zeros/head": 0.95})
+    assert kind(run) == "underflow" and causes(run) == ["half_precision"]
+    assert kind(made(tmp_path / "float", terms={"zeros/head": 0.0})) is None
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.6, "ties"), (0.05, "forgetting")])
+def test_ties_of_the_scored_pairs_explain_what_falls_elsewhere(share, said, tmp_path):
+    run = other_domain(tmp_path / "run", {}, extra={"pairs/tied_share": share})
+    assert kind(run) == said
+
+
+def test_an_adapter_that_no_optimiser_holds(tmp_path):
+    def run(name, *records):
+        fields = {"streams": _streams()}
+        extra = {"adapter/correction_over_residual": 0.0}
+        made_run = made(tmp_path / name, extra=extra, fields=fields, scores=lambda t: 0.84)
+        return append(made_run, list(records))
+
+    left_out = Event(name="left_out", subject="up", message="", step=20)
+    record = {"kind": "event", **{name: getattr(left_out, name) for name in ("name", "subject", "message", "step")}}
+    found = diagnose(run("left", record))
+    assert found.kinds[0].kind == "identity" and str(found.status) == "critical"
+    assert [one.cause for one in found.causes] == ["not_trained"]
+    assert str(diagnose(run("held")).status) == "warning"
+
+
+def _streams():
+    from collapse_probe.journal import StreamInfo
+
+    roles = {"query": "query", "document": "document", "adapter": "correction"}
+    return tuple(StreamInfo(name=name, role=role) for name, role in roles.items())
