@@ -166,7 +166,9 @@ def test_what_is_planted_is_found(detector, tmp_path):
         assert {one.subject: one.status.value for one in found} == {"query": "not measured", "document": "healthy"}
         return
     worst = found[0]
-    assert worst.status in (detector.gravest, Status.WARNING if detector.code == "CP101" else detector.gravest)
+    # Grave alone where something else is so, too.
+    warns = detector.code in ("CP101", "CP204", "CP440", "CP443")
+    assert worst.status in (detector.gravest, Status.WARNING if warns else detector.gravest)
     assert worst.state in ("raised", "confirmed")
     assert worst.judgement.outside or detector.code == "CP205"
 

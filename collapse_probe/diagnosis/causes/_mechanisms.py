@@ -108,6 +108,9 @@ def _inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float
     before = gradient.where(gradient.steps < onset.step).finite().values
     if len(before) and before[-1] > cuts["grew"] * float(np.median(before)):
         return None
+    separation = evidence.series("pairs/d_prime", on="batch")
+    if not np.isfinite(separation.values[separation.steps <= onset.step]).all():
+        return None
     found = {}
     for one in evidence.streams:
         norms = evidence.series(f"{one.name}/norm_median", on="batch")

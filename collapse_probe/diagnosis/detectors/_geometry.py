@@ -59,7 +59,8 @@ def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     if track is not None and track.against == "start" and 1 - track.baseline > NOTHING:
         # A head of random weights begins in a cone: what is left of that says less than what is left at all.
         cut = max(cut, cuts["left"] / (1 - track.baseline))
-    return _spread(subject, evidence, cut, (restored,))
+    found = _spread(subject, evidence, cut, (restored,))
+    return replace(found, bounds=replace(found.bounds, warning=cuts["critical"], critical=cuts["critical"]))
 
 
 def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
