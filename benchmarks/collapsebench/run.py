@@ -47,7 +47,10 @@ def judge(program: Program, seed: int, truth: dict, said: collapse_probe.Diagnos
     named = None if first is None else first.kind
     cause = causes[0] if causes else None
     right = named == program.kind and (not program.causes or cause in program.causes)
-    answer = Answer(program.name, program.kind, program.causes, str(said.status), named, cause)
+    late = None
+    if onset is not None and program.onset is not None and said.steps:
+        late = abs(onset.step - program.onset) / said.steps
+    answer = Answer(program.name, program.kind, program.causes, str(said.status), named, cause, late)
     return answer, [
         program.name,
         str(seed),

@@ -275,7 +275,10 @@ class Evidence:
 
     def onset_of(self, curve: Curve) -> Onset | None:
         """Return since when a curve fell; where readings far apart alone say so, not before the embeddings moved."""
-        found = (self.separation_onset if curve.inside and curve.fell else None) or curve.onset
+        return self.narrowed((self.separation_onset if curve.inside and curve.fell else None) or curve.onset)
+
+    def narrowed(self, found: Onset | None) -> Onset | None:
+        """Return an onset that lies between two readings far apart as of when the embeddings moved between them."""
         if found is None or found.high - found.low <= FAR * self.run.steps or found.step < found.high:
             return found
         between = [one for one in self._shapes if one.low <= found.high and one.high >= found.low]

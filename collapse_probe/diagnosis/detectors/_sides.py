@@ -49,8 +49,8 @@ def _one_sided(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
     holding = [one for one in found if one[0] < 1 and one[5] >= one[4] and one[6] > cuts["apart"]]
     _, measure, track, here, cut, across, apart = min(holding or found, key=lambda one: one[0])
     onset = crossing(track.series.steps, here < cut)
-    if onset is not None and evidence.separation_onset is not None:
-        onset = evidence.separation_onset
+    if onset is not None:
+        onset = evidence.narrowed(evidence.separation_onset or onset)
     return Judgement(
         value=float(here[-1]),
         bounds=Bounds(warning=cut, critical=cut, above=False),
@@ -95,7 +95,7 @@ def _gap(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Jud
             *restored,
             *evidence.harm,
         ),
-        onset=crossing(track.series.steps, outside),
+        onset=evidence.narrowed(crossing(track.series.steps, outside)),
         outside=_from(track, outside),
         before=bool(outside.any()),
         evidence=("pairs/side_gap", "pairs/mrr_centred"),
@@ -114,8 +114,8 @@ def _hubs(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     outside = (values > cuts["critical"]) & (values > cuts["times"] * baseline)
     value = float(values[-1])
     onset = crossing(series.steps, outside)
-    if onset is not None and evidence.separation_onset is not None:
-        onset = evidence.separation_onset
+    if onset is not None:
+        onset = evidence.narrowed(evidence.separation_onset or onset)
     times = value / baseline if baseline else np.inf
     return Judgement(
         value=value,
