@@ -64,7 +64,7 @@ def _at(
         subject = f"force/{term}{at}"
         if whole:
             values |= {f"{subject}/{name}": value for name, value in _on_pairs(sample, one).items()}
-        values[f"{subject}/radial"] = _radial(sample, one)
+        values[f"{subject}/radial"] = _radial(sample, one, names if whole else list(one))
         values[f"{subject}/share"] = ratio(norms[term], total)  # type: ignore[arg-type]
         if whole:
             values[f"{subject}/conflict"] = _conflict(sample, one, found)
@@ -79,16 +79,17 @@ def _on_pairs(sample: Sample, gradients: Mapping[str, Tensor]) -> dict[str, Tens
     return {one.__name__: one(query, document, force, own=sample.own) for one in (pull, push)}
 
 
-def _radial(sample: Sample, gradients: Mapping[str, Tensor]) -> Tensor:
-    along, lengths, growths = [], [], []
-    for name, gradient in gradients.items():
-        z, gradient = (widened(one.detach().reshape(-1, _width(one))) for one in (sample.streams[name], gradient))
+def _radial(sample: Sample, gradients: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
+    """Return the cosine of the descent with the growth of log norms, of all names together."""
+    along, growths = [], []
+    for name in names:
+        z = _rows(sample.streams[name].detach())
         squares = z.square().sum(dim=1, keepdim=True)
         growth = z / squares.where(squares > 0, squares.new_ones(()))
-        along.append(-(gradient * growth).sum())
-        lengths.append(gradient.square().sum())
-        growths.append(growth.square().sum())
-    return ratio(torch.stack(along).sum(), (torch.stack(lengths).sum() * torch.stack(growths).sum()).sqrt())
+        growths.append(growth)
+        if name in gradients:
+            along.append(-(_rows(gradients[name]) * growth).sum())
+    return ratio(torch.stack(along).sum(), _norm(gradients.values()) * _norm(growths))
 
 
 def _conflict(sample: Sample, mine: Mapping[str, Tensor], terms: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
@@ -103,6 +104,6 @@ def _norm(gradients: Iterable[Tensor]) -> Tensor:
     return torch.stack([torch.linalg.vector_norm(widened(one)) for one in gradients]).square().sum().sqrt()
 
 
-def _width(one: Tensor) -> int:
-    """Return the columns: a gate, and what else is no matrix, is one vector."""
-    return one.shape[1] if one.ndim == 2 else max(1, one.numel())
+def _rows(one: Tensor) -> Tensor:
+    """Return rows in the widest type: a gate, and what else is no matrix, is one row."""
+    return widened(one if one.ndim == 2 else one.reshape(1, -1))

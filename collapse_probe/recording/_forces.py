@@ -188,6 +188,8 @@ class TermForces:
         for name, root in roots.items():
             reached = found.reaches.get(root, 0) & wanted
             numbers = [number for place, number in enumerate(kept) if reached >> place & 1]
+            if all(kept[number][1] in ADDED for number in numbers):
+                self._say(f"the term {name!r} does not reach the embeddings: it has no force there")
             if numbers:
                 gradients = self._gradients(terms[name], [kept[number][0].edge for number in numbers])
                 weight = weights.get(name, 1.0)
@@ -197,8 +199,6 @@ class TermForces:
                     for number, one in zip(numbers, gradients, strict=True)
                     if one is not None and one.layout is torch.strided
                 }
-            else:
-                self._say(f"the term {name!r} does not reach the embeddings: it has no force there")
         return taken
 
     def _gradients(self, term: Tensor, edges: Sequence[GradientEdge]) -> Sequence[Tensor | None]:

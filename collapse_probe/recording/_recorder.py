@@ -234,7 +234,7 @@ class Recorder:
             for place, gradient in gradients.items():
                 calls[place][0].by_term[name] = gradient
 
-    def _role_of(self, key: str) -> Role | None | bool:
+    def _role_of(self, key: str) -> Role | bool | None:
         """Return the role of a tap's calls where forces are read at them, False where not."""
         for stream in self.streams_of(key):
             known = self.streams.get(stream)
