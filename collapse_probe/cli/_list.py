@@ -56,8 +56,11 @@ def _forms() -> list[tuple[str, str]]:
 
 
 def _measures() -> list[tuple[str, str]]:
-    from ..journal.vocabulary import MEASURES, split_reading
+    from ..journal.vocabulary import FORCES, MEASURES, split_reading
     from ..recording import usual_readings
 
     blind = {True: " [scale-blind]", False: ""}
-    return [(name, f"{about}{blind[MEASURES[split_reading(name)[1]].scale_blind]}") for name, about in usual_readings()]
+    usual = [
+        (name, f"{about}{blind[MEASURES[split_reading(name)[1]].scale_blind]}") for name, about in usual_readings()
+    ]
+    return [*usual, *((name, f"{about}{blind[True]}") for name, about in FORCES.items())]

@@ -94,6 +94,13 @@ class Evidence:
         found = [self.series(name).finite() for name in names]
         return [one for one in found if len(one)]
 
+    def terms_at(self, stream: str = "") -> list[str]:
+        """Return the loss's terms whose forces were read at a correction or a gate; at the embeddings if empty."""
+        ends = f"@{stream}/share" if stream else "/share"
+        names = dict.fromkeys(name for name, _, _ in self.run.keys if name.startswith("force/") and name.endswith(ends))
+        found = [name.removeprefix("force/").removesuffix(ends) for name in names]
+        return found if stream else [name for name in found if "@" not in name]
+
     @property
     def ended(self) -> bool:
         """Whether no more is to come: of a run on disk, or of one in memory that has ended."""

@@ -21,6 +21,7 @@ from ._sample import Sample, neighbours_of, read, scores, singular_values
 from ._scale import *
 from ._scores import Scores, compare
 from ._spectrum import *
+from ._term_forces import read_terms
 
 __all__ = [
     "FUNCTIONS",
@@ -33,6 +34,7 @@ __all__ = [
     "neighbours_of",
     "penalty_ratio",
     "read",
+    "read_terms",
     "ridge_correction",
     "scores",
     "shrinkage",

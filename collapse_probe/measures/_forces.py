@@ -48,10 +48,8 @@ def pull(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     >>> round(pull(q, d, (q - d, d - q)).item(), 6)
     -1.0
     """
-    plane = _plane(query, document, force, own)
-    weights = torch.zeros_like(plane.squared)
-    weights[plane.rows, plane.own] = _inverse(plane.squared[plane.rows, plane.own])
-    return plane.along(weights)
+    growth = _apart(query, document, own)
+    return growth.along(_descent(query, document, force, own))
 
 
 def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = None) -> Tensor:
@@ -76,14 +74,11 @@ def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     >>> push(q, q, (q.flip(0), q.flip(0))).item() > 0.9
     True
     """
-    plane = _plane(query, document, force, own)
-    near = min(NEAREST, len(plane.squared) - 2)
-    if near < 1:
+    growth = _away(query, document, own)
+    if growth is None:
+        plane = _plane(query, document, own)
         return nan_from(plane.squared, plane.squared.new_zeros(()))
-    others = plane.squared.clone().fill_diagonal_(torch.inf)
-    others[plane.rows, plane.own] = others[plane.own, plane.rows] = torch.inf
-    nearest = others.topk(near, dim=1, largest=False)
-    return plane.along(torch.zeros_like(others).scatter_(1, nearest.indices, _inverse(nearest.values)))
+    return growth.along(_descent(query, document, force, own))
 
 
 def radial(z: Tensor, gradient: Tensor) -> Tensor:
@@ -110,65 +105,123 @@ def radial(z: Tensor, gradient: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Plane:
-    """The descent and the embeddings on their sphere, by products of rows alone: ``B`` rows, queries first.
+    """The embeddings on their sphere, by products of rows alone: ``B`` rows, queries first.
 
     Attributes:
+        units: Unit vectors of both sides.
+        mean: ``[D]``, of all unit vectors.
+        centre: ``[B, D]``, unit vectors without it.
+        norms: ``[B]``.
+        products: ``[B, B]``, of unit vectors without their mean.
         squared: ``[B, B]``, squared distances.
-        centred: ``[B, B]``, products of unit vectors without their mean.
-        gradient: ``[B, B]``, products of the gradient along the sphere at row i with unit vector j, without their mean.
-        length: Norm of that gradient.
         rows: ``[Q]``, rows of the queries.
         own: ``[Q]``, rows of their own documents.
     """
 
+    units: list[Tensor]
+    mean: Tensor
+    centre: Tensor
+    norms: Tensor
+    products: Tensor
     squared: Tensor
-    centred: Tensor
-    gradient: Tensor
-    length: Tensor
     rows: Tensor
     own: Tensor
 
-    def along(self, weights: Tensor) -> Tensor:
-        """Return the cosine of the descent with the growth of a sum of log distances.
 
-        The growth at row i is the sum over j of w_ij (u_i - u_j): row i leaves row j as j leaves i.
+@dataclass(frozen=True)
+class _Descent:
+    """A gradient along the sphere: its products with unit vectors without their mean ``[B, B]``, and its norm."""
 
-        Args:
-            weights: ``[B, B]``, 1 / squared distance where row j is one that row i is held against, else 0.
-        """
-        weights = weights + weights.T
-        growth = weights.sum(dim=1).diag() - weights
-        radial = (weights * self.squared).sum(dim=1) / 2
-        length = (((growth @ self.centred) * growth).sum() - radial.square().sum()).clamp(min=0).sqrt()
-        return ratio(-(growth * self.gradient).sum(), self.length * length)
+    products: Tensor
+    length: Tensor
+
+
+@dataclass(frozen=True)
+class _Growth:
+    """How a sum of log distances grows: weights of the unit vectors ``[B, B]``, and its norm along the sphere."""
+
+    weights: Tensor
+    length: Tensor
+
+    def along(self, descent: _Descent) -> Tensor:
+        """Return the cosine of a descent with the growth."""
+        return ratio(-(self.weights * descent.products).sum(), descent.length * self.length)
 
 
 @shared
-def _plane(query: Tensor, document: Tensor, force: Force, own: Tensor | None) -> _Plane:
+def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
     # Side by side: small tensors stay below what torch hands to several threads, whose waking costs more than they do.
     sides = [widened(matrix("a force", z)) for z in (query, document)]
-    gradients = [widened(one.to(z.device)) for one, z in zip(force, sides, strict=True)]
     units = [unit_rows(z) for z in sides]
     norms = torch.cat([row_norms(z) for z in sides])
     mean = torch.stack([unit.sum(dim=0) for unit in units]).sum(dim=0) / len(norms)
     centre = torch.cat([unit - mean for unit in units])
     products = centre @ centre.T
     sizes = products.diagonal()
-    radial = torch.cat([(unit * one).sum(dim=1) for unit, one in zip(units, gradients, strict=True)])
-    along = torch.cat(gradients) @ centre.T - radial[:, None] * (products + centre @ mean)
-    whole = torch.cat([torch.linalg.vector_norm(one, dim=1) for one in gradients])
-    length = torch.linalg.vector_norm(norms * (whole.square() - radial.square()).clamp(min=0).sqrt())
-    # Of a force that is radial alone nothing but rounding is left.
-    rest = length <= _ROUNDING * torch.linalg.vector_norm(norms * whole)
     rows = torch.arange(len(query), device=centre.device)
     return _Plane(
+        units=units,
+        mean=mean,
+        centre=centre,
+        norms=norms,
+        products=products,
         squared=(sizes[:, None] + sizes - 2 * products).clamp_(min=0),
-        centred=products,
-        gradient=(norms[:, None] * along).masked_fill(rest, 0.0),
-        length=length.masked_fill(rest, 0.0),
         rows=rows,
         own=(rows if own is None else own.to(centre.device, torch.long)) + len(query),
     )
+
+
+@shared
+def _descent(query: Tensor, document: Tensor, force: Force, own: Tensor | None) -> _Descent:
+    plane = _plane(query, document, own)
+    gradients = [widened(one.to(plane.centre.device)) for one in force]
+    radial = torch.cat([(unit * one).sum(dim=1) for unit, one in zip(plane.units, gradients, strict=True)])
+    along = torch.cat(gradients) @ plane.centre.T - radial[:, None] * (plane.products + plane.centre @ plane.mean)
+    whole = torch.cat([torch.linalg.vector_norm(one, dim=1) for one in gradients])
+    length = torch.linalg.vector_norm(plane.norms * (whole.square() - radial.square()).clamp(min=0).sqrt())
+    # Of a force that is radial alone nothing but rounding is left.
+    rest = length <= _ROUNDING * torch.linalg.vector_norm(plane.norms * whole)
+    return _Descent(
+        products=(plane.norms[:, None] * along).masked_fill(rest, 0.0), length=length.masked_fill(rest, 0.0)
+    )
+
+
+@shared
+def _apart(query: Tensor, document: Tensor, own: Tensor | None) -> _Growth:
+    """Return the growth of own distances."""
+    plane = _plane(query, document, own)
+    weights = torch.zeros_like(plane.squared)
+    weights[plane.rows, plane.own] = _inverse(plane.squared[plane.rows, plane.own])
+    return _growth(plane, weights)
+
+
+@shared
+def _away(query: Tensor, document: Tensor, own: Tensor | None) -> _Growth | None:
+    """Return the growth of the distances to the nearest others; None where there are none."""
+    plane = _plane(query, document, own)
+    near = min(NEAREST, len(plane.squared) - 2)
+    if near < 1:
+        return None
+    others = plane.squared.clone().fill_diagonal_(torch.inf)
+    others[plane.rows, plane.own] = others[plane.own, plane.rows] = torch.inf
+    nearest = others.topk(near, dim=1, largest=False)
+    return _growth(plane, torch.zeros_like(others).scatter_(1, nearest.indices, _inverse(nearest.values)))
+
+
+def _growth(plane: _Plane, weights: Tensor) -> _Growth:
+    """Return the growth of a sum of log distances.
+
+    At row i it is the sum over j of w_ij (u_i - u_j): row i leaves row j as j leaves i.
+
+    Args:
+        plane: The embeddings.
+        weights: ``[B, B]``, 1 / squared distance where row j is one that row i is held against, else 0.
+    """
+    weights = weights + weights.T
+    growth = weights.sum(dim=1).diag() - weights
+    radial = (weights * plane.squared).sum(dim=1) / 2
+    length = (((growth @ plane.products) * growth).sum() - radial.square().sum()).clamp(min=0).sqrt()
+    return _Growth(weights=growth, length=length)
 
 
 def _inverse(squared: Tensor) -> Tensor:

@@ -146,23 +146,31 @@ class Given:
         return neighbours(query, document, similarity=self._similarity, distinct=distinct)
 
     def _gradient(self, stream: str) -> Tensor | None:
-        found, z = self._gradients.get(stream), self._z(stream)
+        return self._fitting(stream, self._gradients)
+
+    def _fitting(self, stream: str, gradients: Mapping[str, Tensor]) -> Tensor | None:
+        found, z = gradients.get(stream), self._z(stream)
         return None if found is None or z is None or found.shape != z.shape else at_least_float32(found)
 
     def _force(self, stream: str) -> tuple[Tensor, Tensor] | None:
         """Return the gradients at the queries and at all documents; None where neither has any."""
-        query, document = self._query(stream), self._document(stream)
+        found = self.pairs_with(self._gradients)
+        return None if found is None else found[2]
+
+    def pairs_with(self, gradients: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]] | None:
+        """Return queries, all documents, and gradients at both; None where neither has any."""
+        query, document = self._query("pairs"), self._document("pairs")
         if query is None or document is None:
             return None
         names = [self.of_role(Role.query)[:1], self.of_role(Role.document)]
-        sides = [[self._gradient(name) for name in side] for side in names]
+        sides = [[self._fitting(name, gradients) for name in side] for side in names]
         if not any(one is not None for side in sides for one in side):
             return None
         whole = [
             torch.cat([self._z(name).mul(0.0) if one is None else one for name, one in zip(*side, strict=True)])  # type: ignore[union-attr]
             for side in zip(names, sides, strict=True)
         ]
-        return whole[0], whole[1]
+        return query, document, (whole[0], whole[1])
 
     def _rows(self, stream: str) -> int | None:
         z = self._z(stream)

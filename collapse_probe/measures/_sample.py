@@ -60,6 +60,10 @@ class Sample:
         """
         return self._given.of_role(*roles)
 
+    def pairs_with(self, gradients: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]] | None:
+        """Return queries, all documents, and other gradients than the loss's at both; None where there are no pairs."""
+        return self._given.pairs_with(gradients)
+
     @cached_property
     def _given(self) -> Given:
         return Given(self.streams, self.roles, self.similarity, self.own, self.gradients, self.earlier)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from ._forces import Point, ours, point_of
 
 
 @dataclass
@@ -26,6 +27,8 @@ class Heard:
         again: Whether it had no graph, and was computed again inside of a backward.
         by_hand: Whether the user handed it over.
         gradient: The loss's gradient at it, where it was asked for and came.
+        point: Its place in the graph, in steps whose forces are read, until the backward.
+        by_term: The weighted gradient at it of each term that reaches it.
     """
 
     stream: str
@@ -38,6 +41,8 @@ class Heard:
     again: bool = False
     by_hand: bool = False
     gradient: Tensor | None = None
+    point: Point | None = None
+    by_term: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -48,9 +53,13 @@ class Step:
 
     Attributes:
         calls: The calls, in order.
+        deaf: Returns whether a backward is one of our own, through which nothing is confirmed.
+        forces_done: Whether the forces of this step's terms were taken.
     """
 
     calls: list[Heard] = field(default_factory=list)
+    deaf: Callable[[], bool] = lambda: False
+    forces_done: bool = False
     _micro: int = 0
     _backward: bool = False
     _index: dict[str, int] = field(default_factory=dict)
@@ -64,6 +73,7 @@ class Step:
         by_hand: bool = False,
         confirmed_by: Tensor | None = None,
         with_gradient: bool = False,
+        with_graph: bool = False,
     ) -> Heard:
         """Keep a copy of a tensor, and wait for a backward to come through it; waits for no device.
 
@@ -73,6 +83,7 @@ class Step:
             by_hand: Whether the user says that it is training.
             confirmed_by: What a backward has to come through, where the tensor itself is not in the graph.
             with_gradient: Whether the loss's gradient at it is kept, too.
+            with_graph: Whether its place in the graph is kept until the first backward of the step.
         """
         passed = tensor if confirmed_by is None else confirmed_by
         if self._backward:
@@ -85,17 +96,29 @@ class Step:
         one = Heard(stream, tensor.detach().clone(), len(self.calls), self._micro, index, trained, by_hand)
         one.by_hand = by_hand
         self.calls.append(one)
+        if with_graph and trained and passed is tensor and self._micro == 0:
+            one.point = point_of(tensor)
         if trained and not (by_hand and passed.is_leaf):
             self._hook(passed, self._confirms(one, keep=with_gradient and passed is tensor))
         if with_gradient and passed is not tensor and tensor.requires_grad and torch.is_grad_enabled():
             # What a call was given: a backward through the call confirms it, and the gradient is its own.
-            self._hook(tensor, partial(_keep, one))
+            self._hook(tensor, self._keeps(one))
         return one
 
     def _hook(self, tensor: Tensor, hook: Callable[[Tensor], None]) -> None:
         handle = tensor.register_hook(hook)
         if tensor.is_leaf:
             self._handles.append(handle)
+
+    @property
+    def after_backward(self) -> bool:
+        """Whether a backward came, and nothing was heard since."""
+        return self._backward
+
+    def release(self) -> None:
+        """Keep no graph any longer."""
+        for one in self.calls:
+            one.point = None
 
     def repeat(self, stream: str, shape: torch.Size) -> None:
         """Note that something without a graph was computed again, in a backward: so it is trained."""
@@ -112,16 +135,27 @@ class Step:
 
     def backward(self) -> None:
         """Note that a backward came, from elsewhere than a stream of this step."""
-        self._backward = True
+        if not self.deaf():
+            self._backward = True
 
     def _confirms(self, one: Heard, *, keep: bool) -> Callable[[Tensor], None]:
         def confirm(gradient: Tensor) -> None:
+            if self.deaf():
+                return
             one.confirmed = True
+            one.point = None
             self._backward = True
             if keep:
                 _keep(one, gradient)
 
-        return confirm
+        return ours(confirm)
+
+    def _keeps(self, one: Heard) -> Callable[[Tensor], None]:
+        def keep(gradient: Tensor) -> None:
+            if not self.deaf():
+                _keep(one, gradient)
+
+        return ours(keep)
 
     def training(self, sides: Callable[[str], int] = lambda stream: 0) -> list[Heard]:
         """Return the calls that belong to training.

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from ..measures import Sample
 from ._accumulators import LogHistogram, pair_histograms
 from ._cadence import Cadence
 from ._containment import Containment
+from ._forces import ADDED, EMBEDDED, TermForces
 from ._handed import scalar
 from ._heard import Heard, Step
 from ._layout import Layout
@@ -105,7 +107,9 @@ class Recorder:
         self.streams: dict[str, StreamCoverage] = {}
         self.layout = Layout()
         self._split: dict[str, dict[str, tuple[int, bool]]] = {}
-        self._step = Step()
+        self._forces = TermForces(self._say_no_force)
+        self._no_force: set[str] = set()
+        self._step = self._new_step()
         self._outbox = Outbox()
         self._terms: dict[str, list[Tensor | float]] = {}
         self._scalars: dict[str, Tensor | float] = {}
@@ -168,7 +172,12 @@ class Recorder:
         if not self.wants(stream):
             return None
         return self._step.hear(
-            stream, tensor, by_hand=by_hand, confirmed_by=confirmed_by, with_gradient=self._with_gradient
+            stream,
+            tensor,
+            by_hand=by_hand,
+            confirmed_by=confirmed_by,
+            with_gradient=self._with_gradient,
+            with_graph=self.due and not self._step.forces_done,
         )
 
     @property
@@ -187,6 +196,59 @@ class Recorder:
     def repeat(self, stream: str, shape: torch.Size) -> None:
         """Hear that a call without a graph was computed again inside of a backward."""
         self._step.repeat(stream, shape)
+
+    @property
+    def takes_forces(self) -> bool:
+        """Whether a gradient of single terms is being taken: no backward of the training."""
+        return self._forces.active
+
+    def forces(self, terms: Mapping[str, Any], *, weights: Mapping[str, Any] | None = None) -> None:
+        """Take the gradients of several terms at the streams, once in a step that is due; waits for no device.
+
+        Args:
+            terms: Name to scalar, with its graph; before its weight. What has no graph has no force.
+            weights: Weights of the terms; 1 for those that have none.
+        """
+        if self.due and not self._step.forces_done:
+            self.containment.run("forces", self._take_forces, terms, weights or {})
+
+    def _take_forces(self, terms: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
+        found = {str(name): one for name, one in terms.items() if _has_graph(one)}
+        found = {name: one for name, one in found.items() if _weight(weights.get(name, 1.0)) is not None}
+        if len(found) < 2:
+            return
+        calls = [(one, self._role_of(one.stream)) for one in self._step.calls]
+        calls = [(one, role) for one, role in calls if role is not False]
+        points = {place: (one.point, role) for place, (one, role) in enumerate(calls) if one.point is not None}
+        if not any(role not in ADDED for _, role in points.values()):
+            if calls and self._step.after_backward:
+                self._say_no_force("terms came after the backward: hand them over before it")
+            elif any(role not in ADDED for _, role in calls):
+                self._say_no_force("no embedding that was heard before the terms is in the graph of the loss")
+            return
+        self._step.forces_done = True
+        scales = {name: _weight(weights.get(name, 1.0)) for name in found}
+        taken = self._forces.take(found, scales, points)  # type: ignore[arg-type]
+        self._step.release()
+        for name, gradients in taken.items():
+            for place, gradient in gradients.items():
+                calls[place][0].by_term[name] = gradient
+
+    def _role_of(self, key: str) -> Role | bool | None:
+        """Return the role of a tap's calls where forces are read at them, False where not."""
+        for stream in self.streams_of(key):
+            known = self.streams.get(stream)
+            if known is not None and (known.role in (*EMBEDDED, *ADDED) or stream == "embedding"):
+                return known.role
+        return False
+
+    def _say_no_force(self, why: str) -> None:
+        if why not in self._no_force:
+            self._no_force.add(why)
+            self.event("note", why, subject="forces")
+
+    def _new_step(self) -> Step:
+        return Step(deaf=lambda: self._forces.active)
 
     def terms(
         self,
@@ -254,14 +316,14 @@ class Recorder:
     def forget(self) -> None:
         """Forget what was heard of the step in progress, as where nobody ends it."""
         self._step.close()
-        self._step = Step()
+        self._step = self._new_step()
         self._terms = {}
 
     def rewind(self, step: int) -> None:
         """Go back to where a training begins again, after ``step`` steps; the step in progress is forgotten."""
         self.flush()
         self.done = step
-        self._step = Step()
+        self._step = self._new_step()
         self._terms, self._scalars = {}, {}
         self._datasets.clear()
         self.next_due = self.cadence.next(step)
@@ -284,7 +346,7 @@ class Recorder:
         read = self.containment.run("streams", self._read_streams) if self._step.calls else None
         self._owe(read or set())
         self._step.close()
-        self._step = Step()
+        self._step = self._new_step()
         if self._terms or self._scalars:
             self.containment.run("terms", self._write_terms)
         self._terms, self._scalars = {}, {}
@@ -457,6 +519,8 @@ class Recorder:
         kept = [self._sample(micro) for micro in micros[:_MICRO]]
         samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
         values = _mean([self._readings(sample) for sample in samples])
+        if any(one.by_term for one in calls):
+            values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
         for tensors, part in _by_sample(values, samples[0]) if values else ():
             self._outbox.put(part, self._writer(_shape(tensors)))
         if due != heard:
@@ -470,7 +534,7 @@ class Recorder:
         roles: dict[str, Role] = {}
         gradients: dict[str, Tensor] = {}
         for one in calls:
-            name = one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
+            name = _numbered(one)
             streams[name] = one.tensor
             if one.gradient is not None:
                 gradients[name] = one.gradient
@@ -493,6 +557,18 @@ class Recorder:
         if wanted is not None:
             wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
         return measures.read(sample, on="batch", wanted=wanted)
+
+    def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
+        """Return what each term does to the first micro-batch, on which alone that is read."""
+        forces: dict[str, dict[str, Tensor]] = {}
+        for one in calls:
+            for term, gradient in one.by_term.items():
+                forces.setdefault(term, {})[_numbered(one)] = gradient
+        added: dict[str, list[str]] = {}
+        for one in calls:
+            if self.streams[one.stream].role in ADDED:
+                added.setdefault(one.stream, []).append(_numbered(one))
+        return measures.read_terms(sample, forces, added=added)
 
     def _every_step(self, sample: Sample) -> dict[str, Tensor]:
         wanted = {
@@ -617,6 +693,22 @@ class Recorder:
 
     def _journal_error(self, probe: str, message: str) -> None:
         self.event("error", message, subject=probe)
+
+
+def _numbered(one: Heard) -> str:
+    """Return the name of a call of a micro-batch among its streams: further calls have a number."""
+    return one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
+
+
+def _has_graph(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.numel() == 1 and value.grad_fn is not None and not value.is_complex()
+
+
+def _weight(value: Any) -> Tensor | float | None:
+    """Return a weight as something to multiply with, without its graph; None where it is none."""
+    if isinstance(value, Tensor):
+        return value.detach().reshape(()) if value.numel() == 1 else None
+    return float(value) if isinstance(value, Real) else None
 
 
 def _average(values: Sequence[Tensor | float]) -> Tensor | float:

@@ -143,6 +143,8 @@ class ByHand:
         terms = named(mapping, further, method="terms", say=self._say)
         whole = total if total is not None else terms.pop("total", None)
         sums = {} if whole is None else {"total": whole}
+        if weights is None or isinstance(weights, Mapping):
+            self.recorder.forces(terms, weights=weights)
         self.recorder.terms(
             numbers(terms, what="term", say=self._say),
             weights=numbers(named(weights, {}, method="weights", say=self._say), what="weight of", say=self._say)

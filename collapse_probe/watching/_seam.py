@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Heard
+from ..recording import Heard, Recorder
 from ._attach import Attachments
 from ._calls import in_backward
 from ._trainer import TrainerWatch
@@ -167,13 +167,14 @@ class Seam:
         heard = recorder.observe(stream, torch.cat([part.detach() for part in parts]), by_hand=False)
         if heard is not None and parts[0].requires_grad:
             heard.trained = True
-            parts[0].register_hook(_confirms(heard, recorder.backward))
+            parts[0].register_hook(_confirms(heard, recorder))
 
 
-def _confirms(heard: Heard, backward: Callable[[], None]) -> Callable[[Tensor], None]:
+def _confirms(heard: Heard, recorder: Recorder) -> Callable[[Tensor], None]:
     def confirm(gradient: Tensor) -> None:
-        heard.confirmed = True
-        backward()
+        if not recorder.takes_forces:
+            heard.confirmed = True
+            recorder.backward()
 
     return confirm
 

@@ -19,6 +19,7 @@ from ._candidates import entries
 @dataclass
 class _Said:
     terms: dict[str, Tensor]
+    live: dict[str, Tensor] = field(default_factory=dict)
     confirmed: list[bool] = field(default_factory=list)
     total: Tensor | None = None
     weights: Mapping[str, float] | None = None
@@ -126,6 +127,11 @@ class LossListener:
             self._backward = False
         said = _Said({name: value.detach().clone() for name, value in found.items()}, micro=self._micro)
         self._said.append(said)
+        if self._recorder.due:
+            # What they are parts of, and with which weights, is known at the total.
+            said.live = trained if apart else {}
+            if not apart:
+                self._recorder.forces(_parts(trained))
         next(iter(trained.values())).register_hook(self._confirms(said))
         return True
 
@@ -146,6 +152,7 @@ class LossListener:
         said = self._said[-1]
         said.whole = True
         if parts and isinstance(output, Tensor):
+            self._recorder.forces({name: one for part in parts for name, one in part.live.items()}, weights=weights)
             said.total, said.weights = said.terms[label], weights
             said.terms = {name: value for one in parts for name, value in one.terms.items()}
 
@@ -163,14 +170,16 @@ class LossListener:
     def _tell(self, said: _Said, *, whole: bool) -> None:
         terms, total = said.terms, said.total
         if total is None and len(terms) > 1:
-            # A "loss" beside its parts is what they add up to.
-            total = terms.pop("loss", None)
+            total = terms.get("loss")
+            terms = _parts(terms)
         self._recorder.terms(terms, weights=said.weights, total=total if whole else None, whole=whole)
 
     def _confirms(self, said: _Said) -> Callable[[Tensor], None]:
         def confirm(gradient: Tensor) -> None:
-            said.confirmed.append(True)
-            self._backward = True
+            if not self._recorder.takes_forces:
+                said.confirmed.append(True)
+                said.live = {}
+                self._backward = True
 
         return confirm
 
@@ -181,6 +190,11 @@ def _terms(label: str, output: Any) -> dict[str, Tensor]:
     if isinstance(output, Mapping):
         return {str(k): v for k, v in output.items() if isinstance(v, Tensor) and v.numel() == 1}
     return {}
+
+
+def _parts(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return terms without a "loss" beside its parts: it is what they add up to."""
+    return {name: one for name, one in terms.items() if name != "loss" or len(terms) == 1}
 
 
 def _fresh(name: str, known: list[str]) -> str:

@@ -24,12 +24,23 @@ from journals_support import (
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.diagnosis.causes import MECHANISMS
 from collapse_probe.diagnosis.detectors import BY_CODE
-from collapse_probe.journal import ReferenceInfo
+from collapse_probe.journal import ReferenceInfo, StreamInfo
 
 COLLAPSE = {**LOST_RANK, **both("common_share", ramp(0.2, 0.995))}
 SHRINKS = {**FALL, **both("norm_median", ramp(1.0, 0.1, since=0.0, until=1.0))}
 FORCES = {"pairs/push": 0.2, "pairs/pull": -0.4, "query/radial": 0.0, "document/radial": 0.0}
 PULLS = {**FORCES, "pairs/push": -0.2}
+LEAK = {
+    **{"force/residual/share": 0.4, "force/contrast/share": 0.6, "force/residual/radial": -0.2},
+    **{"force/contrast/radial": 0.0, "force/residual@delta/share": 0.9, "force/contrast@delta/share": 0.1},
+    **{"force/residual@delta/radial": -0.95, "force/contrast@delta/radial": 0.0},
+}
+CORRECTED = {
+    "streams": (
+        *(StreamInfo(name=name, role=name) for name in ("query", "document")),
+        StreamInfo(name="delta", role="correction"),
+    )
+}
 
 
 def collapse(**more) -> Callable:
@@ -64,6 +75,7 @@ SUSPECTED = {
         folder, SHRINKS, extra={**FORCES, "query/radial": -0.95, "document/radial": -0.9}
     ),
     "no_scale_anchor": homogeneous,
+    "penalty_leak": collapse(extra={**FORCES, **LEAK}, fields=CORRECTED),
     "steps_too_large": collapse(planted={"update/head": step(1e-3, 0.5)}),
     "loss_computed_wrongly": lambda folder: made(folder, {"gradient/norm": step(0.5, math.nan)}, extra=FORCES),
     "dead_units": lambda folder: made(folder, {**FALL, **both("dead_dimensions", ramp(0.01, 0.6))}, extra=FORCES),
@@ -115,6 +127,41 @@ def test_naming_none_is_legal(tmp_path):
 def test_what_would_look_like_another_stands_before_it(planted, extra, first, tmp_path):
     """A loss that never pushes is to blame whatever the steps; one that no longer does may have been broken by them."""
     assert named(made(tmp_path / "run", {**COLLAPSE, **planted}, extra=extra))[0] == first
+
+
+def test_a_term_is_named_by_its_force(tmp_path):
+    """More than half of the force, and nothing but shrinking: a weaker term, or one that does more, is not to blame."""
+    two = {
+        **FORCES,
+        "query/radial": -0.95,
+        "document/radial": -0.9,
+        "force/norm/radial": -0.95,
+        "force/norm/share": 0.8,
+    }
+    two |= {"force/contrast/radial": 0.1, "force/contrast/share": 0.2}
+    found = diagnose(made(tmp_path / "strong", SHRINKS, extra=two)).causes[0]
+    assert (found.cause, found.locus) == ("penalty_too_strong", "norm") and found.because["force/norm/share"] > 0.7
+    weak = {**two, "query/radial": -0.3, "force/norm/share": 0.2, "force/contrast/share": 0.8}
+    assert "penalty_too_strong" not in named(made(tmp_path / "weak", SHRINKS, extra=weak))
+
+
+def test_a_leak_needs_force_at_the_embeddings_and_two_terms_at_the_correction(tmp_path):
+    for name, other in {
+        "held": {"force/residual/share": 0.1},
+        "not held": {"force/residual@delta/radial": -0.2},
+    }.items():
+        run = made(tmp_path / name, COLLAPSE, extra={**FORCES, **LEAK, **other}, fields=CORRECTED)
+        assert "penalty_leak" not in named(run), name
+    alone = {key: value for key, value in {**FORCES, **LEAK}.items() if not key.startswith("force/contrast@")}
+    assert "penalty_leak" not in named(made(tmp_path / "alone", COLLAPSE, extra=alone, fields=CORRECTED))
+
+
+def test_no_repulsion_names_the_terms_and_the_push_of_the_strongest(tmp_path):
+    terms = {"force/pull/share": 0.7, "force/pull/push": -0.3, "force/other/share": 0.3, "force/other/push": 0.1}
+    found = diagnose(made(tmp_path / "run", COLLAPSE, extra={**PULLS, **terms})).causes[0]
+    assert (found.cause, found.locus) == ("no_repulsion", "pull, other")
+    assert found.because["force/pull/push"] == pytest.approx(-0.3, rel=0.1)
+    assert {one["stream"] for one in diagnose(tmp_path / "run").to_dict()["heard"]} == {"query", "document"}
 
 
 def test_steps_from_nothing_are_no_leap(tmp_path):

@@ -14,7 +14,8 @@ from ..detectors import BY_CODE
 from ..detectors._geometry import PUSH
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ._contract import Mechanism, Suspicion
-from ._readings import decay_done, first, group_of, last, leap, scaled_by
+from ._penalties import OF_CORRECTIONS, leak, penalty, strongest_push
+from ._readings import first, group_of, last, leap, scaled_by
 
 MEASURED = "measured on 73 failing and 27 harmless trainings of heads over frozen vectors"
 
@@ -140,18 +141,6 @@ def _no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> 
     return Suspicion(because={"norm changed": found[0], "degree of the loss": found[1]}, locus="loss")
 
 
-def _decay(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    found = decay_done(evidence)
-    if found is not None and found[1] > cuts["decay"]:
-        return Suspicion(because={"rate x weight decay x steps": found[1]}, locus=f"weight decay of group {found[0]}")
-    if kind.kind not in ("scale_collapse", "complete_collapse", "dimensional_collapse", "one_sided_collapse"):
-        return None
-    # A term that shrinks one side alone, such as what pulls documents to shorter queries, is no penalty on both.
-    radial = {one.name: first(evidence, f"{one.name}/radial") for one in evidence.streams if one.role in EMBEDDINGS}
-    known = {f"{name}/radial": value for name, value in radial.items() if value is not None}
-    return Suspicion(because=known, locus="loss") if known and max(known.values()) < cuts["radial"] else None
-
-
 def _temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     batch, loss = evidence.series("pairs/auc", on="batch").finite(), evidence.series("loss/total", on="batch").finite()
     if len(batch) < 3 or not len(loss) or batch.n[-1] < 4:
@@ -174,7 +163,8 @@ def _no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Su
     pull = last(evidence, "pairs/pull")
     if pull is not None:
         because["pairs/pull"] = pull
-    return Suspicion(because=because, locus="loss")
+    terms, strongest = strongest_push(evidence)
+    return Suspicion(because=because | strongest, locus=", ".join(terms) or "loss")
 
 
 def _never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -305,13 +295,14 @@ MECHANISMS = (
     Mechanism(
         cause="penalty_too_strong",
         title="a penalty is stronger than what it should hold",
-        explains=_COLLAPSES,
-        suspects=_decay,
-        formula="Rate x weight decay x steps of a group is above the cut; or in the first steps the loss does nearly "
-        "nothing but shrink.",
+        explains=(*OF_CORRECTIONS, *_COLLAPSES),
+        suspects=penalty,
+        formula="Rate x weight decay x steps of a group is above the cut; or in the first steps a term that is more "
+        "than half of the force, or the whole loss, does nearly nothing but shrink; of a correction or a gate: there.",
         thresholds={
             "decay": Threshold(0.5, f"{MEASURED}: 3 to 16 in the failures, usually .005"),
             "radial": Threshold(-0.7, MEASURED),
+            "share": Threshold(0.5, "more than all other terms together; .92 to .97 in three planted failures"),
         },
         remedies=(Remedy(change={"optimizer": "lower the weight decay", "loss": "lower the penalty's weight"}),),
         decides="the penalty times 0",
@@ -339,6 +330,24 @@ MECHANISMS = (
         suspects=_never_pushes,
         formula="The loss's descent moves the five nearest others of the batch apart neither in the first 20 steps nor "
         "in the last readings, on unit vectors: then no size of steps is to blame.",
+    ),
+    Mechanism(
+        cause="penalty_leak",
+        title="a penalty reaches what it was not meant for",
+        explains=_FALLS,
+        suspects=leak,
+        formula="In the first steps a term that holds a correction, and does nearly nothing but shrink it, "
+        "has more than the cut of the force at the embeddings, too. Of a shared module its embeddings are asked.",
+        thresholds={
+            "share": Threshold(0.3, "of its force on the shared module (design)"),
+            "holds": Threshold(0.5, "more than all other terms together at the correction"),
+            "radial": Threshold(-0.7, f"{MEASURED}, as of a penalty too strong"),
+        },
+        remedies=(
+            Remedy(change={"detach_delta": True}),
+            Remedy(change={"model": "detach the input of what the penalty is about"}),
+        ),
+        decides="the input of what the penalty is about, detached",
     ),
     Mechanism(
         cause="steps_too_large",

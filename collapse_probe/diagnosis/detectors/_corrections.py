@@ -11,7 +11,7 @@ from .._evaluations import REFERENCE
 from .._evidence import EMBEDDINGS, Evidence
 from ._learning import LEFT_OUT
 from ._retrieval import WITH, WITHOUT
-from ._signature import MEASURED, part, ratios, signature
+from ._signature import part, ratios, signature
 
 _PENALTY = (
     Remedy(change={"lambda_residual": 0.0}, reading="delta/correction_over_residual"),

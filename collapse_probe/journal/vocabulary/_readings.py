@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from ...errors import InputError
 
-SCALARS = ("loss", "validation", "gradient", "rate", "decay", "update", "drift", "lost", "zeros", "monitor")
+SCALARS = ("loss", "validation", "gradient", "rate", "decay", "update", "drift", "lost", "zeros", "force", "monitor")
 """What scalars of a step are under; what stands behind the slash is free."""
 
 NOT_STREAMS = (*SCALARS, "pairs")
 """What stands before the slash of a reading that is of no stream."""
+
+FORCES = {
+    "force/TERM/pull": "As pairs/pull, of one term of the loss: below 0 own pairs come closer.",
+    "force/TERM/push": "As pairs/push, of one term: above 0 near others move apart.",
+    "force/TERM/radial": "As STREAM/radial, of one term at all embeddings together: -1 does nothing but shrink.",
+    "force/TERM/share": "Norm of the term's weighted gradient at the embeddings over the sum of all terms' norms.",
+    "force/TERM/conflict": "Cosine of the term's gradient with the whole loss's: below 0 it works against it.",
+    "force/TERM@STREAM/share": "The same share at a correction or a gate.",
+    "force/TERM@STREAM/radial": "The radial force of the term at a correction or a gate.",
+}
+"""What is read of each of two or more terms of a loss, on batches; all blind to scale."""
 
 SUMMARIES = ("first", "last", "mean", "max")
 """What stands behind the dot where a reading is a window's summary, as in ``delta/mean_abs.mean``."""

@@ -100,12 +100,14 @@ class TermListener:
 
     def _keep(self, name: str) -> Callable[..., None]:
         def keep(module: nn.Module, arguments: Any, output: Tensor) -> None:
-            self._raw[name] = output.detach()
+            self._raw[name] = output
 
         return keep
 
     def _tell(self, module: nn.Module, arguments: Any, output: Mapping[str, Tensor]) -> None:
         raw, self._raw = self._raw, {}
+        if torch.is_grad_enabled():
+            self._recorder.forces(raw, weights=self._weights)
         # The total as the trainer adds it up, so that its bits are the training's own.
         total = torch.stack([value.detach() for value in output.values()]).sum()
         self._recorder.containment.run("terms", self._recorder.terms, raw, weights=self._weights, total=total)

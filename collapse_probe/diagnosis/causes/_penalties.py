@@ -1,0 +1,93 @@
+"""Terms of the loss, and weight decay, that shrink what they should hold, or what they were not meant for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .._contract import Finding
+from .._evidence import EMBEDDINGS, Evidence
+from ._contract import Suspicion
+from ._readings import decay_done, first, last
+
+SHRUNK = ("scale_collapse", "complete_collapse", "dimensional_collapse", "one_sided_collapse")
+"""Kinds of embeddings that what shrinks them brings about."""
+
+OF_CORRECTIONS = ("delta_collapse", "gate_collapse", "constant_correction")
+"""Kinds of a correction or its gate."""
+
+
+@dataclass(frozen=True, order=True)
+class TermForce:
+    """What a term does in the first steps: its share of the force, how far it lies along growth, and its name."""
+
+    share: float
+    radial: float
+    term: str
+
+
+def forces(evidence: Evidence, at: str = "") -> list[TermForce]:
+    """Return the forces of the loss's terms in the first 20 steps, the strongest first; none of a single term.
+
+    Args:
+        evidence: The run.
+        at: A correction or a gate; the embeddings if empty.
+    """
+    found = []
+    for term in evidence.terms_at(at):
+        subject = f"force/{term}@{at}" if at else f"force/{term}"
+        share, radial = (first(evidence, f"{subject}/{name}") for name in ("share", "radial"))
+        if share is not None and radial is not None:
+            found.append(TermForce(share, radial, term))
+    # What one term alone reaches is all its own, whether it holds it or is what it is there for.
+    return sorted(found, reverse=True) if len(found) > 1 else []
+
+
+def penalty(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect weight decay, or a term that does nearly nothing but shrink and is most of the force."""
+    decayed = decay_done(evidence)
+    if decayed is not None and decayed[1] > cuts["decay"]:
+        return Suspicion(
+            because={"rate x weight decay x steps": decayed[1]}, locus=f"weight decay of group {decayed[0]}"
+        )
+    added = kind.kind in OF_CORRECTIONS
+    if not added and kind.kind not in SHRUNK:
+        return None
+    found = forces(evidence, kind.subject if added else "")
+    strong = next((one for one in found if one.share > cuts["share"] and one.radial < cuts["radial"]), None)
+    if strong is not None:
+        subject = f"force/{strong.term}@{kind.subject}" if added else f"force/{strong.term}"
+        because = {f"{subject}/share": strong.share, f"{subject}/radial": strong.radial}
+        return Suspicion(because=because, locus=strong.term)
+    return None if added else _whole(evidence, cuts)
+
+
+def _whole(evidence: Evidence, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect the whole loss: a term that shrinks one side alone, such as a pull to shorter queries, is no penalty."""
+    radial = {one.name: first(evidence, f"{one.name}/radial") for one in evidence.streams if one.role in EMBEDDINGS}
+    known = {f"{name}/radial": value for name, value in radial.items() if value is not None}
+    return Suspicion(because=known, locus="loss") if known and max(known.values()) < cuts["radial"] else None
+
+
+def leak(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect a term that holds a correction, and is much of the force at the embeddings, too.
+
+    Not of a gate: along the one direction of a number every term either grows or shrinks it.
+    """
+    outside = {one.term: one for one in forces(evidence)}
+    for stream in (one.name for one in evidence.streams if one.role == "correction"):
+        for one in forces(evidence, stream):
+            there = outside.get(one.term)
+            holds = one.share > cuts["holds"] and one.radial < cuts["radial"]
+            if holds and there is not None and there.share > cuts["share"]:
+                because = {f"force/{one.term}/share": there.share, f"force/{one.term}@{stream}/radial": one.radial}
+                return Suspicion(because=because, locus=one.term)
+    return None
+
+
+def strongest_push(evidence: Evidence) -> tuple[list[str], dict[str, float]]:
+    """Return the terms that are not known to push in the last readings, the strongest first, with its push."""
+    shares = {term: last(evidence, f"force/{term}/share") for term in evidence.terms_at("")}
+    ordered = sorted((term for term, one in shares.items() if one is not None), key=lambda term: -(shares[term] or 0.0))
+    push = last(evidence, f"force/{ordered[0]}/push") if ordered else None
+    return ordered, {} if push is None else {f"force/{ordered[0]}/push": push}
