@@ -25,9 +25,9 @@ ORDER = (
     "scale_collapse",
     "scale_explosion",
     "saturation",
+    "false_negatives",
     "overfitting",
     "forgetting",
-    "false_negatives",
     "repeated_texts",
     "degenerate_solution",
     "no_push",
@@ -64,6 +64,7 @@ _FOLLOWS = {
     "dimensional_collapse": _ELSEWHERE,
     "scale_collapse": _ELSEWHERE,
     "scale_explosion": _ELSEWHERE,
+    "false_negatives": (*_ELSEWHERE, "loss_against_retrieval"),
     "overfitting": ("forgetting",),
 }
 _OF_THE_RUN = ("forgetting", "overfitting", "hubness", "ties", "side_gap", "identity", "constant_correction")

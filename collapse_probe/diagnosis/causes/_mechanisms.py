@@ -201,7 +201,7 @@ MECHANISMS = (
     Mechanism(
         cause="false_negatives",
         title="near-copies of a query's own document are its negatives",
-        explains=("false_negatives", *_FALLS, "forgetting"),
+        explains=("false_negatives", "hubness", "loss_against_retrieval", "overfitting", "forgetting"),
         suspects=_false_negatives,
         formula="In the first 20 steps a query has more near-copies of its own document in its batch than the cut.",
         thresholds={"copies": BY_CODE["CP514"].thresholds["copies"]},
