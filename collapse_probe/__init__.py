@@ -8,6 +8,7 @@ One line watches a training that stays as it is::
     collapse_probe.write_report("runs/mine", "reports/mine")
 
     collapse_probe.watch(trainer); trainer.train()       # of transformers and sentence-transformers
+    collapse_probe.preflight(loss, queries, documents)   # before the first step
     collapse_probe.autolog()                             # every trainer that is made from here on
 
 What a run does wrong is in its journal; ``diagnose`` reads it, on any machine. Importing this package costs nothing
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from . import respred
+    from .audits import preflight
     from .diagnosis import compare, diagnose
     from .journal import Run
     from .recording import Tap, added, call, input, item, output
@@ -41,6 +43,7 @@ _HOMES = {
     "input": "recording",
     "item": "recording",
     "output": "recording",
+    "preflight": "audits",
     "watch": "watching",
     "write_report": "reporting",
 }
@@ -59,6 +62,7 @@ __all__ = [
     "input",
     "item",
     "output",
+    "preflight",
     "respred",
     "watch",
     "write_report",

@@ -18,6 +18,7 @@ ALLOWED = {
     "journal": set(),
     "measures": {"journal"},
     "recording": {"journal", "measures"},
+    "audits": {"journal", "measures", "recording", "diagnosis"},
     "watching": {"journal", "measures", "recording", "retrieval", "diagnosis"},
     "demo": set(),
     "retrieval": {"journal", "demo"},
@@ -25,7 +26,17 @@ ALLOWED = {
     "diagnosis": {"journal", "statistics"},
     "experiments": {"journal", "statistics", "diagnosis"},
     "reporting": {"journal", "statistics", "diagnosis", "experiments"},
-    "respred": {"journal", "measures", "recording", "demo", "retrieval", "diagnosis", "watching", "experiments"},
+    "respred": {
+        "journal",
+        "measures",
+        "recording",
+        "demo",
+        "retrieval",
+        "diagnosis",
+        "watching",
+        "experiments",
+        "audits",
+    },
     "cli": {"journal", "recording", "retrieval", "diagnosis", "experiments", "reporting", "respred"},
 }
 

@@ -31,6 +31,7 @@ NAMES = {
     "input",
     "item",
     "output",
+    "preflight",
     "respred",
     "watch",
     "write_report",
@@ -57,6 +58,8 @@ WATCH = [
     "on_collapse",
 ]
 
+PREFLIGHT = ["loss", "queries", "documents", "model", "similarity"]
+
 
 def test_its_names():
     assert set(collapse_probe.__all__) == NAMES
@@ -72,6 +75,7 @@ def test_its_signatures():
     assert all(one.kind is one.KEYWORD_ONLY for name, one in parameters.items() if name != "target")
     assert list(inspect.signature(collapse_probe.diagnose).parameters) == ["run", "ignore"]
     assert list(inspect.signature(collapse_probe.write_report).parameters)[:2] == ["run", "folder"]
+    assert list(inspect.signature(collapse_probe.preflight).parameters) == PREFLIGHT
     assert list(inspect.signature(collapse_probe.Tap).parameters) == ["stream", "at", "take", "role"]
     methods = {"observe", "terms", "monitor", "step", "window", "evaluation", "close"}
     assert methods <= set(dir(collapse_probe.Watch))

@@ -71,6 +71,12 @@ def trainers(trainer: object, loss: nn.Module) -> None:
     collapse_probe.autolog().close()
 
 
+def before(loss: nn.Module, model: nn.Module, queries: Tensor, documents: Tensor) -> None:
+    found = collapse_probe.preflight(loss, queries, documents, model=model, similarity="dot")
+    assert_type(found.exit_code, int)
+    collapse_probe.preflight(lambda q, d: {"pull": (q - d).square().mean()}, queries, documents)
+
+
 def afterwards() -> None:
     run = Run.load("runs/mine")
     found = collapse_probe.diagnose(run, ignore=["CP411"])

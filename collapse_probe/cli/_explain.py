@@ -33,15 +33,18 @@ def explained(code: str) -> str:
     Raises:
         InputError: no detector has that code or kind, and no cause that name.
     """
-    from ..diagnosis import MECHANISMS, find_detector
+    from ..diagnosis import AUDITED_MECHANISMS, AUDITS, DETECTORS, MECHANISMS, find_detector
 
-    mechanisms = [one for one in MECHANISMS if one.cause == code.lower()]
+    mechanisms = [one for one in (*MECHANISMS, *AUDITED_MECHANISMS) if one.cause == code.lower()]
     if mechanisms:
         return "\n".join(_mechanism(one) for one in mechanisms)
     found = find_detector(code)
     cuts = [f"{name} {one.value:g} ({one.source})" for name, one in found.thresholds.items()]
     change = ["; ".join(f"{key}: {value}" for key, value in one.change.items()) for one in found.remedies]
+    before, after = ({one.code for one in some} for some in (AUDITS, DETECTORS))
+    asked = ["before training, by preflight"] * (found.code in before) + ["of runs"] * (found.code in after)
     rows = [
+        ("asked", " and ".join(asked)),
         ("reads", ", ".join(found.reads)),
         ("for each", found.per + (f" ({', '.join(found.roles)})" if found.roles else "")),
         ("holds if", found.formula),

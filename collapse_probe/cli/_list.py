@@ -42,9 +42,12 @@ def _probes() -> list[tuple[str, str]]:
 
 
 def _detectors() -> list[tuple[str, str]]:
-    from ..diagnosis import DETECTORS
+    from ..diagnosis import AUDITS, DETECTORS
 
-    return [(one.code, f"{one.kind}: {one.title} [{', '.join(one.reads)}]") for one in DETECTORS]
+    codes = {one.code for one in DETECTORS}
+    before = [(one, " before training,") for one in AUDITS if one.code not in codes]
+    found = [*before, *((one, "") for one in DETECTORS)]
+    return [(one.code, f"{one.kind}:{when} {one.title} [{', '.join(one.reads)}]") for one, when in found]
 
 
 def _forms() -> list[tuple[str, str]]:

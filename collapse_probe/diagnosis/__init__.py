@@ -8,6 +8,7 @@ from ._attribution import (
     counterfactual_differences,
     counterfactual_records,
 )
+from ._audited import Audited, audit
 from ._comparison import Compared, Row, compare
 from ._contract import (
     Bounds,
@@ -28,6 +29,7 @@ from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._evaluations import REFERENCE, Evaluations
 from ._evidence import Evidence
 from ._findings import check_declared
+from ._measured import NotMeasured
 from ._overlap import Overlap, overlaps
 from ._rows import FindingRow, findings
 from ._scores import (
@@ -42,16 +44,19 @@ from ._scores import (
     per_query,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
-from .causes import MECHANISMS, Cause, Mechanism
-from .detectors import BY_CODE, DETECTORS, find_detector
+from .causes import AUDITED_MECHANISMS, MECHANISMS, Cause, Mechanism
+from .detectors import AUDITS, BY_CODE, DETECTORS, find_detector
 
 __all__ = [
+    "AUDITED_MECHANISMS",
+    "AUDITS",
     "BY_CODE",
     "DETECTORS",
     "HEADLINE",
     "MECHANISMS",
     "REFERENCE",
     "Attribution",
+    "Audited",
     "Bounds",
     "Cause",
     "Change",
@@ -70,6 +75,7 @@ __all__ = [
     "Mechanism",
     "ModuleEffect",
     "NotApplicable",
+    "NotMeasured",
     "Onset",
     "Overlap",
     "Remedy",
@@ -81,6 +87,7 @@ __all__ = [
     "agreement",
     "as_run",
     "attribution",
+    "audit",
     "check_declared",
     "choose_checkpoint",
     "collections",

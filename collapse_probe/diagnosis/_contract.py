@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from ..statistics import Onset
 
-if TYPE_CHECKING:
-    from ._evidence import Evidence
-
 State = Literal["raised", "confirmed", "cleared"]
-Per = Literal["stream", "pair", "module", "group", "collection", "dataset", "term", "range", "run"]
+Per = Literal["stream", "pair", "module", "group", "collection", "dataset", "term", "solution", "range", "run"]
 
 
 class Status(StrEnum):
@@ -173,8 +170,8 @@ class Detector:
         per: What it looks at one by one.
         formula: How its number is made, and when the finding holds.
         thresholds: Its cuts by name, each with its source.
-        judge: From one subject and the evidence, with the cuts in force, to a judgement; raises
-            :class:`NotApplicable`.
+        judge: From one subject and the evidence (a run's, or what was read before the first step), with the cuts in
+            force, to a judgement; raises :class:`NotApplicable`.
         why: Why it matters.
         remedies: What to do.
         roles: Streams of which roles it is about; without any of them it does not apply.
@@ -190,7 +187,7 @@ class Detector:
     per: Per
     formula: str
     thresholds: Mapping[str, Threshold]
-    judge: Callable[[Subject, Evidence, Mapping[str, float]], Judgement]
+    judge: Callable[[Subject, Any, Mapping[str, float]], Judgement]
     why: str
     remedies: tuple[Remedy, ...]
     roles: tuple[str, ...] = ()

@@ -115,7 +115,7 @@ def diagnosed(
     everything = list(examined(evidence, ignored=ignored))
     found = tuple(sorted((one for _, _, one in everything), key=place))
     missing = not_measured(evidence, found)
-    status = _status(evidence, found, missing)
+    status = status_by(found, missing, ended=evidence.ended)
     now = kinds(found)
     why = causes_of(evidence, now)
     rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence)
@@ -159,9 +159,10 @@ def as_run(run: Any) -> LiveRun:
     raise InputError(f"cannot read a run from a {type(run).__name__}: give a run folder's path, a Run or a Watch")
 
 
-def _status(evidence: Evidence, found: tuple[Finding, ...], missing: tuple[NotMeasured, ...]) -> Status:
+def status_by(found: tuple[Finding, ...], missing: tuple[NotMeasured, ...], *, ended: bool) -> Status:
+    """Return the status of all: critical where a finding is, and sure; else by what is essential and missing."""
     grave = [one for one in found if one.grave]
-    if any(one.status is Status.CRITICAL and (evidence.ended or one.state == "confirmed") for one in grave):
+    if any(one.status is Status.CRITICAL and (ended or one.state == "confirmed") for one in grave):
         return Status.CRITICAL
     if any(one.essential for one in missing):
         return Status.NOT_MEASURED

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..journal.vocabulary import Similarity
-from ._checks import centred, nan_from, norm, ratio, widened
+from ._checks import centred, nan_from, norm, ratio, unit_rows, widened
 from ._scores import Scores, checked_pairs, compare, reciprocal_ranks
 from ._shared import shared
 
@@ -22,6 +22,7 @@ __all__ = [
     "mrr",
     "mrr_centred",
     "mrr_cosine",
+    "near_own",
     "side_gap",
     "tied_share",
 ]
@@ -285,6 +286,40 @@ def accuracy(
     """
     s = scores or compare(query, document, similarity=similarity, own=own)
     return nan_from(s.own + s.mean, (s.above + s.tied == 0).to(s.own.dtype).mean())
+
+
+NEAR = 0.1
+"""Share of the mean squared distance of documents below which two are near-copies (own choice)."""
+
+
+def near_own(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
+    """Return how many other documents are near-copies of a query's own document, the mean over queries.
+
+    By squared distances of unit vectors, as a share of their mean among all documents: a cosine above .9 where texts
+    are spread, and above .98 where all cosines are .8. Equal vectors do not count: they hardly harm a softmax (24
+    distinct documents ended as with the equal ones masked, measured).
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar in ``[0, M - 1]``; 0 where all documents are equal.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    >>> d = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [1.0, 0.1]])
+    >>> near_own(d[:2], d).item()
+    0.5
+    """
+    query, document, own = checked_pairs("near_own", query, document, own)
+    unit = unit_rows(widened(document))
+    far = 2 * (1 - unit.mean(dim=0).square().sum()).clamp(min=0)
+    apart = (2 - 2 * unit[own] @ unit.T).clamp(min=0)
+    near = (apart < NEAR * far) & (apart > 1e3 * torch.finfo(torch.float32).eps)
+    return nan_from(unit, near.scatter(1, own[:, None], value=False).sum(dim=1).to(unit.dtype).mean())
 
 
 def side_gap(query: Tensor, document: Tensor) -> Tensor:

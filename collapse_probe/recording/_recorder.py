@@ -109,6 +109,7 @@ class Recorder:
         self._split: dict[str, dict[str, tuple[int, bool]]] = {}
         self._forces = TermForces(self._say_no_force)
         self._no_force: set[str] = set()
+        self._roles: dict[str, Role | None] = {}
         self._step = self._new_step()
         self._outbox = Outbox()
         self._terms: dict[str, list[Tensor | float]] = {}
@@ -299,14 +300,18 @@ class Recorder:
         """Return the streams that a tap's calls are."""
         return tuple(self._split.get(key, (key,)))
 
-    def split(self, key: str, streams: Mapping[str, tuple[int, bool]]) -> None:
+    def split(
+        self, key: str, streams: Mapping[str, tuple[int, bool]], *, roles: Mapping[str, Role | None] | None = None
+    ) -> None:
         """Make one tap's calls of a micro-batch several streams.
 
         Args:
             key: The tap.
             streams: Stream to the call that it is, from 0, and whether it is the calls after that one, too.
+            roles: Stream to its role, from when it is first heard: not every batch has further documents.
         """
         self._split[key] = dict(streams)
+        self._roles.update(roles or {})
 
     def go_on(self, rates: Mapping[str, float]) -> None:
         """Go on with a run that was stopped after :attr:`done` steps, with the learning rates that it has."""
@@ -511,7 +516,8 @@ class Recorder:
         for one in calls:
             tensor = one.tensor
             rows, dimension = (tensor.shape[0], tensor.shape[-1]) if tensor.ndim else (1, 1)
-            self.declare(one.stream).hear(rows=rows, dimension=dimension, dtype=_dtype(tensor))
+            known = self.streams.get(one.stream) or self.declare(one.stream, role=self._roles.get(one.stream))
+            known.hear(rows=rows, dimension=dimension, dtype=_dtype(tensor))
         heard = {one.stream for one in calls}
         for stream in heard:
             self.streams[stream].steps += 1

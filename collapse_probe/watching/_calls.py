@@ -136,7 +136,8 @@ class CallListener:
             while key in self._keys:
                 key += "'"
             self._keys.add(key)
-            self._recorder.split(key, {stream: (nth.index, nth.further) for stream, nth in places})
+            roles = {one.tap.stream: None if one.tap.role is None else Role(one.tap.role) for one in group}
+            self._recorder.split(key, {stream: (nth.index, nth.further) for stream, nth in places}, roles=roles)
             keys.append((key, take))
         keys += [(place.tap.stream, place.tap.take) for place in group if not isinstance(place.tap.take, Nth)]
         self._attach(module, method, self._hook(keys, method))

@@ -64,6 +64,7 @@ def random_head(folder):
 
 SUSPECTED = {
     "wrong_pairs": lambda folder: wrong_pairs(folder, 0.5),
+    "false_negatives": lambda folder: made(folder, FALL, extra={**PULLS, "pairs/near_own": 4.0}),
     "half_precision": lambda folder: made(folder, extra={"lost/head": 0.9}),
     "training_and_scoring_differ": still,
     "nothing_left_to_learn_from": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}, n=1),
@@ -162,6 +163,16 @@ def test_no_repulsion_names_the_terms_and_the_push_of_the_strongest(tmp_path):
     assert (found.cause, found.locus) == ("no_repulsion", "pull, other")
     assert found.because["force/pull/push"] == pytest.approx(-0.3, rel=0.1)
     assert {one["stream"] for one in diagnose(tmp_path / "run").to_dict()["heard"]} == {"query", "document"}
+
+
+def test_near_copies_that_a_collapse_made_are_no_cause(tmp_path):
+    planted = {**COLLAPSE, "pairs/near_own": step(0.0, 30.0)}
+    assert named(made(tmp_path / "run", planted, extra=PULLS))[0] == "no_repulsion"
+
+
+def test_near_copies_harm_nobody_while_separation_holds(tmp_path):
+    found = diagnose(made(tmp_path / "run", {"pairs/mrr": ramp(0.84, 0.9)}, extra={**PULLS, "pairs/near_own": 4.0}))
+    assert found.status.value == "healthy"
 
 
 def test_steps_from_nothing_are_no_leap(tmp_path):

@@ -28,7 +28,7 @@ from journals_support import (
 )
 
 from collapse_probe.cli._explain import explained
-from collapse_probe.diagnosis import BY_CODE, DETECTORS, Status, diagnose
+from collapse_probe.diagnosis import AUDITS, BY_CODE, DETECTORS, Status, diagnose
 from collapse_probe.diagnosis._evaluations import Evaluations
 from collapse_probe.diagnosis._evidence import Evidence
 from collapse_probe.diagnosis._kinds import ORDER
@@ -151,6 +151,7 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP503": lambda folder: other_domain(folder, {}),
     "CP504": lambda folder: made(folder, extra={"lost/head": 0.9}),
     "CP513": lambda folder: wrong_pairs(folder, 0.5),
+    "CP514": lambda folder: made(folder, FALL, extra={"pairs/near_own": 4.0}),
     "CP521": still,
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
@@ -324,7 +325,9 @@ def test_every_detector_is_documented(detector):
 
 def test_codes_and_kinds_are_unique():
     assert len({one.code for one in DETECTORS}) == len({one.kind for one in DETECTORS}) == len(DETECTORS)
-    assert PLANTED.keys() == BY_CODE.keys()
+    assert PLANTED.keys() == {one.code for one in DETECTORS}
+    assert BY_CODE.keys() == {one.code for one in (*DETECTORS, *AUDITS)}
+    assert all(BY_CODE[one.code].kind == one.kind for one in AUDITS)
 
 
 def test_a_probe_moves_a_cut_and_ignores_a_code(tmp_path):

@@ -18,7 +18,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
-from collapse_probe import diagnose
+from collapse_probe import diagnose, measures
 from collapse_probe.journal import Coverage, Event
 from collapse_probe.recording import Tap, added, call, input, item
 from collapse_probe.watching import Watch, watch
@@ -596,6 +596,9 @@ def test_several_streams_and_hard_negatives():
     assert found["negative/norm_mean"] == pytest.approx(norm_mean(n), rel=1e-5)
     assert found["served/norm_mean"] == pytest.approx(2 * norm_mean(q), rel=1e-5)
     assert w.live.series("query/norm_mean").n.tolist() == [10]
+    assert w.live.coverage["negative"].role == "document"
+    expected = measures.mrr(q.detach(), torch.cat([d, n]).detach(), similarity="cosine").item()
+    assert found["pairs/mrr"] == pytest.approx(expected), "a bug left further calls out of what is ranked"
     w.close()
 
 

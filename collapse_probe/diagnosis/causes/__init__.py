@@ -6,10 +6,12 @@ A suspicion is never a proof: the intervention that would decide stands beside i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from .._contract import Finding, Remedy, Status
 from .._evidence import Evidence
 from .._separation import equal_n
+from ._audits import AUDITED_MECHANISMS
 from ._contract import Cause, Mechanism, Suspicion, Verdict
 from ._mechanisms import MECHANISMS
 
@@ -22,7 +24,17 @@ _FREE = (
 LEAST = 0.02
 """Gain of the reciprocal rank from which on a way of scoring is worth saying (own choice)."""
 
-__all__ = ["MECHANISMS", "Cause", "Mechanism", "Suspicion", "Verdict", "causes_of", "measured_remedies"]
+__all__ = [
+    "AUDITED_MECHANISMS",
+    "MECHANISMS",
+    "Cause",
+    "Mechanism",
+    "Suspicion",
+    "Verdict",
+    "causes_of",
+    "measured_remedies",
+    "suspected",
+]
 
 
 def causes_of(evidence: Evidence, kinds: Sequence[Finding]) -> tuple[Cause, ...]:
@@ -35,12 +47,25 @@ def causes_of(evidence: Evidence, kinds: Sequence[Finding]) -> tuple[Cause, ...]
         evidence: The run.
         kinds: What it has now, the gravest first.
     """
+    return suspected(evidence, kinds, MECHANISMS, more=measured_remedies(evidence))
+
+
+def suspected(
+    evidence: Any, kinds: Sequence[Finding], mechanisms: Sequence[Mechanism], *, more: Sequence[Remedy] = ()
+) -> tuple[Cause, ...]:
+    """Return, of each kind, the first of some mechanisms that is suspected.
+
+    Args:
+        evidence: What mechanisms read: a run's, or what was read before the first step.
+        kinds: As of :func:`causes_of`.
+        mechanisms: In the order in which they are asked.
+        more: Remedies beside theirs.
+    """
     found: dict[str, Cause] = {}
-    measured = measured_remedies(evidence)
     for kind in kinds:
         if kind.status not in (Status.CRITICAL, Status.WARNING):
             continue
-        for mechanism in MECHANISMS:
+        for mechanism in mechanisms:
             if kind.kind not in mechanism.explains:
                 continue
             cuts = {name: one.value for name, one in mechanism.thresholds.items()}
@@ -57,7 +82,7 @@ def causes_of(evidence: Evidence, kinds: Sequence[Finding]) -> tuple[Cause, ...]
                     locus=why.locus,
                     because=why.because,
                     decides=mechanism.decides,
-                    remedies=(*mechanism.remedies, *measured),
+                    remedies=(*mechanism.remedies, *more),
                 ),
             )
             break

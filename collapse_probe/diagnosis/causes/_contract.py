@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from .._contract import Finding, Remedy, Threshold
-
-if TYPE_CHECKING:
-    from .._evidence import Evidence
 
 Verdict = Literal["suspected", "supported", "confirmed", "contributes", "refuted", "unresolved", "not tested"]
 
@@ -35,7 +32,8 @@ class Mechanism:
         cause: Its slug.
         title: Its name in words.
         explains: The kinds that it can bring about.
-        suspects: From the evidence and the kind in question, with the cuts in force, to why it is suspected, or None.
+        suspects: From the evidence (a run's, or what was read before the first step) and the kind in question, with
+            the cuts in force, to why it is suspected, or None.
         formula: When it is suspected.
         thresholds: Its cuts, each with its source.
         remedies: What to do, as data.
@@ -45,7 +43,7 @@ class Mechanism:
     cause: str
     title: str
     explains: tuple[str, ...]
-    suspects: Callable[[Evidence, Finding, Mapping[str, float]], Suspicion | None]
+    suspects: Callable[[Any, Finding, Mapping[str, float]], Suspicion | None]
     formula: str
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     remedies: tuple[Remedy, ...] = ()

@@ -11,11 +11,12 @@ import numpy as np
 from .._contract import Finding, Remedy, Threshold
 from .._evidence import EMBEDDINGS, Evidence
 from ..detectors import BY_CODE
+from ..detectors._data import NEAR_COPIES
 from ..detectors._geometry import PUSH
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ._contract import Mechanism, Suspicion
 from ._penalties import OF_CORRECTIONS, leak, penalty, strongest_push
-from ._readings import first, group_of, last, leap, scaled_by
+from ._readings import first, group_of, last, leap, numbers_of, scaled_by
 
 MEASURED = "measured on 73 failing and 27 harmless trainings of heads over frozen vectors"
 
@@ -31,26 +32,33 @@ _FALLS = (*_COLLAPSES, "saturation", "hubness", "loss_against_retrieval", "harmf
 
 
 def _wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    return Suspicion(because=_because(kind), locus="training pairs")
+    return Suspicion(because=numbers_of(kind), locus="training pairs")
+
+
+def _false_negatives(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    copies = first(evidence, NEAR_COPIES)
+    if copies is None or copies < cuts["copies"]:
+        return None
+    return Suspicion(because={NEAR_COPIES: copies}, locus="training pairs")
 
 
 def _half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if kind.kind == "divergence" and evidence.config.precision not in HALVES:
         return None
-    return Suspicion(because=_because(kind), locus=kind.evidence[0].partition("/")[2] if kind.evidence else "")
+    return Suspicion(because=numbers_of(kind), locus=kind.evidence[0].partition("/")[2] if kind.evidence else "")
 
 
 def _path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if kind.kind != "ties":
-        return Suspicion(because=_because(kind))
+        return Suspicion(because=numbers_of(kind))
     batch = last(evidence, "pairs/tied_share")
     if batch is None or batch > cuts["tied"]:
         return None
-    return Suspicion(because={**_because(kind), "pairs/tied_share of batches": batch})
+    return Suspicion(because={**numbers_of(kind), "pairs/tied_share of batches": batch})
 
 
 def _one_candidate(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    because = _because(kind)
+    because = numbers_of(kind)
     return Suspicion(because={CANDIDATES: because[CANDIDATES]}, locus="batch") if CANDIDATES in because else None
 
 
@@ -61,7 +69,7 @@ def _not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     gradient = evidence.series("gradient/norm").finite()
     if len(gradient) and float(gradient.values.max()) == 0.0:
         return Suspicion(because={"gradient/norm": 0.0}, locus="loss")
-    if DETACHED in _because(kind):
+    if DETACHED in numbers_of(kind):
         return Suspicion(because={DETACHED: 0.0}, locus="model")
     if evidence.left_out:
         return Suspicion(because={LEFT_OUT: float(len(evidence.left_out))}, locus=", ".join([*evidence.left_out][:3]))
@@ -124,7 +132,7 @@ def _inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float
 
 
 def _dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    return Suspicion(because=_because(kind), locus=kind.subject)
+    return Suspicion(because=numbers_of(kind), locus=kind.subject)
 
 
 def _no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -207,11 +215,6 @@ def _narrow(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
     return Suspicion(because={f"{rising.name}/{rising.metric}": start.value}, locus="training pairs")
 
 
-def _because(kind: Finding) -> dict[str, float]:
-    conditions = kind.judgement.conditions if kind.judgement else ()
-    return {one.reading: one.value for one in conditions if not one.harm and one.value is not None}
-
-
 _NO_REPULSION = Mechanism(
     cause="no_repulsion",
     title="nothing pushes different texts apart",
@@ -233,6 +236,16 @@ MECHANISMS = (
         formula="The kind itself: the first batches' pairs are at chance where held-out pairs are told apart.",
         remedies=(Remedy(change={"data": "look at ten pairs: a shifted row, a wrong column, a shuffled side"}),),
         decides="pair them again, and read the AUC of the first batches",
+    ),
+    Mechanism(
+        cause="false_negatives",
+        title="near-copies of a query's own document are its negatives",
+        explains=("false_negatives", "hubness", "loss_against_retrieval", "overfitting", "forgetting"),
+        suspects=_false_negatives,
+        formula="In the first 20 steps a query has more near-copies of its own document in its batch than the cut.",
+        thresholds={"copies": BY_CODE["CP514"].thresholds["copies"]},
+        remedies=BY_CODE["CP514"].remedies,
+        decides="batches without near-copies, or near-copies masked in the loss",
     ),
     Mechanism(
         cause="half_precision",

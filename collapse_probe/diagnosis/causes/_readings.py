@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ...journal import Series
+from .._contract import Finding
 from .._evidence import Evidence
 
 
@@ -88,3 +89,9 @@ def decay_done(evidence: Evidence) -> tuple[str, float] | None:
             lasting = np.clip(np.diff(edges), 0, None)
             found.append((group_of(decay), float((rate.values * lasting).sum() * decay.values[-1])))
     return max(found, key=lambda one: one[1], default=None)
+
+
+def numbers_of(kind: Finding) -> dict[str, float]:
+    """Return the numbers of a kind's own signature."""
+    conditions = kind.judgement.conditions if kind.judgement else ()
+    return {one.reading: one.value for one in conditions if not one.harm and one.value is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...errors import unknown_name
 from .._contract import Detector
+from ._audits import AUDITS
 from ._corrections import CORRECTIONS
 from ._data import DATA
 from ._forgetting import FORGETTING
@@ -36,7 +37,7 @@ DETECTORS: tuple[Detector, ...] = (
 LISTED = "collapse-probe list detectors"
 """The command that lists them."""
 
-BY_CODE = {detector.code: detector for detector in DETECTORS}
+BY_CODE = {detector.code: detector for detector in (*AUDITS, *DETECTORS)}
 
 
 def find_detector(name: str) -> Detector:
@@ -46,11 +47,11 @@ def find_detector(name: str) -> Detector:
         InputError: no detector has it.
     """
     asked = name.strip()
-    found = BY_CODE.get(asked.upper()) or next((one for one in DETECTORS if one.kind == asked.lower()), None)
+    found = BY_CODE.get(asked.upper()) or next((one for one in BY_CODE.values() if one.kind == asked.lower()), None)
     if found is None:
-        known = [one for detector in DETECTORS for one in (detector.code, detector.kind)]
+        known = [one for detector in BY_CODE.values() for one in (detector.code, detector.kind)]
         raise unknown_name("code", name, known, listed=LISTED)
     return found
 
 
-__all__ = ["BY_CODE", "DETECTORS", "LISTED", "find_detector"]
+__all__ = ["AUDITS", "BY_CODE", "DETECTORS", "LISTED", "find_detector"]

@@ -13,6 +13,11 @@ from .._evidence import Evidence
 from .._separation import BATCH
 from ._signature import MEASURED, part
 
+NEAR_COPIES = "pairs/near_own"
+
+_EARLY = 20
+"""Steps whose documents are what the data gives: a collapse would make copies of others."""
+
 _FIRST = 3
 """Steps whose batches are those of the start: later ones are told apart as they were trained to be."""
 
@@ -69,6 +74,26 @@ def _known(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
     return part("pairs/auc of held-out pairs at step 0", value, cuts["known"], value >= cuts["known"])
 
 
+def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    batch = evidence.series(NEAR_COPIES, on="batch").finite()
+    first = batch.where(batch.steps <= max(_EARLY, int(batch.steps[0]))) if len(batch) else batch
+    if not len(first):
+        return Judgement(value=None, evidence=(NEAR_COPIES,))
+    value = float(np.median(first.values))
+    many = value > cuts["copies"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["copies"]),
+        conditions=(part(NEAR_COPIES, value, cuts["copies"], many), *evidence.harm),
+        onset=Onset(step=1, low=0, high=1) if many else None,
+        outside=tuple(int(step) for step in first.steps) if many else (),
+        before=many,
+        evidence=(NEAR_COPIES,),
+        n=int(first.n[-1]) if first.n[-1] > 0 else None,
+        of_batches=True,
+    )
+
+
 def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not evidence.config.trains:
         raise NotApplicable("nothing is trained")
@@ -119,6 +144,29 @@ DATA = (
         ),
         not_this="hard but true pairs, which an encoder tells apart in .98 of cases",
         confirm=1,
+    ),
+    Detector(
+        code="CP514",
+        kind="false_negatives",
+        title="near-copies of the right document as negatives",
+        reads=(NEAR_COPIES,),
+        per="run",
+        formula="In the first 20 steps a query has more near-copies of its own document in its batch than the cut (the "
+        "median over steps; equal documents do not count), and separation or retrieval falls.",
+        thresholds={
+            "copies": Threshold(0.5, "4.0 with four chunks of the answer as negatives, MedQuAD .003 (measured)")
+        },
+        judge=_copies,
+        why="The loss pushes a query away from what answers it.",
+        remedies=(
+            Remedy(
+                change={
+                    "data": "draw batches without near-copies, mine negatives below the own score by a margin, or "
+                    "mask near-copies in the loss"
+                }
+            ),
+        ),
+        not_this="equal documents, or few distinct ones, which hardly harm a softmax",
     ),
     Detector(
         code="CP521",

@@ -1,5 +1,6 @@
 """The first screen of a diagnosis: its numbers in sentences, here and only here."""
 
+from ._preflight import preflight_screen
 from ._screen import first_screen
 from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
 
@@ -12,6 +13,7 @@ __all__ = [
     "metric",
     "named",
     "number",
+    "preflight_screen",
     "remedies",
     "since",
     "title",

@@ -22,7 +22,7 @@ from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, 
 LINES = 24
 BYTES = 2048
 
-_FIRST = {
+FIRST = {
     Status.HEALTHY: "HEALTHY",
     Status.WARNING: "WARNING",
     Status.CRITICAL: "UNHEALTHY",
@@ -40,7 +40,7 @@ _CURVES = (
 
 
 @dataclass(frozen=True)
-class _Page:
+class Page:
     """What parts are laid out on.
 
     Attributes:
@@ -82,38 +82,38 @@ def first_screen(
     findings: Sequence[Finding],
 ) -> str:
     """Return the first screen as plain text, in as many columns as are asked for."""
-    page = _Page(max(NARROWEST, width))
+    page = Page(max(NARROWEST, width))
     dead = _dead_since(findings)
     parts = [
         [*_verdict(page, evidence, status, kinds, missing), *_ended(page, evidence)],
-        _seen(page, kinds),
-        _why(page, causes),
+        seen(page, kinds),
+        why(page, causes),
         _retrieval(evidence, rows, dead),
         _loss(evidence),
         _curves(page, evidence, dead),
         _do(page, evidence, kinds, causes),
         _damage(missing),
-        _measured(page, findings, missing),
+        measured(page, findings, missing),
     ]
     return _fitted(page, parts)
 
 
 def _verdict(
-    page: _Page, evidence: Evidence, status: Status, kinds: Sequence[Finding], missing: Sequence[NotMeasured]
+    page: Page, evidence: Evidence, status: Status, kinds: Sequence[Finding], missing: Sequence[NotMeasured]
 ) -> list[str]:
-    first = _FIRST[status]
+    first = FIRST[status]
     if status is Status.NOT_MEASURED:
         grave = [one for one in missing if one.essential]
         text = f"{clean(grave[0].what, length=60)}: {clean(grave[0].why, length=200)}" if grave else ""
     elif kinds:
-        text = _headline(kinds)
+        text = headline(kinds)
     else:
         text = f"nothing was found in {evidence.run.steps:,} steps"
         text += ", then the run was interrupted" if evidence.run.status == "interrupted" else ""
     return page.wrapped(first, text, indent=max(_INDENT, len(first) + 2))
 
 
-def _ended(page: _Page, evidence: Evidence) -> list[str]:
+def _ended(page: Page, evidence: Evidence) -> list[str]:
     """Return how a run ended that did not complete, with what the journal says of it."""
     run, ends = evidence.run, evidence.run.of(End)
     if run.status == "completed" or not (ends or isinstance(run, Run)):
@@ -126,7 +126,7 @@ def _ended(page: _Page, evidence: Evidence) -> list[str]:
     return page.wrapped("Ended", f"{run.status} after step {run.steps:,}" + (f": {message}" if message else ""))
 
 
-def _headline(kinds: Sequence[Finding]) -> str:
+def headline(kinds: Sequence[Finding]) -> str:
     grave = [one for one in kinds if one.status is kinds[0].status]
     grave = [one for one in grave if one.kind != "range"] or grave
     by_kind: dict[str, list[Finding]] = {}
@@ -141,14 +141,14 @@ def _headline(kinds: Sequence[Finding]) -> str:
     return ", then ".join(names) + more + (f", {when}" if when else "")
 
 
-def _seen(page: _Page, kinds: Sequence[Finding]) -> list[str]:
+def seen(page: Page, kinds: Sequence[Finding]) -> list[str]:
     shown = [one for one in kinds if one.kind not in ("loss_against_retrieval", "unfinished")]
     texts = [f"{some[0].code}  {text}" for some in folded(shown) if (text := evidence_line(*some))]
     texts = list(dict.fromkeys(texts))[:4]
     return [line for at, text in enumerate(texts) for line in page.wrapped("" if at else "Seen", text, most=2)]
 
 
-def _why(page: _Page, causes: Sequence[Cause]) -> list[str]:
+def why(page: Page, causes: Sequence[Cause]) -> list[str]:
     """Return the first cause, how sure it is, and what would decide."""
     if not causes:
         return []
@@ -190,7 +190,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
         lines.append("  ".join(one for one in (f"{name:<26}", moved, sure, n, raw) if one))
     if len(rows) > 4:
         lines.append(f"and {len(rows) - 4} more collections")
-    return _labelled("Retrieval", lines)
+    return labelled("Retrieval", lines)
 
 
 def _from_best(row: dict[str, Any], change: Change) -> str:
@@ -211,10 +211,10 @@ def _loss(evidence: Evidence) -> list[str]:
         return []
     bad = int((~np.isfinite(series.values)).sum())
     text = f"{series.values[0]:.2g} -> {series.values[-1]:.2g} in {evidence.run.steps:,} steps"
-    return _labelled("Loss", [text + (f"; {bad:,} readings are not finite" if bad else "")])
+    return labelled("Loss", [text + (f"; {bad:,} readings are not finite" if bad else "")])
 
 
-def _curves(page: _Page, evidence: Evidence, dead: int | None) -> list[str]:
+def _curves(page: Page, evidence: Evidence, dead: int | None) -> list[str]:
     lines = []
     curve = next((one for one in evidence.curves if one.metric == "d_prime"), None)
     if curve is not None:
@@ -240,7 +240,7 @@ def _curves(page: _Page, evidence: Evidence, dead: int | None) -> list[str]:
     return [line for line in lines if line]
 
 
-def _curve(page: _Page, label: str, steps: np.ndarray, values: np.ndarray, dead: int | None) -> str:
+def _curve(page: Page, label: str, steps: np.ndarray, values: np.ndarray, dead: int | None) -> str:
     narrow = page.width < 80
     blocks, finite = sparkline(steps, values, width=8 if narrow else 13), np.isfinite(values)
     if not blocks:
@@ -250,7 +250,7 @@ def _curve(page: _Page, label: str, steps: np.ndarray, values: np.ndarray, dead:
     return f"{line}  {_until(steps[finite], dead)}".rstrip()
 
 
-def _do(page: _Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
+def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
     gravest = [one for one in kinds if one.status is kinds[0].status]
     losses = [name.partition("/")[2] for name, _, _ in evidence.run.keys if name.startswith("loss/")]
     change = remedies(gravest[:3], evidence.config, first=causes[0].remedies if causes else (), losses=losses)
@@ -266,10 +266,10 @@ def _do(page: _Page, evidence: Evidence, kinds: Sequence[Finding], causes: Seque
 
 def _damage(missing: Sequence[NotMeasured]) -> list[str]:
     lines = [clean(one.why, length=WIDTH - _INDENT - 2) for one in missing if one.what == "an undamaged journal"]
-    return _labelled("Damaged", lines[:2] + ([f"and {len(lines) - 2} more faults"] if len(lines) > 2 else []))
+    return labelled("Damaged", lines[:2] + ([f"and {len(lines) - 2} more faults"] if len(lines) > 2 else []))
 
 
-def _measured(page: _Page, findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
+def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
     """Return how many of the kinds that apply were measured on everything that they are about, and what was not."""
     applies = [one for one in findings if one.status is not Status.NOT_APPLICABLE]
     asked = {one.code for one in applies}
@@ -291,11 +291,11 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _labelled(label: str, lines: Sequence[str]) -> list[str]:
+def labelled(label: str, lines: Sequence[str]) -> list[str]:
     return [f"{'' if at else label:<{_INDENT}}{line}" for at, line in enumerate(lines)]
 
 
-def _fitted(page: _Page, parts: list[list[str]]) -> str:
+def _fitted(page: Page, parts: list[list[str]]) -> str:
     """Return the parts in their order; the curves go first where the screen is too small, then what was seen."""
     order = (5, 4, 1, 6, 3)
     dropped: set[int] = set()

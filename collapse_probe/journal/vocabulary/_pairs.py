@@ -74,6 +74,14 @@ PAIRS = (
         null=nulls.accuracy,
     ),
     Measure(
+        name="near_own",
+        needs=_NEEDS,
+        label="near-copies",
+        about="Other documents of the batch that are near-copies of a query's own, without equal ones: their number.",
+        on=_BATCH,
+        scale_blind=True,
+    ),
+    Measure(
         name="side_gap",
         needs=_NEEDS,
         label="side gap",

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...audits import exponent, solutions
 from .._batch import Batch
 from ..losses import WeightedTerms
-
-RANKS = (1, 8)
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def scaling_exponents(loss: WeightedTerms, batches: list[Batch]) -> dict[str, tu
     """
     values = {c: term_values(loss, [_scaled(batch, c) for batch in batches]).raw for c in (0.5, 1.0, 2.0)}
     return {
-        name: (_exponent(values[0.5][name], values[1.0][name]), _exponent(values[1.0][name], values[2.0][name]))
+        name: (exponent(values[0.5][name], values[1.0][name]), exponent(values[1.0][name], values[2.0][name]))
         for name in loss.terms
     }
 
@@ -78,42 +77,27 @@ def degenerate_values(loss: WeightedTerms, batches: list[Batch], *, unit_length:
         batches: Embeddings of the head that is audited.
         unit_length: The head gives embeddings unit length, and so has every solution; there is no zero then.
     """
-    solutions = dict(_degenerate(batches))
-    if unit_length:
-        del solutions["zero"]
-        for rank in RANKS:
-            of_rank = solutions[f"rank {rank}"]
-            solutions[f"rank {rank}"] = [_embeddings(b, lambda z: nn.functional.normalize(z, dim=1)) for b in of_rank]
-    return {name: term_values(loss, changed) for name, changed in solutions.items()}
+    return {name: term_values(loss, changed) for name, changed in _degenerate(batches, unit_length=unit_length)}
 
 
-def _degenerate(batches: list[Batch]) -> Iterator[tuple[str, list[Batch]]]:
-    size = math.sqrt(sum(float(b.document.square().sum()) for b in batches) / sum(len(b.document) for b in batches))
-    dimension = batches[0].document.shape[1]
-    direction = torch.randn(dimension, generator=torch.Generator().manual_seed(0)).to(batches[0].document.device)
-    constant = size * direction / direction.norm()
-    ones = torch.full_like(constant, size / math.sqrt(dimension))
-    yield "zero", [_embeddings(b, lambda z: torch.zeros_like(z)) for b in batches]
-    yield "constant", [_embeddings(b, lambda z: constant.expand_as(z)) for b in batches]
-    yield "constant along all-ones", [_embeddings(b, lambda z: ones.expand_as(z)) for b in batches]
-    for rank in RANKS:
-        yield f"rank {rank}", [_embeddings(b, _low_rank(b, rank)) for b in batches]
-    yield "shuffled pairs", [replace(b, document=b.document.roll(1, dims=0)) for b in batches]
+def _degenerate(batches: list[Batch], *, unit_length: bool) -> Iterator[tuple[str, list[Batch]]]:
+    for name, found in solutions([(b.query, b.document) for b in batches], unit_length=unit_length):
+        if name == "shuffled pairs":
+            yield name, [replace(b, document=document) for b, (_, document) in zip(batches, found, strict=True)]
+        else:
+            yield name, [_without_delta(b, *pair) for b, pair in zip(batches, found, strict=True)]
     if batches[0].delta is not None:
         yield "delta = 0", [replace(b, predicted=b.query, delta=torch.zeros_like(b.query)) for b in batches]
 
 
 def _embeddings(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    """Change queries and documents, and let the predictor be the identity: what a degenerate projection would give."""
-    query = change(batch.query)
+    return _without_delta(batch, change(batch.query), change(batch.document))
+
+
+def _without_delta(batch: Batch, query: Tensor, document: Tensor) -> Batch:
+    """Let the predictor be the identity: what a degenerate projection would give."""
     delta = None if batch.delta is None else torch.zeros_like(query)
-    return Batch(query=query, document=change(batch.document), predicted=query, delta=delta)
-
-
-def _low_rank(batch: Batch, rank: int) -> Callable[[Tensor], Tensor]:
-    both = torch.cat([batch.query, batch.document])
-    directions = torch.linalg.svd(both, full_matrices=False).Vh[:rank]
-    return lambda z: z @ directions.T @ directions
+    return Batch(query=query, document=document, predicted=query, delta=delta)
 
 
 def _scaled(batch: Batch, factor: float) -> Batch:
@@ -123,7 +107,3 @@ def _scaled(batch: Batch, factor: float) -> Batch:
 def _changed(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     delta = None if batch.delta is None else change(batch.delta)
     return Batch(change(batch.query), change(batch.document), change(batch.predicted), delta)
-
-
-def _exponent(below: float, above: float) -> float:
-    return math.log2(above / below) if below > 0 and above > 0 else math.nan
