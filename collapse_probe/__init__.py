@@ -23,6 +23,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from . import respred
     from .diagnosis import compare, diagnose
+    from .experiments import ablate
     from .journal import Run
     from .recording import Tap, added, call, input, item, output
     from .reporting import write_report
@@ -33,6 +34,7 @@ _HOMES = {
     "Tap": "recording",
     "Watch": "watching",
     "WatchCallback": "watching",
+    "ablate": "experiments",
     "added": "recording",
     "autolog": "watching",
     "call": "recording",
@@ -51,6 +53,7 @@ __all__ = [
     "Tap",
     "Watch",
     "WatchCallback",
+    "ablate",
     "added",
     "autolog",
     "call",

@@ -42,7 +42,7 @@ from ._scores import (
     per_query,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
-from .causes import MECHANISMS, Cause, Mechanism
+from .causes import MECHANISMS, TITLES, VERDICTS, Cause, Decision, Decisions, Mechanism, verdict_of
 from .detectors import BY_CODE, DETECTORS, find_detector
 
 __all__ = [
@@ -51,6 +51,8 @@ __all__ = [
     "HEADLINE",
     "MECHANISMS",
     "REFERENCE",
+    "TITLES",
+    "VERDICTS",
     "Attribution",
     "Bounds",
     "Cause",
@@ -59,6 +61,8 @@ __all__ = [
     "Compared",
     "Condition",
     "Curve",
+    "Decision",
+    "Decisions",
     "Detector",
     "Diagnosis",
     "Evaluations",
@@ -101,4 +105,5 @@ __all__ = [
     "overlaps",
     "per_query",
     "selection",
+    "verdict_of",
 ]
