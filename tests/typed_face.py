@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import torch
 from torch import Tensor, nn
@@ -69,6 +69,20 @@ def trainers(trainer: object, loss: nn.Module) -> None:
     with collapse_probe.autolog(run="runs/auto", on_collapse="stop"):
         pass
     collapse_probe.autolog().close()
+
+
+def train(configuration: dict[str, Any], watch_folder: Path) -> None:
+    with collapse_probe.watch(nn.Linear(2, 2), run=watch_folder):
+        torch.manual_seed(configuration["seed"])
+
+
+def ablations() -> None:
+    base = {"loss": {"temperature": 0.05}, "lr": 1e-3}
+    vary = {"loss.temperature": [1.0], "lr": {"steps_too_large": [1e-4]}}
+    found = collapse_probe.ablate(train, base, vary=vary, seeds=5, folder="ablations/mine", engine="serial")
+    assert_type(found.verdicts, dict[str, dict[str, str]])
+    print(found, found.to_dict(), collapse_probe.write_report(found))
+    print(collapse_probe.diagnose("runs/mine", ablation=found).causes)
 
 
 def afterwards() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnosis.screen import metric
-from ..experiments import CONTROL, Ablation, Effect, ModuleShare, module_shares
+from ..experiments import CONTROL, Ablation, Effect, ModuleShare, Verdict, module_shares
 from ..statistics import Interval
 from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
 from ._place import write_folder
@@ -121,7 +121,7 @@ def _build(
                 "name": collection,
                 "metric": metric(of_collection[0].metric) if of_collection else "",
                 "effects": _effects_table(ablation, of_collection),
-                "measures": _measures_table(of_collection),
+                "measures": Table((), ()) if number_ else _measures_table(of_collection),
                 "shares": _shares_table(shares[collection]),
                 "causes": _causes_table(ablation, of_collection),
                 "figures": figures,
@@ -243,7 +243,10 @@ def _causes_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
 
 def _decides(ablation: Ablation, effect: Effect) -> str:
     why = ablation.by_construction(effect.intervention)
-    return f"no cause: {md(why)}" if why else effect.cause
+    if why:
+        return f"no cause: {md(why)}"
+    less = ablation.trains_less(effect.intervention) and effect.verdict in (Verdict.RESTORES, Verdict.IN_PART)
+    return f"{effect.cause}; it also trains less" if less else effect.cause
 
 
 def _draw(

@@ -79,7 +79,9 @@ def causes_of(evidence: Evidence, kinds: Sequence[Finding], decisions: Decisions
                 remedies=decisions.with_gains((*mechanism.remedies, *measured), mechanism.cause, kind),
                 decided=decided,
             )
-            found.setdefault(cause.cause, cause)
+            known = found.get(cause.cause)
+            if known is None or RANK.index(cause.verdict) < RANK.index(known.verdict):
+                found[cause.cause] = cause
             if cause.verdict != "refuted":
                 break
     suspected = list(found)
