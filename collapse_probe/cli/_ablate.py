@@ -29,6 +29,9 @@ Examples:
 An unchanged control is always among the cells. Finished cells are kept: the same command again runs what is
 missing, and with more seeds or fields only what is new.
 
+What an intervention decides about a cause is kept in RUN/verdicts.json: `collapse-probe diagnose RUN` and the report
+of RUN then say confirmed, contributes, refuted or unresolved. Below five seeds nothing is confirmed.
+
 Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 """
 
@@ -194,13 +197,17 @@ def _report(folder: Path, reports: Path, run: Run) -> int:
     from ._display import say
 
     ablation = Ablation.load(folder)
-    write_verdicts(ablation, run)
     report, lines = write_ablation_report(ablation, reports / folder.name)
     for text in lines:
         say(text)
     say(f"cells   {folder}")
     say(f"report  {report}")
-    say(f"causes  `collapse-probe diagnose {run.folder}` says what this decided")
+    try:
+        write_verdicts(ablation, run)
+        if any(ablation.tests(name) for name in ablation.interventions):
+            say(f"causes  `collapse-probe diagnose {run.folder}` says what was decided")
+    except OSError as error:
+        say(f"causes  could not be written beside the run: {error}")
     if not ablation.completed(CONTROL):
         say("no control run finished, so nothing can be compared")
         return 1

@@ -43,12 +43,12 @@ def write_verdicts(ablation: Ablation, *runs: Run) -> Path:
         "folder": str(ablation.folder),
         "effects": [_plain(asdict(one)) for one in decisions(ablation)],
     }
-    for run in runs:
-        path = run.folder / VERDICTS
-        kept = [one for one in _others(path, run.identity) if one.get("name") != ablation.name]
-        _write(path, run.identity, [*kept, entry])
     path = ablation.folder / VERDICTS
     _write(path, str(ablation.config["run"]), [entry])
+    for run in runs:
+        beside = run.folder / VERDICTS
+        kept = [one for one in _others(beside, run.identity) if one.get("name") != ablation.name]
+        _write(beside, run.identity, [*kept, entry])
     return path
 
 

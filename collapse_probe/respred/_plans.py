@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..diagnosis import MECHANISMS
@@ -102,6 +103,8 @@ def _option(name: str) -> dict[str, Any]:
 def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[Intervention]:
     """Return the interventions of ``field=value,value`` specifications.
 
+    One that a plan has too decides the same.
+
     Args:
         specifications: One for each field.
         recipe: The recipe of the run that is ablated.
@@ -116,7 +119,8 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
         if one.apply(recipe) == recipe and grid and len(axes) > 1:
             continue  # this combination is the control
         _check_change(one, recipe)
-        found.append(one)
+        same = next((cause for cause in _CAUSES if cause.changes == one.changes), None)
+        found.append(replace(same, name=one.name) if same else one)
     return found
 
 

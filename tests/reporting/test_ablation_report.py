@@ -74,7 +74,7 @@ def test_causes_are_judged_where_the_control_fell(ablation):
             for effect in effects(loaded, "toy")
         ]
         text = _causes_table(loaded, found).markdown
-        assert text.count(f"**{word}**") == 7, "but for what restores by construction, and what trains less"
+        assert text.count(f"**{word}**") == 8, "but for what restores by construction, and what trains less"
         (frozen,) = [line for line in text.splitlines() if "| projection frozen |" in line]
         assert "no cause: it freezes what is trained and scored" in frozen and word not in frozen
         assert f"**{word}; it also trains less**" in text
