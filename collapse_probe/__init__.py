@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from . import respred
     from .audits import preflight
     from .diagnosis import compare, diagnose
+    from .experiments import ablate
     from .journal import Run
     from .recording import Tap, added, call, input, item, output
     from .reporting import write_report
@@ -35,6 +36,7 @@ _HOMES = {
     "Tap": "recording",
     "Watch": "watching",
     "WatchCallback": "watching",
+    "ablate": "experiments",
     "added": "recording",
     "autolog": "watching",
     "call": "recording",
@@ -54,6 +56,7 @@ __all__ = [
     "Tap",
     "Watch",
     "WatchCallback",
+    "ablate",
     "added",
     "autolog",
     "call",

@@ -23,6 +23,7 @@ NAMES = {
     "Tap",
     "Watch",
     "WatchCallback",
+    "ablate",
     "added",
     "autolog",
     "call",
@@ -73,7 +74,9 @@ def test_its_signatures():
     parameters = inspect.signature(collapse_probe.watch).parameters
     assert list(parameters) == WATCH
     assert all(one.kind is one.KEYWORD_ONLY for name, one in parameters.items() if name != "target")
-    assert list(inspect.signature(collapse_probe.diagnose).parameters) == ["run", "ignore"]
+    assert list(inspect.signature(collapse_probe.diagnose).parameters) == ["run", "ablation", "ignore"]
+    ablate = ["train", "base", "vary", "seeds", "folder", "engine", "workers"]
+    assert list(inspect.signature(collapse_probe.ablate).parameters) == ablate
     assert list(inspect.signature(collapse_probe.write_report).parameters)[:2] == ["run", "folder"]
     assert list(inspect.signature(collapse_probe.preflight).parameters) == PREFLIGHT
     assert list(inspect.signature(collapse_probe.Tap).parameters) == ["stream", "at", "take", "role"]

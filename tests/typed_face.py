@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import assert_type
+from typing import Any, assert_type
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,20 @@ def before(loss: nn.Module, model: nn.Module, queries: Tensor, documents: Tensor
     found = collapse_probe.preflight(loss, queries, documents, model=model, similarity="dot")
     assert_type(found.exit_code, int)
     collapse_probe.preflight(lambda q, d: {"pull": (q - d).square().mean()}, queries, documents)
+
+
+def train(configuration: dict[str, Any], watch_folder: Path) -> None:
+    with collapse_probe.watch(nn.Linear(2, 2), run=watch_folder):
+        torch.manual_seed(configuration["seed"])
+
+
+def ablations() -> None:
+    base = {"loss": {"temperature": 0.05}, "lr": 1e-3}
+    vary = {"loss.temperature": [1.0], "lr": {"steps_too_large": [1e-4]}}
+    found = collapse_probe.ablate(train, base, vary=vary, seeds=5, folder="ablations/mine", engine="serial")
+    assert_type(found.verdicts, dict[str, dict[str, str]])
+    print(found, found.to_dict(), collapse_probe.write_report(found))
+    print(collapse_probe.diagnose("runs/mine", ablation=found).causes)
 
 
 def afterwards() -> None:

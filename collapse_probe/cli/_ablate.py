@@ -29,6 +29,9 @@ Examples:
 An unchanged control is always among the cells. Finished cells are kept: the same command again runs what is
 missing, and with more seeds or fields only what is new.
 
+What an intervention decides about a cause is kept in RUN/verdicts.json: `collapse-probe diagnose RUN` and the report
+of RUN then say confirmed, contributes, refuted or unresolved. Below five seeds nothing is confirmed.
+
 Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 """
 
@@ -74,7 +77,7 @@ Exit codes: 0 fine, 2 wrong use, 130 interrupted, 143 terminated.
 def command(run: Path, **options: Any) -> int:
     """Run RUN's configuration again with fields changed, and say what each change does, with intervals."""
     loaded = Run.load(run)
-    from ..experiments import check_folder, check_ray, finished, identity, make_cells, write_record
+    from ..experiments import check_folder, check_ray, finished, make_cells, write_record
     from ..respred._ablation import cell_inputs
     from ..respred.session import SessionRecord, open_material, resolve_device
     from ._display import Terminal, say
@@ -89,7 +92,7 @@ def command(run: Path, **options: Any) -> int:
     folder = options["out"] / plain_name(
         options["name"] or "-".join([loaded.name, *(options["plans"] or ["ablation"])])
     )
-    check_folder(folder, loaded)
+    check_folder(folder, loaded.identity)
     if options["ray_address"] is not None and options["engine"] != "ray":
         raise InputError("--ray-address needs --engine ray")
     if options["engine"] == "ray":
@@ -112,14 +115,14 @@ def command(run: Path, **options: Any) -> int:
     write_record(
         folder,
         name=folder.name,
-        run=identity(loaded),
+        run=loaded.identity,
         plan=", ".join(options["plans"]),
         interventions=interventions,
         seeds=seeds,
         cells=[cell.name for cell in cells],
     )
     _keep_all(folder, results, inputs, count=len(missing))
-    return _report(folder, options["reports"])
+    return _report(folder, options["reports"], loaded)
 
 
 def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device: str) -> list[Intervention]:
@@ -133,7 +136,7 @@ def _interventions(options: dict[str, Any], loaded: Run, recipe: Recipe, device:
         raise InputError("nothing to change: give --plan causes, --plan founding or --vary FIELD=VALUE")
     found = [Intervention(CONTROL, {})]
     for name in dict.fromkeys(options["plans"]):
-        found += plan(name, recipe)
+        found += plan(name, recipe, precision=loaded.config.precision or "fp32")
     planned = len(found)
     found += vary(options["vary"], recipe, grid=options["grid"])
     kept = []
@@ -188,8 +191,8 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], inputs: dict[
         raise
 
 
-def _report(folder: Path, reports: Path) -> int:
-    from ..experiments import CONTROL, Ablation
+def _report(folder: Path, reports: Path, run: Run) -> int:
+    from ..experiments import CONTROL, Ablation, write_verdicts
     from ..reporting import write_ablation_report
     from ._display import say
 
@@ -199,6 +202,12 @@ def _report(folder: Path, reports: Path) -> int:
         say(text)
     say(f"cells   {folder}")
     say(f"report  {report}")
+    try:
+        write_verdicts(ablation, run)
+        if any(ablation.tests(name) for name in ablation.interventions):
+            say(f"causes  `collapse-probe diagnose {run.folder}` says what was decided")
+    except OSError as error:
+        say(f"causes  could not be written beside the run: {error}")
     if not ablation.completed(CONTROL):
         say("no control run finished, so nothing can be compared")
         return 1

@@ -41,7 +41,7 @@ def as_flags(found: Diagnosis, run: LiveRun) -> str:
     gravest = [one for one in found.kinds if one.status is found.kinds[0].status][:3]
     if not isinstance(recipe, dict) or not gravest:
         return ""
-    first = found.causes[0].remedies if found.causes else ()
+    first = next((one.remedies for one in found.causes if one.named), ())
     change = {key: value for key, value in remedies(gravest, run.config, first=first).items() if key in recipe}
     return " ".join(_flag(key, value) for key, value in change.items())
 

@@ -44,7 +44,7 @@ from ._scores import (
     per_query,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
-from .causes import AUDITED_MECHANISMS, MECHANISMS, Cause, Mechanism
+from .causes import AUDITED_MECHANISMS, MECHANISMS, TITLES, VERDICTS, Cause, Decision, Decisions, Mechanism, verdict_of
 from .detectors import AUDITS, BY_CODE, DETECTORS, find_detector
 
 __all__ = [
@@ -55,6 +55,8 @@ __all__ = [
     "HEADLINE",
     "MECHANISMS",
     "REFERENCE",
+    "TITLES",
+    "VERDICTS",
     "Attribution",
     "Audited",
     "Bounds",
@@ -64,6 +66,8 @@ __all__ = [
     "Compared",
     "Condition",
     "Curve",
+    "Decision",
+    "Decisions",
     "Detector",
     "Diagnosis",
     "Evaluations",
@@ -108,4 +112,5 @@ __all__ = [
     "overlaps",
     "per_query",
     "selection",
+    "verdict_of",
 ]

@@ -18,7 +18,7 @@ from ._findings import examined, ignored_codes
 from ._kinds import kinds, place
 from ._measured import Heard, NotMeasured, heard, not_measured
 from ._rows import FindingRow, rows_of
-from .causes import Cause, causes_of
+from .causes import VERDICTS, Cause, Decisions, causes_of
 
 SCHEMA = 1
 
@@ -85,21 +85,24 @@ class Diagnosis:
         return self.summary
 
 
-def diagnose(run: Any, *, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis:
+def diagnose(run: Any, *, ablation: Any = None, ignore: tuple[str, ...] | list[str] = ()) -> Diagnosis:
     """Say whether a run is healthy, what happened, since when, and what was not measured. Reads its journal.
 
     Args:
         run: A run folder's path, a ``Run``, a ``LiveRun``, or whatever has one of them as ``live`` or ``run``.
+        ablation: An ``Ablation`` or its folder, of a training like this run's: what its interventions showed decides
+            the causes. None for the verdicts that ``ablate`` left beside the run, where there are any.
         ignore: Codes that do not count; they are listed all the same.
 
     Raises:
-        InputError: no such run, one that cannot be read, or a code that no detector has.
+        InputError: no such run or ablation, one that cannot be read, or a code that no detector has.
     """
-    return diagnosed(as_run(run), ignore=tuple(ignore))[1]
+    decisions = None if ablation is None else Decisions.of_ablation(ablation)
+    return diagnosed(as_run(run), ignore=tuple(ignore), decisions=decisions)[1]
 
 
 def diagnosed(
-    run: LiveRun, *, ignore: tuple[str, ...] = (), width: int = 100
+    run: LiveRun, *, ignore: tuple[str, ...] = (), width: int = 100, decisions: Decisions | None = None
 ) -> tuple[Evidence, Diagnosis, list[FindingRow]]:
     """Return a run's diagnosis with what it rests on: the evidence, and its findings as rows of a table.
 
@@ -107,6 +110,7 @@ def diagnosed(
         run: The run.
         ignore: As in :func:`diagnose`.
         width: Columns of the summary; 60 at least.
+        decisions: What interventions showed; None for what lies beside the run.
     """
     from .screen import first_screen
 
@@ -117,7 +121,8 @@ def diagnosed(
     missing = not_measured(evidence, found)
     status = status_by(found, missing, ended=evidence.ended)
     now = kinds(found)
-    why = causes_of(evidence, now)
+    decisions = Decisions.beside(run) if decisions is None else decisions
+    why = causes_of(evidence, now, decisions)
     rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence)
     folder = evidence.run.folder
     diagnosis = Diagnosis(
@@ -137,7 +142,8 @@ def diagnosed(
             {"what": one.subject, "message": one.message, "step": one.step}
             for one in evidence.run.of(Event)
             if one.name == "error"
-        ),
+        )
+        + (({"what": VERDICTS, "message": decisions.fault, "step": None},) if decisions.fault else ()),
     )
     return evidence, diagnosis, rows_of(everything)
 

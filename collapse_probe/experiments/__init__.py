@@ -5,12 +5,13 @@ Imports no torch.
 """
 
 from ._cells import (
+    ERROR,
+    RECORD,
     Cell,
     Files,
     Train,
     check_folder,
     finished,
-    identity,
     keep,
     make_cells,
     run_cell,
@@ -18,28 +19,34 @@ from ._cells import (
 )
 from ._effects import Effect, ModuleShare, Verdict, effects, module_shares, verdict
 from ._engines import check_ray, run_in_processes, run_in_ray
-from ._interventions import Axis, Intervention, combined, distinct
-from ._results import CONTROL, Ablation, CellRun
+from ._interventions import CONTROL, Axis, Intervention, combined, distinct
+from ._results import Ablation, CellRun, Failure
+from ._theirs import ablate
+from ._verdicts import decisions, write_verdicts
 
 __all__ = [
     "CONTROL",
+    "ERROR",
+    "RECORD",
     "Ablation",
     "Axis",
     "Cell",
     "CellRun",
     "Effect",
+    "Failure",
     "Files",
     "Intervention",
     "ModuleShare",
     "Train",
     "Verdict",
+    "ablate",
     "check_folder",
     "check_ray",
     "combined",
+    "decisions",
     "distinct",
     "effects",
     "finished",
-    "identity",
     "keep",
     "make_cells",
     "module_shares",
@@ -48,4 +55,5 @@ __all__ = [
     "run_in_ray",
     "verdict",
     "write_record",
+    "write_verdicts",
 ]

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, setting
-from ..journal import Run, atomic_write_text
+from ..journal import atomic_write_text
 from ._interventions import Intervention, plain
 
 RECORD = "ablation.json"
 CELLS = "cells"
 CELL_RECORD = "cell.json"
+ERROR = "error.json"
+"""In the folder of a cell whose training raised: what it raised, ``{"error": one line}``."""
 
 Files = dict[str, bytes]
 """A finished cell: path within its folder to content."""
@@ -41,7 +43,12 @@ class Cell:
     def name(self) -> str:
         """The cell's folder."""
         kept = "".join(c if c.isalnum() or c in "._=" else "-" for c in self.intervention.name)
-        return f"{kept}-{_digest(plain(self.configuration))[:8]}-seed-{self.seed}"
+        return f"{kept}-{_digest(self._content)[:8]}-seed-{self.seed}"
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        settings = self.intervention.settings
+        return {**plain(self.configuration), **({"settings": settings} if settings else {})}
 
     def fingerprint(self, inputs: Mapping[str, Any]) -> str:
         """Return what the cell's result depends on: its configuration and seed, and what all cells read.
@@ -49,7 +56,7 @@ class Cell:
         Args:
             inputs: What identifies the data and whatever else the cells share.
         """
-        return _digest({**inputs, "recipe": plain(self.configuration), "seed": self.seed})
+        return _digest({**inputs, "recipe": self._content, "seed": self.seed})
 
 
 Train = Callable[[Cell, Any, Path], None]
@@ -74,7 +81,9 @@ def run_cell(train: Train, cell: Cell, material: Any) -> Files:
 
 
 def finished(folder: Path, cell: Cell, inputs: Mapping[str, Any]) -> bool:
-    """Return whether a cell's result is there, and is that of the same configuration and data."""
+    """Return whether a cell's result is there, of the same configuration and data, and its training did not raise."""
+    if (folder / CELLS / cell.name / ERROR).exists():
+        return False
     try:
         record = json.loads((folder / CELLS / cell.name / CELL_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -88,7 +97,7 @@ def keep(folder: Path, cell: Cell, files: Files, inputs: Mapping[str, Any]) -> P
     place.parent.mkdir(parents=True, exist_ok=True)
     record = {
         "intervention": cell.intervention.name,
-        "changes": cell.intervention.changes,
+        "changes": cell.intervention.all_changes,
         "seed": cell.seed,
         "fingerprint": cell.fingerprint(inputs),
     }
@@ -104,29 +113,31 @@ def keep(folder: Path, cell: Cell, files: Files, inputs: Mapping[str, Any]) -> P
     return place
 
 
-def identity(run: Run) -> str:
-    """Return what tells the ablated run from others of its name: the name and when it began."""
-    return f"{run.name} {run.began}".strip()
+def check_folder(folder: Path, owner: str, *, elsewhere: str = "") -> None:
+    """Look whether an ablation may be written into a folder.
 
-
-def check_folder(folder: Path, run: Run) -> None:
-    """Look whether an ablation of a run may be written into a folder.
+    Args:
+        folder: The folder.
+        owner: What is ablated: a run's ``identity``, or a training function's name.
+        elsewhere: What to do where that is refused.
 
     Raises:
         InputError: the folder holds something else, or the ablation of another run.
     """
+    elsewhere = elsewhere or f"give another {setting('name')} or {setting('out')}"
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file, where a folder is needed; {elsewhere}")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    elsewhere = f"give another {setting('name')} or {setting('out')}"
     try:
         content = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        schema, owner = content.get("schema"), content.get("run")
+        schema, found = content.get("schema"), content.get("run")
     except (OSError, ValueError, AttributeError):
         raise InputError(f"{folder}: holds something that is no ablation; {elsewhere}") from None
     if schema != 1:
         raise InputError(f"{folder / RECORD}: schema is not 1; upgrade collapse-probe to go on with it")
-    if owner != identity(run):
-        raise InputError(f"{folder}: is the ablation of another run ({owner}); {elsewhere}")
+    if found != owner:
+        raise InputError(f"{folder}: is the ablation of {found}, not of {owner}; {elsewhere}")
 
 
 def write_record(
@@ -147,7 +158,17 @@ def write_record(
         "plan": plan,
         "seeds": list(seeds),
         "cells": list(cells),
-        "interventions": [{"name": i.name, "changes": i.changes, "tests": i.tests} for i in interventions],
+        "interventions": [
+            {
+                "name": one.name,
+                "changes": one.all_changes,
+                "claim": one.claim,
+                "tests": one.tests,
+                "by_construction": one.by_construction,
+                "trains_less": one.trains_less,
+            }
+            for one in interventions
+        ],
     }
     atomic_write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
-from ..diagnosis import attribution, epochs, evaluated_path, evaluation_records, per_query
+from ..diagnosis import HEADLINE, attribution, evaluated_path, verdict_of
 from ..journal import Run
 from ..statistics import (
     SEEDS_TO_CONFIRM,
@@ -21,7 +22,9 @@ from ..statistics import (
     seeded_difference,
     t_interval,
 )
-from ._results import CONTROL, READINGS, Ablation
+from ._interventions import CONTROL
+from ._results import READINGS, Ablation
+from ._scores import Ends
 
 RESTORED = 0.9
 """Share of the control's fall from which an effect restores it; a smaller one restores it in part (own cut)."""
@@ -36,11 +39,11 @@ NEGLIGIBLE = 0.1
 """Share of the control's fall within which the whole interval has to lie for "no effect" (own cut)."""
 
 NEGLIGIBLE_WITHOUT_FALL = 0.005
-"""The same in nDCG@10, where the control did not fall (own cut)."""
+"""The same in the metric itself, where the control did not fall (own cut)."""
 
 
 class Verdict(StrEnum):
-    """What an intervention does to nDCG@10."""
+    """What an intervention does to retrieval."""
 
     RESTORES = "restores"
     IN_PART = "restores in part"
@@ -50,16 +53,6 @@ class Verdict(StrEnum):
     UNRESOLVED = "not resolved at this n"
 
 
-_CAUSE = {
-    Verdict.RESTORES: "confirmed",
-    Verdict.IN_PART: "contributes",
-    Verdict.BETTER: "contributes",
-    Verdict.NO_EFFECT: "refuted",
-    Verdict.WORSE: "not supported: taking it away is worse",
-    Verdict.UNRESOLVED: "not resolved at this n",
-}
-
-
 @dataclass(frozen=True)
 class Effect:
     """What an intervention does after the last epoch.
@@ -67,8 +60,8 @@ class Effect:
     Attributes:
         intervention: Its name.
         collection: Label of the collection.
-        score: nDCG@10 on its own evaluated path, mean over seeds and queries.
-        since_start: Its change since its own step 0.
+        score: The collection's metric on its own evaluated path, mean over seeds and queries.
+        since_start: Its change since its own step 0, else since the raw encoder; None where neither was scored.
         against_control: Its difference from the control.
         adjusted_p: That difference's p, of the same model of seeds and queries as its interval, after Holm's method
             over the interventions; None for the control.
@@ -78,28 +71,59 @@ class Effect:
             predictor.
         ratios: log10 of ``correction``, ``scale`` and ``rank`` over the control's, paired by seed; None where one of
             the two has none.
+        metric: What was scored.
+        domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
+        fall: The control's change since step 0, where it fell by more than noise; None where it did not.
     """
 
     intervention: str
     collection: str
     score: float
-    since_start: SeededDifference
+    since_start: SeededDifference | None
     against_control: SeededDifference | None
     adjusted_p: float | None
     restored: float
     verdict: Verdict | None
     delta_kept: float
     ratios: dict[str, Interval | None]
+    metric: str = HEADLINE
+    domain: str | None = None
+    fall: SeededDifference | None = None
 
     @property
     def cause(self) -> str:
         """What the verdict says of the cause that this intervention takes away; empty for the control."""
         if self.verdict is None or self.against_control is None:
             return ""
-        seeds = self.against_control.n_seeds
-        if self.verdict is Verdict.RESTORES and seeds < SEEDS_TO_CONFIRM:
+        found = verdict_of(self.verdict, self.against_control.n_seeds)
+        if found == "supported":
             return f"supported; to confirm it, run {SEEDS_TO_CONFIRM} seeds"
-        return _CAUSE[self.verdict]
+        if self.verdict is Verdict.WORSE:
+            return "refuted: taking it away is worse"
+        return "not resolved at this n" if found == "unresolved" else found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the effect as JSON has it; numbers that are absent or not finite are None."""
+        numbers = {"score": self.score, "adjusted_p": self.adjusted_p, "restored": self.restored}
+        return {
+            "collection": self.collection,
+            "domain": self.domain,
+            "intervention": self.intervention,
+            "metric": self.metric,
+            "since_start": _plain(self.since_start),
+            "against_control": _plain(self.against_control),
+            **{name: None if one is None or not math.isfinite(one) else one for name, one in numbers.items()},
+            "verdict": None if self.verdict is None else self.verdict.value,
+            "delta_kept": None if math.isnan(self.delta_kept) else self.delta_kept,
+        }
+
+    def __str__(self) -> str:
+        text = f"{self.intervention}: {self.metric} {self.score:.4f}"
+        found = self.against_control
+        if found is None or self.verdict is None:
+            return text
+        ends = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
+        return f"{text}, {found.mean:+.4f}{ends} against the control, n = {found.sample}: {self.verdict.value}"
 
 
 @dataclass(frozen=True)
@@ -119,6 +143,14 @@ class ModuleShare:
     fraction: float
 
 
+def _plain(difference: SeededDifference | None) -> dict[str, float | None] | None:
+    if difference is None:
+        return None
+    keys = ("mean", "low", "high", "p_value", "n_seeds", "n_queries")
+    found = {key: getattr(difference, key) for key in keys}
+    return {key: one if math.isfinite(one) else None for key, one in found.items()}
+
+
 def effects(ablation: Ablation, collection: str) -> list[Effect]:
     """Return the control and every intervention on one collection, in the ablation's order.
 
@@ -128,14 +160,13 @@ def effects(ablation: Ablation, collection: str) -> list[Effect]:
         ablation: The ablation.
         collection: Label of the collection.
     """
-    control = _finals_of(ablation, CONTROL, collection)
-    fall = _change(control) if control else None
+    control = ablation.ends(CONTROL, collection)
     found = []
     for name in ablation.interventions:
-        scores = _finals_of(ablation, name, collection)
+        scores = ablation.ends(name, collection)
         if scores:
             ratios = {measure: _log_ratio(measure, ablation, name) for measure in ("correction", "scale", "rank")}
-            effect = _effect(name, collection, scores, control if name != CONTROL else {}, fall)
+            effect = _effect(name, collection, scores, control, compared=name != CONTROL)
             found.append(replace(effect, delta_kept=_delta_kept(ablation.runs(name)), ratios=ratios))
     compared = [effect for effect in found if effect.adjusted_p is not None]
     p_values = dict(zip(map(id, compared), holm([e.adjusted_p for e in compared]), strict=True))  # type: ignore[misc]
@@ -182,49 +213,42 @@ def module_shares(ablation: Ablation, collection: str, path: str | None = None) 
     return [*shares, row("interaction", interaction, interaction)]
 
 
-_Finals = dict[int, tuple[dict[str, float], dict[str, float]]]
-"""Seed to the scores of every query at step 0 and after the last epoch."""
+def _change(scores: dict[int, Ends]) -> SeededDifference | None:
+    """Return the change since each seed's own start; None where no seed has one."""
+    both = [(one.start, one.last) for one in scores.values() if one.start is not None]
+    return _difference([start for start, _ in both], [last for _, last in both])
 
 
-def _finals_of(ablation: Ablation, name: str, collection: str) -> _Finals:
-    """Return nDCG@10 of the finished runs that can be read, each on its own evaluated path."""
-    found = {}
-    for seed, run in ablation.completed(name).items():
-        path = evaluated_path(run)
-        scored = epochs(run, collection, path)
-        if len(scored) < 2 or scored[0] != 0:
-            continue
-        records = evaluation_records(run)
-        start, last = (per_query(run, records[(collection, path, epoch)]) for epoch in (0, scored[-1]))
-        if start and last:
-            found[seed] = (start, last)
-    return found
+def _difference(before: Sequence[dict[str, float]], after: Sequence[dict[str, float]]) -> SeededDifference | None:
+    """Return after - before, paired by seed and by the queries that all have; None where there are none."""
+    scores = [*before, *after]
+    shared = set.intersection(*(set(one) for one in scores)) if scores else set()
+    if not shared:
+        return None
+    values = align(*({query: one[query] for query in shared} for one in scores))
+    return seeded_difference(values[len(before) :] - values[: len(before)])
 
 
-def _change(scores: _Finals) -> SeededDifference:
-    """Return the change since each seed's own step 0."""
-    values = align(*(start for start, _ in scores.values()), *(last for _, last in scores.values()))
-    return seeded_difference(values[len(scores) :] - values[: len(scores)])
-
-
-def _effect(name: str, collection: str, scores: _Finals, control: _Finals, fall: SeededDifference | None) -> Effect:
-    shared = [seed for seed in scores if seed in control]
-    against = None
-    if shared:
-        values = align(*(control[seed][1] for seed in shared), *(scores[seed][1] for seed in shared))
-        against = seeded_difference(values[len(shared) :] - values[: len(shared)])
-    fell = fall is not None and fall.high < 0
+def _effect(name: str, collection: str, scores: dict[int, Ends], control: dict[int, Ends], *, compared: bool) -> Effect:
+    any_of = next(iter(scores.values()))
+    seeds = [seed for seed in scores if compared and seed in control and control[seed].metric == any_of.metric]
+    against = _difference([control[seed].last for seed in seeds], [scores[seed].last for seed in seeds])
+    change = _change(control)
+    fall = change if change is not None and change.high < 0 else None
     return Effect(
         intervention=name,
         collection=collection,
-        score=float(np.mean([np.mean(list(last.values())) for _, last in scores.values()])),
+        score=float(np.mean([np.mean(list(one.last.values())) for one in scores.values()])),
         since_start=_change(scores),
         against_control=against,
         adjusted_p=None if against is None else against.p_value,
-        restored=against.mean / -fall.mean if against is not None and fall is not None and fell else math.nan,
-        verdict=None if against is None else verdict(against, fall if fell else None),
+        restored=against.mean / -fall.mean if against is not None and fall is not None else math.nan,
+        verdict=None if against is None else verdict(against, fall),
         delta_kept=math.nan,
         ratios={},
+        metric=any_of.metric,
+        domain=any_of.domain,
+        fall=fall,
     )
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
 from typing import Any
 
 from ..errors import InputError, setting
+
+CONTROL = "control"
+"""Name of the run's own configuration among the interventions."""
 
 Axis = list[tuple[str, dict[str, Any]]]
 """What one field is changed to: a label and the changed fields for each value."""
@@ -19,13 +23,27 @@ class Intervention:
 
     Attributes:
         name: Its name in tables and figures.
-        changes: Field to value; empty for the control.
-        tests: The claim about a cause that it decides, in words; empty where there is none.
+        changes: Field to value; empty for the control. Of nested mappings a field is its keys with dots between them.
+        claim: What it decides, in words; empty where there is nothing.
+        tests: Slug of the mechanism that it decides; empty where it decides none.
+        by_construction: Why it restores whatever the mechanism is, so that it shows the locus alone; empty otherwise.
+        trains_less: Whether it undoes a part of anything by training less: it then decides a mechanism that is
+            suspected, and names none by itself.
+        settings: What is changed of the run beside its configuration, such as its precision.
     """
 
     name: str
     changes: dict[str, Any]
+    claim: str = ""
     tests: str = ""
+    by_construction: str = ""
+    trains_less: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def all_changes(self) -> dict[str, Any]:
+        """What is changed, of the configuration and beside it."""
+        return {**self.changes, **self.settings}
 
     def apply(self, configuration: Any) -> Any:
         """Return a configuration (a mapping or a dataclass) with the changes.
@@ -34,8 +52,21 @@ class Intervention:
             InputError: a combination that the configuration refuses.
         """
         if isinstance(configuration, Mapping):
-            return {**configuration, **self.changes}
+            changed = deepcopy(dict(configuration))
+            for name, value in self.changes.items():
+                _put(changed, name, value)
+            return changed
         return replace(configuration, **self.changes)
+
+
+def _put(configuration: dict[str, Any], name: str, value: Any) -> None:
+    """Set a field, of a nested mapping by its keys with dots between them."""
+    head, _, rest = name.partition(".")
+    if name in configuration or not rest or not isinstance(configuration.get(head), Mapping):
+        configuration[name] = value
+    else:
+        configuration[head] = dict(configuration[head])
+        _put(configuration[head], rest, value)
 
 
 def plain(configuration: Any) -> dict[str, Any]:
@@ -75,7 +106,7 @@ def distinct(found: Sequence[Intervention], configuration: Any) -> list[Interven
     """
     alike: list[tuple[Any, list[Intervention]]] = []
     for one in found:
-        changed = one.apply(configuration)
+        changed = (one.apply(configuration), one.settings)
         group = next((group for other, group in alike if other == changed), None)
         if group is None:
             alike.append((changed, [one]))
@@ -86,7 +117,8 @@ def distinct(found: Sequence[Intervention], configuration: Any) -> list[Interven
 
 def _as_one(group: Sequence[Intervention]) -> Intervention:
     names = dict.fromkeys(one.name for one in group)
-    return Intervention(" = ".join(names), group[0].changes, next((one.tests for one in group if one.tests), ""))
+    deciding = next((one for one in group if one.claim or one.tests), group[0])
+    return replace(deciding, name=" = ".join(names), changes=group[0].changes)
 
 
 def _check_axes(axes: Sequence[Axis]) -> None:

@@ -17,9 +17,10 @@ from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, 
 from ._run import LiveRun, Run
 from ._scored import Counterfactual, Evaluation
 from ._store import Series, Store
-from ._writer import JournalWriter, now, write_config
+from ._writer import CONFIG, JournalWriter, now, write_config
 
 __all__ = [
+    "CONFIG",
     "KINDS",
     "SCHEMA",
     "Artifact",

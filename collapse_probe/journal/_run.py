@@ -68,6 +68,11 @@ class LiveRun(Frames):
         return starts[0].time if starts else ""
 
     @property
+    def identity(self) -> str:
+        """What tells the run from others of its name: the name and when it began."""
+        return f"{self.name} {self.began}".strip()
+
+    @property
     def steps(self) -> int:
         """Optimiser steps done, as far as the journal tells."""
         ends = [end.step for end in self.of(End)]

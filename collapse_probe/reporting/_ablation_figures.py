@@ -33,7 +33,7 @@ def _wrapped(name: str) -> str:
     return "\n".join(textwrap.wrap(name, 36, break_on_hyphens=False))
 
 
-def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: str) -> None:
+def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: str, metric: str) -> None:
     """Draw every intervention's difference from the control with its interval, the first on top.
 
     Args:
@@ -42,6 +42,7 @@ def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: 
         fall: The control's fall since step 0, of at least 0, drawn as the line of full restoration; None where it
             did not fall.
         title: Above the panel.
+        metric: What was scored.
     """
     axes.axvline(0, color="0.35", linewidth=1.0, label="the control")
     if fall is not None:
@@ -55,19 +56,22 @@ def forest(axes: Axes, effects: Sequence[Effect], *, fall: float | None, title: 
     names = [_wrapped(effect.intervention) for effect in effects]
     axes.set_yticks(range(len(effects)), names, fontsize="small" if any("\n" in name for name in names) else None)
     axes.set_ylim(len(effects) - 0.5, -0.5)
-    axes.set_xlabel("nDCG@10 minus the control's, 95 % over seeds and queries\n(filled: the verdict is resolved)")
+    axes.set_xlabel(f"{metric} minus the control's, 95 % over seeds and queries\n(filled: the verdict is resolved)")
     axes.set_title(title, loc="left")
     axes.figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 
-def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str], *, raw: float | None) -> None:
-    """Draw nDCG@10 by epoch, the mean over seeds with every seed as a thin line, the control first.
+def learning_curves(
+    axes: Axes, table: pd.DataFrame, interventions: Sequence[str], *, raw: float | None, metric: str
+) -> None:
+    """Draw a metric over training, the mean over seeds with every seed as a thin line, the control first.
 
     Args:
         axes: Where.
         table: Rows of one collection and metric on the evaluated path: intervention, seed, epoch, value.
         interventions: Which of them.
         raw: The raw encoder's score; None where it was not scored.
+        metric: What was scored.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -82,6 +86,7 @@ def learning_curves(axes: Axes, table: pd.DataFrame, interventions: Sequence[str
         style = {"marker": MARKERS[index % len(MARKERS)], "linestyle": LINES[index % len(LINES)], "color": shade}
         axes.plot(mean.index, mean.to_numpy(), label=_wrapped(name), linewidth=2.4 if index == 0 else 1.6, **style)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch (0: before training)")
-    axes.set_ylabel("nDCG@10")
+    moment = "step" if len(table) and (table["epoch"] == table["step"]).all() else "epoch"
+    axes.set_xlabel(f"{moment} (0: before training)")
+    axes.set_ylabel(metric)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))

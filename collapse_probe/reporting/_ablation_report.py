@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..diagnosis import HEADLINE
-from ..experiments import CONTROL, Ablation, Effect, ModuleShare, effects, module_shares
-from ..statistics import Interval, SeededDifference
+from ..diagnosis.screen import metric
+from ..experiments import CONTROL, Ablation, Effect, ModuleShare, Verdict, module_shares
+from ..statistics import Interval
 from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
 from ._place import write_folder
 from ._render import render_template
@@ -34,7 +34,7 @@ def write_ablation_report(ablation: Ablation, folder: Path) -> tuple[Path, list[
     Returns:
         The path of the Markdown file, and the report's first lines as plain text.
     """
-    found = {collection: effects(ablation, collection) for collection in ablation.collections}
+    found = ablation.effects
     shares = {collection: module_shares(ablation, collection) for collection in ablation.collections}
     lines = [line for name in found for line in in_short(ablation, name, found[name], shares[name])]
     place = write_folder(
@@ -50,10 +50,12 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
     control = _control(found)
     if control is None:
         return [f"On {md(collection)}, no control run finished, so nothing can be compared."]
-    lines = [
-        f"On {md(collection)}, the control's nDCG@10 changes by {interval(control.since_start)} between step 0 and its "
-        f"last epoch (n = {control.since_start.sample})."
-    ]
+    lines = []
+    if control.since_start is not None:
+        lines.append(
+            f"On {md(collection)}, the control's {md(metric(control.metric))} changes by "
+            f"{interval(control.since_start)} between step 0 and its end (n = {control.since_start.sample})."
+        )
     if shares:
         parts = ", ".join(f"{md(one.module)} {_percent(one.fraction)}" for one in shares if one.module != "interaction")
         lines.append(
@@ -63,7 +65,9 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
     for effect in found:
         if effect.against_control is not None and effect.verdict is not None:
             lines.append(_sentence(effect))
-    lines += [f"**{md(name)}: failed.** No run of it finished." for name in _failed(ablation)]
+    lines += [
+        f"**{md(name)}: failed.** No run of it finished{_why_failed(ablation, name)}." for name in _failed(ablation)
+    ]
     return lines
 
 
@@ -72,16 +76,24 @@ def _control(found: Sequence[Effect]) -> Effect | None:
 
 
 def _failed(ablation: Ablation) -> list[str]:
-    return [name for name in ablation.interventions if name != CONTROL and not ablation.completed(name)]
+    names = dict.fromkeys([*ablation.interventions, *(one.intervention for one in ablation.failures)])
+    return [name for name in names if name != CONTROL and not ablation.completed(name)]
+
+
+def _why_failed(ablation: Ablation, name: str) -> str:
+    errors = dict.fromkeys(one.error for one in ablation.failures if one.intervention == name)
+    return f": {md('; '.join(errors))}" if errors else ""
 
 
 def _sentence(effect: Effect) -> str:
     restored = "" if math.isnan(effect.restored) else f", {_percent(effect.restored)} of the fall"
     text = (
         f"**{md(effect.intervention)}: {effect.verdict.value if effect.verdict else ''}.** "
-        f"{interval(effect.against_control)} against the control{restored}; since its own step 0 nDCG@10 changes by "
-        f"{interval(effect.since_start)}."
+        f"{interval(effect.against_control)} against the control{restored}"
     )
+    if effect.since_start is not None:
+        text += f"; since its own step 0 {md(metric(effect.metric))} changes by {interval(effect.since_start)}"
+    text += "."
     if not math.isnan(effect.delta_kept):
         kept = f"{number(effect.delta_kept, digits=3)} of step 0's"
         text += f" Delta collapses all the same, to {kept}." if collapsed(effect) else f" Delta ends at {kept}."
@@ -107,12 +119,13 @@ def _build(
         sections.append(
             {
                 "name": collection,
+                "metric": metric(of_collection[0].metric) if of_collection else "",
                 "effects": _effects_table(ablation, of_collection),
-                "measures": _measures_table(of_collection),
+                "measures": Table((), ()) if number_ else _measures_table(of_collection),
                 "shares": _shares_table(shares[collection]),
                 "causes": _causes_table(ablation, of_collection),
                 "figures": figures,
-                "claims": any(ablation.tests(name) for name in ablation.interventions),
+                "claims": any(ablation.claim(name) for name in ablation.interventions),
             }
         )
     context = {"ablation": ablation, "lines": lines, "sections": sections, "header": _header(ablation)}
@@ -121,18 +134,21 @@ def _build(
     text = io.StringIO()
     ablation.table.to_csv(text, index=False)
     (folder / "cells.csv").write_text(text.getvalue(), encoding="utf-8")
-    (folder / "effects.json").write_text(json.dumps(_as_json(found), indent=1) + "\n", encoding="utf-8")
+    (folder / "effects.json").write_text(json.dumps(ablation.to_dict()["effects"], indent=1) + "\n", encoding="utf-8")
 
 
 def _header(ablation: Ablation) -> list[tuple[str, str]]:
     run = ablation.cells[0].run if ablation.cells else None
     encoder, pairs = ((run.config.session.get(key) or {}) if run else {} for key in ("encoder", "pairs"))
     expected = len(ablation.config["interventions"]) * len(ablation.config["seeds"])
-    return [
-        ("Run", code(ablation.config["run"])),
+    founding = [
         ("Plan", md(ablation.config["plan"] or "fields given one by one")),
         ("Encoder", md(encoder.get("name", "unknown"))),
         ("Trained on", f"{pairs.get('train', 0):,} pairs from {code(Path(str(pairs.get('source', ''))).name)}"),
+    ]
+    return [
+        ("Run", code(ablation.config["run"])),
+        *(founding if encoder or pairs else []),
         ("Seeds", ", ".join(str(seed) for seed in ablation.config["seeds"])),
         ("Cells", f"{sum(c.run.status == 'completed' for c in ablation.cells)} of {expected} completed"),
         *_incomplete(ablation),
@@ -146,6 +162,7 @@ def _incomplete(ablation: Ablation) -> list[tuple[str, str]]:
         for cell in ablation.cells
         if cell.run.status != "completed"
     ]
+    bad += [f"{md(one.intervention)}, seed {one.seed} ({md(one.error)})" for one in ablation.failures]
     return [("Not compared", "; ".join(bad))] if bad else []
 
 
@@ -160,7 +177,7 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
             "-" if effect.adjusted_p is None else f"{effect.adjusted_p:.4f}",
             "-" if math.isnan(effect.restored) else _percent(effect.restored),
             f"**{effect.verdict.value}**" if effect.verdict else "-",
-            effect.since_start.sample,
+            _sample(effect),
         ]
         for effect in found
     ]
@@ -169,7 +186,7 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
     headers = [
         "configuration",
         "changes",
-        "nDCG@10",
+        metric(found[0].metric) if found else "score",
         "since step 0 [95 %]",
         "vs control [95 %]",
         "p (Holm)",
@@ -180,6 +197,11 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
     return Table(headers, rows, words=["changes", "verdict"])
 
 
+def _sample(effect: Effect) -> str:
+    one = effect.since_start or effect.against_control
+    return "-" if one is None else one.sample
+
+
 def _measures_table(found: Sequence[Effect]) -> Table:
     rows = [
         [
@@ -188,7 +210,7 @@ def _measures_table(found: Sequence[Effect]) -> Table:
             *(_factor(effect.ratios[measure]) for measure in ("correction", "scale", "rank")),
         ]
         for effect in found
-        if effect.intervention != CONTROL or not math.isnan(effect.delta_kept)
+        if not math.isnan(effect.delta_kept) or any(effect.ratios.values())
     ]
     headers = ["configuration", "delta, end / step 0", "correction", "scale", "rank"]
     return Table(headers, rows)
@@ -204,19 +226,27 @@ def _shares_table(shares: Sequence[ModuleShare]) -> Table:
 
 def _causes_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
     control = _control(found)
-    if control is None or not control.since_start.high < 0:
+    if control is None or control.since_start is None or not control.since_start.high < 0:
         return Table((), ())
     rows = [
         [
-            md(ablation.tests(e.intervention)),
+            md(ablation.claim(e.intervention)),
             md(e.intervention),
             interval(e.against_control),
-            f"**{e.cause}**",
+            f"**{_decides(ablation, e)}**",
         ]
         for e in found
-        if e.verdict is not None and ablation.tests(e.intervention)
+        if e.verdict is not None and ablation.claim(e.intervention)
     ]
     return Table(["claim", "intervention", "effect [95 %]", "verdict"], rows, words=["intervention", "verdict"])
+
+
+def _decides(ablation: Ablation, effect: Effect) -> str:
+    why = ablation.by_construction(effect.intervention)
+    if why:
+        return f"no cause: {md(why)}"
+    less = ablation.trains_less(effect.intervention) and effect.verdict in (Verdict.RESTORES, Verdict.IN_PART)
+    return f"{effect.cause}; it also trains less" if less else effect.cause
 
 
 def _draw(
@@ -226,29 +256,29 @@ def _draw(
     control = _control(found)
     if not compared or control is None:
         return []
-    fall = -control.since_start.mean if control.since_start.high < 0 else None
+    fall = -control.fall.mean if control.fall is not None else None
     suffix = "" if number_ == 0 else f"-{number_ + 1}"
-    n = control.since_start.sample
+    n, shown = _sample(control), metric(control.metric)
     with saved(folder / f"forest{suffix}.png", height=forest_height(compared)) as axes:
-        forest(axes[0], compared, fall=fall, title=f"{collection}: n = {n}")
+        forest(axes[0], compared, fall=fall, title=f"{collection}: n = {n}", metric=shown)
     table = ablation.table
-    scored = table[(table["collection"] == collection) & (table["measure"] == HEADLINE)]
+    scored = table[(table["collection"] == collection) & (table["measure"] == control.metric)]
     raw = scored[scored["path"] == "raw"]["value"]
     curves = scored[scored["evaluated_path"]]
     names = [effect.intervention for effect in compared]
     panels = [names[i : i + PER_PANEL] for i in range(0, len(names), PER_PANEL)]
     with saved(folder / f"learning_curves{suffix}.png", rows=len(panels), height=3.6) as axes:
         for axis, panel in zip(axes, panels, strict=True):
-            learning_curves(axis, curves, [CONTROL, *panel], raw=float(raw.iloc[0]) if len(raw) else None)
+            learning_curves(axis, curves, [CONTROL, *panel], raw=float(raw.iloc[0]) if len(raw) else None, metric=shown)
             axis.set_title(f"{collection}: n = {n}", loc="left")
     return [
         {
             "file": f"forest{suffix}.png",
-            "caption": "Each intervention's nDCG@10 minus the control's, with 95 % intervals over queries and seeds.",
+            "caption": f"Each intervention's {shown} minus the control's, with 95 % intervals over queries and seeds.",
         },
         {
             "file": f"learning_curves{suffix}.png",
-            "caption": "nDCG@10 by epoch on each configuration's evaluated path: the mean over seeds, each seed thin.",
+            "caption": f"{shown} on each configuration's evaluated path: the mean over seeds, each seed thin.",
         },
     ]
 
@@ -268,28 +298,3 @@ def _factor(ratio: Interval | None) -> str:
 
 def _percent(fraction: float) -> str:
     return "-" if math.isnan(fraction) else f"{100 * fraction + 0.0:.1f} %".replace("-0.0 %", "0.0 %")
-
-
-def _as_json(found: dict[str, list[Effect]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "collection": collection,
-            "intervention": effect.intervention,
-            "ndcg@10": effect.score,
-            "since_start": _json_difference(effect.since_start),
-            "against_control": _json_difference(effect.against_control),
-            "adjusted_p": effect.adjusted_p,
-            "restored": None if math.isnan(effect.restored) else effect.restored,
-            "verdict": None if effect.verdict is None else effect.verdict.value,
-            "delta_kept": None if math.isnan(effect.delta_kept) else effect.delta_kept,
-        }
-        for collection, of_collection in found.items()
-        for effect in of_collection
-    ]
-
-
-def _json_difference(difference: SeededDifference | None) -> dict[str, float] | None:
-    if difference is None:
-        return None
-    keys = ("mean", "low", "high", "p_value", "n_seeds", "n_queries")
-    return {key: getattr(difference, key) for key in keys}

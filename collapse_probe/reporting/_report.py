@@ -9,6 +9,7 @@ from typing import Any
 
 from ..diagnosis import FindingRow, as_run
 from ..errors import InputError
+from ..experiments import RECORD, Ablation
 from ..journal import encode_number
 from ._drawing import draw_all
 from ._facts import Facts
@@ -28,8 +29,9 @@ def write_report(run: Any, folder: str | os.PathLike[str] | None = None, *, figu
     alone: then ``FOLDER-2`` is written, and so on.
 
     Args:
-        run: A run folder's path, a ``Run`` or a ``Watch``.
-        folder: Where the report goes; None for ``reports/NAME`` with the run's name.
+        run: A run folder's path, a ``Run`` or a ``Watch``; or an ``Ablation`` or its folder, whose report is
+            ``ablation.md``.
+        folder: Where the report goes; None for ``reports/NAME`` with its name.
         figures: Whether figures are drawn. They need ``collapse-probe[report]``; without it the report says so.
 
     Returns:
@@ -38,6 +40,11 @@ def write_report(run: Any, folder: str | os.PathLike[str] | None = None, *, figu
     Raises:
         InputError: no such run, one that cannot be read, or a file where the folder should go.
     """
+    if isinstance(run, Ablation) or (isinstance(run, str | Path) and (Path(run) / RECORD).is_file()):
+        from ._ablation_report import write_ablation_report
+
+        ablation = run if isinstance(run, Ablation) else Ablation.load(run)
+        return write_ablation_report(ablation, Path("reports") / ablation.name if folder is None else Path(folder))[0]
     loaded = as_run(run)
     if folder is not None and Path(folder).is_file():
         raise InputError(f"{folder}: is a file, where the report's folder is needed; choose another name")

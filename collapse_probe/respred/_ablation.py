@@ -74,12 +74,16 @@ def train_cell(cell: Cell, material: Material, folder: Path) -> None:
         probes=probes,
         seed=cell.seed,
         device=material.device,
-        precision=material.config.precision or "fp32",
+        precision=_precision(cell, material),
         listener=Quiet(),
         encoder=_encoder(material) if cell.configuration.trains_from_text else None,
         raw_similarity=material.raw_similarity,
         checkpoints=False,
     )
+
+
+def _precision(cell: Cell, material: Material) -> str:
+    return cell.intervention.settings.get("precision") or material.config.precision or "fp32"
 
 
 def _cell_config(cell: Cell, material: Material, probes: Sequence[Probe]) -> RunConfig:
@@ -91,7 +95,7 @@ def _cell_config(cell: Cell, material: Material, probes: Sequence[Probe]) -> Run
         "recipe": cell.configuration.as_dict(),
         "watch": [probe.name for probe in probes],
         "preflight": [],
-        "options": {"intervention": cell.intervention.name, "changes": cell.intervention.changes},
+        "options": {"intervention": cell.intervention.name, "changes": cell.intervention.all_changes},
     }
     return replace(
         material.config,
@@ -99,6 +103,7 @@ def _cell_config(cell: Cell, material: Material, probes: Sequence[Probe]) -> Run
         **recipe_config(cell.configuration),
         seed=cell.seed,
         device=material.device,
+        precision=_precision(cell, material),
         threads=material.threads,
         probes={probe.name: probe.as_dict() for probe in probes},
         command="",

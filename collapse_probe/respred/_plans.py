@@ -3,19 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from ..diagnosis import MECHANISMS
 from ..errors import InputError, setting, unknown_name
 from ..experiments import Axis, Intervention, combined
 from .recipes import RECIPES, Recipe, parse_change
 
 _CAUSES = (
-    Intervention("penalty off", {"lambda_residual": 0.0}, "the residual penalty causes the fall"),
-    Intervention("penalty detached", {"detach_delta": True}, "the penalty causes it through the projection"),
-    Intervention("projection frozen", {"freeze_projection": True}, "training the projection causes it"),
-    Intervention("scale anchored", {"normalise": True}, "the shrinking of all embeddings causes it"),
+    Intervention("penalty off", {"lambda_residual": 0.0}, "the residual penalty causes the fall", "penalty_too_strong"),
+    Intervention(
+        "penalty detached", {"detach_delta": True}, "the penalty causes it through the projection", "penalty_leak"
+    ),
+    Intervention(
+        "projection frozen",
+        {"freeze_projection": True},
+        "training the projection causes it",
+        by_construction="it freezes what is trained and scored, so it shows where the fall is, never why",
+    ),
+    Intervention("scale anchored", {"normalise": True}, "the shrinking of all embeddings causes it", "no_scale_anchor"),
     Intervention("predictor off", {"predictor": "none", "scoring_path": "no_predictor"}, "the predictor causes it"),
+    Intervention(
+        "contrastive term added", {"lambda_contrastive": 1.0}, "nothing pushes different texts apart", "no_repulsion"
+    ),
+    Intervention(
+        "pulling term off", {"lambda_predictive": 0.0}, "the term that only pulls together causes it", "no_repulsion"
+    ),
+    Intervention("identity start", {"projection": "linear"}, "the projection's random start causes it", "random_head"),
 )
+
+_PUSHED = "contrastive term, identity start, small steps"
+
+
+def _of_the_run(recipe: Recipe, precision: str) -> list[Intervention]:
+    """Return the interventions whose change depends on the run's own values."""
+    rates = {"learning_rate": recipe.learning_rate / 10}
+    if recipe.trains_from_text:
+        rates["encoder_learning_rate"] = recipe.encoder_learning_rate / 10
+    found = [
+        Intervention(
+            "learning rate / 10", rates, "steps that are too large cause it", "steps_too_large", trains_less=True
+        ),
+        Intervention(_PUSHED, _remedy(), "what is advised against a missing push restores it"),
+    ]
+    if precision not in ("", "fp32"):
+        change = {"precision": "fp32"}
+        found.append(Intervention("fp32", {}, "half precision causes it", "half_precision", settings=change))
+    return found
+
+
+def _remedy() -> dict[str, Any]:
+    """Return the recipe fields that the diagnosis advises against a missing push."""
+    mechanism = next(one for one in MECHANISMS if one.cause == "no_repulsion")
+    return dict(next(one.change for one in mechanism.remedies if "lambda_contrastive" in one.change))
+
+
 _FOUNDING = (
     "option_a",
     "option_b",
@@ -31,18 +74,19 @@ _FOUNDING = (
 PLANS = ("founding", "causes")
 
 
-def plan(name: str, recipe: Recipe) -> list[Intervention]:
+def plan(name: str, recipe: Recipe, *, precision: str = "fp32") -> list[Intervention]:
     """Return the interventions of a plan that change something in a recipe.
 
     Args:
         name: ``founding`` (the founding document's options) or ``causes`` (what separates the known causes).
         recipe: The recipe of the run that is ablated.
+        precision: Its precision.
 
     Raises:
         InputError: no such plan.
     """
     if name == "causes":
-        found = list(_CAUSES)
+        found = [*_CAUSES, *_of_the_run(recipe, precision)]
     elif name == "founding":
         found = [Intervention(key, _option(key)) for key in _FOUNDING]
     else:
@@ -59,6 +103,8 @@ def _option(name: str) -> dict[str, Any]:
 def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[Intervention]:
     """Return the interventions of ``field=value,value`` specifications.
 
+    One that a plan has too decides the same.
+
     Args:
         specifications: One for each field.
         recipe: The recipe of the run that is ablated.
@@ -73,7 +119,8 @@ def vary(specifications: Sequence[str], recipe: Recipe, *, grid: bool) -> list[I
         if one.apply(recipe) == recipe and grid and len(axes) > 1:
             continue  # this combination is the control
         _check_change(one, recipe)
-        found.append(one)
+        same = next((cause for cause in _CAUSES if cause.changes == one.changes), None)
+        found.append(replace(same, name=one.name) if same else one)
     return found
 
 
@@ -106,10 +153,16 @@ def _idle_changes(changed: Recipe, recipe: Recipe) -> dict[str, str]:
 
 
 def _means_something(one: Intervention, recipe: Recipe) -> bool:
+    if one.settings:
+        return True
     try:
         changed = one.apply(recipe)
     except InputError:
         return False
     if not changed.changed_from(recipe).keys() - _idle_changes(changed, recipe).keys() or not changed.trains:
+        return False
+    if one.name in ("contrastive term added", _PUSHED) and recipe.lambda_contrastive > 0:
+        return False
+    if one.name in ("identity start", _PUSHED) and recipe.projection != "mlp":
         return False
     return one.name != "penalty detached" or "residual_penalty" not in recipe.idle

@@ -122,7 +122,13 @@ def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
     assert code == 0 and "6 cells: 3 configurations x 2 seeds, 4 still to run" in out
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
     assert {path for path in before if before[path] != after[path]} == {cell / "journal.jsonl"}
-    assert len(experiments.Ablation.load(folder).cells) == 6
+    found = experiments.Ablation.load(folder)
+    assert len(found.cells) == 6 and found.by_construction("projection=frozen")
+    assert found.tests("lambda_residual=0") == "penalty_too_strong"
+    kept = json.loads((trained / "verdicts.json").read_text())
+    assert kept["run"] == Run.load(trained).identity and len(kept["ablations"]) == 1
+    assert {one["collection"] for one in kept["ablations"][0]["effects"]} == {*found.collections}
+    assert {one["seeds"] for one in kept["ablations"][0]["effects"]} == {2}
 
 
 @pytest.mark.parametrize(
@@ -205,9 +211,9 @@ def test_a_flag_that_plays_no_role_is_named(run, given):
 
 
 def test_a_plan_that_changes_nothing_is_one_line(run, given):
-    run("train", *given, *SMALL, "--recipe", "contrastive", "--name", "base")
-    code, _, err = run("ablate", "runs/base", "--plan", "causes")
-    assert code == 2 and "--plan causes: nothing in it changes this run; give --vary" in err
+    run("train", *given, *SMALL, "--recipe", "option_e", "--name", "base")
+    code, _, err = run("ablate", "runs/base", "--plan", "founding")
+    assert code == 2 and "--plan founding: nothing in it changes this run; give --vary" in err
     assert not Path("ablations").exists()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -30,9 +29,6 @@ class Settings:
 
     rate: float = 0.1
     layers: int = 2
-
-
-RUN = SimpleNamespace(name="base", began="noon")
 
 
 def write(cell: Cell, material: str, folder: Path) -> None:
@@ -69,19 +65,19 @@ def test_axes_are_varied_one_at_a_time_or_all_together():
 
 def test_one_mapping_is_trained_once():
     found = [Intervention(CONTROL, {}), Intervention("a", {"rate": 1.0}), Intervention("b", {"rate": 1}, "a claim")]
-    assert [(one.name, one.tests) for one in distinct(found, {"rate": 0.1})] == [(CONTROL, ""), ("a = b", "a claim")]
+    assert [(one.name, one.claim) for one in distinct(found, {"rate": 0.1})] == [(CONTROL, ""), ("a = b", "a claim")]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    check_folder(tmp_path / "new", RUN)
-    check_folder(tmp_path, RUN)
+    check_folder(tmp_path / "new", "base noon")
+    check_folder(tmp_path, "base noon")
     write_record(tmp_path, name="x", run="base noon", plan="", interventions=[], seeds=[], cells=[])
-    check_folder(tmp_path, RUN)
-    with pytest.raises(InputError, match=r"is the ablation of another run \(base noon\); give another name or out"):
-        check_folder(tmp_path, SimpleNamespace(name="other", began="noon"))
+    check_folder(tmp_path, "base noon")
+    with pytest.raises(InputError, match=r"is the ablation of base noon, not of other noon; give another name or out"):
+        check_folder(tmp_path, "other noon")
     (tmp_path / "ablation.json").write_text('{"schema": 7}')
     with pytest.raises(InputError, match="schema is not 1; upgrade"):
-        check_folder(tmp_path, RUN)
+        check_folder(tmp_path, "base noon")
     (tmp_path / "ablation.json").write_text("[]")
     with pytest.raises(InputError, match="holds something that is no ablation; give another name or out"):
-        check_folder(tmp_path, RUN)
+        check_folder(tmp_path, "base noon")

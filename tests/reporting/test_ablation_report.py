@@ -41,7 +41,7 @@ def test_nothing_of_the_forest_plot_is_cut_off(ablation, tmp_path, rows, name):
     one = next(e for e in effects(Ablation.load(ablation), "toy") if e.against_control is not None)
     found = [replace(one, intervention=name)] * rows
     with saved(tmp_path / "forest.png", height=forest_height(found)) as axes:
-        forest(axes[0], found, fall=0.1, title="toy")
+        forest(axes[0], found, fall=0.1, title="toy", metric="nDCG@10")
         figure = axes[0].figure
         figure.canvas.draw()
         parts = [axes[0].title, axes[0].xaxis.label, *axes[0].get_yticklabels(), *figure.legends, axes[0].get_legend()]
@@ -74,4 +74,7 @@ def test_causes_are_judged_where_the_control_fell(ablation):
             for effect in effects(loaded, "toy")
         ]
         text = _causes_table(loaded, found).markdown
-        assert text.count(f"**{word}**") == 5 and "training the projection causes it" in text
+        assert text.count(f"**{word}**") == 8, "but for what restores by construction, and what trains less"
+        (frozen,) = [line for line in text.splitlines() if "| projection frozen |" in line]
+        assert "no cause: it freezes what is trained and scored" in frozen and word not in frozen
+        assert f"**{word}; it also trains less**" in text

@@ -7,15 +7,44 @@ from dataclasses import replace
 import pytest
 from ablation_support import RECIPE
 
+from collapse_probe.diagnosis import MECHANISMS, TITLES
 from collapse_probe.errors import InputError
-from collapse_probe.experiments import CONTROL, Intervention, distinct
+from collapse_probe.experiments import CONTROL, Intervention, distinct, make_cells
 from collapse_probe.respred import Recipe, get_recipe
 from collapse_probe.respred._plans import plan, vary
 
 
 def test_the_causes_plan_has_what_separates_the_causes():
-    names = [one.name for one in plan("causes", get_recipe("respred"))]
-    assert names == ["penalty off", "penalty detached", "projection frozen", "scale anchored", "predictor off"]
+    recipe = get_recipe("respred")
+    found = {one.name: one for one in plan("causes", recipe)}
+    tested = {name: one.tests for name, one in found.items() if one.tests}
+    assert tested == {
+        "penalty off": "penalty_too_strong",
+        "penalty detached": "penalty_leak",
+        "scale anchored": "no_scale_anchor",
+        "contrastive term added": "no_repulsion",
+        "pulling term off": "no_repulsion",
+        "identity start": "random_head",
+        "learning rate / 10": "steps_too_large",
+    }
+    assert set(tested.values()) <= {one.cause for one in MECHANISMS} | set(TITLES)
+    others = {"projection frozen", "predictor off", "contrastive term, identity start, small steps"}
+    assert found.keys() - tested.keys() == others
+    assert [name for name, one in found.items() if one.by_construction] == ["projection frozen"]
+    assert [name for name, one in found.items() if one.trains_less] == ["learning rate / 10"]
+    assert found["learning rate / 10"].apply(recipe).learning_rate == pytest.approx(1e-4)
+    assert found["identity start"].apply(recipe).projection == "linear"
+
+
+def test_full_precision_is_tried_where_a_run_had_half():
+    """It is a setting of the run and no field of its recipe: another cell, trained in another precision."""
+    recipe = get_recipe("respred")
+    found = {one.name: one for one in plan("causes", recipe, precision="bf16")}
+    assert found["fp32"].tests == "half_precision" and found["fp32"].apply(recipe) == recipe
+    kept = distinct([Intervention(CONTROL, {}), found["fp32"]], recipe)
+    assert [one.name for one in kept] == [CONTROL, "fp32"] and kept[1].all_changes == {"precision": "fp32"}
+    control, cell = make_cells(kept, recipe, seeds=[0])
+    assert control.name != cell.name and control.fingerprint({}) != cell.fingerprint({})
 
 
 def test_the_founding_plan_has_every_option():
@@ -26,7 +55,10 @@ def test_the_founding_plan_has_every_option():
 
 def test_a_plan_leaves_out_what_changes_nothing():
     recipe = get_recipe("option_e")
-    assert [one.name for one in plan("causes", recipe)] == ["scale anchored"]
+    names = [one.name for one in plan("causes", recipe)]
+    assert "scale anchored" in names and not {"penalty off", "penalty detached", "predictor off"} & set(names)
+    pushed = [one.name for one in plan("causes", replace(recipe, lambda_contrastive=0.5, projection="linear"))]
+    assert not {"contrastive term added", "identity start"} & set(pushed) and "pulling term off" in pushed
     assert "option_e" not in [one.name for one in plan("founding", recipe)]
     # Without a predictor, what options A to C and other alphas change plays no role: each would be the control again.
     assert [one.name for one in plan("founding", recipe)] == ["option_d"]
@@ -52,7 +84,7 @@ def test_one_configuration_is_one_intervention():
     assert "alpha_02 = alpha=0.2" in names
     assert len({one.apply(recipe) for one in kept}) == len(kept) == len(found) - 4
     merged = next(one for one in kept if "penalty off" in one.name)
-    assert merged.tests == "the residual penalty causes the fall" and merged.changes == {"lambda_residual": 0.0}
+    assert merged.claim == "the residual penalty causes the fall" and merged.changes == {"lambda_residual": 0.0}
 
 
 def test_fields_vary_one_at_a_time_or_as_a_grid():

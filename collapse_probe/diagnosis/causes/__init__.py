@@ -1,6 +1,7 @@
 """Why: mechanisms that are suspected from a run's own readings, and how sure that is.
 
-A suspicion is never a proof: the intervention that would decide stands beside it. Naming no cause is a legal answer.
+A suspicion is never a proof: the intervention that would decide stands beside it, and once an ablation has run, what it
+decided. Naming no cause is a legal answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from .._evidence import Evidence
 from .._separation import equal_n
 from ._audits import AUDITED_MECHANISMS
 from ._contract import Cause, Mechanism, Suspicion, Verdict
+from ._decided import RANK, VERDICTS, Decision, Decisions, certainty, verdict_of
 from ._mechanisms import MECHANISMS
 
 _FREE = (
@@ -24,69 +26,128 @@ _FREE = (
 LEAST = 0.02
 """Gain of the reciprocal rank from which on a way of scoring is worth saying (own choice)."""
 
+TITLES = {"penalty_leak": "a penalty reaches what it was not meant for"}
+"""Mechanisms that only an intervention tells, by their slugs."""
+
 __all__ = [
     "AUDITED_MECHANISMS",
     "MECHANISMS",
+    "TITLES",
+    "VERDICTS",
     "Cause",
+    "Decision",
+    "Decisions",
     "Mechanism",
     "Suspicion",
     "Verdict",
     "causes_of",
     "measured_remedies",
     "suspected",
+    "verdict_of",
 ]
 
 
-def causes_of(evidence: Evidence, kinds: Sequence[Finding]) -> tuple[Cause, ...]:
-    """Return what is suspected to have brought about the kinds of a run, that of the first kind first.
+def causes_of(evidence: Evidence, kinds: Sequence[Finding], decisions: Decisions | None = None) -> tuple[Cause, ...]:
+    """Return what is suspected to have brought about the kinds of a run, or decided to have, the most certain first.
 
-    Of one kind the first mechanism that is suspected is named, and those that are asked before it are not: what would
-    look like it too stands before it. A mechanism is named once, with the first kind that it explains.
+    Of one kind the first mechanism that is suspected and not refuted is named, and those that are asked after it are
+    not: what would look like it too stands before it. A mechanism is named once, with the first kind that it explains.
+    One that nothing suspected is named where an intervention confirms it.
 
     Args:
         evidence: The run.
         kinds: What it has now, the gravest first.
+        decisions: What interventions showed of it.
     """
-    return suspected(evidence, kinds, MECHANISMS, more=measured_remedies(evidence))
+    decisions = decisions or Decisions()
+    measured = measured_remedies(evidence)
+    found = {one.cause: one for one in suspected(evidence, kinds, MECHANISMS, more=measured, decisions=decisions)}
+    first = list(found)
+    for cause in _confirmed([one for one in kinds if _counts(one)], decisions, measured):
+        found.setdefault(cause.cause, cause)
+    return tuple(sorted(found.values(), key=lambda one: (*_place(one), one.cause not in first)))
 
 
 def suspected(
-    evidence: Any, kinds: Sequence[Finding], mechanisms: Sequence[Mechanism], *, more: Sequence[Remedy] = ()
+    evidence: Any,
+    kinds: Sequence[Finding],
+    mechanisms: Sequence[Mechanism],
+    *,
+    more: Sequence[Remedy] = (),
+    decisions: Decisions | None = None,
 ) -> tuple[Cause, ...]:
-    """Return, of each kind, the first of some mechanisms that is suspected.
+    """Return, of each kind, the first of some mechanisms that is suspected and not refuted.
 
     Args:
         evidence: What mechanisms read: a run's, or what was read before the first step.
         kinds: As of :func:`causes_of`.
         mechanisms: In the order in which they are asked.
         more: Remedies beside theirs.
+        decisions: What interventions showed.
     """
+    decisions = decisions or Decisions()
     found: dict[str, Cause] = {}
     for kind in kinds:
-        if kind.status not in (Status.CRITICAL, Status.WARNING):
-            continue
-        for mechanism in mechanisms:
+        for mechanism in mechanisms if _counts(kind) else ():
             if kind.kind not in mechanism.explains:
                 continue
             cuts = {name: one.value for name, one in mechanism.thresholds.items()}
             why = mechanism.suspects(evidence, kind, cuts)
             if why is None:
                 continue
-            found.setdefault(
-                mechanism.cause,
-                Cause(
-                    cause=mechanism.cause,
-                    title=mechanism.title,
-                    kind=kind.kind,
-                    verdict="suspected",
-                    locus=why.locus,
-                    because=why.because,
-                    decides=mechanism.decides,
-                    remedies=(*mechanism.remedies, *more),
-                ),
+            decided = decisions.decisive(mechanism.cause, kind)
+            cause = Cause(
+                cause=mechanism.cause,
+                title=mechanism.title,
+                kind=kind.kind,
+                verdict=decided.verdict if decided else "suspected",
+                locus=why.locus,
+                because=why.because,
+                decides=mechanism.decides,
+                remedies=decisions.with_gains((*mechanism.remedies, *more), mechanism.cause, kind),
+                decided=decided,
             )
-            break
+            known = found.get(cause.cause)
+            if known is None or RANK.index(cause.verdict) < RANK.index(known.verdict):
+                found[cause.cause] = cause
+            if cause.verdict != "refuted":
+                break
     return tuple(found.values())
+
+
+def _counts(kind: Finding) -> bool:
+    return kind.status in (Status.CRITICAL, Status.WARNING)
+
+
+def _place(one: Cause) -> tuple[float, ...]:
+    sure, restored = certainty(one.decided) if one.decided else (RANK.index(one.verdict), 0.0)
+    return sure, restored if one.verdict == "confirmed" else 0.0
+
+
+def _confirmed(kinds: Sequence[Finding], decisions: Decisions, measured: Sequence[Remedy]) -> list[Cause]:
+    """Return what interventions confirm by themselves, whatever was suspected; not those that only train less."""
+    known, found = {one.cause: one for one in MECHANISMS}, []
+    for slug in dict.fromkeys(one.tests for one in decisions.found if one.tests and not one.trains_less):
+        mechanism = known.get(slug)
+        explained = [one for one in kinds if mechanism and one.kind in mechanism.explains] or list(kinds)
+        decided = decisions.decisive(slug, explained[0]) if explained else None
+        if decided is None or decided.verdict != "confirmed" or decided.trains_less:
+            continue
+        remedies = (*mechanism.remedies, *measured) if mechanism else measured
+        found.append(
+            Cause(
+                cause=slug,
+                title=mechanism.title if mechanism else TITLES.get(slug, slug.replace("_", " ")),
+                kind=explained[0].kind,
+                verdict="confirmed",
+                locus="",
+                because={},
+                decides=mechanism.decides if mechanism else "",
+                remedies=decisions.with_gains(remedies, slug, explained[0]),
+                decided=decided,
+            )
+        )
+    return found
 
 
 def measured_remedies(evidence: Evidence) -> tuple[Remedy, ...]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .._contract import Finding, Remedy, Threshold
+
+if TYPE_CHECKING:
+    from ._decided import Decision
 
 Verdict = Literal["suspected", "supported", "confirmed", "contributes", "refuted", "unresolved", "not tested"]
 
@@ -62,7 +65,8 @@ class Cause:
         locus: Where.
         because: What it is suspected by.
         decides: The intervention that would decide, in words.
-        remedies: What to do.
+        remedies: What to do, what was measured first.
+        decided: The intervention that decided it; None where none did.
     """
 
     cause: str
@@ -73,6 +77,12 @@ class Cause:
     because: Mapping[str, float]
     decides: str
     remedies: Sequence[Remedy]
+    decided: Decision | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether it is named as a cause; one that was refuted, or tested and left open, is listed alone."""
+        return self.verdict in ("suspected", "supported", "confirmed", "contributes")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cause as JSON has it."""
@@ -80,7 +90,7 @@ class Cause:
             "cause": self.cause,
             "locus": self.locus,
             "verdict": self.verdict,
-            "because": dict(self.because),
+            "because": {**(self.decided.because() if self.decided else {}), **self.because},
             "remedies": [
                 {name: value for name, value in asdict(one).items() if name in ("change", "reading", "gain")}
                 for one in self.remedies

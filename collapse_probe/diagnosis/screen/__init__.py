@@ -1,12 +1,13 @@
 """The first screen of a diagnosis: its numbers in sentences, here and only here."""
 
 from ._preflight import preflight_screen
-from ._screen import first_screen
+from ._screen import decided_by, first_screen
 from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
 
 __all__ = [
     "WIDTH",
     "clean",
+    "decided_by",
     "evidence_line",
     "first_screen",
     "folded",

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ...journal import End, Run
+from ...statistics import SEEDS_TO_CONFIRM
 from .._contract import Finding, Status
 from .._curves import Change
 from .._evidence import Evidence
 from .._measured import NotMeasured
-from ..causes import Cause
+from ..causes import Cause, Decision
 from ._spark import sparkline
 from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
 
@@ -149,13 +150,28 @@ def seen(page: Page, kinds: Sequence[Finding]) -> list[str]:
 
 
 def why(page: Page, causes: Sequence[Cause]) -> list[str]:
-    """Return the first cause, how sure it is, and what would decide."""
+    """Return the first cause that is not refuted, how sure it is, by what, and what would decide."""
     if not causes:
         return []
-    one = causes[0]
-    because = ", ".join(f"{clean(name, length=50)} {number(value)}" for name, value in list(one.because.items())[:2])
+    one = next((cause for cause in causes if cause.verdict != "refuted"), causes[0])
     where = f", in {clean(one.locus, length=40)}" if one.locus else ""
-    return page.wrapped("Why", f"{one.verdict}: {one.title}{where} ({because}). To decide: {one.decides}.")
+    said = f"{one.verdict}: {one.title}{where}"
+    if one.decided is None:
+        because = [f"{clean(name, length=50)} {number(value)}" for name, value in list(one.because.items())[:2]]
+        return page.wrapped("Why", f"{said} ({', '.join(because)}). To decide: {one.decides}.")
+    more = f" To decide: {SEEDS_TO_CONFIRM} seeds." if one.verdict == "supported" else ""
+    more = more or (" To decide: more seeds, or more queries." if one.verdict == "unresolved" else "")
+    return page.wrapped("Why", f"{said} ({decided_by(one.decided)}).{more}")
+
+
+def decided_by(one: Decision) -> str:
+    """Return what an intervention changed, with its interval and what that was taken over."""
+    ends = (
+        "" if one.low is None or one.high is None else f" [{number(one.low, sign=True)}, {number(one.high, sign=True)}]"
+    )
+    over = f"{one.queries:,} queries" + (f" x {one.seeds} seeds" if one.seeds > 1 else " of one seed")
+    what = f"{clean(one.collection, length=24)} {metric(one.metric)} {number(one.change, sign=True)}{ends}"
+    return f"{clean(one.intervention, length=60)}: {what}, {over}"
 
 
 def _dead_since(findings: Sequence[Finding]) -> int | None:
@@ -253,13 +269,17 @@ def _curve(page: Page, label: str, steps: np.ndarray, values: np.ndarray, dead: 
 def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
     gravest = [one for one in kinds if one.status is kinds[0].status]
     losses = [name.partition("/")[2] for name, _, _ in evidence.run.keys if name.startswith("loss/")]
-    change = remedies(gravest[:3], evidence.config, first=causes[0].remedies if causes else (), losses=losses)
+    first = next((one.remedies for one in causes if one.named), ())
+    best = next((one for one in first if one.gain is not None and "scoring" not in one.change), None)
+    change = dict(best.change) if best else remedies(gravest[:3], evidence.config, first=first, losses=losses)
     fields = [
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
     ]
     words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
-    for one in causes[0].remedies if causes else ():
-        if one.gain is not None:
+    if best is not None and best.gain is not None:
+        fields = [*fields, f"measured: {clean(best.reading, length=40)} {number(best.gain, sign=True)}"]
+    for one in first:
+        if one.gain is not None and "scoring" in one.change:
             words.append(f"scoring: {one.change['scoring']} (measured, MRR {number(one.gain, sign=True)})")
     return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change else []
 
