@@ -44,7 +44,7 @@ from ._scores import (
     per_query,
 )
 from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
-from .causes import AUDITED_MECHANISMS, MECHANISMS, TITLES, VERDICTS, Cause, Decision, Decisions, Mechanism, verdict_of
+from .causes import AUDITED_MECHANISMS, MECHANISMS, VERDICTS, Cause, Decision, Decisions, Mechanism, verdict_of
 from .detectors import AUDITS, BY_CODE, DETECTORS, find_detector
 
 __all__ = [
@@ -55,7 +55,6 @@ __all__ = [
     "HEADLINE",
     "MECHANISMS",
     "REFERENCE",
-    "TITLES",
     "VERDICTS",
     "Attribution",
     "Audited",

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
-from ..diagnosis import MECHANISMS, TITLES
+from ..diagnosis import MECHANISMS
 from ..errors import InputError, unknown_name
 from ..journal import CONFIG, is_plain_name
 from ._cells import ERROR, Cell, Files, check_folder, finished, keep, make_cells, run_cell, write_record
@@ -258,7 +258,7 @@ def _intervention(field: str, value: Any, cause: str, base: Mapping[str, Any]) -
 
 
 def _check_cause(field: str, cause: str) -> None:
-    known = [*(one.cause for one in MECHANISMS), *TITLES]
+    known = [one.cause for one in MECHANISMS]
     if cause and cause not in known:
         raise unknown_name(f"cause in vary[{field!r}]", cause, known)
 
@@ -286,5 +286,5 @@ def _tested(field: str, before: Any, after: Any, cause: str) -> dict[str, Any]:
     elif name in ("precision", "dtype") and str(after) in ("fp32", "float32"):
         usual = "half_precision"
     tests = cause or usual
-    title = next((one.title for one in MECHANISMS if one.cause == tests), TITLES.get(tests, ""))
+    title = next((one.title for one in MECHANISMS if one.cause == tests), "")
     return {"claim": title, "tests": tests, "trains_less": tests == "steps_too_large"}

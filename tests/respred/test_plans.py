@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ablation_support import RECIPE
 
-from collapse_probe.diagnosis import MECHANISMS, TITLES
+from collapse_probe.diagnosis import MECHANISMS
 from collapse_probe.errors import InputError
 from collapse_probe.experiments import CONTROL, Intervention, distinct, make_cells
 from collapse_probe.respred import Recipe, get_recipe
@@ -27,7 +27,7 @@ def test_the_causes_plan_has_what_separates_the_causes():
         "identity start": "random_head",
         "learning rate / 10": "steps_too_large",
     }
-    assert set(tested.values()) <= {one.cause for one in MECHANISMS} | set(TITLES)
+    assert set(tested.values()) <= {one.cause for one in MECHANISMS}
     others = {"projection frozen", "predictor off", "contrastive term, identity start, small steps"}
     assert found.keys() - tested.keys() == others
     assert [name for name, one in found.items() if one.by_construction] == ["projection frozen"]

@@ -26,13 +26,9 @@ _FREE = (
 LEAST = 0.02
 """Gain of the reciprocal rank from which on a way of scoring is worth saying (own choice)."""
 
-TITLES = {"penalty_leak": "a penalty reaches what it was not meant for"}
-"""Mechanisms that only an intervention tells, by their slugs."""
-
 __all__ = [
     "AUDITED_MECHANISMS",
     "MECHANISMS",
-    "TITLES",
     "VERDICTS",
     "Cause",
     "Decision",
@@ -137,7 +133,7 @@ def _confirmed(kinds: Sequence[Finding], decisions: Decisions, measured: Sequenc
         found.append(
             Cause(
                 cause=slug,
-                title=mechanism.title if mechanism else TITLES.get(slug, slug.replace("_", " ")),
+                title=mechanism.title if mechanism else slug.replace("_", " "),
                 kind=explained[0].kind,
                 verdict="confirmed",
                 locus="",
