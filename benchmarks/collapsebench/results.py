@@ -1,0 +1,100 @@
+"""Judge every training that ``run.py`` left behind, and write what comes of it as Markdown.
+
+``python benchmarks/collapsebench/results.py`` after ``run.py --group training`` and ``run.py --group held_out``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+import numpy as np
+from programs import REGISTRY
+from run import HEADERS, judge
+from summary import Answer, drawn, scores
+
+import collapse_probe
+
+BARS = {
+    "detection, recall": ">= .95",
+    "detection, precision": ">= .95",
+    "kind, macro-F1 (healthy is one)": ">= .90",
+    "cause is right": ">= .85",
+    "cause, precision where one is named": ">= .95",
+    "false alarms of a healthy run (critical)": "<= .02",
+    "warnings of a healthy run": "<= .20",
+    "onset, median error in share of the run": "<= .03",
+}
+"""What was asked for before anything was measured."""
+
+ANCHORS = (
+    ("DEFault++ (arXiv 2604.28118), its own unseen model-task pairs", ".83 to .91", ".85 (macro-F1)", ".85"),
+    ("the same, 11 reproduced real faults", "8 of 11", "8 of 11", "4 of 11"),
+    ("AutoTrainer, on others' programs", ".28 to .43", "-", "-"),
+    ("TrainCheck, silent errors within one iteration", "18 of 20", "-", "-"),
+)
+"""What others report of their own benchmarks, as they report it."""
+
+INTRODUCTION = """# CollapseBench: how often the diagnosis is right
+
+Written by `python benchmarks/collapsebench/results.py`. A program is a training as people write it with one planted
+mistake, or a healthy one that looks alarming; labels were committed before, and say for each how much worse it is than
+the same training without the mistake. Rules were tuned on the training programs. The held-out ones were run and judged
+by the state of the rules that is committed with this file; nothing was tuned on them. Means are over programs, with
+95 % bootstrap intervals over programs. Each program was trained once a seed on one (encoder, data set) pair.
+"""
+
+
+def answers(group: str, folder: Path) -> tuple[list[Answer], list[list[str]]]:
+    """Return what is said of every training of a group that is there, and lines of a table."""
+    import_module(f"programs.{group}")
+    found, rows = [], []
+    for program in REGISTRY[group].values():
+        place = folder / group / program.name / program.world.replace("/", "-")
+        for done in sorted(place.glob("*/truth.json")):
+            truth = json.loads(done.read_text("utf-8"))
+            answer, row = judge(program, int(done.parent.name), truth, collapse_probe.diagnose(done.parent / "run"))
+            found.append(answer)
+            rows.append(row)
+    return found, rows
+
+
+def gap(first: list[Answer], second: list[Answer], name: str) -> str:
+    """Return how much a score of the first is above the second's, with its interval."""
+    one, other = drawn(first, seed=1)[name], drawn(second, seed=2)[name]
+    low, high = np.nanquantile(one - other, [0.025, 0.975])
+    return f"{np.nanmean(one) - np.nanmean(other):+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+@click.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/collapsebench"), show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path(__file__).parent / "RESULTS.md")
+def main(folder: Path, out: Path) -> None:
+    """Write the tables."""
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    from _common import table
+
+    groups = {group: answers(group, folder) for group in ("training", "held_out")}
+    (training, _), (held_out, _) = groups["training"], groups["held_out"]
+    if not training or not held_out:
+        raise SystemExit("run run.py --group training and --group held_out first")
+    by_name = {group: {one.name: one for one in scores(found)} for group, (found, _) in groups.items()}
+    rows = [
+        [name, str(one), str(by_name["held_out"].get(name, "-")), gap(training, held_out, name), BARS.get(name, "")]
+        for name, one in by_name["training"].items()
+    ]
+    sizes = [f"{len({one.program for one in found})} programs, {len(found)} trainings" for found, _ in groups.values()]
+    parts = [INTRODUCTION, table(["", f"training ({sizes[0]})", f"held out ({sizes[1]})", "gap", "bar"], rows)]
+    others = [list(one) for one in ANCHORS]
+    parts += ["## What others report", table(["of their own benchmarks", "detection", "kind", "cause"], others)]
+    for group, (_, lines) in groups.items():
+        parts += [f"## {group.replace('_', ' ').capitalize()} programs", table(list(HEADERS), lines)]
+    out.write_text("\n\n".join(part.strip() for part in parts) + "\n", "utf-8")
+    click.echo(out.read_text("utf-8"))
+
+
+if __name__ == "__main__":
+    main()
