@@ -235,3 +235,37 @@ def test_a_correction_and_its_gate_have_forces_of_their_own():
     assert found["force/shut@gate/radial"] == pytest.approx(-1) and "force/held@gate/share" not in found
     assert found["force/contrast/share"] == pytest.approx(1) and "force/shut/share" not in found
     assert any("'shut' does not reach the embeddings" in one for one in said(w))
+
+
+class Criterion(nn.Module):
+    def forward(self, query: Tensor, document: Tensor) -> Tensor:
+        return infonce(query, document)
+
+
+def test_at_the_arguments_of_a_loss_module_they_are_read_in_every_due_step(tmp_path):
+    torch.manual_seed(0)
+    model, criterion = OneTower(), Criterion()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, loss=criterion, run=tmp_path / "run", reference=False) as w:
+        for a, b in pairs(30):
+            criterion(model(a), model(b)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        assert list(w.live.series("pairs/push", on="batch").steps) == [*range(1, 21), 30]
+
+
+def test_gradients_that_were_computed_in_half_are_told_by_their_bits(tmp_path):
+    def shares(dtype: torch.dtype) -> list[float]:
+        torch.manual_seed(0)
+        layer = nn.Linear(12, 64, bias=False)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        with watch(layer, optimizer=optimizer, run=False, reference=False) as w:
+            for a, b in pairs(3):
+                query, document = (x.to(dtype) @ layer.weight.to(dtype).T for x in (a, b))
+                # So small that part of its gradient is below what float16 has.
+                ((query - document).float().square().mean() * 1e-4).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+            return w.live.series("zeros/weight").values.tolist()
+
+    assert all(0.2 < share < 1 for share in shares(torch.float16)) and set(shares(torch.float32)) == {0.0}

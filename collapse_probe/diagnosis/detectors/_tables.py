@@ -86,7 +86,7 @@ TABLES = (
         code="CP204",
         kind="ties",
         title="ties",
-        reads=("COLLECTION/tied_share",),
+        reads=("COLLECTION/tied_share", "pairs/tied_share"),
         per="collection",
         formula="The largest share of tied places among the first ten; of the reference pairs, the share of queries "
         "whose own document scores as another one does, critical where a collection fell.",

@@ -38,7 +38,7 @@ CORRECTIONS = (
         name="pass_through",
         needs=("z",),
         label="pass-through",
-        about="Mean share of the gradient that a tanh passes, 1 - delta^2.",
+        about="Mean share of the gradient that a bound of 1, such as a tanh, passes: 1 - z^2.",
     ),
     Measure(
         name="alignment_above_chance",
