@@ -20,6 +20,7 @@ from ._rows import *
 from ._sample import Sample, neighbours_of, read, scores, singular_values
 from ._scale import *
 from ._scores import Scores, compare
+from ._shared import sharing
 from ._spectrum import *
 from ._term_forces import read_terms
 
@@ -37,6 +38,7 @@ __all__ = [
     "read_terms",
     "ridge_correction",
     "scores",
+    "sharing",
     "shrinkage",
     "singular_values",
     "wide",

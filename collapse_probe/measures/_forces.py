@@ -81,6 +81,23 @@ def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     return growth.along(_descent(query, document, force, own))
 
 
+def pulls_and_pushes(
+    query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return :func:`pull` and :func:`push` of ``K`` forces at once, ``[K]`` each.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        force: Gradients at both, ``[K, Q, D]`` and ``[K, M, D]``.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+    """
+    descent = _descent(query, document, force, own)
+    near, far = _apart(query, document, own), _away(query, document, own)
+    pulls = near.along(descent)
+    return pulls, torch.full_like(pulls, torch.nan) if far is None else far.along(descent)
+
+
 def radial(z: Tensor, gradient: Tensor) -> Tensor:
     """Return how far the descent lies along the growth of norms.
 
@@ -130,7 +147,10 @@ class _Plane:
 
 @dataclass(frozen=True)
 class _Descent:
-    """A gradient along the sphere: its products with unit vectors without their mean ``[B, B]``, and its norm."""
+    """A gradient along the sphere: its products with unit vectors without their mean ``[B, B]``, and its norm.
+
+    Of several gradients at once both have one more dimension before these.
+    """
 
     products: Tensor
     length: Tensor
@@ -144,8 +164,8 @@ class _Growth:
     length: Tensor
 
     def along(self, descent: _Descent) -> Tensor:
-        """Return the cosine of a descent with the growth."""
-        return ratio(-(self.weights * descent.products).sum(), descent.length * self.length)
+        """Return the cosine of a descent with the growth, or of several descents."""
+        return ratio(-(self.weights * descent.products).sum(dim=(-2, -1)), descent.length * self.length)
 
 
 @shared
@@ -175,14 +195,16 @@ def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
 def _descent(query: Tensor, document: Tensor, force: Force, own: Tensor | None) -> _Descent:
     plane = _plane(query, document, own)
     gradients = [widened(one.to(plane.centre.device)) for one in force]
-    radial = torch.cat([(unit * one).sum(dim=1) for unit, one in zip(plane.units, gradients, strict=True)])
-    along = torch.cat(gradients) @ plane.centre.T - radial[:, None] * (plane.products + plane.centre @ plane.mean)
-    whole = torch.cat([torch.linalg.vector_norm(one, dim=1) for one in gradients])
-    length = torch.linalg.vector_norm(plane.norms * (whole.square() - radial.square()).clamp(min=0).sqrt())
+    radial = torch.cat([(unit * one).sum(dim=-1) for unit, one in zip(plane.units, gradients, strict=True)], dim=-1)
+    along = torch.cat(gradients, dim=-2) @ plane.centre.T
+    along = along - radial[..., None] * (plane.products + plane.centre @ plane.mean)
+    whole = torch.cat([torch.linalg.vector_norm(one, dim=-1) for one in gradients], dim=-1)
+    length = torch.linalg.vector_norm(plane.norms * (whole.square() - radial.square()).clamp(min=0).sqrt(), dim=-1)
     # Of a force that is radial alone nothing but rounding is left.
-    rest = length <= _ROUNDING * torch.linalg.vector_norm(plane.norms * whole)
+    rest = length <= _ROUNDING * torch.linalg.vector_norm(plane.norms * whole, dim=-1)
     return _Descent(
-        products=(plane.norms[:, None] * along).masked_fill(rest, 0.0), length=length.masked_fill(rest, 0.0)
+        products=(plane.norms[:, None] * along).masked_fill(rest[..., None, None], 0.0),
+        length=length.masked_fill(rest, 0.0),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -150,7 +150,8 @@ class Given:
 
     def _fitting(self, stream: str, gradients: Mapping[str, Tensor]) -> Tensor | None:
         found, z = gradients.get(stream), self._z(stream)
-        return None if found is None or z is None or found.shape != z.shape else at_least_float32(found)
+        fits = found is not None and z is not None and found.shape[-2:] == z.shape
+        return at_least_float32(found) if fits and found is not None else None
 
     def _force(self, stream: str) -> tuple[Tensor, Tensor] | None:
         """Return the gradients at the queries and at all documents; None where neither has any."""
@@ -158,7 +159,11 @@ class Given:
         return None if found is None else found[2]
 
     def pairs_with(self, gradients: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]] | None:
-        """Return queries, all documents, and gradients at both; None where neither has any."""
+        """Return queries, all documents, and gradients at both; None where neither has any.
+
+        Args:
+            gradients: ``[N, D]`` each, or ``[K, N, D]`` of several forces.
+        """
         query, document = self._query("pairs"), self._document("pairs")
         if query is None or document is None:
             return None
@@ -166,11 +171,20 @@ class Given:
         sides = [[self._fitting(name, gradients) for name in side] for side in names]
         if not any(one is not None for side in sides for one in side):
             return None
+        lead = next(one.shape[:-2] for side in sides for one in side if one is not None)
         whole = [
-            torch.cat([self._z(name).mul(0.0) if one is None else one for name, one in zip(*side, strict=True)])  # type: ignore[union-attr]
+            torch.cat(
+                [self._still(name, lead) if one is None else one for name, one in zip(*side, strict=True)], dim=-2
+            )
             for side in zip(names, sides, strict=True)
         ]
         return query, document, (whole[0], whole[1])
+
+    def _still(self, stream: str, lead: Sequence[int]) -> Tensor:
+        """Return no gradient at a stream, of as many forces as others have."""
+        z = self._z(stream)
+        assert z is not None
+        return z.mul(0.0).expand(*lead, *z.shape)
 
     def _rows(self, stream: str) -> int | None:
         z = self._z(stream)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ..journal.vocabulary import Role
-from ._checks import ratio, widened
-from ._forces import pull, push
+from ._checks import ratio, wide, widened
+from ._forces import pulls_and_pushes
 from ._sample import Sample
 from ._shared import sharing
 
@@ -41,7 +41,7 @@ def read_terms(
     >>> sample = Sample(streams={"q": q, "d": d}, roles={"q": Role.query, "d": Role.document})
     >>> found = read_terms(sample, {"pull": {"q": q - d, "d": d - q}, "shrink": {"q": q, "d": d}})
     >>> {name: round(value.item(), 2) for name, value in found.items() if name.endswith(("radial", "share"))}
-    {'force/pull/radial': -0.71, 'force/pull/share': 0.59, 'force/shrink/radial': -1.0, 'force/shrink/share': 0.41}
+    {'force/pull/share': 0.59, 'force/pull/radial': -0.71, 'force/shrink/share': 0.41, 'force/shrink/radial': -1.0}
     """
     sides = [*sample.of_role(*_EMBEDDED), *(["embedding"] if "embedding" in sample.streams else [])]
     with sharing():
@@ -55,55 +55,49 @@ def _at(
     sample: Sample, forces: Mapping[str, Mapping[str, Tensor]], names: Sequence[str], *, at: str, whole: bool
 ) -> dict[str, Tensor]:
     """Return the forces of the terms at some streams together."""
-    found = {term: {name: one[name] for name in names if name in one} for term, one in forces.items()}
-    found = {term: one for term, one in found.items() if one}
-    norms = {term: _norm(one.values()) for term, one in found.items()}
-    total = torch.stack(list(norms.values())).sum() if norms else None
-    values = {}
-    for term, one in found.items():
-        subject = f"force/{term}{at}"
-        if whole:
-            values |= {f"{subject}/{name}": value for name, value in _on_pairs(sample, one).items()}
-        values[f"{subject}/radial"] = _radial(sample, one, names if whole else list(one))
-        values[f"{subject}/share"] = ratio(norms[term], total)  # type: ignore[arg-type]
-        if whole:
-            values[f"{subject}/conflict"] = _conflict(sample, one, found)
-    return values
-
-
-def _on_pairs(sample: Sample, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = sample.pairs_with(gradients)
-    if found is None:
+    terms = [term for term, one in forces.items() if any(name in one for name in names)]
+    if not terms:
         return {}
-    query, document, force = found
-    return {one.__name__: one(query, document, force, own=sample.own) for one in (pull, push)}
+    stacked = {name: _stacked([forces[term].get(name) for term in terms]) for name in names}
+    known = {name: one for name, one in stacked.items() if one is not None}
+    flat = torch.cat([one.reshape(len(terms), -1) for one in known.values()], dim=1)
+    norms = torch.linalg.vector_norm(flat, dim=1)
+    found = {"share": ratio(norms, norms.sum().expand_as(norms)), "radial": _radial(sample, known, names, norms)}
+    if whole:
+        pairs = sample.pairs_with(known)
+        if pairs is not None:
+            query, document, force = pairs
+            found["pull"], found["push"] = pulls_and_pushes(query, document, force, own=sample.own)
+        total = _total(sample, known, flat)
+        found["conflict"] = ratio(flat @ total, norms * torch.linalg.vector_norm(total))
+    split = {name: values.unbind() for name, values in found.items()}
+    return {f"force/{term}{at}/{name}": values[i] for i, term in enumerate(terms) for name, values in split.items()}
 
 
-def _radial(sample: Sample, gradients: Mapping[str, Tensor], names: Sequence[str]) -> Tensor:
-    """Return the cosine of the descent with the growth of log norms, of all names together."""
-    along, growths = [], []
+def _stacked(gradients: Sequence[Tensor | None]) -> Tensor | None:
+    """Return the gradients of ``K`` terms in the widest type, 0 where a term has none; None where none has one."""
+    some = next((one for one in gradients if one is not None), None)
+    if some is None:
+        return None
+    return torch.stack([torch.zeros_like(some) if one is None else one for one in gradients]).to(wide(some.device))
+
+
+def _radial(sample: Sample, gradients: Mapping[str, Tensor], names: Sequence[str], norms: Tensor) -> Tensor:
+    """Return the cosines of the descents with the growth of log norms, of all names together."""
+    along, lengths = [], []
     for name in names:
-        z = _rows(sample.streams[name].detach())
+        z = widened(sample.streams[name].detach())
+        z = z if z.ndim == 2 else z.reshape(1, -1)
         squares = z.square().sum(dim=1, keepdim=True)
         growth = z / squares.where(squares > 0, squares.new_ones(()))
-        growths.append(growth)
+        lengths.append(growth.square().sum())
         if name in gradients:
-            along.append(-(_rows(gradients[name]) * growth).sum())
-    return ratio(torch.stack(along).sum(), _norm(gradients.values()) * _norm(growths))
+            along.append(-(gradients[name].reshape(len(norms), -1) @ growth.flatten()))
+    return ratio(torch.stack(along).sum(dim=0), norms * torch.stack(lengths).sum().sqrt())
 
 
-def _conflict(sample: Sample, mine: Mapping[str, Tensor], terms: Mapping[str, Mapping[str, Tensor]]) -> Tensor:
-    known = {name: sample.gradients[name] for name in mine if name in sample.gradients}
-    if len(known) < len(mine):
-        known = {name: sum(one[name] for one in terms.values() if name in one) for name in mine}  # type: ignore[misc]
-    products = [(widened(one) * widened(known[name])).sum() for name, one in mine.items()]
-    return ratio(torch.stack(products).sum(), _norm(mine.values()) * _norm(known.values()))
-
-
-def _norm(gradients: Iterable[Tensor]) -> Tensor:
-    return torch.stack([torch.linalg.vector_norm(widened(one)) for one in gradients]).square().sum().sqrt()
-
-
-def _rows(one: Tensor) -> Tensor:
-    """Return rows in the widest type: a gate, and what else is no matrix, is one row."""
-    return widened(one if one.ndim == 2 else one.reshape(1, -1))
+def _total(sample: Sample, known: Mapping[str, Tensor], flat: Tensor) -> Tensor:
+    """Return the whole loss's gradient, flat; that of the terms together where it did not come everywhere."""
+    if any(name not in sample.gradients for name in known):
+        return flat.sum(dim=0)
+    return torch.cat([widened(sample.gradients[name]).flatten() for name in known])

@@ -524,9 +524,10 @@ class Recorder:
         due = heard if self.next_due <= self.done else heard & self.owed
         kept = [self._sample(micro) for micro in micros[:_MICRO]]
         samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
-        values = _mean([self._readings(sample) for sample in samples])
-        if any(one.by_term for one in calls):
-            values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
+        with measures.sharing():
+            values = _mean([self._readings(sample) for sample in samples])
+            if any(one.by_term for one in calls):
+                values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
         for tensors, part in _by_sample(values, samples[0]) if values else ():
             self._outbox.put(part, self._writer(_shape(tensors)))
         if due != heard:

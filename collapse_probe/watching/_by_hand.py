@@ -58,6 +58,9 @@ class ByHand:
     ) -> None:
         """Hand over what adds up to the loss, once a micro-batch, before the optimiser's step.
 
+        Of two or more terms that are handed over with their graphs before the backward, each one's forces at the
+        embeddings are read on steps that are due.
+
         Args:
             mapping: Name to scalar.
             total: The loss; the sum of the weighted terms if None. What the terms leave of it is ``loss/rest``.

@@ -218,3 +218,20 @@ def test_parts_of_a_transformers_models_loss_are_heard_once(tmp_path: Path) -> N
     read = {name: watching.live.series(f"loss/{name}").values for name in ("total", "softmax_loss", "norm_loss")}
     assert list(read["total"]) == pytest.approx(list(read["softmax_loss"] + read["norm_loss"]), rel=1e-4)
     assert len(read["total"]) == 4 and not len(watching.live.series("loss/loss").values)
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "nested"])
+def test_terms_of_a_trainers_loss_have_their_forces(kind: str, bert: Path, tmp_path: Path) -> None:
+    model = encoder(bert)
+    if kind == "dictionary":
+        loss: Any = losses.GlobalOrthogonalRegularizationLoss(model)
+    else:
+        loss = losses.MatryoshkaLoss(model, losses.MultipleNegativesRankingLoss(model), [16, 8])
+    watching = trained(st_trainer(model, loss, tmp_path, steps=3))
+    names = sorted(name for name, _, _ in watching.live.keys if name.startswith("force/") and name.endswith("/share"))
+    terms = ("gor_mean", "gor_second_moment")
+    if kind == "nested":
+        terms = ("MultipleNegativesRankingLoss.16", "MultipleNegativesRankingLoss.8")
+    assert names == [f"force/{term}/share" for term in terms]
+    shares = [watching.live.series(name, on="batch").values for name in names]
+    assert sum(shares) == pytest.approx([1.0] * 3) and min(shares[0].min(), shares[1].min()) > 0.2

@@ -13,6 +13,7 @@ from .._moments import all_epochs, some_epochs
 from .._style import plain, saved
 from .._text import Table, md, number
 from .._tracks import Track
+from ._forces import forces
 
 _FAMILIES = {"loss": "loss", "gradient": "gradient", "rate": "learning rate", "monitor": "monitored"}
 _LINES = 6
@@ -43,7 +44,7 @@ def _write(facts: Facts) -> list[str]:
             " The isotropy term is homogeneous in the embeddings: it is near zero for any embeddings of tiny scale, "
             "isotropic or not."
         )
-    return [body, note, facts.figure("loss_terms"), facts.figure("gradients_and_rates")]
+    return [body, note, *forces(facts), facts.figure("loss_terms"), facts.figure("gradients_and_rates")]
 
 
 def _founding(facts: Facts) -> bool:
