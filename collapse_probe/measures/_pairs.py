@@ -257,6 +257,9 @@ def accuracy(
     return nan_from(s.own + s.mean, (s.above + s.tied == 0).to(s.own.dtype).mean())
 
 
+EQUAL = 1e-4
+"""Squared distance of unit vectors up to which two are one text: rounding, whatever the type."""
+
 NEAR = 0.1
 """Share of the mean squared distance of documents below which two are near-copies (own choice)."""
 
@@ -287,7 +290,7 @@ def near_own(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> T
     unit = unit_rows(widened(document))
     far = 2 * (1 - unit.mean(dim=0).square().sum()).clamp(min=0)
     apart = (2 - 2 * unit[own] @ unit.T).clamp(min=0)
-    near = (apart < NEAR * far) & (apart > 1e3 * torch.finfo(torch.float32).eps)
+    near = (apart < NEAR * far) & (apart > EQUAL)
     return nan_from(unit, near.scatter(1, own[:, None], value=False).sum(dim=1).to(unit.dtype).mean())
 
 

@@ -118,7 +118,7 @@ def test_what_would_look_like_another_stands_before_it(planted, extra, first, tm
 
 
 def test_near_copies_that_a_collapse_made_are_no_cause(tmp_path):
-    planted = {**COLLAPSE, "pairs/near_own": step(0.0, 30.0)}
+    planted = {**COLLAPSE, "pairs/near_own": step(0.0, 30.0, at=0.05)}
     assert named(made(tmp_path / "run", planted, extra=PULLS))[0] == "no_repulsion"
 
 

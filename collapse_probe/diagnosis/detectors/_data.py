@@ -7,14 +7,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ...journal import Series
 from .._contract import Bounds, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
 from .._evidence import Evidence
 from ._signature import MEASURED, part
 
 NEAR_COPIES = "pairs/near_own"
-
-_EARLY = 20
-"""Steps whose documents are what the data gives: a collapse would make copies of others."""
 
 _FIRST = 3
 """Steps whose batches are those of the start: later ones are told apart as they were trained to be."""
@@ -55,9 +53,14 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     )
 
 
-def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+def first_copies(evidence: Evidence) -> Series:
+    """Return how many near-copies there were in the first batches: later ones may be a collapse's."""
     batch = evidence.series(NEAR_COPIES, on="batch").finite()
-    first = batch.where(batch.steps <= max(_EARLY, int(batch.steps[0]))) if len(batch) else batch
+    return batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
+
+
+def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    first = first_copies(evidence)
     if not len(first):
         return Judgement(value=None, evidence=(NEAR_COPIES,))
     value = float(np.median(first.values))
@@ -129,8 +132,8 @@ DATA = (
         title="near-copies of the right document as negatives",
         reads=(NEAR_COPIES,),
         per="run",
-        formula="In the first 20 steps a query has more near-copies of its own document in its batch than the cut (the "
-        "median over steps; equal documents do not count), and separation or retrieval falls.",
+        formula="In the first three steps a query has more near-copies of its own document in its batch than the cut "
+        "(the median over steps; equal documents do not count), and separation or retrieval falls.",
         thresholds={
             "copies": Threshold(0.5, "4.0 with four chunks of the answer as negatives, MedQuAD .003 (measured)")
         },
