@@ -54,6 +54,7 @@ def random_head(folder):
 SUSPECTED = {
     "wrong_pairs": lambda folder: wrong_pairs(folder, 0.5),
     "false_negatives": lambda folder: made(folder, FALL, extra={**PULLS, "pairs/near_own": 4.0}),
+    "leak": lambda folder: made(folder, {"pairs/mrr": lambda t: 1.0, "pairs/mrr_centred": lambda t: 1.0}),
     "half_precision": lambda folder: made(folder, extra={"lost/head": 0.9}),
     "training_and_scoring_differ": still,
     "nothing_left_to_learn_from": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}, n=1),

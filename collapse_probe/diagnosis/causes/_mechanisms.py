@@ -35,6 +35,10 @@ def _false_negatives(evidence: Evidence, kind: Finding, cuts: Mapping[str, float
     return Suspicion(because={NEAR_COPIES: float(np.median(copies))}, locus="training pairs")
 
 
+def _leak(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=numbers_of(kind), locus="reference pairs")
+
+
 def _half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if kind.kind == "divergence" and evidence.config.precision not in ("fp16", "float16"):
         return None
@@ -207,6 +211,15 @@ MECHANISMS = (
         thresholds={"copies": BY_CODE["CP514"].thresholds["copies"]},
         remedies=BY_CODE["CP514"].remedies,
         decides="batches without near-copies, or near-copies masked in the loss",
+    ),
+    Mechanism(
+        cause="leak",
+        title="the answer is in the question, or the question in the answer",
+        explains=("too_good",),
+        suspects=_leak,
+        formula="The kind itself: nearly every own document is the first before anything is trained.",
+        remedies=(Remedy(change={"data": "take the query out of its document"}),),
+        decides="the same pairs without what queries and documents share word for word",
     ),
     Mechanism(
         cause="half_precision",

@@ -21,7 +21,7 @@ _FIRST = 3
 def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     reading = "pairs/auc"
     if evidence.config.reference is not None and evidence.config.reference.seen:
-        raise NotApplicable("the reference pairs are training pairs themselves")
+        return _at_chance(evidence, cuts)
     batch = evidence.series(reading, on="batch").finite()
     first = batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
     reference = evidence.series(reading, on="reference").finite()
@@ -50,6 +50,64 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         evidence=(reading,),
         n=rows,
         of_batches=True,
+    )
+
+
+def _at_chance(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    """Judge pairs beside which no held-out ones were read: at chance under weights that find documents elsewhere."""
+    scored = {}
+    for curve in evidence.curves:
+        first = next(iter(evidence.evaluations.of(curve.name, evidence.evaluations.judged(curve.name))), None)
+        if not curve.seen and first is not None and first.step == 0 and curve.metric in first.metrics:
+            scored[f"{curve.name}/{curve.metric} at step 0"] = float(first.metrics[curve.metric])
+    if not scored:
+        raise NotApplicable("the reference pairs are training pairs themselves, and nothing else was scored at step 0")
+    batch = evidence.series("pairs/auc", on="batch").finite()
+    first = batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
+    if not len(first):
+        return Judgement(value=None, evidence=("pairs/auc",))
+    name, known = max(scored.items(), key=lambda one: one[1])
+    value, rows = float(first.values.mean()), int(np.maximum(first.n, 1).sum())
+    error = 3 * math.sqrt(1 / 12 / rows)
+    return Judgement(
+        value=value,
+        bounds=Bounds(critical=cuts["critical"], above=False),
+        conditions=(
+            part("pairs/auc of the first batches", value, cuts["critical"], value + error < cuts["critical"]),
+            part(name, known, cuts["elsewhere"], known >= cuts["elsewhere"]),
+        ),
+        onset=Onset(step=1, low=0, high=1),
+        outside=tuple(int(step) for step in first.steps),
+        before=True,
+        evidence=("pairs/auc",),
+        n=rows,
+        of_batches=True,
+    )
+
+
+def _solved(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    reading = "pairs/mrr"
+    if evidence.config.reference is None or evidence.config.reference.seen:
+        raise NotApplicable("no reference pairs beside those that are trained on")
+    reference, raw = (evidence.series(reading, on=on).finite() for on in ("reference", "raw"))
+    if not len(reference) or int(reference.steps[0]) > 0:
+        return Judgement(value=None, evidence=(reading,))
+    if len(raw) and float(raw.values[0]) < cuts["solved"]:
+        raise NotApplicable("the raw encoder does not solve them: what is trained did")
+    value, rows = float(reference.values[0]), int(reference.n[0])
+    solved = value >= cuts["solved"] and rows >= cuts["pairs"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["solved"]),
+        conditions=(
+            part(f"{reading} of the reference pairs at step 0", value, cuts["solved"], value >= cuts["solved"]),
+            part("reference pairs", float(rows), cuts["pairs"], rows >= cuts["pairs"]),
+        ),
+        onset=Onset(step=0, low=0, high=0) if solved else None,
+        outside=(0,) if solved else (),
+        before=solved,
+        evidence=(reading,),
+        n=rows,
     )
 
 
@@ -109,10 +167,12 @@ DATA = (
         per="run",
         formula="The AUC of the first batches' own pairs is below the cut by three standard errors, while the same "
         "weights tell held-out pairs apart. Below .6 it is at chance; from there to .85 about 2 (1 - AUC) of the pairs "
-        "are wrong, and separation or retrieval has to fall.",
+        "are wrong, and separation or retrieval has to fall. Where the reference pairs are training pairs themselves: "
+        "at chance, while a collection that was scored at step 0 is searched well.",
         thresholds={
             "critical": Threshold(0.6, MEASURED),
             "warning": Threshold(0.85, f"{MEASURED}: .69 with half of the pairs wrong, .98 for the hardest quarter"),
+            "elsewhere": Threshold(0.15, "a collection's score at step 0: by chance it is below .02 (own choice)"),
             "known": Threshold(0.9, "held-out pairs at step 0: below, the encoder itself may be to blame (own choice)"),
         },
         judge=_mismatched,
@@ -148,6 +208,26 @@ DATA = (
             ),
         ),
         not_this="equal documents, or few distinct ones, which hardly harm a softmax",
+    ),
+    Detector(
+        code="CP516",
+        kind="too_good",
+        title="pairs that are solved before the first step",
+        reads=("pairs/mrr", "pairs/own_equal"),
+        per="run",
+        formula="At step 0 the own document of every reference pair is the first, and the raw encoder's too where it "
+        "was read. Before training: queries are their own documents, by a cosine above .999, in half of the pairs.",
+        thresholds={
+            "solved": Threshold(0.999, "documents that hold their queries 1.0, MedQuAD as it is .93 (measured)"),
+            "pairs": Threshold(100, "fewer are solved by chance (own choice)"),
+            "share": Threshold(0.5, "a pair that is one text teaches nothing (own choice)"),
+        },
+        judge=_solved,
+        why="What cannot rise any more shows no gain, and a query that is found this well may be in its own document.",
+        remedies=(Remedy(change={"data": "look at ten pairs: is the query, or one column twice, in the document?"}),),
+        not_this="pairs that are easy, such as titles with texts that repeat them; views of one text under dropout",
+        gravest=Status.WARNING,
+        confirm=1,
     ),
     Detector(
         code="CP521",
