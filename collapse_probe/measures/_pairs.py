@@ -260,15 +260,15 @@ def accuracy(
 EQUAL = 1e-4
 """Squared distance of unit vectors up to which two are one text: rounding, whatever the type."""
 
-NEAR = 0.1
+NEAR = 0.05
 """Share of the mean squared distance of documents below which two are near-copies (own choice)."""
 
 
 def near_own(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
     """Return how many other documents are near-copies of a query's own document, the mean over queries.
 
-    By squared distances of unit vectors, as a share of their mean among all documents: a cosine above .9 where texts
-    are spread, and above .98 where all cosines are .8. Equal vectors do not count: they hardly harm a softmax (24
+    By squared distances of unit vectors, as a share of their mean among all documents: a cosine above .95 where texts
+    are spread, and above .99 where all cosines are .8. Equal vectors do not count: they hardly harm a softmax (24
     distinct documents ended as with the equal ones masked, measured).
 
     Args:
