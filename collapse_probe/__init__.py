@@ -8,9 +8,9 @@ One line watches a training that stays as it is::
     collapse_probe.write_report("runs/mine", "reports/mine")
 
     collapse_probe.watch(trainer); trainer.train()       # of transformers and sentence-transformers
-    collapse_probe.preflight(loss, queries, documents)   # before the first step
     collapse_probe.autolog()                             # every trainer that is made from here on
 
+``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step.
 What a run does wrong is in its journal; ``diagnose`` reads it, on any machine. Importing this package costs nothing
 heavy: torch is imported by what needs it.
 """

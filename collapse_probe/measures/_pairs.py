@@ -288,15 +288,18 @@ def accuracy(
     return nan_from(s.own + s.mean, (s.above + s.tied == 0).to(s.own.dtype).mean())
 
 
-NEAR = 0.1
+EQUAL = 1e-4
+"""Squared distance of unit vectors up to which two are one text: rounding, whatever the type."""
+
+NEAR = 0.05
 """Share of the mean squared distance of documents below which two are near-copies (own choice)."""
 
 
 def near_own(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> Tensor:
     """Return how many other documents are near-copies of a query's own document, the mean over queries.
 
-    By squared distances of unit vectors, as a share of their mean among all documents: a cosine above .9 where texts
-    are spread, and above .98 where all cosines are .8. Equal vectors do not count: they hardly harm a softmax (24
+    By squared distances of unit vectors, as a share of their mean among all documents: a cosine above .95 where texts
+    are spread, and above .99 where all cosines are .8. Equal vectors do not count: they hardly harm a softmax (24
     distinct documents ended as with the equal ones masked, measured).
 
     Args:
@@ -318,7 +321,7 @@ def near_own(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> T
     unit = unit_rows(widened(document))
     far = 2 * (1 - unit.mean(dim=0).square().sum()).clamp(min=0)
     apart = (2 - 2 * unit[own] @ unit.T).clamp(min=0)
-    near = (apart < NEAR * far) & (apart > 1e3 * torch.finfo(torch.float32).eps)
+    near = (apart < NEAR * far) & (apart > EQUAL)
     return nan_from(unit, near.scatter(1, own[:, None], value=False).sum(dim=1).to(unit.dtype).mean())
 
 

@@ -65,6 +65,7 @@ def random_head(folder):
 SUSPECTED = {
     "wrong_pairs": lambda folder: wrong_pairs(folder, 0.5),
     "false_negatives": lambda folder: made(folder, FALL, extra={**PULLS, "pairs/near_own": 4.0}),
+    "leak": lambda folder: made(folder, {"pairs/mrr": lambda t: 1.0, "pairs/mrr_centred": lambda t: 1.0}),
     "half_precision": lambda folder: made(folder, extra={"lost/head": 0.9}),
     "training_and_scoring_differ": still,
     "nothing_left_to_learn_from": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}, n=1),
@@ -166,7 +167,7 @@ def test_no_repulsion_names_the_terms_and_the_push_of_the_strongest(tmp_path):
 
 
 def test_near_copies_that_a_collapse_made_are_no_cause(tmp_path):
-    planted = {**COLLAPSE, "pairs/near_own": step(0.0, 30.0)}
+    planted = {**COLLAPSE, "pairs/near_own": step(0.0, 30.0, at=0.05)}
     assert named(made(tmp_path / "run", planted, extra=PULLS))[0] == "no_repulsion"
 
 

@@ -14,6 +14,7 @@ from journals_support import (
     LOST_RANK,
     QUERIES,
     STREAM,
+    append,
     both,
     config,
     live,
@@ -37,6 +38,7 @@ from collapse_probe.journal import (
     Evaluation,
     JournalWriter,
     Readings,
+    ReferenceInfo,
     Run,
     StreamInfo,
     write_config,
@@ -97,6 +99,18 @@ def correction(folder: Path) -> Run:
     return scored(folder, {**after, ("predictor", 200): QUERIES - 0.1}, fields={"judged": "predictor"})
 
 
+def solved(folder: Path, at: float = 1.0) -> Run:
+    return made(folder, {"pairs/mrr": lambda t: at, "pairs/mrr_centred": lambda t: at})
+
+
+def at_chance(folder: Path, auc: float, elsewhere: float) -> Run:
+    """A run whose reference pairs are training pairs, with a collection that the same weights search."""
+    fields = {"reference": ReferenceInfo(source="replayed", seen=True)}
+    run = scored(folder, {("model", 0): QUERIES - QUERIES.mean() + elsewhere, ("model", 200): QUERIES}, fields=fields)
+    rows = {"kind": "readings", "on": "batch", "n": 64, "values": {"pairs/auc": auc}}
+    return append(run, [{**rows, "step": at} for at in (1, 2, 3)])
+
+
 def ranges(folder: Path) -> Run:
     declared = {"own": {"expected": [{"reading": "query/norm_median", "max": 1.5, "critical_above": 2.0}]}}
     return made(folder, {"query/norm_median": step(1.0, 3.0)}, fields={"probes": declared})
@@ -152,6 +166,7 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP504": lambda folder: made(folder, extra={"lost/head": 0.9}),
     "CP513": lambda folder: wrong_pairs(folder, 0.5),
     "CP514": lambda folder: made(folder, FALL, extra={"pairs/near_own": 4.0}),
+    "CP516": solved,
     "CP521": still,
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
@@ -225,6 +240,17 @@ def test_batches_alone_show_a_fall_and_its_onset(tmp_path):
     found = diagnose(made(tmp_path / "run", planted, reference=False, fields={"reference": None}))
     assert (found.status, found.kinds[0].kind) == (Status.CRITICAL, "complete_collapse")
     assert 60 <= found.kinds[0].judgement.onset.step <= 120
+
+
+@pytest.mark.parametrize(("auc", "elsewhere", "said"), [(0.5, 0.5, True), (0.5, 0.01, False), (0.9, 0.5, False)])
+def test_pairs_at_chance_are_mismatched_where_the_same_weights_search_a_collection(auc, elsewhere, said, tmp_path):
+    """An encoder that finds nothing anywhere is untrained, and its pairs may be right."""
+    found = diagnose(at_chance(tmp_path / "run", auc, elsewhere))
+    assert any(one.kind == "mismatched_pairs" for one in found.kinds) is said
+
+
+def test_pairs_of_which_some_are_not_solved_are_not_too_good(tmp_path):
+    assert not any(one.kind == "too_good" for one in diagnose(solved(tmp_path / "run", 0.9)).kinds)
 
 
 def test_geometry_alone_warns_where_nothing_says_whether_it_harms(tmp_path):
@@ -337,7 +363,7 @@ def test_a_probe_moves_a_cut_and_ignores_a_code(tmp_path):
     assert [one.code for one in found.kinds] == ["CP411"]
     ignored = [one for one in found.findings if one.code == "CP201"]
     assert ignored[0].ignored == "known" and ignored[0].status is Status.CRITICAL
-    assert "Ignored: CP201" in found.summary
+    assert "Ignored: CP201" in " ".join(found.summary.split())
 
 
 def test_what_is_ignored_does_not_count(tmp_path):

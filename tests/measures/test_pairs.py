@@ -114,11 +114,11 @@ def slow_copies(q: torch.Tensor, d: torch.Tensor, own: list[int]) -> float:
     units = [row / np.linalg.norm(row) for row in d.numpy()]
     apart = [[float(((a - b) ** 2).sum()) for b in units] for a in units]
     far = np.mean(apart)
-    return float(np.mean([sum(1e-4 < one < 0.1 * far for one in apart[column]) for column in own]))
+    return float(np.mean([sum(1e-4 < one < 0.05 * far for one in apart[column]) for column in own]))
 
 
 @few
-@given(st.integers(0, 10_000), st.floats(0.01, 1.0))
+@given(st.integers(0, 10_000), st.floats(0.05, 1.0))
 def test_near_copies_equal_the_loops_and_do_not_see_scale(seed, noise):
     d = torch.cat([drawn(6, 8, seed=seed), drawn(6, 8, seed=seed) + noise * drawn(6, 8, seed=seed + 1)])
     own = torch.tensor([3, 1, 5, 0])
@@ -132,7 +132,7 @@ def test_near_copies_are_neither_equal_documents_nor_a_cone():
     copies = [d, *(d + 0.05 * drawn(32, 16, seed=at) for at in range(1, 4))]
     assert m.near_own(d, torch.cat(copies)).item() == 3.0
     assert m.near_own(d, torch.cat([d, d])).item() == 0.0, "equal documents hardly harm a softmax"
-    assert m.near_own(d, d + 20).item() == 0.0, "all cosines above .9, and texts as far apart as before"
+    assert m.near_own(d, d + 20).item() == 0.0, "all cosines above .95, and texts as far apart as before"
     assert m.near_own(d, torch.ones(32, 16)).item() == 0.0
 
 

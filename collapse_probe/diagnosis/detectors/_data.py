@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ...journal import Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
@@ -14,9 +15,6 @@ from .._separation import BATCH
 from ._signature import MEASURED, part
 
 NEAR_COPIES = "pairs/near_own"
-
-_EARLY = 20
-"""Steps whose documents are what the data gives: a collapse would make copies of others."""
 
 _FIRST = 3
 """Steps whose batches are those of the start: later ones are told apart as they were trained to be."""
@@ -74,9 +72,40 @@ def _known(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
     return part("pairs/auc of held-out pairs at step 0", value, cuts["known"], value >= cuts["known"])
 
 
-def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+def _solved(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    reading = "pairs/mrr"
+    if evidence.config.reference is None or evidence.config.reference.seen:
+        raise NotApplicable("no reference pairs beside those that are trained on")
+    reference, raw = (evidence.series(reading, on=on).finite() for on in ("reference", "raw"))
+    if not len(reference) or int(reference.steps[0]) > 0:
+        return Judgement(value=None, evidence=(reading,))
+    if len(raw) and float(raw.values[0]) < cuts["solved"]:
+        raise NotApplicable("the raw encoder does not solve them: what is trained did")
+    value, rows = float(reference.values[0]), int(reference.n[0])
+    solved = value >= cuts["solved"] and rows >= cuts["pairs"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["solved"]),
+        conditions=(
+            part(f"{reading} of the reference pairs at step 0", value, cuts["solved"], value >= cuts["solved"]),
+            part("reference pairs", float(rows), cuts["pairs"], rows >= cuts["pairs"]),
+        ),
+        onset=Onset(step=0, low=0, high=0) if solved else None,
+        outside=(0,) if solved else (),
+        before=solved,
+        evidence=(reading,),
+        n=rows,
+    )
+
+
+def first_copies(evidence: Evidence) -> Series:
+    """Return how many near-copies there were before the first update: later ones may be what became of the vectors."""
     batch = evidence.series(NEAR_COPIES, on="batch").finite()
-    first = batch.where(batch.steps <= max(_EARLY, int(batch.steps[0]))) if len(batch) else batch
+    return batch.where(batch.steps <= 1)
+
+
+def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    first = first_copies(evidence)
     if not len(first):
         return Judgement(value=None, evidence=(NEAR_COPIES,))
     value = float(np.median(first.values))
@@ -151,10 +180,10 @@ DATA = (
         title="near-copies of the right document as negatives",
         reads=(NEAR_COPIES,),
         per="run",
-        formula="In the first 20 steps a query has more near-copies of its own document in its batch than the cut (the "
-        "median over steps; equal documents do not count), and separation or retrieval falls.",
+        formula="In the first batch a query has more near-copies of its own document than the cut (the mean over "
+        "queries; equal documents do not count), and separation or retrieval falls.",
         thresholds={
-            "copies": Threshold(0.5, "4.0 with four chunks of the answer as negatives, MedQuAD .003 (measured)")
+            "copies": Threshold(0.5, "1.5 with four noisy chunks of the answer as negatives, MedQuAD .001 (measured)")
         },
         judge=_copies,
         why="The loss pushes a query away from what answers it.",
@@ -167,6 +196,30 @@ DATA = (
             ),
         ),
         not_this="equal documents, or few distinct ones, which hardly harm a softmax",
+    ),
+    Detector(
+        code="CP516",
+        kind="too_good",
+        title="pairs that are solved before the first step",
+        reads=("pairs/mrr", "pairs/own_equal"),
+        per="run",
+        formula="At step 0 the own document of every reference pair is the first, and the raw encoder's too where it "
+        "was read. Before training: queries are their own documents, by a cosine above .999, in half of the pairs.",
+        thresholds={
+            "solved": Threshold(
+                0.995,
+                "documents that hold their queries 1.0 but for equal texts, which tie; pairs as they are .88 to .93, "
+                "after training on them .96 (measured)",
+            ),
+            "pairs": Threshold(100, "fewer are solved by chance (own choice)"),
+            "share": Threshold(0.5, "a pair that is one text teaches nothing (own choice)"),
+        },
+        judge=_solved,
+        why="What cannot rise any more shows no gain, and a query that is found this well may be in its own document.",
+        remedies=(Remedy(change={"data": "look at ten pairs: is the query, or one column twice, in the document?"}),),
+        not_this="pairs that are easy, such as titles with texts that repeat them; views of one text under dropout",
+        gravest=Status.WARNING,
+        confirm=1,
     ),
     Detector(
         code="CP521",
