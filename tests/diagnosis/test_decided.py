@@ -101,10 +101,23 @@ def test_forgetting_is_decided_on_the_other_domain(tmp_path):
     assert found.causes[0].decided.collection == "toy"
 
 
+def test_a_collapse_is_decided_on_the_own_domain_where_the_run_fell_there(tmp_path):
+    """Met on the founding case with two seeds: the own fall is not resolved over seeds, and the other domain's is."""
+    run = made(tmp_path / "run", COLLAPSE, extra=PULLS)
+    own = effect("no_repulsion", "better", 0.14, fall=None, restored=None)
+    other = effect("no_repulsion", "worse", -0.08, collection="toy", domain=None, metric="ndcg@10", fall=-0.1)
+    found = decided(run, own, other)
+    assert verdicts(found) == [("no_repulsion", "contributes")] and found.causes[0].decided.change == 0.14
+
+
 def test_a_remedy_that_was_tried_has_its_measured_gain(tmp_path):
     run = made(tmp_path / "run", COLLAPSE, extra=PULLS)
     advised = next(one.change for one in diagnose(run).causes[0].remedies if "lambda_contrastive" in one.change)
-    found = decided(run, effect("", "restores", 0.31, changes=dict(advised)))
+    harmful = effect("no_repulsion", "restores", 0.35)
+    elsewhere = {**harmful, "effect": "worse", "change": -0.1, "collection": "toy", "domain": "out"}
+    found = decided(run, effect("", "restores", 0.31, changes=dict(advised)), harmful, elsewhere)
+    gains = [one.gain for one in found.causes[0].remedies if "scoring" not in one.change]
+    assert gains[:2] == [0.31, 0.35], "what does harm elsewhere comes after what does not"
     assert found.causes[0].remedies[0].change == advised and found.causes[0].remedies[0].gain == 0.31
 
 

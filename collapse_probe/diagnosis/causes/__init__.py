@@ -7,6 +7,7 @@ decided. Naming no cause is a legal answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from .._contract import Finding, Remedy, Status
@@ -55,7 +56,8 @@ def causes_of(evidence: Evidence, kinds: Sequence[Finding], decisions: Decisions
         kinds: What it has now, the gravest first.
         decisions: What interventions showed of it.
     """
-    decisions = decisions or Decisions()
+    fallen = frozenset(curve.name for curve in evidence.curves if curve.fell)
+    decisions = replace(decisions or Decisions(), fallen=fallen)
     measured = measured_remedies(evidence)
     found = {one.cause: one for one in suspected(evidence, kinds, MECHANISMS, more=measured, decisions=decisions)}
     first = list(found)

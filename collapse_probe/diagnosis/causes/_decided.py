@@ -121,10 +121,12 @@ class Decisions:
     Attributes:
         found: One entry for each intervention and collection.
         fault: Why they cannot be read; empty where they can.
+        fallen: Collections on which the run itself fell.
     """
 
     found: Sequence[Decision] = field(default_factory=tuple)
     fault: str = ""
+    fallen: frozenset[str] = frozenset()
 
     @classmethod
     def beside(cls, run: LiveRun) -> Decisions:
@@ -151,37 +153,39 @@ class Decisions:
     def decisive(self, cause: str, kind: Finding) -> Decision | None:
         """Return what decided a mechanism, of the domain that a kind is about; None where nothing did.
 
-        Forgetting is about other domains, every other kind about the own one where it was scored. Of several
-        collections that one decides on which the control fell furthest; of several interventions the one that says
-        most for the mechanism. What restores by construction decides nothing.
+        It is asked where the run fell: forgetting on other domains, every other kind on the own one where that fell. Of
+        several collections that one decides on which the control fell furthest; of several interventions the one that
+        says most for the mechanism. What restores by construction decides nothing.
         """
         asked = [one for one in self.found if one.tests == cause and not one.by_construction]
-        fell = [one for one in asked if one.fall is not None] or asked
-        own = [one for one in fell if (one.domain == "out") == (kind.kind == "forgetting")] or fell
-        if not own:
-            return None
-        furthest = min(own, key=lambda one: one.fall or 0.0).collection
-        return min((one for one in own if one.collection == furthest), key=certainty)
+        where = self._where(asked, kind)
+        return min((one for one in asked if one.collection == where), key=certainty, default=None)
 
     def with_gains(self, remedies: Iterable[Remedy], cause: str, kind: Finding) -> tuple[Remedy, ...]:
         """Return remedies with the gains that interventions measured, and interventions that helped as remedies.
 
-        Measured ones come first, the largest gain before others.
+        Measured ones come first: those that did harm nowhere, and of these the largest gain.
         """
-        decided = self.decisive(cause, kind)
-        where = decided.collection if decided else self._furthest(kind)
+        where = self._where([one for one in self.found if one.tests == cause] or self.found, kind)
         here = [one for one in self.found if one.collection == where and not one.by_construction]
         found = [_measured(remedy, here) for remedy in remedies]
         known = [dict(one.change) for one in found]
         helped = [one for one in here if one.tests == cause and _CAUSE.get(one.effect) in ("confirmed", "contributes")]
         new = [Remedy(change=one.changes, reading=one.reading, gain=one.change) for one in helped]
         found += [one for one in new if dict(one.change) not in known]
-        by_gain = sorted((one for one in found if one.gain is not None), key=lambda one: -(one.gain or 0.0))
+        harm = [dict(one.changes) for one in self.found if one.effect == "worse"]
+        by_gain = [one for one in found if one.gain is not None]
+        by_gain.sort(key=lambda one: (dict(one.change) in harm, -(one.gain or 0.0)))
         return (*by_gain, *(one for one in found if one.gain is None)) if here else tuple(found)
 
-    def _furthest(self, kind: Finding) -> str:
-        fell = [one for one in self.found if (one.domain == "out") == (kind.kind == "forgetting")] or list(self.found)
-        return min(fell, key=lambda one: one.fall or 0.0).collection if fell else ""
+    def _where(self, asked: Sequence[Decision], kind: Finding) -> str:
+        """Return the collection on which a kind is decided; empty where there is none."""
+        fell = [one for one in asked if one.collection in self.fallen]
+        fell = fell or [one for one in asked if one.fall is not None] or list(asked)
+        domains = ("out", None, "in") if kind.kind == "forgetting" else ("in", None, "out")
+        nearest = min((domains.index(one.domain) for one in fell), default=0)
+        own = [one for one in fell if one.domain == domains[nearest]]
+        return min(own, key=lambda one: one.fall or 0.0).collection if own else ""
 
 
 def certainty(one: Decision) -> tuple[int, float]:
