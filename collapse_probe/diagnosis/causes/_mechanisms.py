@@ -328,6 +328,9 @@ MECHANISMS = (
         thresholds={
             "decay": Threshold(0.5, f"{MEASURED}: 3 to 16 in the failures, usually .005"),
             "radial": Threshold(-0.7, MEASURED),
+            "at_correction": Threshold(
+                -0.5, "the same at a correction, whose rows differ in length: a squared norm reads -.70 there (measured)"
+            ),
             "share": Threshold(0.5, "more than all other terms together; .92 to .97 in three planted failures"),
         },
         remedies=(Remedy(change={"optimizer": "lower the weight decay", "loss": "lower the penalty's weight"}),),

@@ -54,7 +54,8 @@ def penalty(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
     if not added and kind.kind not in SHRUNK:
         return None
     found = forces(evidence, kind.subject if added else "")
-    strong = next((one for one in found if one.share > cuts["share"] and one.radial < cuts["radial"]), None)
+    cut = cuts["at_correction" if added else "radial"]
+    strong = next((one for one in found if one.share > cuts["share"] and one.radial < cut), None)
     if strong is not None:
         subject = f"force/{strong.term}@{kind.subject}" if added else f"force/{strong.term}"
         because = {f"{subject}/share": strong.share, f"{subject}/radial": strong.radial}
