@@ -1,0 +1,210 @@
+"""Whether a mechanism is suspected: from a run's readings and one of its kinds to why it is, or None."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from .._contract import Finding
+from .._evidence import EMBEDDINGS, Evidence
+from ..detectors._data import NEAR_COPIES, first_copies
+from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
+from ._contract import Suspicion
+from ._penalties import strongest_push
+from ._readings import first, group_of, last, leap, numbers_of, scaled_by
+
+WEIGHTS_OF_NOTHING = 1e-12
+"""What the updates of a group that begins at zero are held against."""
+
+HALVES = ("fp16", "float16")
+"""Names of the half type that overflows."""
+
+
+def wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=numbers_of(kind), locus="training pairs")
+
+
+def false_negatives(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    copies = first_copies(evidence).values
+    if not len(copies) or not float(np.median(copies)) > cuts["copies"]:
+        return None
+    return Suspicion(because={NEAR_COPIES: float(np.median(copies))}, locus="training pairs")
+
+
+def leaked(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=numbers_of(kind), locus="reference pairs")
+
+
+def half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if kind.kind == "divergence" and evidence.config.precision not in HALVES:
+        return None
+    return Suspicion(because=numbers_of(kind), locus=kind.evidence[0].partition("/")[2] if kind.evidence else "")
+
+
+def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if kind.kind != "ties":
+        return Suspicion(because=numbers_of(kind))
+    batch = last(evidence, "pairs/tied_share")
+    if batch is None or batch > cuts["tied"]:
+        return None
+    return Suspicion(because={**numbers_of(kind), "pairs/tied_share of batches": batch})
+
+
+def one_candidate(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    because = numbers_of(kind)
+    return Suspicion(because={CANDIDATES: because[CANDIDATES]}, locus="batch") if CANDIDATES in because else None
+
+
+def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    rates = evidence.groups("rate")
+    if rates and all(float(np.abs(one.values).max()) == 0.0 for one in rates):
+        return Suspicion(because={"learning rate": 0.0}, locus="optimizer")
+    gradient = evidence.series("gradient/norm").finite()
+    if len(gradient) and float(gradient.values.max()) == 0.0:
+        return Suspicion(because={"gradient/norm": 0.0}, locus="loss")
+    if DETACHED in numbers_of(kind):
+        return Suspicion(because={DETACHED: 0.0}, locus="model")
+    if evidence.left_out:
+        return Suspicion(because={LEFT_OUT: float(len(evidence.left_out))}, locus=", ".join([*evidence.left_out][:3]))
+    still = [one for one in evidence.groups("drift") if float(one.values[-1]) == 0.0]
+    if still:
+        return Suspicion(because={still[0].reading: 0.0}, locus=", ".join(group_of(one) for one in still))
+    return None
+
+
+def small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    sizes = [float(np.median(one.values)) for one in evidence.groups("update")]
+    if not sizes or not 0 < max(sizes) < cuts["update"]:
+        return None
+    return Suspicion(because={"largest median update": max(sizes)}, locus="optimizer")
+
+
+def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    found = []
+    drifts = [one for one in evidence.groups("drift") if float(one.values[0]) > cuts["from_zero"]]
+    from_zero = {group_of(one): one for one in drifts}
+    for series in evidence.groups("update"):
+        way = from_zero.get(group_of(series))
+        if way is not None:
+            # Every step is a large share of what it began with: its own size counts, against a vector of length 1.
+            size = float(way.values[0]) * WEIGHTS_OF_NOTHING
+            if int(way.steps[0]) <= 1 and size > 1.0:
+                found.append((size, int(way.steps[0]), group_of(way)))
+            continue
+        leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
+        if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
+            found.append((*leapt, group_of(series)))
+    if not found:
+        return None
+    size, step, group = max(found)
+    return Suspicion(because={f"update/{group}": size, "at step": float(step)}, locus=group)
+
+
+def inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect the loss where embeddings are finite and of their usual size, and the gradient is no number."""
+    onset = kind.judgement.onset if kind.judgement else None
+    gradient = evidence.series("gradient/norm")
+    bad = gradient.steps[~np.isfinite(gradient.values)] if len(gradient) else gradient.steps
+    if onset is None or not len(bad) or int(bad[0]) != onset.step or evidence.config.precision in HALVES:
+        return None
+    before = gradient.where(gradient.steps < onset.step).finite().values
+    if len(before) and before[-1] > cuts["grew"] * float(np.median(before)):
+        return None
+    separation = evidence.series("pairs/d_prime", on="batch")
+    if not np.isfinite(separation.values[separation.steps <= onset.step]).all():
+        return None
+    found = {}
+    for one in evidence.streams:
+        norms = evidence.series(f"{one.name}/norm_median", on="batch")
+        known = norms.where(norms.steps <= onset.step) if one.role in EMBEDDINGS else norms.where(norms.steps < 0)
+        if len(known):
+            if not np.isfinite(known.values[-1]) or known.values[-1] > cuts["grew"] * known.values[0]:
+                return None
+            found[f"{one.name}/norm_median at that step"] = float(known.values[-1])
+    return Suspicion(because={"gradient/norm": math.nan, **found}, locus="loss") if found else None
+
+
+def dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=numbers_of(kind), locus=kind.subject)
+
+
+def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if (evidence.config.trained_by or evidence.config.similarity) == "cosine":
+        return None
+    if kind.kind == "scale_explosion":
+        radial = last(evidence, f"{kind.subject}/radial")
+        grew = kind.judgement.value if kind.judgement else None
+        if radial is not None and radial > cuts["outward"] and (grew or 0.0) > cuts["norm"]:
+            return Suspicion(because={"norm changed": grew or 0.0, f"{kind.subject}/radial": radial}, locus="loss")
+    found = scaled_by(evidence, kind.subject)
+    if found is None or found[0] < cuts["norm"] or found[1] < cuts["degree"]:
+        return None
+    return Suspicion(because={"norm changed": found[0], "degree of the loss": found[1]}, locus="loss")
+
+
+def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    batch, loss = evidence.series("pairs/auc", on="batch").finite(), evidence.series("loss/total", on="batch").finite()
+    if len(batch) < 3 or not len(loss) or batch.n[-1] < 4:
+        return None
+    chance = math.log(float(batch.n[-1]))
+    auc = float(np.median(batch.values[-8:]))
+    # A loss of another kind may pass by: one that cannot teach stays near chance from the first step on.
+    shares = [float(np.median(part)) / chance for part in np.array_split(loss.values, 4)]
+    share = shares[-1]
+    if min(shares) < cuts["share"] or max(shares) > 1.05 or auc < cuts["auc"]:
+        return None
+    return Suspicion(because={"loss over log n": share, "pairs/auc": auc}, locus="loss")
+
+
+def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    push = last(evidence, "pairs/push")
+    if push is None or push > cuts["push"]:
+        return None
+    because = {"pairs/push": push}
+    pull = last(evidence, "pairs/pull")
+    if pull is not None:
+        because["pairs/pull"] = pull
+    terms, strongest = strongest_push(evidence)
+    return Suspicion(because=because | strongest, locus=", ".join(terms) or "loss")
+
+
+def never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    start = first(evidence, "pairs/push")
+    return no_push(evidence, kind, cuts) if start is not None and start <= cuts["push"] else None
+
+
+def few(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    examples = evidence.config.examples
+    if examples is None or examples > cuts["examples"]:
+        return None
+    return Suspicion(because={"training pairs": float(examples)}, locus="training pairs")
+
+
+def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    overlap = evidence.series("pairs/neighbour_overlap", on="reference").finite()
+    start = float(overlap.values[0]) if len(overlap) and int(overlap.steps[0]) == 0 else None
+    if start is None or start > cuts["overlap"]:
+        return None
+    found = evidence.evaluations
+    for curve in evidence.curves:
+        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
+        if raw is None or not scored or scored[0].step != 0:
+            continue
+        change = found.change(raw, scored[0], curve.metric)
+        if change is not None and change[1].high < 0:
+            because = {
+                f"{curve.name}/{curve.metric} of step 0 minus raw": change[0],
+                "neighbours kept at step 0": start,
+            }
+            return Suspicion(because=because, locus="the head's first weights")
+    return None
+
+
+def narrow(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    rising = next((one for one in evidence.curves if one.inside and one.rose and not one.fell), None)
+    if rising is None or rising.worst is None:
+        return None
+    start = next(one for one in rising.changes if one.against == "start")
+    return Suspicion(because={f"{rising.name}/{rising.metric}": start.value}, locus="training pairs")
