@@ -76,7 +76,8 @@ def point_of(tensor: Tensor) -> Point | None:
     """Return where a tensor stands in the graph; None where that cannot be said, as of shards."""
     if type(tensor) not in (Tensor, torch.nn.Parameter) or tensor.layout is not torch.strided:
         return None
-    return Point(get_gradient_edge(tensor), tensor)
+    with torch.enable_grad():
+        return Point(get_gradient_edge(tensor), tensor)
 
 
 @dataclass(frozen=True)

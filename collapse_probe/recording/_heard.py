@@ -96,7 +96,9 @@ class Step:
         one = Heard(stream, tensor.detach().clone(), len(self.calls), self._micro, index, trained, by_hand)
         one.by_hand = by_hand
         self.calls.append(one)
-        if with_graph and trained and passed is tensor and self._micro == 0:
+        # A gate is a leaf, and has its place even where an evaluation is the first to come by it.
+        placed = trained or (by_hand and passed.is_leaf and passed.requires_grad)
+        if with_graph and placed and passed is tensor and self._micro == 0:
             one.point = point_of(tensor)
         if trained and not (by_hand and passed.is_leaf):
             self._hook(passed, self._confirms(one, keep=with_gradient and passed is tensor))
