@@ -65,6 +65,8 @@ def answers(group: str, folder: Path) -> tuple[list[Answer], list[list[str]]]:
 def gap(first: list[Answer], second: list[Answer], name: str) -> str:
     """Return how much a score of the first is above the second's, with its interval."""
     one, other = drawn(first, seed=1)[name], drawn(second, seed=2)[name]
+    if not np.isfinite(other).any():
+        return "-"
     low, high = np.nanquantile(one - other, [0.025, 0.975])
     return f"{np.nanmean(one) - np.nanmean(other):+.2f} [{low:+.2f}, {high:+.2f}]"
 

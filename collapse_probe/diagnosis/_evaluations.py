@@ -108,9 +108,18 @@ class Evaluations:
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def raw(self, collection: str) -> Evaluation | None:
-        """Return the raw encoder's evaluation, the latest; None where there is none."""
+        """Return the raw encoder's evaluation, the latest; None where there is none.
+
+        None as well where its reference pairs are others than the model's, as their number says: pairs that were made
+        of the first batches, beside a user's own for the raw encoder.
+        """
         found = self.of(collection, "raw")
-        return found[-1] if found else None
+        if not found or collection != REFERENCE:
+            return found[-1] if found else None
+        later = [one for (label, kind, _), one in self.records.items() if label == collection and kind != "raw"]
+        numbers = {one.n_queries for one in later}
+        same = not numbers or found[-1].n_queries in (None, *numbers) or None in numbers
+        return found[-1] if same else None
 
     def metric(self, collection: str, variant: str | None = None) -> str | None:
         """Return the metric that verdicts on a collection are about; None where it has none of retrieval.

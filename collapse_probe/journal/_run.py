@@ -123,13 +123,12 @@ class LiveRun(Frames):
     def baseline(self, reading: str) -> float | None:
         """Return what a reading is compared with: the raw encoder's on the reference pairs, else that of step 0.
 
-        None where neither was recorded.
+        None where neither was recorded. Of other numbers of pairs than were ever read later, it is of other pairs.
         """
-        for series in (self.series(reading, on="raw"), self.series(reading, on="reference")):
-            start = series.finite()
-            if len(start) and (series.on == "raw" or start.steps[0] == 0):
-                return float(start.values[0])
-        return None
+        raw, reference = (self.series(reading, on=on).finite() for on in ("raw", "reference"))
+        if len(raw) and (not len(reference) or raw.n[0] in reference.n):
+            return float(raw.values[0])
+        return float(reference.values[0]) if len(reference) and reference.steps[0] == 0 else None
 
     @property
     def coverage(self) -> dict[str, Coverage]:

@@ -85,3 +85,14 @@ def _streams():
 
     roles = {"query": "query", "document": "document", "adapter": "correction"}
     return tuple(StreamInfo(name=name, role=role) for name, role in roles.items())
+
+
+def test_a_raw_encoder_of_other_pairs_is_no_start(tmp_path):
+    """Pairs of the first batches, beside a user's own for the raw encoder."""
+    found = made(tmp_path / "run", fields=SEEN)
+    (tmp_path / "run" / "raw.json").write_text('{"query_ids": ["0", "1"], "mrr": [1.0, 1.0]}')
+    raw = {"kind": "evaluation", "collection": "reference pairs", "step": 0, "metrics": {"mrr": 1.0}, "variant": "raw"}
+    raw |= {"per_query": "raw.json", "domain": "in", "n_queries": 2}
+    readings = {"kind": "readings", "step": 0, "on": "raw", "n": 2, "values": {"pairs/mrr": 1.0}}
+    said = diagnose(append(found, [raw, readings]))
+    assert str(said.status) == "healthy" and said.retrieval[0]["raw"] is None

@@ -105,7 +105,11 @@ def test_what_is_called_blind_to_scale_is(measure, scale):
 )
 def test_what_is_not_called_blind_to_scale_sees_it(measure):
     z = torch.randn(12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert given(measure.name, 1e-6 * z, z, z) < 1e-3 * given(measure.name, z, z, z)
+    z /= z.abs().max()
+    small, large = given(measure.name, 1e-6 * z, z, z), given(measure.name, z, z, z)
+    if measure.name == "pass_through":  # what a bound lets through, which is all where everything is small
+        small, large = 1 - small, 1 - large
+    assert small < 1e-3 * large
 
 
 def given(name: str, z: torch.Tensor, other: torch.Tensor, third: torch.Tensor) -> torch.Tensor:

@@ -34,12 +34,16 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     rows = int(np.maximum(first.n, 1).sum())
     error = 3 * math.sqrt(1 / 12 / rows)
     wrong = value + error < cuts["critical"]
-    cut = cuts["critical"] if wrong else cuts["warning"]
+    # A collection says that the encoder is good, not that these pairs are easy; and later batches than the first are
+    # told apart as they were trained to be.
+    own = evidence.config.reference is None or not evidence.config.reference.seen
+    wrong = wrong and float(first.values[0]) < cuts["warning"]
+    cut = cuts["critical"] if wrong or not own else cuts["warning"]
     return Judgement(
         value=value,
         bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
         conditions=(
-            part(f"{reading} of the first batches", value, cut, value + error < cut),
+            part(f"{reading} of the first batches", value, cut, wrong or (own and value + error < cut)),
             known,
             *(() if wrong else evidence.harm),
         ),
