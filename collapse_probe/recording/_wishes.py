@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 _OF_BATCHES = ("common_share", "norm_median", "radial")
-_PAIRS_OF_BATCHES = ("d_prime", "mrr", "auc", "pull", "push")
+_PAIRS_OF_BATCHES = ("d_prime", "mrr", "auc", "pull", "push", "near_own", "tied_share")
 _OF_REFERENCE = ("common_share", "norm_median", "participation_ratio_corrected", "dead_dimensions")
 _PAIRS_OF_REFERENCE = (
     *("d_prime", "mrr", "mrr_cosine", "mrr_centred", "auc"),
-    *("side_gap", "hub_occurrence", "neighbour_overlap", "answer_overlap"),
+    *("side_gap", "hub_occurrence", "neighbour_overlap", "answer_overlap", "tied_share"),
 )
 
 

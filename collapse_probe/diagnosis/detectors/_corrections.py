@@ -91,6 +91,8 @@ def _gate_never_opened(subject: Subject, evidence: Evidence, cuts: Mapping[str, 
 
 def _saturated(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     track = evidence.track(subject.name, "pass_through")
+    if track is None and subject.role != "correction":
+        raise NotApplicable("no bound was looked for on it")
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/pass_through",))
     return signature(track, np.asarray(track.series.values), evidence, cut=cuts["critical"], above=False)
