@@ -4,6 +4,7 @@ One ``autograd.grad`` a term, from the term down to the streams and no further: 
 touched, and the bits of the training stay (measured: dropout, accumulation, checkpointing below the streams, two
 processes). What lies between term and stream runs backward once more for it. So nothing is measured where that may do
 something of its own: backward hooks of modules, compiled code, functions that somebody wrote (collectives among them).
+Hooks on tensors in between, and ``retain_grad`` there, cannot be seen from Python: they run once more for each term.
 """
 
 from __future__ import annotations
