@@ -198,6 +198,11 @@ class Evidence:
     def _of_stream(reading: str) -> bool:
         return reading.partition("/")[0] not in NOT_STREAMS
 
+    @property
+    def seen(self) -> bool:
+        """Whether the reference pairs are training pairs themselves."""
+        return self.config.reference is not None and self.config.reference.seen
+
     @cached_property
     def evaluations(self) -> Evaluations:
         """What was scored."""
@@ -207,7 +212,7 @@ class Evidence:
     def curves(self) -> tuple[Curve, ...]:
         """Retrieval on every collection, the reference pairs among them, else separation from readings."""
         subjects = self.evaluations.subjects
-        seen = self.config.reference is not None and self.config.reference.seen
+        seen = self.seen
         found = []
         for one in subjects:
             here = seen and one.collection == REFERENCE

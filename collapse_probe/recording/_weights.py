@@ -146,14 +146,14 @@ def _gradients(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> Tensor:
 
 
 def _halved_zeros(gradients: Tensor) -> Tensor:
-    zeros = (gradients == 0).double().mean()
+    zeros = (gradients == 0).float().mean()
     halved = (gradients.half().float() == gradients).all()
     return torch.where(halved & (zeros < 1), zeros, torch.zeros_like(zeros))
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:
     """Return a share, NaN of nothing."""
-    return part.sum().double() / whole.sum().double()
+    return part.sum().float() / whole.sum().float()
 
 
 def _change(before: Tensor, after: Tensor) -> Tensor:

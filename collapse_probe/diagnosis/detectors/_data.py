@@ -33,19 +33,18 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     # A mean over n queries of ranks that are uniform by chance, of which every row is one.
     rows = int(np.maximum(first.n, 1).sum())
     error = 3 * math.sqrt(1 / 12 / rows)
-    wrong = value + error < cuts["critical"]
-    # A collection says that the encoder is good, not that these pairs are easy; and later batches than the first are
-    # told apart as they were trained to be.
-    own = evidence.config.reference is None or not evidence.config.reference.seen
-    wrong = wrong and float(first.values[0]) < cuts["warning"]
-    cut = cuts["critical"] if wrong or not own else cuts["warning"]
+    # Later batches than the first are told apart as they were trained to be.
+    at_chance = value + error < cuts["critical"] and float(first.values[0]) < cuts["warning"]
+    # A collection says that the encoder is good, not that these pairs are easy.
+    partly = not evidence.seen and value + error < cuts["warning"]
+    cut = cuts["critical" if at_chance or evidence.seen else "warning"]
     return Judgement(
         value=value,
         bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
         conditions=(
-            part(f"{reading} of the first batches", value, cut, wrong or (own and value + error < cut)),
+            part(f"{reading} of the first batches", value, cut, at_chance or partly),
             known,
-            *(() if wrong else evidence.harm),
+            *(() if at_chance else evidence.harm),
         ),
         onset=Onset(step=1, low=0, high=1),
         outside=tuple(int(step) for step in first.steps),
@@ -61,7 +60,7 @@ def _known(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
 
     By held-out pairs; where the reference pairs are training pairs themselves, by what was scored of a collection.
     """
-    if evidence.config.reference is not None and evidence.config.reference.seen:
+    if evidence.seen:
         found = [one for one in evidence.curves if one.inside is not True and one.name not in (REFERENCE, BATCH)]
         started = [one for one in found if one.steps and one.steps[0] == 0]
         if not started:
