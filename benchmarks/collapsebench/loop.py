@@ -144,6 +144,10 @@ class Run:
         """Return a watch of a loop that is written out by hand; one that drops everything where nobody watches."""
         return Unwatched() if self.folder is None else collapse_probe.watch(target, run=self.folder, **options)
 
+    def keeps(self, query: Callable, document: Callable, similarity: str) -> bool:
+        """Return whether an evaluation only keeps what maps, for later; it never does here."""
+        return False
+
     @torch.no_grad()
     def evaluate(
         self,
@@ -164,7 +168,7 @@ class Run:
             similarity: How the documents are scored.
         """
         watched = watch is not None and not isinstance(watch, Unwatched)
-        if not self.truth and not watched:
+        if self.keeps(query, document, similarity) or (not self.truth and not watched):
             return
         for one, kept, metric in (
             (self.world.inside, self.outcome.inside, "mrr@10"),

@@ -37,11 +37,12 @@ METRICS = ("mrr@10", "ndcg@10")
 class Ended(Run):
     """A run whose last evaluation alone is made, once the training is over: programs evaluate after the last step."""
 
-    def evaluate(self, watch, step, query, document, *, similarity="cosine"):  # type: ignore[no-untyped-def]
+    def keeps(self, query: Callable, document: Callable, similarity: str) -> bool:
         """Keep what maps, with the modes that it has now."""
         self._maps, self._similarity = (query, document), similarity
         modules = [part for one in self._maps if isinstance(one, nn.Module) for part in one.modules()]
         self._modes = [(one, one.training) for one in modules]
+        return True
 
     @torch.no_grad()
     def end(self) -> dict:
@@ -51,8 +52,10 @@ class Ended(Run):
         query, document = self._maps
         found: dict = {}
         for side, metric, of in zip(SIDES, METRICS, (self.world.inside, self.world.collection), strict=True):
-            scores = of.scores(query(of.query), document(of.document), similarity=self._similarity)
-            found[side] = list(scores[metric].values())
+            vectors = query(of.query).float(), document(of.document).float()
+            finite = all(one.isfinite().all() for one in vectors)
+            scores = of.scores(*vectors, similarity=self._similarity) if finite else {}
+            found[side] = list(scores[metric].values()) if finite else [0.0] * len(of.query_ids)
         left, right = self.world.reference
         return {**found, "geometry": geometry(self.world, (query(left).float(), document(right).float()))}
 
@@ -124,9 +127,9 @@ def ended(train: Callable[..., None], of: World, seed: int, place: Path) -> dict
     return json.loads(place.read_text("utf-8"))
 
 
-def qualify(program: Program, seeds: int, folder: Path) -> dict:
-    """Return a program's label with what qualifies it."""
-    of, place = world(program.world), folder / program.name / program.world.replace("/", "-")
+def qualify(program: Program, name: str, seeds: int, folder: Path) -> dict:
+    """Return a program's label in a world with what qualifies it."""
+    of, place = world(name), folder / program.name / name.replace("/", "-")
     mine = [ended(program.train, of, seed, place / f"program-{seed}.json") for seed in range(seeds)]
     twins = [ended(program.twin, of, seed, place / f"twin-{seed}.json") for seed in range(seeds)]
     untrained = Ended(of, 0, None)
@@ -136,7 +139,7 @@ def qualify(program: Program, seeds: int, folder: Path) -> dict:
     worse = {name: any(one["worse"] for one in found.values()) for name, found in against.items()}
     return {
         "program": program.name,
-        "world": program.world,
+        "world": name,
         "kind": program.kind,
         "causes": list(program.causes),
         "onset": program.onset,
@@ -156,7 +159,9 @@ def qualify(program: Program, seeds: int, folder: Path) -> dict:
 
 def line(label: dict) -> str:
     """Return a label in a line."""
-    parts = [f"{'kept' if label['kept'] else 'DROP'} {label['program']} ({label['kind'] or 'healthy'})"]
+    parts = [
+        f"{'kept' if label['kept'] else 'DROP'} {label['program']} in {label['world']} ({label['kind'] or 'healthy'})"
+    ]
     for name, found in label["against"].items():
         parts.append(f"{name} " + " ".join(f"{one['change']:+.3f} (p {one['p']:.1g})" for one in found.values()))
     return " | ".join([*parts, str(label["geometry"]), f"{label['seconds']} s"])
@@ -178,14 +183,19 @@ def main(group: str, seeds: int, only: tuple[str, ...], again: bool, folder: Pat
             continue
         if again:
             shutil.rmtree(folder / group / program.name, ignore_errors=True)
-        label = qualify(program, seeds, folder / group)
-        click.echo(line(label))
-        labels = {one["program"]: one for one in json.loads(place.read_text("utf-8"))} if place.exists() else {}
-        labels[program.name] = label
-        place.parent.mkdir(exist_ok=True)
-        place.write_text(
-            json.dumps([labels[one] for one in REGISTRY[group] if one in labels], indent=1) + "\n", "utf-8"
-        )
+        for name in program.worlds:
+            label = qualify(program, name, seeds, folder / group)
+            click.echo(line(label))
+            _keep(label, place, group)
+
+
+def _keep(label: dict, place: Path, group: str) -> None:
+    """Write a label among those that are there, in the order of the programs and their worlds."""
+    found = json.loads(place.read_text("utf-8")) if place.exists() else []
+    labels = {(one["program"], one["world"]): one for one in [*found, label]}
+    order = [(one.name, name) for one in REGISTRY[group].values() for name in one.worlds]
+    place.parent.mkdir(exist_ok=True)
+    place.write_text(json.dumps([labels[one] for one in order if one in labels], indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
 """Judge every training that ``run.py`` left behind, and write what comes of it as Markdown.
 
-``python benchmarks/collapsebench/results.py`` after ``run.py --group training`` and ``run.py --group held_out``.
+``python benchmarks/collapsebench/results.py`` after ``run.py --group GROUP`` of all the groups below.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 import numpy as np
-from programs import REGISTRY
-from run import HEADERS, judge
+from run import HEADERS, done, judge
 from summary import Answer, drawn, scores
 
 import collapse_probe
@@ -52,15 +51,16 @@ score on them is none of a blind test, and new ones are needed.
 """
 
 
-def answers(group: str, folder: Path) -> tuple[list[Answer], list[list[str]]]:
-    """Return what is said of every training of a group that is there, and lines of a table."""
-    import_module(f"programs.{group}")
+TUNED_ON, BLIND = ("training", "formerly_held_out", "development"), ("blind",)
+
+
+def answers(groups: Sequence[str], folder: Path) -> tuple[list[Answer], list[list[str]]]:
+    """Return what is said of every training of groups that is there, and lines of a table."""
     found, rows = [], []
-    for program in REGISTRY[group].values():
-        place = folder / group / program.name / program.world.replace("/", "-")
-        for done in sorted(place.glob("*/truth.json")):
-            truth = json.loads(done.read_text("utf-8"))
-            answer, row = judge(program, int(done.parent.name), truth, collapse_probe.diagnose(done.parent / "run"))
+    for group in groups:
+        for program, name, seed, place in done(group, folder):
+            truth = json.loads((place / "truth.json").read_text("utf-8"))
+            answer, row = judge(program, (name, seed), truth, collapse_probe.diagnose(place / "run"))
             found.append(answer)
             rows.append(row)
     return found, rows
@@ -83,10 +83,10 @@ def main(folder: Path, out: Path) -> None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from _common import table
 
-    groups = {group: answers(group, folder) for group in ("training", "held_out")}
+    groups = {"training": answers(TUNED_ON, folder), "held_out": answers(BLIND, folder)}
     (training, _), (held_out, _) = groups["training"], groups["held_out"]
     if not training or not held_out:
-        raise SystemExit("run run.py --group training and --group held_out first")
+        raise SystemExit(f"run run.py first: --group {', --group '.join(TUNED_ON + BLIND)}")
     by_name = {group: {one.name: one for one in scores(found)} for group, (found, _) in groups.items()}
     rows = [
         [name, str(one), str(by_name["held_out"].get(name, "-")), gap(training, held_out, name), BARS.get(name, "")]

@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -23,22 +23,24 @@ from summary import Answer, summary
 
 import collapse_probe
 
-HEADERS = ("program", "seed", "is", "said", "since", "in-domain", "outside", "right")
+HEADERS = ("program", "world", "seed", "is", "said", "since", "in-domain", "outside", "right")
 
 
-def train(program: Program, *, seed: int, place: Path) -> dict:
-    """Train a program under watch; return what is true of it."""
+def train(program: Program, name: str, *, seed: int, place: Path) -> dict:
+    """Train a program in a world under watch; return what is true of it."""
     from loop import Run
     from worlds import world
 
-    run = Run(world(program.world), seed, str(place / "run"))
+    run = Run(world(name), seed, str(place / "run"))
     start = time.perf_counter()
     program.train(run)
     return {**asdict(run.outcome), "seconds": time.perf_counter() - start}
 
 
-def judge(program: Program, seed: int, truth: dict, said: collapse_probe.Diagnosis) -> tuple[Answer, list[str]]:
-    """Return what was said, and a line of the table."""
+def judge(
+    program: Program, where: tuple[str, int], truth: dict, said: collapse_probe.Diagnosis
+) -> tuple[Answer, list[str]]:
+    """Return what was said of a training in a world with a seed, and a line of the table."""
     kinds = {one.kind: one for one in reversed(said.kinds)}
     first = next(reversed(kinds.values()), None)
     causes = [one.cause for one in said.causes]
@@ -53,7 +55,8 @@ def judge(program: Program, seed: int, truth: dict, said: collapse_probe.Diagnos
     answer = Answer(program.name, program.kind, program.causes, str(said.status), named, cause, late)
     return answer, [
         program.name,
-        str(seed),
+        where[0],
+        str(where[1]),
         _shown(program.kind, program.causes),
         f"{said.status}: {_shown(named, causes[:1])}" + "".join(f", {one}" for one in [*reversed(kinds)][1:]),
         "" if onset is None else str(onset.step),
@@ -67,33 +70,52 @@ def _shown(kind: str | None, causes: Sequence[str]) -> str:
     return "healthy" if kind is None else " / ".join([kind, *causes])
 
 
+def done(group: str, folder: Path) -> Iterator[tuple[Program, str, int, Path]]:
+    """Yield every training of a group that is in a folder: program, world, seed and place."""
+    import_module(f"programs.{group}")
+    for program in REGISTRY[group].values():
+        for name in program.worlds:
+            found = (folder / group / program.name / name.replace("/", "-")).glob("*/truth.json")
+            for one in sorted(found, key=lambda path: int(path.parent.name)):
+                yield program, name, int(one.parent.name), one.parent
+
+
 @click.command()
 @click.option("--group", default="reference", show_default=True, help="Which programs.")
-@click.option("--seeds", default=1, show_default=True, help="Trainings of each.")
+@click.option("--seeds", default=1, show_default=True, help="Trainings of each in each of its worlds.")
 @click.option("--only", multiple=True, help="Names of programs; all if none.")
 @click.option("--again", is_flag=True, help="Train again what was trained before.")
+@click.option("--quiet", is_flag=True, help="Train, and say nothing of what was found.")
+@click.option("--threads", default=2, show_default=True)
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/collapsebench"), show_default=True)
-def main(group: str, seeds: int, only: tuple[str, ...], again: bool, folder: Path) -> None:
+def main(group: str, seeds: int, only: tuple[str, ...], again: bool, quiet: bool, threads: int, folder: Path) -> None:
     """Train, judge, and print a table."""
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from _common import table
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     import_module(f"programs.{group}")
+    chosen = [one for one in REGISTRY[group].values() if not only or one.name in only]
+    for seed in range(seeds):
+        for program in chosen:
+            for name in program.worlds:
+                place = folder / group / program.name / name.replace("/", "-") / str(seed)
+                if again or not (place / "truth.json").exists():
+                    shutil.rmtree(place, ignore_errors=True)
+                    place.mkdir(parents=True)
+                    found = train(program, name, seed=seed, place=place)
+                    (place / "truth.json").write_text(json.dumps(found), "utf-8")
+                    click.echo(f"trained {program.name} in {name}, seed {seed}: {found['seconds']:.0f} s", err=True)
+    if quiet:
+        return
     rows, answers = [], []
-    for program in REGISTRY[group].values():
-        for seed in range(seeds) if not only or program.name in only else ():
-            place = folder / group / program.name / program.world.replace("/", "-") / str(seed)
-            done = place / "truth.json"
-            if again or not done.exists():
-                shutil.rmtree(place, ignore_errors=True)
-                place.mkdir(parents=True)
-                done.write_text(json.dumps(train(program, seed=seed, place=place)), "utf-8")
-            truth = json.loads(done.read_text("utf-8"))
-            answer, row = judge(program, seed, truth, collapse_probe.diagnose(place / "run"))
+    for program, name, seed, place in done(group, folder):
+        if program in chosen and seed < seeds:
+            truth = json.loads((place / "truth.json").read_text("utf-8"))
+            answer, row = judge(program, (name, seed), truth, collapse_probe.diagnose(place / "run"))
             answers.append(answer)
             rows.append(row)
-            click.echo(" | ".join(rows[-1]), err=True)
+            click.echo(" | ".join(row), err=True)
     click.echo(table(HEADERS, rows))
     click.echo("\n".join(["", *summary(answers), ""]))
     click.echo(f"{sum(row[-1] == 'yes' for row in rows)} of {len(rows)} right")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
+
+WORLD = "minilm/medquad/scifact"
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Program:
         kind: The kind of failure; None for a healthy one.
         causes: Slugs of its causes, any of which is a right answer.
         source: Where people met it.
-        world: Where it is tried first.
+        worlds: Where it is tried: encoder, pairs and collection of each.
         twin: Trains the same without what is planted; None where there is no such training.
         onset: The step from which on the mistake acts, 0 before the first; None where it is not planted at a step.
     """
@@ -28,7 +30,7 @@ class Program:
     kind: str | None
     causes: tuple[str, ...] = ()
     source: str = ""
-    world: str = "minilm/medquad/scifact"
+    worlds: tuple[str, ...] = (WORLD,)
     twin: Callable[..., None] | None = None
     onset: int | None = None
 
@@ -41,7 +43,7 @@ def program(
     kind: str | None,
     *causes: str,
     source: str = "",
-    world: str = "minilm/medquad/scifact",
+    world: str | Sequence[str] = WORLD,
     twin: Callable[..., None] | None = None,
     onset: int | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -52,7 +54,7 @@ def program(
         kind: As of :class:`Program`, like all that follows.
         causes: Of the failure.
         source: Where people met it.
-        world: Where it is tried.
+        world: Where it is tried; several of them where it is tried on several.
         twin: The training without the mistake; of a function with an argument ``planted`` itself with False.
         onset: The step of the mistake.
     """
@@ -62,7 +64,8 @@ def program(
         if train.__name__ in found:
             raise ValueError(f"two programs called {train.__name__!r}")
         other = partial(train, planted=False) if twin is None and "planted" in signature(train).parameters else twin
-        found[train.__name__] = Program(train.__name__, train, kind, causes, source, world, other, onset)
+        worlds = (world,) if isinstance(world, str) else tuple(world)
+        found[train.__name__] = Program(train.__name__, train, kind, causes, source, worlds, other, onset)
         return train
 
     return register

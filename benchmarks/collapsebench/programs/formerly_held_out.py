@@ -1,4 +1,4 @@
-"""The held-out programs: trainings that are never looked at while detectors are tuned, and their clean twins.
+"""Programs that were held out once: judged once, looked at since, and tuned on now like any other.
 
 Every function trains twice over: as the program, and as its twin (``right=True``), the same training without the
 mistake or, of a healthy program, without what alarms. The loops are written out where people write them out, and most
@@ -35,13 +35,7 @@ import collapse_probe
 from . import program
 from .parts import cosines, identity
 
-GROUP = "held_out"
-TWINS: dict[str, Callable[[Run], None]] = {}
-"""Name of a program to the training of its clean twin."""
-
-LOOKERS: list[Callable[[Tensor, Tensor], None]] = []
-"""Called with the in-domain queries and documents of every evaluation."""
-
+GROUP = "formerly_held_out"
 MINI, MPNET = "minilm/medquad/scifact", "mpnet/medquad/scifact"
 SCIFACT, NFCORPUS = "minilm/scifact/nfcorpus", "minilm/nfcorpus/scifact"
 
@@ -52,8 +46,7 @@ def planted(kind: str | None, *causes: str, source: str, world: str = MINI) -> C
     """Register a function as a program, and with ``right=True`` as its twin."""
 
     def register(train: Callable[..., None]) -> Callable[..., None]:
-        TWINS[train.__name__] = partial(train, right=True)
-        return program(GROUP, kind, *causes, source=source, world=world)(train)
+        return program(GROUP, kind, *causes, source=source, world=world, twin=partial(train, right=True))(train)
 
     return register
 
@@ -76,17 +69,15 @@ def scored(
 ) -> None:
     """Keep the truth of an evaluation, and tell it a watch as a user would."""
     document = document or query
+    if run.keeps(query, document, similarity):
+        return
     for one, kept, metric in (
         (run.world.inside, run.outcome.inside, "mrr@10"),
         (run.world.collection, run.outcome.outside, "ndcg@10"),
     ):
         if not run.truth and (one is run.world.inside or told is None):
             continue
-        vectors = _encoded(query, one.query), _encoded(document, one.document)
-        if one is run.world.inside:
-            for look in LOOKERS:
-                look(*vectors)
-        found = _found(one, *vectors, similarity)
+        found = _found(one, _encoded(query, one.query), _encoded(document, one.document), similarity)
         kept.append(list(found[metric].values()))
         if told is not None and one is run.world.collection:
             means = {name: sum(values.values()) / len(values) for name, values in found.items()}
