@@ -13,10 +13,10 @@ from ..statistics import holm
 from ._contract import Condition, Interval, Onset
 from ._evaluations import Evaluations, Scored, difference
 from ._onset import FEWEST, change_point, crossing
-from ._status import CRITICAL_P
+from ._status import CRITICAL_P, TRIFLE
 
-SMALLEST = 0.01
-"""Change below which a fall is not critical, however well it is resolved (own cut)."""
+SMALLEST = TRIFLE
+"""Change below which a fall is not critical."""
 
 SMALLEST_FROM_BEST = 0.02
 """The same against the run's best stretch, which is chosen by looking."""

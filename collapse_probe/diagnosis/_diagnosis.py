@@ -17,6 +17,7 @@ from ._evidence import Evidence
 from ._findings import examined, ignored_codes
 from ._kinds import kinds, place
 from ._measured import Heard, NotMeasured, heard, not_measured
+from ._nearest import with_nearest
 from ._rows import FindingRow, rows_of
 from .causes import VERDICTS, Cause, Decisions, causes_of
 
@@ -116,7 +117,7 @@ def diagnosed(
 
     evidence = Evidence(run)
     ignored = ignored_codes(evidence.config.probes, ignore)
-    everything = list(examined(evidence, ignored=ignored))
+    everything = with_nearest(list(examined(evidence, ignored=ignored)))
     found = tuple(sorted((one for _, _, one in everything), key=place))
     missing = not_measured(evidence, found)
     status = status_by(found, missing, ended=evidence.ended)

@@ -72,6 +72,9 @@ _FOLLOWS = {
     "hubness": ("forgetting",),
     "ties": ("forgetting", "hubness"),
     "gate_never_opened": ("no_learning", "identity", "path_mismatch"),
+    "gate_collapse": ("constant_correction",),
+    "delta_collapse": ("constant_correction",),
+    "constant_correction": ("forgetting",),
 }
 _OF_THE_RUN = (
     *("forgetting", "overfitting", "hubness", "ties", "side_gap", "identity", "constant_correction"),
@@ -84,6 +87,9 @@ _UNTRAINED = ("identity", "gate_never_opened")
 
 _FAR = 100.0
 """Growth of the norms from which on it explains what else became of the embeddings."""
+_AT_CHANCE = 0.6
+"""AUC of the pairs up to which they explain what became of the embeddings: where a part of them is wrong, or labelled
+so, training still sees which belong together."""
 _EXPLAINS_NO_FALL = ("coverage", "unfinished", "range", "ties", "unverified_vectors", "identity", "constant_correction")
 
 
@@ -101,6 +107,8 @@ def place(finding: Finding) -> tuple[int, float, str, str]:
     judgement = finding.judgement
     if finding.kind == "scale_explosion" and judgement and judgement.value and judgement.value > _FAR:
         order = ORDER.index("one_sided_collapse") - 0.5
+    if _partly_wrong(finding):
+        order = ORDER.index("harmful_correction") - 0.5
     return statuses.index(finding.status), order, finding.code, finding.subject
 
 
@@ -116,8 +124,16 @@ def _folds(other: Finding, one: Finding) -> bool:
         return False
     if one.kind == "no_learning" and other.kind in _UNTRAINED:
         return other.status is Status.CRITICAL
+    if _partly_wrong(other) and one.kind not in _ELSEWHERE:
+        return False
     same = other.subject == one.subject or not other.subject or one.kind in _OF_THE_RUN
     return same and one.kind in _FOLLOWS.get(other.kind, ())
+
+
+def _partly_wrong(finding: Finding) -> bool:
+    """Return whether pairs were found wrong in part."""
+    value = finding.judgement.value if finding.judgement else None
+    return finding.kind == "mismatched_pairs" and value is not None and value > _AT_CHANCE
 
 
 def _since(finding: Finding) -> int | None:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from ._contract import Bounds, Condition, Detector, Interval, Judgement, State, Status
 
+TRIFLE = 0.01
+"""A change below it is none: a fall of that size is not critical, however well it is resolved (own cut)."""
+
 CRITICAL_P = 0.001
 """A difference is critical only up to this p: .05 calls 9 % of runs without any change fallen, .001 .3 %."""
 
@@ -47,8 +50,9 @@ def beyond(value: float, cut: float | None, *, above: bool) -> bool:
 
 
 def _without_harm(harm: Sequence[Condition]) -> Status:
+    """Return what a signature is worth where nothing fell: a warning where something is lower by more than a trifle."""
     known = [one.value for one in harm if one.holds is False and one.value is not None]
-    return Status.HEALTHY if known and min(known) >= 0 else Status.WARNING
+    return Status.HEALTHY if known and min(known) > -TRIFLE else Status.WARNING
 
 
 def _by_value(judgement: Judgement) -> Status:

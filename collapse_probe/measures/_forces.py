@@ -60,7 +60,7 @@ def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
 
     Args:
         query: ``[Q, D]``.
-        document: ``[M, D]``.
+        document: ``[M, D]``; without rows the queries stand alone, and have no own documents.
         force: Gradients at both.
         own: ``[Q]``, the row of each query's own document; None: row i.
 
@@ -171,14 +171,15 @@ class _Growth:
 @shared
 def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
     # Side by side: small tensors stay below what torch hands to several threads, whose waking costs more than they do.
-    sides = [widened(matrix("a force", z)) for z in (query, document)]
+    sides = [widened(matrix("a force", z)) for z in (query, document) if len(z) or z is query]
     units = [unit_rows(z) for z in sides]
     norms = torch.cat([row_norms(z) for z in sides])
     mean = torch.stack([unit.sum(dim=0) for unit in units]).sum(dim=0) / len(norms)
     centre = torch.cat([unit - mean for unit in units])
     products = centre @ centre.T
     sizes = products.diagonal()
-    rows = torch.arange(len(query), device=centre.device)
+    # Rows of one side alone have no own ones on the other.
+    rows = torch.arange(min(len(query), len(document)), device=centre.device)
     return _Plane(
         units=units,
         mean=mean,
@@ -194,7 +195,7 @@ def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
 @shared
 def _descent(query: Tensor, document: Tensor, force: Force, own: Tensor | None) -> _Descent:
     plane = _plane(query, document, own)
-    gradients = [widened(one.to(plane.centre.device)) for one in force]
+    gradients = [widened(one.to(plane.centre.device)) for one in force[: len(plane.units)]]
     radial = torch.cat([(unit * one).sum(dim=-1) for unit, one in zip(plane.units, gradients, strict=True)], dim=-1)
     along = torch.cat(gradients, dim=-2) @ plane.centre.T
     along = along - radial[..., None] * (plane.products + plane.centre @ plane.mean)

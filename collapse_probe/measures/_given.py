@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -45,6 +46,10 @@ class Given:
     def arguments(self, stream: str, measure: Measure, options: Collection[str]) -> dict[str, Any] | None:
         """Return a measure's arguments by name, or None where the sample has not all that it needs."""
         makers = self._of_pairs if measure.subject == "pairs" else self._of_stream
+        if "force" in measure.needs:
+            stream, makers = "force", self._of_forces
+            if measure.name == "pull" and not self._forced[1]:
+                return None
         needed = {need: self._once(stream, need, makers) for need in measure.needs}
         if any(value is None for value in needed.values()):
             return None
@@ -88,10 +93,11 @@ class Given:
 
     def _sides(self) -> tuple[Tensor, Tensor] | None:
         """Return the queries and all documents, None where they are not of one width or have no own documents."""
-        queries = [self._z(name) for name in self.of_role(Role.query)[:1]]
-        documents = [self._z(name) for name in self.of_role(Role.document)]
-        found = [z for z in (*queries, *documents) if z is not None]
-        if len(found) < len(queries) + len(documents) or not queries or not documents:
+        return self._joined(self.of_role(Role.query)[:1], self.of_role(Role.document))
+
+    def _joined(self, one: Sequence[str], other: Sequence[str]) -> tuple[Tensor, Tensor] | None:
+        found = [z for name in (*one, *other) if (z := self._z(name)) is not None]
+        if len(found) < len(one) + len(other) or not one or not other:
             return None
         if len({z.shape[1] for z in found}) > 1 or len({z.device for z in found}) > 1:
             return None
@@ -99,6 +105,29 @@ class Given:
         own = self._own
         fits = len(query) <= len(document) if own is None else own.shape == (len(query),)
         return (query, document) if fits else None
+
+    @cached_property
+    def _forced(self) -> tuple[list[str], list[str]]:
+        """The streams that forces are read at: queries and documents, else the two sides of labelled pairs, or views.
+
+        Else one stream alone, whose rows have no own ones.
+        """
+        for role, other in ((Role.query, Role.document), (Role.left, Role.right)):
+            sides = self.of_role(role)[:1], self.of_role(other)
+            if sides[0] or sides[1]:
+                return sides if all(sides) else ([], [])
+        views = self.of_role(Role.view)
+        if len(views) == 2 and self._joined(views[:1], views[1:]) is not None:
+            return views[:1], views[1:]
+        return [*views, *(["embedding"] if "embedding" in self._streams else [])][:1], []
+
+    def _force_sides(self) -> tuple[Tensor, Tensor] | None:
+        """Return what forces are read at; of one stream alone no rows stand on the other side."""
+        one, other = self._forced
+        if other or not one:
+            return self._joined(one, other)
+        z = self._z(one[0])
+        return None if z is None else (z, z[:0])
 
     def _query(self, stream: str) -> Tensor | None:
         sides = self._once("", "sides", {"sides": lambda given, _: given._sides()})
@@ -164,21 +193,24 @@ class Given:
         Args:
             gradients: ``[N, D]`` each, or ``[K, N, D]`` of several forces.
         """
-        query, document = self._query("pairs"), self._document("pairs")
-        if query is None or document is None:
+        between = self._once("force", "between", self._of_forces)
+        if between is None:
             return None
-        names = [self.of_role(Role.query)[:1], self.of_role(Role.document)]
+        names = self._forced
         sides = [[self._fitting(name, gradients) for name in side] for side in names]
         if not any(one is not None for side in sides for one in side):
             return None
         lead = next(one.shape[:-2] for side in sides for one in side if one is not None)
+        rows = between[1].expand(*lead, *between[1].shape)
         whole = [
             torch.cat(
                 [self._still(name, lead) if one is None else one for name, one in zip(*side, strict=True)], dim=-2
             )
+            if side[0]
+            else rows
             for side in zip(names, sides, strict=True)
         ]
-        return query, document, (whole[0], whole[1])
+        return *between, (whole[0], whole[1])
 
     def _still(self, stream: str, lead: Sequence[int]) -> Tensor:
         """Return no gradient at a stream, of as many forces as others have."""
@@ -215,6 +247,11 @@ class Given:
         "document": _document,
         "neighbours": _neighbours,
         "earlier": lambda given, _: given._earlier,
+    }
+    _of_forces: dict[str, Callable[[Given, str], Any]] = {
+        "between": lambda given, _: given._force_sides(),
+        "query": lambda given, stream: _side(given._once(stream, "between", given._of_forces), 0),
+        "document": lambda given, stream: _side(given._once(stream, "between", given._of_forces), 1),
         "force": _force,
     }
     _options: dict[str, Callable[[Given, str], Any]] = {
@@ -224,6 +261,10 @@ class Given:
         "own": lambda given, _: given._own,
         "scores": _scores,
     }
+
+
+def _side(both: tuple[Tensor, Tensor] | None, number: int) -> Tensor | None:
+    return None if both is None else both[number]
 
 
 def _gate_shapes(correction: Tensor) -> tuple[tuple[int, ...], ...]:

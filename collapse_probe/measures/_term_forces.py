@@ -67,7 +67,8 @@ def _at(
         pairs = sample.pairs_with(known)
         if pairs is not None:
             query, document, force = pairs
-            found["pull"], found["push"] = pulls_and_pushes(query, document, force, own=sample.own)
+            pulls, found["push"] = pulls_and_pushes(query, document, force, own=sample.own)
+            found |= {"pull": pulls} if len(document) else {}
         total = _total(sample, known, flat)
         found["conflict"] = ratio(flat @ total, norms * torch.linalg.vector_norm(total))
     split = {name: values.unbind() for name, values in found.items()}

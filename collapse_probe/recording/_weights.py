@@ -7,8 +7,12 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..journal.vocabulary import OUTSIDE
+
 ENTRIES = 4096
 """Entries that are read of a parameter; drawn once, by a generator of our own."""
+
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 class WeightReader:
@@ -19,7 +23,7 @@ class WeightReader:
     ``lost/GROUP``, of groups in half precision alone, is the share of entries that a gradient reached and a step did
     not change: their updates are below half a unit in the last place. ``zeros/GROUP`` is the share of gradient entries
     that are exactly 0 where all of a group's are numbers of float16, so that they were computed in it, whatever type
-    the weights are kept in; 0 where they are not, and where all are 0.
+    the weights are kept in; 0 where they are not, and where all are 0 and no weight is a float16 itself.
 
     Args:
         groups: Name of a group to its parameters.
@@ -41,8 +45,11 @@ class WeightReader:
         """Note the weights just before a step whose update is to be read."""
         self._before = self._sample()
         gradients = {name: _gradients(group) for name, group in self._groups.items()}
-        self._zeros = {f"zeros/{name}": _halved_zeros(found) for name, found in gradients.items()}
-        self._reached = {name: gradients[name] != 0 for name, group in self._groups.items() if _in_half(group)}
+        self._zeros = {
+            f"zeros/{name}": _halved_zeros(found, kept=_of(self._groups[name], torch.float16))
+            for name, found in gradients.items()
+        }
+        self._reached = {name: gradients[name] != 0 for name, group in self._groups.items() if _of(group, *_HALVES)}
 
     def read(self) -> dict[str, Tensor]:
         """Return the readings after a step; waits for no device."""
@@ -81,7 +88,7 @@ def group_parameters(target: nn.Module, trained: Iterable[nn.Parameter]) -> dict
     known = {id(parameter) for parameter in names.values()}
     rest = [parameter for parameter in trained if id(parameter) not in known]
     if rest:
-        groups["outside the model"] = rest
+        groups[OUTSIDE] = rest
     return groups
 
 
@@ -127,8 +134,8 @@ def _entries(parameter: nn.Parameter, places: Tensor | None) -> Tensor:
     return taken.float()
 
 
-def _in_half(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> bool:
-    return all(parameter.dtype in (torch.float16, torch.bfloat16) for parameter, _ in group)
+def _of(group: Sequence[tuple[nn.Parameter, Tensor | None]], *dtypes: torch.dtype) -> bool:
+    return all(parameter.dtype in dtypes for parameter, _ in group)
 
 
 def _gradients(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> Tensor:
@@ -145,15 +152,16 @@ def _gradients(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> Tensor:
     return torch.cat(parts)
 
 
-def _halved_zeros(gradients: Tensor) -> Tensor:
+def _halved_zeros(gradients: Tensor, *, kept: bool) -> Tensor:
+    """Return the share of zeros among float16 gradients; of all zeros 1 where the weights are ``kept`` in float16."""
     zeros = (gradients == 0).float().mean()
     halved = (gradients.half().float() == gradients).all()
-    return torch.where(halved & (zeros < 1), zeros, torch.zeros_like(zeros))
+    return torch.where(halved & ((zeros < 1) | kept), zeros, torch.zeros_like(zeros))
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:
-    """Return a share, NaN of nothing."""
-    return part.sum().float() / whole.sum().float()
+    """Return a share, 0 of nothing."""
+    return part.sum().float() / whole.sum().clamp(min=1).float()
 
 
 def _change(before: Tensor, after: Tensor) -> Tensor:

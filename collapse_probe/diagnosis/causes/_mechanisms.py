@@ -136,6 +136,27 @@ MECHANISMS = (
         decides="the penalty times 0",
     ),
     Mechanism(
+        cause="loss_computed_wrongly",
+        title="the loss drives own pairs apart",
+        explains=_FALLS,
+        suspects=_suspects.drives_apart,
+        formula="In the first 20 steps the loss's descent moves each query away from its own document and not from "
+        "near others, on unit vectors, and the batch's pairs are told apart: a sign, an axis, a column or a row of the "
+        "loss is another's.",
+        thresholds={
+            "pull": Threshold(0.1, "what trains pairs pulls them, by -.1 to -.9 (own choice)"),
+            "push": Threshold(0.02, f"{MEASURED}, as of no repulsion"),
+            "auc": Threshold(0.8, "pairs that belong together (own choice)"),
+        },
+        remedies=(
+            Remedy(
+                change={"loss": "print its scores for one batch: which column is the own document's, and which sign?"},
+                reading="pairs/pull",
+            ),
+        ),
+        decides="the same loss from a reference implementation, on one batch",
+    ),
+    Mechanism(
         cause="no_scale_anchor",
         title="nothing holds the scale",
         explains=("scale_collapse", "scale_explosion", "dimensional_collapse"),
@@ -218,9 +239,11 @@ MECHANISMS = (
     Mechanism(
         cause="dead_units",
         title="units that never fire",
-        explains=("dead_dimensions",),
+        explains=("dead_dimensions", "constant_correction"),
         suspects=_suspects.dead,
-        formula="The kind itself, where neither steps nor a penalty explain it.",
+        formula="The kind itself, where neither steps nor a penalty explain it; of a correction that is constant, the "
+        "share of its dimensions that are dead is above the cut.",
+        thresholds={"dead": Threshold(0.3, f"{MEASURED}, as of dead dimensions")},
         remedies=(
             Remedy(change={"projection": "linear"}),
             Remedy(change={"model": "look at the last layer: a rectifier and its bias"}),
@@ -229,17 +252,19 @@ MECHANISMS = (
     ),
     Mechanism(
         cause="temperature_or_margin",
-        title="the temperature is too high for the loss to teach",
+        title="the temperature, a margin or a bias is off",
         explains=(*_FALLS, "no_learning"),
         suspects=_suspects.temperature,
-        formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart.",
+        formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
+        "temperature is too high. Or in the first 20 steps its descent moves own pairs apart with all others.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
+            "apart": Threshold(0.1, "a sigmoid over all pairs without its bias: pull +.32, push +.15 (measured)"),
         },
         remedies=(
             Remedy(change={"temperature": 0.05}),
-            Remedy(change={"loss": "lower the temperature: multiply cosines by 20"}),
+            Remedy(change={"loss": "lower the temperature: multiply cosines by 20; give a sigmoid a bias of -10"}),
         ),
         decides="the temperature x 2 and x .5",
     ),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ...journal.vocabulary import OUTSIDE
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
 from ..detectors._data import NEAR_COPIES, first_copies
@@ -85,7 +86,9 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     found = []
     drifts = [one for one in evidence.groups("drift") if float(one.values[0]) > cuts["from_zero"]]
     from_zero = {group_of(one): one for one in drifts}
-    for series in evidence.groups("update"):
+    groups = evidence.groups("update")
+    # What is no part of the model makes no embeddings.
+    for series in [one for one in groups if group_of(one) != OUTSIDE] or groups:
         way = from_zero.get(group_of(series))
         if way is not None:
             # Every step is a large share of what it began with: its own size counts, against a vector of length 1.
@@ -127,7 +130,21 @@ def inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]
 
 
 def dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    return Suspicion(because=numbers_of(kind), locus=kind.subject)
+    if kind.kind != "constant_correction":
+        return Suspicion(because=numbers_of(kind), locus=kind.subject)
+    reading = f"{kind.subject}/dead_dimensions"
+    share = last(evidence, reading)
+    return Suspicion(because={reading: share}, locus=kind.subject) if share and share > cuts["dead"] else None
+
+
+def drives_apart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    pull, push, auc = (first(evidence, f"pairs/{name}") for name in ("pull", "push", "auc"))
+    if pull is None or push is None or auc is None:
+        return None
+    # What pushes everything apart, such as a sigmoid over all pairs, moves own documents away with the others.
+    if pull < cuts["pull"] or push > cuts["push"] or auc < cuts["auc"]:
+        return None
+    return Suspicion(because={"pairs/pull": pull, "pairs/push": push, "pairs/auc": auc}, locus="loss")
 
 
 def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -145,11 +162,16 @@ def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> S
 
 
 def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    batch, loss = evidence.series("pairs/auc", on="batch").finite(), evidence.series("loss/total", on="batch").finite()
-    if len(batch) < 3 or not len(loss) or batch.n[-1] < 4:
+    batch, loss = (evidence.series(name, on="batch").finite() for name in ("pairs/auc", "loss/total"))
+    if len(batch) < 3:
+        return None
+    auc = float(np.median(batch.values[-8:]))
+    pull, push = first(evidence, "pairs/pull"), first(evidence, "pairs/push")
+    if pull is not None and push is not None and min(pull, push) > cuts["apart"] and auc > cuts["auc"]:
+        return Suspicion(because={"pairs/pull": pull, "pairs/push": push}, locus="loss")
+    if not len(loss) or batch.n[-1] < 4:
         return None
     chance = math.log(float(batch.n[-1]))
-    auc = float(np.median(batch.values[-8:]))
     # A loss of another kind may pass by: one that cannot teach stays near chance from the first step on.
     shares = [float(np.median(part)) / chance for part in np.array_split(loss.values, 4)]
     share = shares[-1]

@@ -10,7 +10,7 @@ from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, S
 from .._evaluations import REFERENCE
 from .._evidence import EMBEDDINGS, Evidence
 from ._learning import LEFT_OUT
-from ._retrieval import WITH, WITHOUT
+from ._retrieval import WITH, WITHOUT, correction_alone
 from ._signature import part, ratios, signature
 
 _PENALTY = (
@@ -53,7 +53,10 @@ def _constant(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     track = evidence.track(subject.name, "constancy")
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/constancy",))
-    return signature(track, np.asarray(track.series.values), evidence, cut=cuts["warning"], above=True, harm=False)
+    made = bool(correction_alone(evidence)) and any(curve.fell for curve in evidence.curves)
+    fall = Condition(reading="a fall, and nothing else is trained", value=None, cut=0.0, holds=made or None, harm=True)
+    values = np.asarray(track.series.values)
+    return signature(track, values, evidence, cut=cuts["warning"], above=True, others=(fall,), harm=False)
 
 
 def _vanished(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -117,7 +120,9 @@ CORRECTIONS = (
         per="stream",
         roles=("correction",),
         formula="The correction's mean absolute entry, before its gate, over that of step 0 is below the cut.",
-        thresholds={"warning": Threshold(0.1, "a tenth of its start (own choice); the founding run's ended at .01")},
+        thresholds={
+            "warning": Threshold(0.3, "weight decay of 1 leaves .25 (measured), and the founding run's penalty .01")
+        },
         judge=_vanished,
         why="What the correction adds has gone to nothing; whether that matters, retrieval with and without it says.",
         remedies=_PENALTY,
@@ -205,14 +210,14 @@ CORRECTIONS = (
         reads=("STREAM/constancy",),
         per="stream",
         roles=("correction",),
-        formula="||E delta||^2 / E||delta||^2 is above the cut.",
+        formula="||E delta||^2 / E||delta||^2 is above the cut; critical where nothing but the correction is trained, "
+        "and a collection or the pairs fell.",
         thresholds={
             "warning": Threshold(0.8, "four fifths of the correction are the same for every query (own choice)")
         },
         judge=_constant,
         why="Nearly the same is added to every query, so it carries nothing about the query.",
         remedies=_PENALTY,
-        gravest=Status.WARNING,
         confirm=2,
     ),
 )

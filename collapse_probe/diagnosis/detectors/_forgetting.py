@@ -103,8 +103,8 @@ def _neighbours(evidence: Evidence, inside: Curve | None, cuts: Mapping[str, flo
     )
 
 
-def _gained(evidence: Evidence) -> tuple[float, float] | None:
-    """Return what the batches' reciprocal rank gained since its first readings, and the error of that."""
+def _gained(evidence: Evidence) -> tuple[float, float, float] | None:
+    """Return what the batches' reciprocal rank gained since its first readings, the error of that, and what it is."""
     series = evidence.series(RANK, on="batch").finite()
     if len(series) < 6:
         return None
@@ -112,7 +112,8 @@ def _gained(evidence: Evidence) -> tuple[float, float] | None:
     first = values[series.steps <= max(3, int(series.steps[0]))]
     last = values[-max(3, min(20, len(values) // 10)) :]
     noise = float(np.std(np.diff(values))) / math.sqrt(2)
-    return float(last.mean() - first.mean()), noise * math.sqrt(1 / len(first) + 1 / len(last))
+    error = noise * math.sqrt(1 / len(first) + 1 / len(last))
+    return float(last.mean() - first.mean()), error, float(last.mean())
 
 
 def _epochs(evidence: Evidence) -> float | None:
@@ -133,7 +134,7 @@ def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
     trained = _gained(evidence)
     if inside is None or inside.name == "batch pairs" or inside.metric != "mrr" or trained is None:
         return Judgement(value=None, evidence=(RANK,))
-    (gain, error), change = trained, _change(inside)
+    (gain, error, end), change = trained, _change(inside)
     ahead, sure = gain - change, gain > _Z * error
     harm = [one for curve in evidence.curves for one in curve.conditions() if one.holds is not None]
     elsewhere = [one for one in harm if one.holds]
@@ -147,7 +148,7 @@ def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
                 "pairs/mrr of batches minus held-out, since step 0",
                 ahead,
                 cuts["ahead"],
-                ahead > cuts["ahead"],
+                ahead > cuts["ahead"] or end > _ALL_FOUND,
             ),
             part("pairs/mrr of held-out pairs since step 0", change, cuts["rises"], change < cuts["rises"]),
             part("a fall", float(len(elsewhere)), 1.0, bool(elsewhere)),
@@ -168,7 +169,8 @@ FORGETTING = (
         reads=("pairs/mrr", "COLLECTION/METRIC"),
         per="run",
         formula="The reciprocal rank of the batches' pairs gained more since step 0 than that of held-out pairs, by "
-        "the cut; held-out pairs did not rise; they, or another collection, fell; and each pair was seen three times.",
+        "the cut, or is all that it can be; held-out pairs did not rise; they, or another collection, fell; and each "
+        "pair was seen three times.",
         thresholds={
             "ahead": Threshold(0.02, f"{MEASURED}: 64 pairs still raised their domain by .04"),
             "epochs": Threshold(3.0, "how often each pair was seen, where that is known (own choice)"),

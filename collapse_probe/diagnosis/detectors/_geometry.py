@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
-from .._evidence import EMBEDDINGS, Evidence
+from .._evidence import EMBEDDINGS, Evidence, Track
 from .._separation import equal_n
 from ._signature import MEASURED, NOTHING, part, ratios, signature
 
@@ -22,6 +22,10 @@ PUSH = (
         }
     ),
 )
+
+
+_POOLED = 5
+"""Batches whose ranks are pooled."""
 
 
 def _spread(subject: Subject, evidence: Evidence, cut: float, others: tuple[Condition, ...]) -> Judgement:
@@ -80,10 +84,10 @@ def _few_dimensions(subject: Subject, evidence: Evidence, cut: float) -> bool:
 
 def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     track = evidence.track(subject.name, "participation_ratio_corrected")
-    if track is None or track.series.on != "reference":
-        if subject.role == "hidden":
-            raise NotApplicable("ranks are read of reference pairs, and these are queries and documents")
+    if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/participation_ratio_corrected",))
+    if track.series.on != "reference":
+        return _of_batches(track, evidence, cuts)
     raw = evidence.series(track.reading, on="raw")
     n = int(raw.n[0] if track.against == "raw" else track.series.n[0])
     series = track.series.where(track.series.n == n)
@@ -93,6 +97,18 @@ def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     return signature(
         track, ratios(series.values, track.baseline), evidence, cut=cuts["critical"], above=False, ratio=True
     )
+
+
+def _of_batches(track: Track, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    """Return the same of batches of one size, each reading the median of five, where no reference pair was read."""
+    sizes, counts = np.unique(track.series.n, return_counts=True)
+    series = track.series.where(track.series.n == sizes[np.argmax(counts)])
+    if len(series) < _POOLED or int(series.n[0]) < cuts["rows"]:
+        raise NotApplicable("too few batches of one size, or too few rows in them, for a rank")
+    padded = np.pad(series.values, _POOLED // 2, mode="edge")
+    pooled = np.median(np.lib.stride_tricks.sliding_window_view(padded, _POOLED), axis=1)
+    track = replace(track, series=replace(series, values=pooled), baseline=float(np.median(series.values[:3])))
+    return signature(track, ratios(pooled, track.baseline), evidence, cut=cuts["critical"], above=False, ratio=True)
 
 
 def _dead(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -148,8 +164,11 @@ GEOMETRY = (
         per="stream",
         roles=EMBEDDINGS,
         formula="The corrected participation ratio over that of the raw encoder at the same n, else of step 0, is "
-        "below the cut, and separation or retrieval fell. Reference pairs only.",
-        thresholds={"critical": Threshold(0.2, f"{MEASURED}: .01 to .18 in the failures")},
+        "below the cut, and separation or retrieval fell. Of batches only where no reference pairs were read.",
+        thresholds={
+            "critical": Threshold(0.2, f"{MEASURED}: .01 to .18 in the failures"),
+            "rows": Threshold(32, "rows of a batch below which its rank is noise (own choice)"),
+        },
         judge=_dimensions,
         why="Few directions carry all the variance, so many texts look alike.",
         remedies=PUSH,

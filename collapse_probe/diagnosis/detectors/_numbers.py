@@ -22,6 +22,9 @@ from .._contract import (
 from .._evidence import Evidence
 
 _OWN = "collapse-probe's own choice"
+_OF_WEIGHTS = ("lost", "zeros")
+"""Shares of weights, which of no weights at all were no number in journals written before."""
+
 _WATCHED = ("finite_share", "norm_mean", "norm_median", "std_mean")
 """Readings that are numbers for all finite values: one that is not finite has an input that is not."""
 
@@ -82,7 +85,7 @@ def _series(evidence: Evidence) -> list[_Bad]:
 def _events(evidence: Evidence) -> list[_Bad]:
     found = []
     for event in evidence.run.of(Event):
-        if event.name == "not_finite":
+        if event.name == "not_finite" and event.subject.partition("/")[0] not in _OF_WEIGHTS:
             name = event.subject or "loss/total"
             later = evidence.series(name).where(evidence.series(name).steps >= event.step) if "/" in name else ()
             share = float((~np.isfinite(later.values)).mean()) if len(later) else 1.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
 from .._curves import SMALLEST
 from .._evaluations import Evaluations, Pair
@@ -82,12 +84,10 @@ def _correction(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
 def _by_locus(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     """Return the fall of a collection where the correction and its gate alone were trained: they made it, then."""
     curve = next((one for one in evidence.curves if one.name == subject.name), None)
-    trained = [one.reading.partition("/")[2] for one in evidence.groups("drift") if float(one.values[-1]) > 0]
-    added = [one for one in evidence.run.coverage.values() if one.role in ("correction", "gate")]
-    places = {one.where.partition(" ")[2] for one in added}
-    if curve is None or not places or not trained:
+    trained = correction_alone(evidence)
+    if curve is None or trained is None:
         raise NotApplicable("the model was not scored with and without a correction")
-    if not all(any(f"{group}.".startswith(f"{place}.") for place in places) for group in trained):
+    if not trained:
         raise NotApplicable("more than the correction was trained, and nothing was scored without it")
     if any(one.inside and one.rose and not one.fell for one in evidence.curves):
         raise NotApplicable("the trained domain rises: what falls elsewhere is forgotten")
@@ -109,6 +109,30 @@ def _by_locus(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
         evidence=(f"{curve.name}/{curve.metric}",),
         n=worst.interval.n if worst.interval else None,
     )
+
+
+def correction_alone(evidence: Evidence) -> list[str] | None:
+    """Return the groups that are trained where all of them are a correction's or its gate's, else none.
+
+    None where nothing is added, or nothing is known to be trained.
+    """
+    trained = [one.reading.partition("/")[2] for one in evidence.groups("drift") if float(one.values[-1]) > 0]
+    added = [one for one in evidence.run.coverage.values() if one.role in ("correction", "gate")]
+    if not added or not trained:
+        return None
+    if any(_is_output(evidence, one.stream) for one in added):
+        return trained
+    places = {one.where.partition(" ")[2] for one in added}
+    alone = all(any(f"{group}.".startswith(f"{place}.") for place in places) for group in trained)
+    return trained if alone else []
+
+
+def _is_output(evidence: Evidence, correction: str) -> bool:
+    """Return whether a correction that was handed over is all that the watched model makes: their norms are equal."""
+    outputs = [one.stream for one in evidence.run.coverage.values() if one.where == "output of the model"]
+    mine = evidence.series(f"{correction}/norm_mean", on="batch")
+    others = (evidence.series(f"{name}/norm_mean", on="batch") for name in outputs)
+    return len(mine) > 0 and any(np.array_equal(mine.values, one.values) for one in others)
 
 
 def _latest_below(found: Evaluations, pairs: Sequence[Pair], metric: str) -> tuple[int, ...]:

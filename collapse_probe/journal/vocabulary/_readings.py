@@ -7,6 +7,9 @@ from ...errors import InputError
 SCALARS = ("loss", "validation", "gradient", "rate", "decay", "update", "drift", "lost", "zeros", "force", "monitor")
 """What scalars of a step are under; what stands behind the slash is free."""
 
+OUTSIDE = "outside the model"
+"""The group of parameters that are trained and no part of the watched model."""
+
 NOT_STREAMS = (*SCALARS, "pairs")
 """What stands before the slash of a reading that is of no stream."""
 

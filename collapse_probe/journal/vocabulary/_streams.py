@@ -103,7 +103,6 @@ SPECTRA = (
         needs=("covariance",),
         label="PR, centred",
         about="Effective dimension tr(C)^2 / ||C||^2, centred, corrected for the number of rows.",
-        on=REFERENCE,
         scale_blind=True,
         null=nulls.participation_ratio_corrected,
     ),
