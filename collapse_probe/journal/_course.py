@@ -28,7 +28,7 @@ class Start:
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
-    ``scored``, ``not_scored`` and ``left_out``.
+    ``scored``, ``not_scored``, ``left_out`` and ``batch_norm``.
 
     Attributes:
         name: What.
@@ -37,7 +37,7 @@ class Event:
         epoch: As in :class:`Readings`.
         subject: What it is about: of an ``error`` the probe that failed, of ``not_finite`` the stream, of ``scored``
             and ``not_scored`` the module that is, or is not, on the path that is scored, of ``left_out`` the one whose
-            parameters have a gradient and no optimiser.
+            parameters have a gradient and no optimiser, of ``batch_norm`` the first such module.
     """
 
     name: str

@@ -17,13 +17,16 @@ from torch import Tensor
 from ._checks import matrix, nan_from, ratio, row_norms, unit_rows, widened
 from ._shared import shared
 
-__all__ = ["pull", "push", "radial"]
+__all__ = ["pull", "push", "radial", "teaching"]
 
 NEAREST = 5
 """Others of the batch that count as near."""
 
 _ROUNDING = 1e-5
 """Share of a gradient below which what is left of it is rounding."""
+
+_FAINT = 0.01
+"""Share of a batch's largest gradient below which a row teaches nothing (own choice)."""
 
 Force = tuple[Tensor, Tensor]
 """Gradients of the loss at the queries ``[Q, D]`` and at all documents ``[M, D]``; zeros where none arrived."""
@@ -118,6 +121,27 @@ def radial(z: Tensor, gradient: Tensor) -> Tensor:
     norms = row_norms(z)[:, None]
     growth = z / norms.square().where(norms > 0, norms.new_ones(()))
     return _cosine(-gradient, growth)
+
+
+def teaching(z: Tensor, gradient: Tensor) -> Tensor:
+    """Return the share of rows that still teach: whose gradient is above a hundredth of the batch's largest.
+
+    Args:
+        z: ``[N, D]``.
+        gradient: ``[N, D]``, of the loss at them.
+
+    Returns:
+        A scalar in ``[0, 1]``; 0 where no gradient arrived.
+
+    Raises:
+        ValueError: not ``[N, D]``.
+
+    >>> teaching(torch.eye(4), torch.diag(torch.tensor([1.0, 0.5, 0.001, 0.0]))).item()
+    0.5
+    """
+    norms = row_norms(matrix("teaching", gradient))
+    largest = norms.max()
+    return nan_from(largest, (norms > _FAINT * largest).to(norms.dtype).mean())
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ._recorder import Wishes
 
 
-_OF_BATCHES = ("common_share", "norm_median", "radial")
+_OF_BATCHES = ("common_share", "norm_median", "radial", "teaching")
 _PAIRS_OF_BATCHES = ("d_prime", "mrr", "auc", "pull", "push", "near_own", "tied_share")
 _OF_REFERENCE = ("common_share", "norm_median", "participation_ratio_corrected", "dead_dimensions")
 _PAIRS_OF_REFERENCE = (

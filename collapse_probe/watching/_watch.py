@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from ..journal import Evaluation, LiveRun, ReferenceInfo, Run, RunConfig
@@ -292,6 +293,12 @@ class Watch(Lifetime, ByHand):
             message = f"{module}: {parameters} a gradient, and no optimiser holds them"
             self.recorder.event("left_out", message, subject=module)
 
+    def _say_batch_norm(self) -> None:
+        names = [name for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
+        if names:
+            message = f"{', '.join(names[:3])}: in training mode a vector depends on its batch"
+            self.recorder.event("batch_norm", message, subject=names[0])
+
     def _after_step(self) -> None:
         due = self.recorder.due
         if due and self._weights is not None:
@@ -306,6 +313,7 @@ class Watch(Lifetime, ByHand):
         self._reference.after_step()
         if step == 1:
             self.recorder.containment.run("coverage", self._coverage.cover)
+            self.recorder.containment.run("batch norm", self._say_batch_norm)
         if step == HEARD_BY and self._left_out is not None:
             self.recorder.containment.run("parameters left out", self._say_left_out)
         if step == HEARD_BY - 1:

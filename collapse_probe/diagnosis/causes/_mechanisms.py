@@ -71,6 +71,19 @@ MECHANISMS = (
         decides="the same run in float32",
     ),
     Mechanism(
+        cause="batch_dependent_vectors",
+        title="a text's vector depends on the batch that it is in",
+        explains=("path_mismatch",),
+        suspects=_suspects.of_its_batch,
+        formula="The first batches tell pairs apart, in training mode, where the reference pairs, in evaluation mode, "
+        "do not, and the model normalises over batches.",
+        thresholds={"gap": BY_CODE["CP521"].thresholds["gap"]},
+        remedies=(
+            Remedy(change={"model": "normalise over dimensions, or let running statistics settle before scoring"}),
+        ),
+        decides="one text alone and in a batch, in the mode of scoring",
+    ),
+    Mechanism(
         cause="training_and_scoring_differ",
         title="what is trained is not what is scored",
         explains=("path_mismatch", "ties"),
@@ -85,8 +98,8 @@ MECHANISMS = (
         cause="nothing_left_to_learn_from",
         title="there is nothing left to learn from",
         explains=("no_learning",),
-        suspects=_suspects.one_candidate,
-        formula="No gradient arrived, and a batch has one candidate.",
+        suspects=_suspects.nothing_left,
+        formula="No gradient arrived, and a batch has one candidate, or the loss was 0 throughout.",
         remedies=tuple(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
         decides="batches of more than one pair",
     ),
@@ -174,6 +187,24 @@ MECHANISMS = (
         ),
         decides="unit length, or an anchored term",
     ),
+    Mechanism(
+        cause="self_distillation",
+        title="the teacher learns from its student",
+        explains=_COLLAPSES,
+        suspects=_suspects.own_teacher,
+        formula="Nothing pushes different texts apart, and a gradient arrives at a stream of a module that is called a "
+        "teacher, a target, slow or a moving average.",
+        thresholds=_NO_REPULSION.thresholds,
+        remedies=(
+            Remedy(
+                change={
+                    "model": "copy the teacher deeply, and keep it out of the optimiser",
+                    "loss": "detach the teacher's output",
+                }
+            ),
+        ),
+        decides="the teacher as a deep copy, its output detached",
+    ),
     replace(
         _NO_REPULSION,
         suspects=_suspects.never_pushes,
@@ -256,11 +287,14 @@ MECHANISMS = (
         explains=(*_FALLS, "no_learning"),
         suspects=_suspects.temperature,
         formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
-        "temperature is too high. Or in the first 20 steps its descent moves own pairs apart with all others.",
+        "temperature is too high. Or in the first 20 steps its descent moves own pairs apart with all others, or fewer "
+        "rows than the cut teach.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
             "apart": Threshold(0.1, "a sigmoid over all pairs without its bias: pull +.32, push +.15 (measured)"),
+            "teaching": Threshold(0.05, f"{MEASURED}; .13 at a healthy temperature of .01"),
+            "rows": Threshold(32, "rows of a batch below which a single one is more (own choice)"),
         },
         remedies=(
             Remedy(change={"temperature": 0.05}),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
 
+from ...journal import Event
 from ...journal.vocabulary import OUTSIDE
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
@@ -18,6 +20,9 @@ from ._readings import first, group_of, last, leap, numbers_of, scaled_by
 
 WEIGHTS_OF_NOTHING = 1e-12
 """What the updates of a group that begins at zero are held against."""
+
+_TEACHER = re.compile(r"teacher|target_|_target|momentum|(?<![a-z])(ema|slow)(?![a-z])", re.IGNORECASE)
+"""What people call the slow copy of what they train."""
 
 HALVES = ("fp16", "float16")
 """Names of the half type that overflows."""
@@ -53,9 +58,30 @@ def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
     return Suspicion(because={**numbers_of(kind), "pairs/tied_share of batches": batch})
 
 
-def one_candidate(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+def of_its_batch(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    said = next((one for one in evidence.run.of(Event) if one.name == "batch_norm"), None)
+    gap = kind.judgement.value if kind.judgement else None
+    if said is None or gap is None or gap < cuts["gap"]:
+        return None
+    return Suspicion(because=numbers_of(kind), locus=said.subject)
+
+
+def nothing_left(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     because = numbers_of(kind)
-    return Suspicion(because={CANDIDATES: because[CANDIDATES]}, locus="batch") if CANDIDATES in because else None
+    if CANDIDATES in because:
+        return Suspicion(because={CANDIDATES: because[CANDIDATES]}, locus="batch")
+    loss, gradient = (evidence.series(name).finite().values for name in ("loss/total", "gradient/norm"))
+    if len(loss) and len(gradient) and not loss.any() and not gradient.any():
+        return Suspicion(because={"loss/total": 0.0}, locus="loss")
+    return None
+
+
+def own_teacher(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    for stream in evidence.run.coverage.values():
+        pushed = last(evidence, f"{stream.stream}/radial") is not None
+        if pushed and _TEACHER.search(stream.where) and (found := never_pushes(evidence, kind, cuts)) is not None:
+            return Suspicion(because=found.because, locus=stream.where)
+    return None
 
 
 def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -169,6 +195,9 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     pull, push = first(evidence, "pairs/pull"), first(evidence, "pairs/push")
     if pull is not None and push is not None and min(pull, push) > cuts["apart"] and auc > cuts["auc"]:
         return Suspicion(because={"pairs/pull": pull, "pairs/push": push}, locus="loss")
+    teaching = _teaching(evidence, kind)
+    if teaching is not None and teaching < cuts["teaching"] and batch.n[-1] >= cuts["rows"]:
+        return Suspicion(because={"share of the batch that teaches": teaching}, locus="loss")
     if not len(loss) or batch.n[-1] < 4:
         return None
     chance = math.log(float(batch.n[-1]))
@@ -178,6 +207,12 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if min(shares) < cuts["share"] or max(shares) > 1.05 or auc < cuts["auc"]:
         return None
     return Suspicion(because={"loss over log n": share, "pairs/auc": auc}, locus="loss")
+
+
+def _teaching(evidence: Evidence, kind: Finding) -> float | None:
+    """Return which share of the batch's rows teaches in the first steps, of the stream where most do."""
+    known = [first(evidence, f"{one.name}/teaching") for one in evidence.streams if one.role in EMBEDDINGS]
+    return max((one for one in known if one is not None), default=None)
 
 
 def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -147,6 +148,9 @@ def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> 
 def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not evidence.config.trains:
         raise NotApplicable("nothing is trained")
+    apart = _apart(evidence, cuts)
+    if apart is not None:
+        return apart
     readings = [one for one in ("pairs/d_prime", "pairs/mrr") if len(evidence.series(one, on="reference").finite()) > 1]
     if not readings:
         return Judgement(value=None, evidence=("pairs/d_prime",))
@@ -165,6 +169,32 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         onset=None if drift is None else Onset(step=1, low=0, high=1),
         outside=() if drift is None else tuple(int(step) for step in steps),
         evidence=tuple(readings),
+    )
+
+
+def _apart(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that the first batches tell pairs apart where the reference pairs do not; None where both are alike."""
+    reading = "pairs/auc"
+    reference, batch = (evidence.series(reading, on=on).finite() for on in ("reference", "batch"))
+    first = batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
+    if not len(reference) or not len(first) or int(reference.steps[0]) > 0:
+        return None
+    scored, trained = float(reference.values[0]), float(first.values.mean())
+    if trained - scored < cuts["gap"]:
+        return None
+    at_chance = Condition(reading="at chance when scored", value=scored, cut=cuts["chance"], holds=None, harm=True)
+    return Judgement(
+        value=trained - scored,
+        bounds=Bounds(warning=cuts["gap"], critical=cuts["gap"]),
+        conditions=(
+            part(f"{reading} of the first batches minus that of reference pairs", trained - scored, cuts["gap"], True),
+            replace(at_chance, holds=scored < cuts["chance"] or None),
+        ),
+        onset=Onset(step=0, low=0, high=0),
+        outside=tuple(int(step) for step in reference.steps),
+        before=True,
+        evidence=(reading,),
+        n=int(reference.n[0]),
     )
 
 
@@ -249,13 +279,18 @@ DATA = (
         title="what is trained is not what is scored",
         reads=("pairs/d_prime", "pairs/mrr", "drift/GROUP", "gradient/norm"),
         per="run",
-        formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved.",
-        thresholds={"drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)")},
+        formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved; or "
+        "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
+        "critical where those are at chance.",
+        thresholds={
+            "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
+            "gap": Threshold(0.2, "AUC .98 against .5 in a failure (measured)"),
+            "chance": Threshold(0.6, f"{MEASURED}, as of mismatched pairs"),
+        },
         judge=_path,
         why="The module that is trained is not on the path that is scored, so nothing that it learns is used.",
         remedies=(Remedy(change={"model": "score with the module that is trained, or train the one that is scored"}),),
         not_this="a run without gradient, in which nothing is learnt",
-        gravest=Status.CRITICAL,
         confirm=2,
     ),
 )

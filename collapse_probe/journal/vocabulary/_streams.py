@@ -86,6 +86,14 @@ STREAMS = (
         on=frozenset({"batch"}),
         scale_blind=True,
     ),
+    Measure(
+        name="teaching",
+        needs=("z", "gradient"),
+        label="rows that teach",
+        about="Share of rows whose gradient is above a hundredth of the largest of the batch.",
+        on=frozenset({"batch"}),
+        scale_blind=True,
+    ),
 )
 
 SPECTRA = (

@@ -1,0 +1,152 @@
+"""Rules that say what no kind's own signature says: each once where it holds, and once where it does not."""
+
+from __future__ import annotations
+
+import pytest
+from journals_support import FALL, append, both, made, other_domain, ramp, wrong_pairs
+
+from collapse_probe.diagnosis import diagnose
+from collapse_probe.journal import Coverage, ReferenceInfo, StreamInfo
+
+ADDED = tuple(
+    StreamInfo(name=name, role=role)
+    for name, role in {"query": "query", "document": "document", "delta": "correction"}.items()
+)
+
+
+def kinds(run) -> list[str]:
+    return [one.kind for one in diagnose(run).kinds]
+
+
+def causes(run) -> list[str]:
+    return [one.cause for one in diagnose(run).causes]
+
+
+@pytest.mark.parametrize(
+    ("end", "said"), [(20.0, "dimensional_collapse"), (40.0, "loss_against_retrieval"), (6.0, "dimensional_collapse")]
+)
+def test_a_fall_that_nothing_explains_has_the_nearest_geometry(end, said, tmp_path):
+    """A rank of a third is no collapse by itself, and what there is where retrieval falls; of two thirds it is not."""
+    run = made(tmp_path / "run", {**FALL, **both("participation_ratio_corrected", ramp(60.0, end))})
+    found = diagnose(run)
+    assert found.kinds[0].kind == said and str(found.status) == "critical"
+
+
+def test_a_geometry_that_is_near_and_harms_nothing_is_none(tmp_path):
+    assert kinds(made(tmp_path / "run", both("participation_ratio_corrected", ramp(60.0, 20.0)))) == []
+
+
+def test_ranks_of_batches_where_no_pair_was_read(tmp_path):
+    fall = {**FALL, **both("participation_ratio_corrected", ramp(60.0, 4.0))}
+    assert kinds(made(tmp_path / "run", fall, reference=False))[0] == "dimensional_collapse"
+    assert "dimensional_collapse" not in kinds(made(tmp_path / "few", fall, reference=False, n=16))
+
+
+@pytest.mark.parametrize(("change", "status"), [(-0.004, "healthy"), (-0.015, "warning")])
+def test_geometry_beside_a_trifle_is_no_warning(change, status, tmp_path):
+    """Neither is resolved of 24 pairs; .004 less would be none if it were."""
+    cone = both("common_share", ramp(0.2, 0.7))
+    run = made(tmp_path / "run", cone, scores=ramp(0.84, 0.84 + change), pairs=24)
+    assert str(diagnose(run).status) == status
+
+
+def test_pairs_that_never_get_better_are_wrong(tmp_path):
+    chance = {"extra": {"pairs/auc": 0.51}}
+    seen = {"reference": ReferenceInfo(source="replayed", n=400, seen=True)}
+    assert kinds(made(tmp_path / "never", **chance, fields=seen))[0] == "mismatched_pairs"
+    learns = {"pairs/auc": ramp(0.51, 0.9)}
+    assert "mismatched_pairs" not in kinds(made(tmp_path / "learns", learns, **chance, fields=seen))
+    still = {"drift/head": lambda t: 1e-4}
+    assert "mismatched_pairs" not in kinds(made(tmp_path / "still", still, **chance, fields=seen))
+
+
+def test_pairs_that_are_wrong_in_part_explain_no_explosion(tmp_path):
+    grown = {**FALL, **both("norm_median", ramp(1.0, 900.0))}
+    labelled = {"extra": {"pairs/auc": 0.72}}
+    batch = {"kind": "readings", "step": 0, "on": "reference", "n": 400, "values": {"pairs/auc": 0.99}}
+    run = append(made(tmp_path / "run", grown, **labelled), [batch])
+    assert kinds(run)[0] == "scale_explosion"
+    assert kinds(wrong_pairs(tmp_path / "wrong", 0.5))[0] == "mismatched_pairs"
+
+
+@pytest.mark.parametrize(("end", "said"), [(0.9985, ["too_good"]), (0.95, [])])
+def test_held_out_pairs_that_are_all_found_in_the_end(end, said, tmp_path):
+    run = made(tmp_path / "run", {"pairs/mrr": ramp(0.84, end), "pairs/d_prime": ramp(3.4, 6.0)}, noise=0.0)
+    assert kinds(run) == said
+
+
+@pytest.mark.parametrize(
+    ("forces", "said"),
+    [
+        ({"pairs/pull": 0.4, "pairs/push": -0.2}, "loss_computed_wrongly"),
+        ({"pairs/pull": 0.3, "pairs/push": 0.15}, "temperature_or_margin"),
+        ({"pairs/pull": -0.4, "pairs/push": -0.2}, "no_repulsion"),
+    ],
+)
+def test_where_the_loss_moves_own_pairs(forces, said, tmp_path):
+    cone = {**FALL, **both("common_share", ramp(0.2, 0.8))}
+    assert causes(made(tmp_path / "run", cone, extra={**forces, "pairs/auc": 0.97}))[0] == said
+
+
+def test_rows_that_do_not_teach(tmp_path):
+    cone = {**FALL, **both("common_share", ramp(0.2, 0.8))}
+    extra = {"pairs/push": 0.2, "pairs/pull": -0.3, "pairs/auc": 0.97, "query/teaching": 0.02}
+    assert causes(made(tmp_path / "few", cone, extra=extra)) == ["temperature_or_margin"]
+    assert causes(made(tmp_path / "many", cone, extra={**extra, "query/teaching": 0.3})) == []
+
+
+def test_a_teacher_that_a_gradient_reaches(tmp_path):
+    point = {**FALL, **both("common_share", ramp(0.2, 0.995)), "pairs/mrr_centred": ramp(0.845, 0.5)}
+    forces = {"pairs/push": -0.2, "pairs/pull": -0.5, "document/radial": 0.01}
+
+    def run(name, where):
+        teacher = Coverage(stream="document", step=1, calls=1, role="document", where=where, steps=1, n=64)
+        record = {"kind": "coverage", **{name: getattr(teacher, name) for name in teacher.__dataclass_fields__}}
+        return append(made(tmp_path / name, point, extra=forces), [record])
+
+    assert causes(run("teacher", "module teacher")) == ["self_distillation"]
+    assert causes(run("tower", "module document_tower")) == ["no_repulsion"]
+
+
+def test_a_loss_of_nought_leaves_nothing_to_learn(tmp_path):
+    nothing = {"gradient/norm": lambda t: 0.0, "loss/total": lambda t: 0.0}
+    assert causes(made(tmp_path / "nought", nothing)) == ["nothing_left_to_learn_from"]
+    assert causes(made(tmp_path / "cut", {"gradient/norm": lambda t: 0.0})) == ["not_trained"]
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "cause"), [(True, "batch_dependent_vectors"), (False, "training_and_scoring_differ")]
+)
+def test_batches_that_tell_pairs_apart_where_the_reference_does_not(batch_norm, cause, tmp_path):
+    run = made(tmp_path / "run", extra={"pairs/auc": 0.97})
+    records = [{"kind": "readings", "step": 0, "on": "reference", "n": 400, "values": {"pairs/auc": 0.52}}]
+    if batch_norm:
+        records.append({"kind": "event", "name": "batch_norm", "subject": "head.1", "message": "", "step": 1})
+    # The journal's own reading of the pairs at step 0 comes first.
+    lines = (run.folder / "journal.jsonl").read_text("utf-8").splitlines(keepends=True)
+    lines = [one.replace('"pairs/auc"', '"pairs/other"') if '"reference"' in one else one for one in lines]
+    (run.folder / "journal.jsonl").write_text("".join(lines), "utf-8")
+    found = append(run, records)
+    assert kinds(found) == ["path_mismatch"] and causes(found) == [cause]
+
+
+def test_a_correction_that_shrank_is_not_called_constant(tmp_path):
+    extra = {"delta/mean_abs": 0.04, "delta/constancy": 0.95, "delta/norm_median": 1.0}
+    gone = {"delta/mean_abs": ramp(0.04, 0.01)}
+    assert kinds(made(tmp_path / "gone", gone, extra=extra, fields={"streams": ADDED})) == ["delta_collapse"]
+    assert kinds(made(tmp_path / "kept", extra=extra, fields={"streams": ADDED})) == ["constant_correction"]
+
+
+def test_a_constant_correction_is_critical_where_nothing_else_is_trained(tmp_path):
+    extra = {"delta/mean_abs": 0.04, "delta/constancy": 0.95, "delta/dead_dimensions": 1.0}
+
+    def run(name, where):
+        heard = {"kind": "coverage", "stream": "delta", "step": 1, "calls": 1, "role": "correction", "where": where}
+        heard |= {"steps": 1, "n": 64}
+        fields, rises = {"streams": ADDED}, ramp(0.84, 0.86)
+        return append(other_domain(tmp_path / name, {}, extra=extra, fields=fields, scores=rises), [heard])
+
+    alone = diagnose(run("alone", "module head"))
+    assert alone.kinds[0].kind == "constant_correction" and str(alone.kinds[0].status) == "critical"
+    assert alone.causes[0].cause == "dead_units"
+    assert kinds(run("beside", "module another"))[0] == "forgetting"
