@@ -82,6 +82,9 @@ _OF_THE_RUN = (
 )
 """Kinds that follow whatever they are about."""
 
+_NOTHING_CHANGED = ("no_learning", "path_mismatch")
+"""Kinds that hold, too, where what is added is not learnt."""
+
 _UNTRAINED = ("identity", "gate_never_opened")
 """Kinds that are critical where they are what is not learnt, and nothing else is."""
 
@@ -120,9 +123,9 @@ def _folds(other: Finding, one: Finding) -> bool:
         return _since(one) is None or _since(one) >= (_since(other) or 0)  # type: ignore[operator]
     if one.kind in _UNDER_EVERYTHING and one.kind != other.kind:
         return other.kind not in _EXPLAINS_NO_FALL and other.kind not in ("selection_by_loss", "loss_rank_correlation")
-    if other.kind == "no_learning" and one.kind in _UNTRAINED and one.status is Status.CRITICAL:
+    if other.kind in _NOTHING_CHANGED and one.kind in _UNTRAINED and one.status is Status.CRITICAL:
         return False
-    if one.kind == "no_learning" and other.kind in _UNTRAINED:
+    if one.kind in _NOTHING_CHANGED and other.kind in _UNTRAINED:
         return other.status is Status.CRITICAL
     if _partly_wrong(other) and one.kind not in _ELSEWHERE:
         return False

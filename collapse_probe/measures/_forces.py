@@ -17,7 +17,7 @@ from torch import Tensor
 from ._checks import matrix, nan_from, ratio, row_norms, unit_rows, widened
 from ._shared import shared
 
-__all__ = ["pull", "push", "radial", "teaching"]
+__all__ = ["pull", "push", "push_all", "radial", "teaching"]
 
 NEAREST = 5
 """Others of the batch that count as near."""
@@ -82,6 +82,34 @@ def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
         plane = _plane(query, document, own)
         return nan_from(plane.squared, plane.squared.new_zeros(()))
     return growth.along(_descent(query, document, force, own))
+
+
+def push_all(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = None) -> Tensor:
+    """Return how far the descent lies along the growth of squared distances to all rows, on unit vectors.
+
+    A softmax at too high a temperature pushes all others alike, and hardly the nearest: :func:`push` does not see it.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``; without rows the queries stand alone.
+        force: Gradients at both.
+        own: ``[Q]``, the row of each query's own document; None: row i.
+
+    Returns:
+        A scalar in ``[-1, 1]``: above 0 the batch spreads; 0 where no gradient arrived.
+
+    Raises:
+        ValueError: not ``[Q, D]`` and ``[M, D]``.
+
+    >>> q = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> push_all(q, q, (q.flip(0), q.flip(0))).item() > 0.9
+    True
+    """
+    plane, descent = _plane(query, document, own), _descent(query, document, force, own)
+    # Squared distances to all others grow along what each row has beside the mean of all.
+    radial = plane.products.diagonal() + plane.centre @ plane.mean
+    length = (plane.products.diagonal() - radial.square()).clamp(min=0).sum().sqrt()
+    return ratio(-descent.products.diagonal().sum(), descent.length * length)
 
 
 def pulls_and_pushes(

@@ -235,10 +235,14 @@ MECHANISMS = (
         explains=(*_FALLS, "forgetting", "divergence"),
         suspects=_suspects.large_steps,
         formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
-        "median of its own past; of a group that begins at zero, the first step is longer than 1.",
+        "median of its own past, or in half of all steps; of a group that begins at zero, the first step is longer "
+        "than 1.",
         thresholds={
             "early": Threshold(0.1, f"{MEASURED}: .19 to 7.8; at most .10 in the rest"),
             "times": Threshold(10.0, MEASURED),
+            "lasting": Threshold(
+                0.02, "a rate without an end to its warm-up .04; in healthy runs up to .017 (measured)"
+            ),
             "least": Threshold(0.02, "a leap from nothing to little is none (own choice)"),
             "from_zero": Threshold(1e3, "a group that goes so many times its own size at first began at zero"),
         },

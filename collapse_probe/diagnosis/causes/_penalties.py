@@ -10,7 +10,7 @@ from .._evidence import EMBEDDINGS, Evidence
 from ._contract import Suspicion
 from ._readings import decay_done, first, last
 
-SHRUNK = ("scale_collapse", "complete_collapse", "dimensional_collapse", "one_sided_collapse")
+SHRUNK = ("scale_collapse", "complete_collapse", "dimensional_collapse", "one_sided_collapse", "cone")
 """Kinds of embeddings that what shrinks them brings about."""
 
 OF_CORRECTIONS = ("delta_collapse", "gate_collapse", "constant_correction")

@@ -113,8 +113,9 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     drifts = [one for one in evidence.groups("drift") if float(one.values[0]) > cuts["from_zero"]]
     from_zero = {group_of(one): one for one in drifts}
     groups = evidence.groups("update")
-    # What is no part of the model makes no embeddings.
-    for series in [one for one in groups if group_of(one) != OUTSIDE] or groups:
+    # What is no part of the model makes no embeddings, and a bias may begin at nearly nothing.
+    makes = [one for one in groups if group_of(one) != OUTSIDE and group_of(one).rpartition(".")[2] != "bias"]
+    for series in makes or groups:
         way = from_zero.get(group_of(series))
         if way is not None:
             # Every step is a large share of what it began with: its own size counts, against a vector of length 1.
@@ -122,6 +123,9 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             if int(way.steps[0]) <= 1 and size > 1.0:
                 found.append((size, int(way.steps[0]), group_of(way)))
             continue
+        lasting = float(np.median(series.values))
+        if lasting > cuts["lasting"]:
+            found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
         if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
             found.append((*leapt, group_of(series)))

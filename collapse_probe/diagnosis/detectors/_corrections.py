@@ -28,8 +28,10 @@ def _identity(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
         return Judgement(value=None, evidence=(f"{subject.name}/correction_over_residual",))
     others = _with_as_without(evidence, cuts["retrieval"])
     values = np.asarray(track.series.values)
-    # What nobody trains is no small correction that may yet grow.
-    untrained = bool(evidence.left_out) and float(np.abs(values).max()) == 0.0
+    # What nobody trains, or no gradient reaches, is no small correction that may yet grow.
+    gradient = evidence.series("gradient/norm").finite()
+    unreached = len(gradient) > 0 and float(gradient.values.max()) == 0.0
+    untrained = (bool(evidence.left_out) or unreached) and float(np.abs(values).max()) == 0.0
     others = (*others, Condition(reading=LEFT_OUT, value=None, cut=0.0, holds=untrained or None, harm=True))
     return signature(track, values, evidence, cut=cuts["warning"], above=False, others=others, harm=False)
 
@@ -192,7 +194,8 @@ CORRECTIONS = (
         per="stream",
         roles=("correction",),
         formula="The correction over the gap between query and document is below the cut, and, where both were "
-        "scored, retrieval with it is as without; critical where it is 0 throughout and in no optimiser.",
+        "scored, retrieval with it is as without; critical where it is 0 throughout, and in no optimiser or without "
+        "any gradient.",
         thresholds={
             "warning": Threshold(0.02, "below 2 % of the gap it moves no query past a document (own choice)"),
             "retrieval": Threshold(0.02, "the whole interval of with minus without lies within (own choice)"),

@@ -57,7 +57,9 @@ def centring(evidence: Evidence) -> tuple[float, float] | None:
 def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     found = centring(evidence)
     gain, half = found if found else (None, 0.0)
-    restored = part("pairs/mrr_centred", gain, half, None if gain is None else gain < half)
+    # Of few dimensions at one point centring brings back what a gap between the sides hid, not what is gone.
+    few = _few_dimensions(subject, evidence, cuts["dimensions"])
+    restored = part("pairs/mrr_centred", gain, half, few or (None if gain is None else gain < half))
     cut = cuts["critical"]
     track = evidence.track(subject.name, "common_share")
     if track is not None and track.against == "start" and 1 - track.baseline > NOTHING:
@@ -127,9 +129,11 @@ GEOMETRY = (
         per="stream",
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
-        "retrieval fell; and taking each role's mean off brings back less than half of the lost reciprocal rank.",
+        "retrieval fell; and taking each role's mean off brings back less than half of the lost reciprocal rank, or "
+        "few dimensions are left as well.",
         thresholds={
             "critical": Threshold(0.1, f"{MEASURED}: .02 to .06 in the failures"),
+            "dimensions": Threshold(0.2, f"{MEASURED}, as of a dimensional collapse"),
             "left": Threshold(0.03, "(1 - common share) itself, where no raw encoder is known (own choice)"),
         },
         judge=_complete,

@@ -162,4 +162,12 @@ PAIRS = (
         on=_BATCH,
         scale_blind=True,
     ),
+    Measure(
+        name="push_all",
+        needs=("query", "document", "force"),
+        label="push, all",
+        about="Cosine of the loss's descent with the growth of squared distances to all rows: positive spreads.",
+        on=_BATCH,
+        scale_blind=True,
+    ),
 )
