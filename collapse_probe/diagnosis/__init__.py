@@ -9,6 +9,7 @@ from ._attribution import (
     counterfactual_records,
 )
 from ._audited import Audited, audit
+from ._candidates import HELD_OUT, Candidate, Gain, candidates, change, last_epoch, value_of
 from ._comparison import Compared, Row, compare
 from ._contract import (
     Bounds,
@@ -53,12 +54,14 @@ __all__ = [
     "BY_CODE",
     "DETECTORS",
     "HEADLINE",
+    "HELD_OUT",
     "MECHANISMS",
     "REFERENCE",
     "VERDICTS",
     "Attribution",
     "Audited",
     "Bounds",
+    "Candidate",
     "Cause",
     "Change",
     "Choice",
@@ -73,6 +76,7 @@ __all__ = [
     "Evidence",
     "Finding",
     "FindingRow",
+    "Gain",
     "Interval",
     "Judgement",
     "Mechanism",
@@ -91,6 +95,8 @@ __all__ = [
     "as_run",
     "attribution",
     "audit",
+    "candidates",
+    "change",
     "check_declared",
     "choose_checkpoint",
     "collections",
@@ -106,10 +112,12 @@ __all__ = [
     "fall_onset",
     "find_detector",
     "findings",
+    "last_epoch",
     "last_trained",
     "loss_against_retrieval",
     "overlaps",
     "per_query",
     "selection",
+    "value_of",
     "verdict_of",
 ]

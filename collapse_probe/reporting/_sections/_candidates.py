@@ -1,0 +1,110 @@
+"""Which model to keep: the raw encoder, step 0, the epochs and the interpolations, on every collection."""
+
+from __future__ import annotations
+
+from ...diagnosis import (
+    HEADLINE,
+    HELD_OUT,
+    Candidate,
+    candidates,
+    change,
+    choose_checkpoint,
+    collections,
+    evaluation_records,
+    last_epoch,
+    value_of,
+)
+from ...journal import Counterfactual
+from .._facts import Facts, Section
+from .._moments import EPOCHS_OF_A_TABLE, spread
+from .._text import Table, bullets, interval, md, score
+
+_NOTE = (
+    "t is the share of the way from the weights of step 0 to those of the last epoch; nothing was trained for it. "
+    "Differences are paired over queries [95 %], not adjusted for how many there are: choose by the development split, "
+    "and judge by other queries. `collapse_probe.interpolate` writes such a model of any two."
+)
+
+
+def _applies(facts: Facts) -> bool:
+    return any(one.family == "interpolation" for one in facts.run.of(Counterfactual))
+
+
+def _development(facts: Facts) -> str | None:
+    return next((label for label, _, _ in evaluation_records(facts.run, role="development")), None)
+
+
+def _write(facts: Facts) -> list[str]:
+    blocks = [bullets(lines)] if (lines := _sentences(facts)) else []
+    for collection in collections(facts.run):
+        table = _table(facts, collection)
+        if table.rows:
+            blocks += [f"### {md(collection)}", table.markdown]
+    return [*blocks, _NOTE]
+
+
+def _sentences(facts: Facts) -> list[str]:
+    """Return what the development split chose, and how that does on the queries that did not choose it."""
+    run, development = facts.run, _development(facts)
+    choice = choose_checkpoint(run)
+    if development is None or choice.rule != HEADLINE:
+        return []
+    lines = [f"Chosen: {md(choice.why)}."]
+    for collection in collections(run):
+        found = candidates(run, collection)
+        last = last_epoch(found)
+        if choice.candidate not in found or last in (None, choice.candidate):
+            continue
+        gain = change(run, found, last, choice.candidate)
+        n = int(found[choice.candidate].get("n_queries") or 0)
+        lines.append(
+            f"On {md(collection)}, whose n = {n:,} queries chose nothing, it scores "
+            f"{score(value_of(found[choice.candidate]))} nDCG@10, {interval(gain)} against the last epoch."
+        )
+    return lines
+
+
+def _table(facts: Facts, collection: str) -> Table:
+    run, development = facts.run, _development(facts)
+    found, pairs = candidates(run, collection), candidates(run, HELD_OUT)
+    chose = {} if development is None else candidates(run, development, role="development")
+    last, raw = last_epoch(found), next((one for one in found if one.path == "raw"), None)
+    rows = []
+    for one in _shown(list(found)):
+        cells = [
+            None if one == last else interval(change(run, found, last, one)),
+            None if raw is None or one == raw else interval(change(run, found, raw, one)),
+        ]
+        beside = [_value(chose, one)] if chose else []
+        label = one.label if one.t is None else f"t = {one.t:g}"
+        held_out = [_value(pairs, one)] if pairs else []
+        rows.append([md(label), *beside, score(value_of(found[one])), *(cell or "-" for cell in cells), *held_out])
+    first = next(iter(found.values()), {})
+    headers = [
+        "model",
+        *([f"{md(development)}, chosen by (n = {_n(chose):,})"] if chose else []),
+        f"nDCG@10 (n = {int(first.get('n_queries') or 0):,} queries)",
+        "minus last epoch [95 %]",
+        "minus raw encoder [95 %]",
+        *([f"held-out pairs MRR (n = {_n(pairs):,})"] if pairs else []),
+    ]
+    return Table(headers, rows)
+
+
+def _shown(found: list[Candidate]) -> list[Candidate]:
+    """Return the raw encoder, step 0, interpolations and the epochs, a few of many."""
+    epochs = [one for one in found if one.t is None and one.epoch > 0]
+    kept = {epochs[at] for at in spread(len(epochs), EPOCHS_OF_A_TABLE)}
+    before = [one for one in found if one.t is None and one.epoch == 0]
+    return [*before, *(one for one in found if one.t is not None), *(one for one in epochs if one in kept)]
+
+
+def _value(found: dict, one: Candidate) -> str:
+    return score(value_of(found[one])) if one in found else "-"
+
+
+def _n(found: dict) -> int:
+    return int(next(iter(found.values()), {}).get("n_queries") or 0)
+
+
+CANDIDATES = Section(title="Which model to keep", applies=_applies, write=_write)
