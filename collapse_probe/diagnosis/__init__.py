@@ -30,7 +30,7 @@ from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._evaluations import REFERENCE, Evaluations
 from ._evidence import Evidence
 from ._findings import check_declared
-from ._measured import NotMeasured
+from ._measured import LOCUS, NotMeasured
 from ._overlap import Overlap, overlaps
 from ._rows import FindingRow, findings
 from ._scores import (
@@ -44,7 +44,7 @@ from ._scores import (
     last_trained,
     per_query,
 )
-from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
+from ._selection import Choice, Selection, choose_checkpoint, keeping, loss_against_retrieval, selection
 from .causes import AUDITED_MECHANISMS, MECHANISMS, VERDICTS, Cause, Decision, Decisions, Mechanism, verdict_of
 from .detectors import AUDITS, BY_CODE, DETECTORS, find_detector
 
@@ -55,6 +55,7 @@ __all__ = [
     "DETECTORS",
     "HEADLINE",
     "HELD_OUT",
+    "LOCUS",
     "MECHANISMS",
     "REFERENCE",
     "VERDICTS",
@@ -112,6 +113,7 @@ __all__ = [
     "fall_onset",
     "find_detector",
     "findings",
+    "keeping",
     "last_epoch",
     "last_trained",
     "loss_against_retrieval",

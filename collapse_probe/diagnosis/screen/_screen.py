@@ -16,6 +16,7 @@ from .._contract import Finding, Remedy, Status
 from .._curves import Change
 from .._evidence import Evidence
 from .._measured import NotMeasured
+from .._selection import keeping
 from ..causes import Cause, Decision
 from ._spark import sparkline
 from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
@@ -281,12 +282,13 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
     words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
     if best is not None and best.gain is not None:
         fields = [*fields, f"measured: {clean(best.reading, length=40)} {number(best.gain, sign=True)}"]
+    kept = next((one for one in first if "keep" in one.change), None) or (None if first else keeping(evidence.run))
+    if kept is not None:
+        words.append(f"keep {kept.change['keep']} (measured, {_gain(kept)})")
     for one in first:
-        if one.gain is not None and "keep" in one.change:
-            words.append(f"keep {one.change['keep']} (measured, {_gain(one)})")
         if one.gain is not None and "scoring" in one.change:
             words.append(f"scoring: {one.change['scoring']} (measured, MRR {number(one.gain, sign=True)})")
-    return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change else []
+    return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change or words else []
 
 
 def _gain(one: Remedy) -> str:

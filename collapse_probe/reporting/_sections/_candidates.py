@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...diagnosis import (
     HEADLINE,
     HELD_OUT,
@@ -11,10 +13,12 @@ from ...diagnosis import (
     choose_checkpoint,
     collections,
     evaluation_records,
+    keeping,
     last_epoch,
     value_of,
 )
 from ...journal import Counterfactual
+from ...statistics import Interval
 from .._facts import Facts, Section
 from .._moments import EPOCHS_OF_A_TABLE, spread
 from .._text import Table, bullets, interval, md, score
@@ -47,7 +51,9 @@ def _sentences(facts: Facts) -> list[str]:
     """Return what the development split chose, and how that does on the queries that did not choose it."""
     run, development = facts.run, _development(facts)
     choice = choose_checkpoint(run)
-    if development is None or choice.rule != HEADLINE:
+    if development is None:
+        return _unchosen(facts)
+    if choice.rule != HEADLINE:
         return []
     lines = [f"Chosen: {md(choice.why)}."]
     for collection in collections(run):
@@ -62,6 +68,19 @@ def _sentences(facts: Facts) -> list[str]:
             f"{score(value_of(found[choice.candidate]))} nDCG@10, {interval(gain)} against the last epoch."
         )
     return lines
+
+
+def _unchosen(facts: Facts) -> list[str]:
+    """Return which interpolation gains, where no development split chose one."""
+    found = keeping(facts.run)
+    if found is None:
+        return ["No development split was given, so nothing was chosen, and the last epoch is saved."]
+    gain = Interval(found.gain or 0.0, found.low or 0.0, found.high or 0.0, math.nan)
+    return [
+        f"**{md(str(found.change['keep']))}** gains {interval(gain)} {md(found.reading)} over the last epoch and is "
+        "worse nowhere that it was scored. It was picked on these queries, so the interval is adjusted for all "
+        "interpolations; a development split would choose on others."
+    ]
 
 
 def _table(facts: Facts, collection: str) -> Table:
