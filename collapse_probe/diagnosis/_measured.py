@@ -198,7 +198,7 @@ def _locus(evidence: Evidence, findings: list[Finding]) -> list[NotMeasured]:
         return []
     own = evidence.config.session.get("recipe") is not None
     why = "no epoch was scored with modules put back to step 0" if own else "no weights of step 0 were kept"
-    return [NotMeasured(what=LOCUS, why=f"which module holds the change is unknown: {why}")]
+    return [NotMeasured(what=LOCUS, why=f"which module holds the change cannot be told: {why}")]
 
 
 def _declared(evidence: Evidence) -> list[NotMeasured]:

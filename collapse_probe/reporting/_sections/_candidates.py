@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from ...diagnosis import (
     HEADLINE,
@@ -20,14 +22,9 @@ from ...diagnosis import (
 from ...journal import Counterfactual
 from ...statistics import Interval
 from .._facts import Facts, Section
-from .._moments import EPOCHS_OF_A_TABLE, spread
 from .._text import Table, bullets, interval, md, score
 
-_NOTE = (
-    "t is the share of the way from the weights of step 0 to those of the last epoch; nothing was trained for it. "
-    "Differences are paired over queries [95 %], not adjusted for how many there are: choose by the development split, "
-    "and judge by other queries. `collapse_probe.interpolate` writes such a model of any two."
-)
+_NOTE = "t: share of the way from step 0 to the last epoch, without training. Intervals are not adjusted."
 
 
 def _applies(facts: Facts) -> bool:
@@ -74,7 +71,7 @@ def _unchosen(facts: Facts) -> list[str]:
     """Return which interpolation gains, where no development split chose one."""
     found = keeping(facts.run)
     if found is None:
-        return ["No development split was given, so nothing was chosen, and the last epoch is saved."]
+        return []
     gain = Interval(found.gain or 0.0, found.low or 0.0, found.high or 0.0, math.nan)
     return [
         f"**{md(str(found.change['keep']))}** gains {interval(gain)} {md(found.reading)} over the last epoch and is "
@@ -89,40 +86,45 @@ def _table(facts: Facts, collection: str) -> Table:
     chose = {} if development is None else candidates(run, development, role="development")
     last, raw = last_epoch(found), next((one for one in found if one.path == "raw"), None)
     rows = []
-    for one in _shown(list(found)):
+    for one in _shown(found, chose):
         cells = [
             None if one == last else interval(change(run, found, last, one)),
             None if raw is None or one == raw else interval(change(run, found, raw, one)),
         ]
         beside = [_value(chose, one)] if chose else []
-        label = one.label if one.t is None else f"t = {one.t:g}"
+        label = one.label.removeprefix("the ") if one.t is None else f"t = {one.t:g}"
         held_out = [_value(pairs, one)] if pairs else []
-        rows.append([md(label), *beside, score(value_of(found[one])), *(cell or "-" for cell in cells), *held_out])
-    first = next(iter(found.values()), {})
+        n = f"{_n(found):,}"
+        rows.append([md(label), *beside, score(value_of(found[one])), *(cell or "-" for cell in cells), *held_out, n])
     headers = [
         "model",
-        *([f"{md(development)}, chosen by (n = {_n(chose):,})"] if chose else []),
-        f"nDCG@10 (n = {int(first.get('n_queries') or 0):,} queries)",
-        "minus last epoch [95 %]",
-        "minus raw encoder [95 %]",
-        *([f"held-out pairs MRR (n = {_n(pairs):,})"] if pairs else []),
+        *([f"{md(development)} (chooses, n = {_n(chose):,})"] if chose else []),
+        "nDCG@10",
+        "vs last [95 %]",
+        "vs raw [95 %]",
+        *([f"held-out MRR (n = {_n(pairs):,})"] if pairs else []),
+        "n",
     ]
     return Table(headers, rows)
 
 
-def _shown(found: list[Candidate]) -> list[Candidate]:
-    """Return the raw encoder, step 0, interpolations and the epochs, a few of many."""
-    epochs = [one for one in found if one.t is None and one.epoch > 0]
-    kept = {epochs[at] for at in spread(len(epochs), EPOCHS_OF_A_TABLE)}
-    before = [one for one in found if one.t is None and one.epoch == 0]
-    return [*before, *(one for one in found if one.t is not None), *(one for one in epochs if one in kept)]
+def _shown(found: Mapping[Candidate, Any], chose: Mapping[Candidate, Any]) -> list[Candidate]:
+    """Return the raw encoder, step 0, interpolations and the last epoch, with the one that the development split has.
+
+    All epochs stand in the tables of retrieval.
+    """
+    of_chosen = [one for one in chose if one.t is None and one.epoch > 0]
+    best = max(of_chosen, key=lambda one: value_of(chose[one]), default=None)
+    kept = {best, last_epoch(found)}
+    shown = [one for one in found if one.t is not None or one.epoch == 0 or one in kept]
+    return sorted(shown, key=lambda one: (one.epoch > 0, one.t is None))
 
 
-def _value(found: dict, one: Candidate) -> str:
+def _value(found: Mapping[Candidate, Any], one: Candidate) -> str:
     return score(value_of(found[one])) if one in found else "-"
 
 
-def _n(found: dict) -> int:
+def _n(found: Mapping[Candidate, Any]) -> int:
     return int(next(iter(found.values()), {}).get("n_queries") or 0)
 
 
