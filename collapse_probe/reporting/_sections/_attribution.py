@@ -25,8 +25,8 @@ def _write(facts: Facts) -> list[str]:
                 blocks += [title, _table(found).markdown]
     note = (
         "Each trained module with its weights of step 0 or of now, in every mixture, without retraining. Trained "
-        "alone: all others at step 0. Put back: all others as now. Single effects and interaction add up to the whole change; "
-        "so do the shares, which average over all orders."
+        "alone: all others at step 0. Put back: all others as now. Single effects and interaction add up to the "
+        "whole change; so do the shares, which average over all orders."
     )
     return [*blocks, note]
 
