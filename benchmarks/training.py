@@ -42,6 +42,9 @@ class Silent:
     def epoch(self, *, epoch, epochs, values, scores):
         """Ignore."""
 
+    def between(self, *, t, scores):
+        """Ignore."""
+
 
 def load() -> tuple[TrainingData, EvaluationSet]:
     """Return the founding case's vectors."""

@@ -10,7 +10,8 @@ One line watches a training that stays as it is::
     collapse_probe.watch(trainer); trainer.train()       # of transformers and sentence-transformers
     collapse_probe.autolog()                             # every trainer that is made from here on
 
-``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step.
+``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step;
+``collapse_probe.interpolate(start, end, 0.25, "folder")`` writes the model a quarter of the way from one to another.
 What a run does wrong is in its journal; ``diagnose`` reads it, on any machine. Importing this package costs nothing
 heavy: torch is imported by what needs it.
 """
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .journal import Run
     from .recording import Tap, added, call, input, item, output
     from .reporting import write_report
+    from .retrieval import interpolate
     from .watching import Watch, WatchCallback, autolog, watch
 
 _HOMES = {
@@ -43,6 +45,7 @@ _HOMES = {
     "compare": "diagnosis",
     "diagnose": "diagnosis",
     "input": "recording",
+    "interpolate": "retrieval",
     "item": "recording",
     "output": "recording",
     "preflight": "audits",
@@ -63,6 +66,7 @@ __all__ = [
     "compare",
     "diagnose",
     "input",
+    "interpolate",
     "item",
     "output",
     "preflight",

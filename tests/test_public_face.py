@@ -30,6 +30,7 @@ NAMES = {
     "compare",
     "diagnose",
     "input",
+    "interpolate",
     "item",
     "output",
     "preflight",
@@ -79,6 +80,7 @@ def test_its_signatures():
     assert list(inspect.signature(collapse_probe.ablate).parameters) == ablate
     assert list(inspect.signature(collapse_probe.write_report).parameters)[:2] == ["run", "folder"]
     assert list(inspect.signature(collapse_probe.preflight).parameters) == PREFLIGHT
+    assert list(inspect.signature(collapse_probe.interpolate).parameters) == ["start", "end", "t", "folder"]
     assert list(inspect.signature(collapse_probe.Tap).parameters) == ["stream", "at", "take", "role"]
     methods = {"observe", "terms", "monitor", "step", "window", "evaluation", "close"}
     assert methods <= set(dir(collapse_probe.Watch))

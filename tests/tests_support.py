@@ -37,6 +37,9 @@ class Silent:
     def epoch(self, *, epoch, epochs, values, scores):
         """Ignore."""
 
+    def between(self, *, t, scores):
+        """Ignore."""
+
 
 class FoundingWriter(JournalWriter):
     """A journal that is written by the names of schemas 1 and 2."""

@@ -111,5 +111,9 @@ def afterwards() -> None:
     )
 
 
+def on_the_way() -> None:
+    assert_type(collapse_probe.interpolate("start", Path("end"), 0.25, "runs/quarter"), Path)
+
+
 def founding() -> None:
     assert_type(respred.train("respred", pairs="pairs.jsonl", collections=["scifact"], epochs=1), Run)

@@ -104,6 +104,13 @@ class TrainingDisplay:
     def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
         """Print the line of one evaluation."""
         label = {-1: "raw encoder", 0: "step 0"}.get(epoch, f"epoch {epoch}/{epochs}")
+        self._say(label, values, scores)
+
+    def between(self, *, t: float, scores: Sequence[EpochScores]) -> None:
+        """Print the line of one interpolation."""
+        self._say(f"t = {t:g}", {}, scores)
+
+    def _say(self, label: str, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
         shown = [_scores(entry.collection, [entry]) for entry in scores]
         for group in dict.fromkeys(entry.group for entry in scores if entry.group is not None):
             members = [entry for entry in scores if entry.group == group]

@@ -9,6 +9,7 @@ from ._attribution import (
     counterfactual_records,
 )
 from ._audited import Audited, audit
+from ._candidates import HELD_OUT, Candidate, Gain, candidates, change, last_epoch, value_of
 from ._comparison import Compared, Row, compare
 from ._contract import (
     Bounds,
@@ -29,7 +30,7 @@ from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._evaluations import REFERENCE, Evaluations
 from ._evidence import Evidence
 from ._findings import check_declared
-from ._measured import NotMeasured
+from ._measured import LOCUS, NotMeasured
 from ._overlap import Overlap, overlaps
 from ._rows import FindingRow, findings
 from ._scores import (
@@ -43,7 +44,7 @@ from ._scores import (
     last_trained,
     per_query,
 )
-from ._selection import Choice, Selection, choose_checkpoint, loss_against_retrieval, selection
+from ._selection import Choice, Selection, choose_checkpoint, keeping, loss_against_retrieval, selection
 from .causes import AUDITED_MECHANISMS, MECHANISMS, VERDICTS, Cause, Decision, Decisions, Mechanism, verdict_of
 from .detectors import AUDITS, BY_CODE, DETECTORS, find_detector
 
@@ -53,12 +54,15 @@ __all__ = [
     "BY_CODE",
     "DETECTORS",
     "HEADLINE",
+    "HELD_OUT",
+    "LOCUS",
     "MECHANISMS",
     "REFERENCE",
     "VERDICTS",
     "Attribution",
     "Audited",
     "Bounds",
+    "Candidate",
     "Cause",
     "Change",
     "Choice",
@@ -73,6 +77,7 @@ __all__ = [
     "Evidence",
     "Finding",
     "FindingRow",
+    "Gain",
     "Interval",
     "Judgement",
     "Mechanism",
@@ -91,6 +96,8 @@ __all__ = [
     "as_run",
     "attribution",
     "audit",
+    "candidates",
+    "change",
     "check_declared",
     "choose_checkpoint",
     "collections",
@@ -106,10 +113,13 @@ __all__ = [
     "fall_onset",
     "find_detector",
     "findings",
+    "keeping",
+    "last_epoch",
     "last_trained",
     "loss_against_retrieval",
     "overlaps",
     "per_query",
     "selection",
+    "value_of",
     "verdict_of",
 ]

@@ -145,9 +145,12 @@ class Remedy:
 
     Attributes:
         change: What to change: fields of a recipe, or ``loss``, ``optimizer``, ``model``, ``data`` in words. ``that
-            step`` in them stands for the onset.
+            step`` in them stands for the onset. ``scoring`` and ``keep`` need no further training: how to score, and
+            which model of the run to keep.
         reading: The reading that should get better by it.
         gain: By how much, measured or forecast; None where neither is known.
+        low: Lower end of the gain's 95 % interval, where it was measured with one.
+        high: Upper end.
         part: Reading of the part of a signature, or of the evidence, that it is for; ``STREAM`` where a stream was not
             finite before the loss; empty where it is for all.
     """
@@ -155,6 +158,8 @@ class Remedy:
     change: Mapping[str, object]
     reading: str = "pairs/mrr"
     gain: float | None = None
+    low: float | None = None
+    high: float | None = None
     part: str = ""
 
 

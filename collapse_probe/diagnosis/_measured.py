@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..journal import Evaluation, Event
+from ..journal import Counterfactual, Evaluation, Event
 from ._contract import Finding, Status
 from ._curves import Curve
 from ._evaluations import REFERENCE
@@ -14,6 +14,9 @@ from ._onset import FEWEST
 from ._separation import BATCH
 
 _SHOWN = 3
+
+LOCUS = "locus"
+"""What is said not to be measured where no module was put back and nothing was interpolated."""
 
 _COSINES = ("cosine_mean", "cosine_random_mean")
 
@@ -66,6 +69,7 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
         *_still(evidence),
         *_ends(evidence),
         *_off_path(evidence),
+        *_locus(evidence, found),
         *_by_kind(found),
     ]
     return (*essential, *sorted(rest, key=lambda one: one.what))
@@ -185,6 +189,16 @@ def _off_path(evidence: Evidence) -> list[NotMeasured]:
     what = f"what {', '.join(off[:_SHOWN])}{more} is worth"
     why = "trained, and not on the path that is scored"
     return [NotMeasured(what=what, why=why)] if off and len(variants) < 2 else []
+
+
+def _locus(evidence: Evidence, findings: list[Finding]) -> list[NotMeasured]:
+    """Return that it is not known which module holds a change: that takes the weights of step 0 and of the end."""
+    scored = any(one.family in ("graft", "interpolation") for one in evidence.run.of(Counterfactual))
+    if scored or not evidence.config.trains or not any(one.grave for one in findings):
+        return []
+    own = evidence.config.session.get("recipe") is not None
+    why = "no epoch was scored with modules put back to step 0" if own else "no weights of step 0 were kept"
+    return [NotMeasured(what=LOCUS, why=f"which module holds the change cannot be told: {why}")]
 
 
 def _declared(evidence: Evidence) -> list[NotMeasured]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..journal import Run
+from ..journal import LiveRun, Run
 from ..statistics import Interval, RankCorrelation, align, max_t, rank_correlation, t_interval
 from . import _scores
+from ._candidates import Candidate, candidates, free_gain, value_of
+from ._contract import Remedy
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,19 @@ class Choice:
         epoch: 0 for the raw encoder and for step 0.
         rule: ``ndcg@10``, ``validation_loss`` or ``last``.
         why: The values that decided, in words.
+        t: Of an interpolation, the share of the way from step 0 to the epoch; None for others.
     """
 
     path: str
     epoch: int
     rule: str
     why: str
+    t: float | None = None
+
+    @property
+    def candidate(self) -> Candidate:
+        """The model that is kept."""
+        return Candidate(self.path, self.epoch, self.t)
 
 
 @dataclass(frozen=True)
@@ -112,8 +121,9 @@ def _losses_and_scores(run: Run, collection: str) -> dict[int, tuple[float, floa
 def choose_checkpoint(run: Run) -> Choice:
     """Return the checkpoint that the run's own rule keeps.
 
-    ``auto`` chooses by nDCG@10 on the development split, with the raw encoder and step 0 among the candidates, and
-    takes the last epoch where there is no such split. The validation loss decides only where it is asked for.
+    ``auto`` chooses by nDCG@10 on the development split, with the raw encoder, step 0 and the interpolations between
+    step 0 and the last epoch among the candidates, and takes the last epoch where there is no such split. The
+    validation loss decides only where it is asked for.
     """
     recipe = run.config.session.get("recipe") or {}
     rule = str(recipe.get("select", "auto"))
@@ -122,7 +132,7 @@ def choose_checkpoint(run: Run) -> Choice:
         return _by_loss(run, path)
     records = _scores.evaluation_records(run, role="development")
     if rule != "last" and records:
-        return _by_development(records, path)
+        return _by_development(run, next(iter(records))[0], next(iter(records.values()))["split"])
     last = max((epoch for _, p, epoch in _scores.evaluation_records(run) if p == path), default=None)
     if last is None:
         readings = run.readings("validation/total")
@@ -132,21 +142,41 @@ def choose_checkpoint(run: Run) -> Choice:
     )
 
 
-def _by_development(records: dict, path: str) -> Choice:
-    values = {
-        (p, epoch): float(record["metrics"][_scores.HEADLINE])
-        for (_, p, epoch), record in records.items()
-        if p in ("raw", path)
-    }
-    chosen = max(values, key=lambda key: values[key])
-    label = "the raw encoder" if chosen[0] == "raw" else "step 0" if chosen[1] == 0 else f"epoch {chosen[1]}"
-    collection = next(iter(records))[0]
-    split = next(iter(records.values()))["split"]
+def _by_development(run: Run, collection: str, split: str) -> Choice:
+    values = {one: value_of(record) for one, record in candidates(run, collection, role="development").items()}
+    chosen = max(values, key=lambda one: values[one])
+    between = sum(one.t is not None for one in values)
+    among = f"the raw encoder, step 0 and {between} interpolations" if between else "the raw encoder and step 0"
     why = (
-        f"{label} has the highest nDCG@10 on {collection} ({split}), {values[chosen]:.4f}, of {len(values)} "
-        "candidates with the raw encoder and step 0 among them"
+        f"{chosen.label} has the highest nDCG@10 on {collection} ({split}), {values[chosen]:.4f}, of {len(values)} "
+        f"candidates with {among} among them"
     )
-    return Choice(chosen[0], chosen[1], "ndcg@10", why)
+    return Choice(chosen.path, chosen.epoch, "ndcg@10", why, chosen.t)
+
+
+def keeping(run: LiveRun) -> Remedy | None:
+    """Return what to keep in place of the last epoch, with the gain that was measured; None where nothing gains.
+
+    Chosen by the development split and judged on the other collections, where there is one; see :func:`free_gain`.
+    """
+    if not isinstance(run, Run):
+        return None
+    development = _scores.evaluation_records(run, role="development")
+    by = next((f"{label} ({one['split']})" for (label, _, _), one in development.items()), "")
+    chosen = None
+    if by:
+        choice = _by_development(run, next(iter(development))[0], "")
+        chosen = choice.candidate
+    found = free_gain(run, chosen, chosen_by=by)
+    if found is None:
+        return None
+    return Remedy(
+        change={"keep": found.candidate.label},
+        reading=f"{found.collection}/{_scores.HEADLINE}",
+        gain=found.change.value,
+        low=found.change.low,
+        high=found.change.high,
+    )
 
 
 def _by_loss(run: Run, path: str) -> Choice:

@@ -60,12 +60,14 @@ class Counterfactual:
         collection: As in :class:`Evaluation`.
         step: Optimiser steps done.
         variant: As in :class:`Evaluation`.
-        family: ``delta`` (another correction) or ``graft`` (modules put back to step 0).
+        family: ``delta`` (another correction), ``graft`` (modules put back to step 0) or ``interpolation`` (weights
+            between those of step 0 and of now).
         name: What was changed.
         metrics: Metric to its mean over queries.
         split: As in :class:`Evaluation`.
         epoch: As in :class:`Readings`.
         trained: Of a graft, the modules that have their trained weights.
+        t: Of an interpolation, the share of the way from step 0 to now.
         n_queries: Queries.
         per_query: File of the per-query scores.
         key: Name of its values in that file.
@@ -81,6 +83,7 @@ class Counterfactual:
     split: str = ""
     epoch: int | None = None
     trained: list[str] | None = None
+    t: Number | None = None
     n_queries: int | None = None
     per_query: str | None = None
     key: str = ""

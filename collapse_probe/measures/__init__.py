@@ -19,7 +19,7 @@ from ._pairs import *
 from ._rows import *
 from ._sample import Sample, neighbours_of, read, scores, singular_values
 from ._scale import *
-from ._scores import Scores, compare
+from ._scores import Scores, compare, reciprocal_ranks
 from ._shared import sharing
 from ._spectrum import *
 from ._term_forces import read_terms
@@ -36,6 +36,7 @@ __all__ = [
     "penalty_ratio",
     "read",
     "read_terms",
+    "reciprocal_ranks",
     "ridge_correction",
     "scores",
     "sharing",

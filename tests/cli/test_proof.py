@@ -75,7 +75,11 @@ def test_a_model_is_chosen_by_the_development_split(run, given, inputs):
     assert "chooses by beir train: 10 queries" in out
     records = [r for r in Run.load("runs/respred").records("evaluation") if r["role"] == "development"]
     values = {(r["path"], r["epoch"]): r["metrics"]["ndcg@10"] for r in records if r["path"] != "predictor"}
-    assert values[(note["path"], note["epoch"])] == max(values.values())
+    between = [r for r in Run.load("runs/respred").records("counterfactual") if r["split"] == "train"]
+    values = {(*key, None): value for key, value in values.items()}
+    values |= {(r["path"], r["epoch"], r["t"]): r["metrics"]["ndcg@10"] for r in between if r["path"] != "predictor"}
+    assert len({t for _, _, t in values}) == 4
+    assert values[(note["path"], note["epoch"], note["t"])] == max(values.values())
     if note["path"] == "raw":
         from sentence_transformers import SentenceTransformer
 

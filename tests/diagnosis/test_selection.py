@@ -34,7 +34,7 @@ def test_the_raw_encoder_and_step_0_can_be_chosen(tmp_path):
     choice = choose_checkpoint(run)
     assert (choice.path, choice.epoch) == max(values, key=values.get)
     assert choice.path == "raw"
-    assert "of 5 candidates with the raw encoder and step 0 among them" in choice.why
+    assert "of 8 candidates with the raw encoder, step 0 and 3 interpolations among them" in choice.why
 
 
 def test_the_validation_loss_decides_only_where_it_is_asked_for(tmp_path):

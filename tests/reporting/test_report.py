@@ -33,6 +33,7 @@ SECTIONS = [
     "Embedding scale and rank",
     "Loss components",
     "Corrections",
+    "Which model to keep",
     "Validation loss beside retrieval",
     "Which module holds the change",
     "What the predictor's delta is worth",

@@ -34,7 +34,7 @@ def values(run: Run, path: str, epoch: int) -> np.ndarray:
 
 def test_every_epoch_has_its_counterfactuals(run):
     families = {(r["epoch"], r["family"]) for r in run.records("counterfactual")}
-    assert families == {(0, "delta"), (1, "delta"), (1, "graft"), (2, "delta"), (2, "graft")}
+    assert families == {(0, "delta"), (1, "delta"), (1, "graft"), (2, "delta"), (2, "graft"), (2, "interpolation")}
 
 
 def test_alpha_times_one_is_the_model_and_alpha_times_zero_is_without_the_predictor(run):

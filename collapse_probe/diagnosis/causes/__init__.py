@@ -12,6 +12,7 @@ from typing import Any
 
 from .._contract import Finding, Remedy, Status
 from .._evidence import Evidence
+from .._selection import keeping
 from .._separation import equal_n
 from ._audits import AUDITED_MECHANISMS
 from ._contract import Cause, Mechanism, Suspicion, Verdict
@@ -149,11 +150,13 @@ def _confirmed(kinds: Sequence[Finding], decisions: Decisions, measured: Sequenc
 
 
 def measured_remedies(evidence: Evidence) -> tuple[Remedy, ...]:
-    """Return the best other way of scoring the same vectors, with the gain that the reference pairs show.
+    """Return what would help without further training, with the gain that was measured.
 
-    Nothing is trained for it, and nothing is forecast: the reciprocal rank that way minus the scored one, at the end.
-    Empty where the gain is below .02, or was not read.
+    Another model of the run to keep, an interpolation among them; and the best other way of scoring the same vectors:
+    the reciprocal rank that way minus the scored one, on the reference pairs at the end. Nothing is forecast. Empty
+    where the gains are below .02, or were not read.
     """
+    kept = keeping(evidence.run)
     scored = equal_n(evidence.series("pairs/mrr", on="reference").finite())
     found = []
     for reading, way in _FREE if len(scored) and not evidence.reference_still else ():
@@ -162,4 +165,5 @@ def measured_remedies(evidence: Evidence) -> tuple[Remedy, ...]:
         if len(series) and series.steps[-1] == scored.steps[-1]:
             found.append((float(series.values[-1] - scored.values[-1]), way))
     gain, way = max(found, default=(0.0, ""))
-    return (Remedy(change={"scoring": way}, reading="pairs/mrr", gain=gain),) if gain >= LEAST else ()
+    ways = [Remedy(change={"scoring": way}, reading="pairs/mrr", gain=gain)] if gain >= LEAST else []
+    return (*([kept] if kept else []), *ways)

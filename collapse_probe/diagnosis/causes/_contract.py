@@ -91,8 +91,12 @@ class Cause:
             "locus": self.locus,
             "verdict": self.verdict,
             "because": {**(self.decided.because() if self.decided else {}), **self.because},
-            "remedies": [
-                {name: value for name, value in asdict(one).items() if name in ("change", "reading", "gain")}
-                for one in self.remedies
-            ],
+            "remedies": [_plain(one) for one in self.remedies],
         }
+
+
+def _plain(remedy: Remedy) -> dict[str, Any]:
+    """Return a remedy as JSON has it, with the ends of its gain's interval where there is one."""
+    found = asdict(remedy)
+    names = ["change", "reading", "gain", *(name for name in ("low", "high") if found[name] is not None)]
+    return {name: found[name] for name in names}

@@ -12,10 +12,11 @@ import numpy as np
 
 from ...journal import End, Run
 from ...statistics import SEEDS_TO_CONFIRM
-from .._contract import Finding, Status
+from .._contract import Finding, Remedy, Status
 from .._curves import Change
 from .._evidence import Evidence
 from .._measured import NotMeasured
+from .._selection import keeping
 from ..causes import Cause, Decision
 from ._spark import sparkline
 from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
@@ -32,6 +33,8 @@ FIRST = {
 _INDENT = 11
 NARROWEST = 60
 """Columns below which no screen is laid out."""
+_UNTRAINED = {"scoring", "keep"}
+"""What remedies change without further training."""
 _CURVES = (
     ("common_share", "common share"),
     ("mean_cosine", "mean cosine"),
@@ -271,7 +274,7 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
     gravest = [one for one in kinds if one.status is kinds[0].status]
     losses = [name.partition("/")[2] for name, _, _ in evidence.run.keys if name.startswith("loss/")]
     first = next((one.remedies for one in causes if one.named), ())
-    best = next((one for one in first if one.gain is not None and "scoring" not in one.change), None)
+    best = next((one for one in first if one.gain is not None and not _UNTRAINED & set(one.change)), None)
     change = dict(best.change) if best else remedies(gravest[:3], evidence.config, first=first, losses=losses)
     fields = [
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
@@ -279,10 +282,19 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
     words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
     if best is not None and best.gain is not None:
         fields = [*fields, f"measured: {clean(best.reading, length=40)} {number(best.gain, sign=True)}"]
+    kept = next((one for one in first if "keep" in one.change), None) or (None if first else keeping(evidence.run))
+    if kept is not None:
+        words.append(f"keep {kept.change['keep']} (measured, {_gain(kept)})")
     for one in first:
         if one.gain is not None and "scoring" in one.change:
             words.append(f"scoring: {one.change['scoring']} (measured, MRR {number(one.gain, sign=True)})")
-    return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change else []
+    return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change or words else []
+
+
+def _gain(one: Remedy) -> str:
+    collection, _, of = one.reading.rpartition("/")
+    ends = "" if one.low is None else f" [{number(one.low, sign=True)}, {number(one.high, sign=True)}]"
+    return f"{clean(collection, length=24)} {metric(of)} {number(one.gain, sign=True)}{ends}"
 
 
 def _damage(missing: Sequence[NotMeasured]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .._facts import Section
 from ._attribution import ATTRIBUTION
 from ._averages import AVERAGES
+from ._candidates import CANDIDATES
 from ._caveats import CAVEATS
 from ._corrections import CORRECTIONS
 from ._counterfactuals import COUNTERFACTUALS
@@ -33,6 +34,7 @@ SECTIONS: tuple[Section, ...] = (
     EMBEDDINGS,
     TERMS,
     CORRECTIONS,
+    CANDIDATES,
     SELECTION,
     ATTRIBUTION,
     COUNTERFACTUALS,

@@ -24,9 +24,9 @@ def _write(facts: Facts) -> list[str]:
                 title = f"### {md(collection)}, {variant(path)}, epoch {found.epoch}"
                 blocks += [title, _table(found).markdown]
     note = (
-        "Each trained module with its weights of step 0 or of now, in every mixture; nothing was trained for it. "
-        '"trained alone": all others at step 0. "put back": all others as they are now. The single effects and the '
-        "interaction add up to the whole change; so do the shares, which average a module's effect over all orders."
+        "Each trained module with its weights of step 0 or of now, in every mixture, without retraining. Trained "
+        "alone: all others at step 0. Put back: all others as now. Single effects and interaction add up to the "
+        "whole change; so do the shares, which average over all orders."
     )
     return [*blocks, note]
 

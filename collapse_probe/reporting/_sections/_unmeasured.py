@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...diagnosis import LOCUS
+from ...journal import Counterfactual
 from .._facts import MOST_ROWS, Facts, Section
 from .._text import bullets, md
 
@@ -25,13 +27,16 @@ def _founding(facts: Facts) -> list[str]:
     """Return what the founding system measures when it is asked to."""
     if not facts.founding or not facts.run.config.trains:
         return []
-    from ...journal import Counterfactual
-
     lines = []
     if not facts.run.config.session.get("preflight"):
         lines.append("Before the first step: the run was started without preflight.")
-    if not facts.run.of(Counterfactual):
+    scored = {one.family for one in facts.run.of(Counterfactual)}
+    if "graft" not in scored and not any(one.what == LOCUS for one in facts.diagnosis.not_measured):
         lines.append("Which module holds the change: no epoch was scored with modules put back to step 0.")
+    if "interpolation" not in scored and facts.run.status == "completed":
+        from_text = (facts.recipe.get("unfreeze_layers") or 0) > 0
+        why = "encoder layers are trained, and no development split was given" if from_text else "the run did not ask"
+        lines.append(f"Models between step 0 and the last epoch: {why}.")
     if not facts.run.coverage:
         lines.append("Streams: no probe of them was watched.")
     return lines

@@ -44,3 +44,6 @@ class Quiet:
 
     def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
         """Ignore."""
+
+    def between(self, *, t: float, scores: Sequence[EpochScores]) -> None:
+        """Ignore."""

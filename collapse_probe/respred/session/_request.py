@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, setting
-from ...retrieval import Collection, IdenticalIds, Pairs
+from ...retrieval import Collection, IdenticalIds, Pairs, default_cache
 
 _ABOUT = ("columns", "min_score", "query_prompt", "document_prompt", "keep_identical_ids")
 _PLAIN = ("validation_share", "split", "dev_split", "seed", "precision", "counterfactuals", *_ABOUT)
-
-
-def default_cache() -> Path:
-    """Return the folder of encoded texts, downloaded collections and models."""
-    return Path(os.environ.get("COLLAPSE_PROBE_CACHE", "~/.cache/collapse-probe")).expanduser()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,6 +37,9 @@ class Listener(Protocol):
     def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
         """Hear what an epoch ended with; epoch 0 is before training."""
 
+    def between(self, *, t: float, scores: Sequence[EpochScores]) -> None:
+        """Hear how the model scores that lies a share of the way between step 0 and the end."""
+
 
 @dataclass(frozen=True)
 class EpochScores:

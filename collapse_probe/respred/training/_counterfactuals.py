@@ -28,11 +28,13 @@ class ChangedModel:
     """One changed version of the model, scored.
 
     Attributes:
-        family: ``delta`` (another correction) or ``graft`` (modules from step 0 and from now).
+        family: ``delta`` (another correction), ``graft`` (modules from step 0 and from now) or ``interpolation``
+            (weights between the two).
         name: What was changed.
         path: The scoring path.
         trained: Of a graft, the modules that have their weights of now; all others have those of step 0.
         scores: The result.
+        t: Of an interpolation, the share of the way.
     """
 
     family: str
@@ -40,6 +42,7 @@ class ChangedModel:
     path: str
     trained: tuple[str, ...] | None
     scores: Scores
+    t: float | None = None
 
 
 def delta_variants(embedded: Embedded) -> dict[str, Tensor]:
@@ -120,13 +123,14 @@ def record_counterfactuals(
     *,
     step: int,
     epoch: int,
+    file_name: str = "counterfactuals",
 ) -> None:
     """Write counterfactuals into the journal, and their per-query scores into one file of the run folder."""
     if not found:
         return
     values = {_key(one): [one.scores.per_query[METRIC][q] for q in data.query_ids] for one in found}
     content = json.dumps({"query_ids": data.query_ids, **values})
-    file = write_beside(folder / "evaluations" / f"{data.label}-epoch-{epoch}-counterfactuals.json", content)
+    file = write_beside(folder / "evaluations" / f"{data.label}-epoch-{epoch}-{file_name}.json", content)
     for one in found:
         journal.write(
             Counterfactual(
@@ -138,6 +142,7 @@ def record_counterfactuals(
                 family=one.family,
                 name=one.name,
                 trained=None if one.trained is None else list(one.trained),
+                t=one.t,
                 metrics={METRIC: one.scores.mean[METRIC]},
                 n_queries=one.scores.n_queries,
                 per_query=file.relative_to(folder).as_posix(),

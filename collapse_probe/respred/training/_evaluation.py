@@ -103,12 +103,18 @@ class Embedded:
 @torch.no_grad()
 def embed(parts: HeadParts, data: EvaluationSet, *, device: str) -> Embedded:
     """Return a collection's embeddings, in evaluation mode and float32; each module keeps the mode it was in."""
+    return embed_vectors(parts, data.query, data.document, device=device)
+
+
+@torch.no_grad()
+def embed_vectors(parts: HeadParts, queries: Tensor, documents: Tensor, *, device: str) -> Embedded:
+    """Return the embeddings of an encoder's vectors, ``[Q, D]`` and ``[N, D]``, as :func:`embed` does."""
     modes = {module: module.training for module in parts.named().values()}
     try:
         for module in modes:
             module.eval()
-        query = _in_blocks(data.query, device, parts.query_projection)["sentence_embedding"]
-        document = _in_blocks(data.document, device, parts.document_projection)["sentence_embedding"]
+        query = _in_blocks(queries, device, parts.query_projection)["sentence_embedding"]
+        document = _in_blocks(documents, device, parts.document_projection)["sentence_embedding"]
         predicted = {} if parts.predictor is None else _in_blocks(query, device, parts.predictor)
     finally:
         for module, mode in modes.items():

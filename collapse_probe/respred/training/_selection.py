@@ -11,7 +11,7 @@ from torch import nn
 
 from ...diagnosis import HEADLINE, Choice, evaluation_records
 from ...journal import Artifact, Run
-from ...retrieval import Encoder
+from ...retrieval import Encoder, between
 from ..modules import build_head
 from ..recipes import Recipe, Similarity
 from ._encoder_layers import encoder_modules
@@ -66,6 +66,8 @@ def save_chosen(
     scoring path, and its ``similarity`` scores as the run did. Where the raw encoder is chosen, it is the raw
     encoder. The modules are the library's own, unless the predictor is scored.
 
+    An interpolation is that of the weights of step 0 and of its epoch, the encoder's too where they were trained.
+
     Args:
         choice: What was chosen.
         run: The run.
@@ -91,7 +93,7 @@ def save_chosen(
         truncate_dim=fresh.model.truncate_dim if raw else None,
     )
     model.save(str(folder), create_model_card=False)
-    note = {"rule": choice.rule, "epoch": choice.epoch, "path": choice.path, "why": choice.why}
+    note = {"rule": choice.rule, "epoch": choice.epoch, "path": choice.path, "t": choice.t, "why": choice.why}
     (folder / "selection.json").write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
     card = _CARD.format(
         name=run.name,
@@ -114,8 +116,18 @@ def _chosen_modules(choice: Choice, run: Run, recipe: Recipe, fresh: Encoder) ->
         checkpoint = checkpoint_of(run, choice.epoch)
         modules = load_encoder(checkpoint) if recipe.trains_from_text else encoder_modules(fresh)
         head = load_head(checkpoint, recipe, dimension)
+        if choice.t is not None:
+            start = build_head(recipe, dimension, seed=run.config.seed or 0)
+            _interpolate([*encoder_modules(fresh), start], [*modules, head], choice.t)
     own = library_head(head)
     return [*modules, *([head] if own is None else own)], own is not None
+
+
+def _interpolate(start: list[nn.Module], end: list[nn.Module], t: float) -> None:
+    """Put modules in place at a share of the way from those of step 0; a frozen one is its own step 0."""
+    for before, now in zip(start, end, strict=True):
+        if before is not now:
+            now.load_state_dict(between(before.state_dict(), now.state_dict(), t))
 
 
 def checkpoint_of(run: Run, epoch: int) -> Path:

@@ -32,6 +32,7 @@ from ._callback import (
 )
 from ._encoder_layers import encoder_modules, unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
+from ._interpolations import Ends, score_interpolations, trained_weights
 from ._saved import sound_checkpoint
 from ._selection import development_history
 from ._trainer import make_trainer
@@ -130,6 +131,7 @@ def train_recipe(
             encoder=encoder,
             counterfactuals=counterfactuals,
             checkpoints=checkpoints,
+            raw_similarity=raw_similarity,
             journal=journal,
             checkpoint=checkpoint,
             finish=finish,
@@ -150,6 +152,7 @@ def _train(
     encoder: Encoder | None,
     counterfactuals: bool,
     checkpoints: bool,
+    raw_similarity: Similarity | None,
     journal: JournalWriter,
     checkpoint: Path | None,
     finish: Callable[[], None] | None,
@@ -209,10 +212,24 @@ def _train(
     trainer.add_callback(callback)
     status: Status = "completed"
     message = ""
+    ends = _ends(
+        recipe,
+        head,
+        data,
+        evaluations,
+        encoder,
+        seed=seed,
+        raw=raw_similarity,
+        counterfactuals=counterfactuals and checkpoints,
+    )
     try:
         if checkpoint is None:
             callback.measure(step=0, epoch=0)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if ends is not None and progress.bad_step is None:
+            where = {"dimension": data.dimension, "device": device}
+            for t, scores in score_interpolations(ends, vectors, journal, folder, **where):
+                listener.between(t=t, scores=scores)
         if finish is not None and progress.bad_step is None:
             finish()
     except KeyboardInterrupt:
@@ -226,6 +243,31 @@ def _train(
         status, message = "failed", f"the total loss is not finite at step {progress.bad_step}"
     watch.end(status, message)
     return Outcome(status, message, progress.step, head)
+
+
+def _ends(
+    recipe: Recipe,
+    head: Router,
+    data: TrainingData,
+    evaluations: Sequence[EvaluationSet],
+    encoder: Encoder | None,
+    *,
+    seed: int,
+    raw: Similarity | None,
+    counterfactuals: bool,
+) -> Ends | None:
+    """Return the model at step 0, to interpolate from at the end; None where no interpolation is scored.
+
+    Over stored vectors it takes seconds. Where encoder layers are trained, every text is encoded again for each, so
+    it is done only where there is a development split to choose by.
+    """
+    chooses = any(one.role == "development" for one in evaluations)
+    if not (chooses if recipe.trains_from_text else chooses or counterfactuals):
+        return None
+    module = encoder.model if recipe.trains_from_text and encoder is not None else None
+    initial = build_head(recipe, data.dimension, seed=seed)
+    weights = {} if module is None else trained_weights(module)
+    return Ends(recipe, initial, head, module, weights, raw or recipe.similarity)
 
 
 def _model(

@@ -1,7 +1,9 @@
 """Encoders: found by path or name, recognised, and asked as their library asks them."""
 
 from ._encoder import Encoder, Prompts, encode_with, is_half, open_encoder, own_similarity
+from ._find import default_cache
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Encoding, Task
+from ._interpolate import between, interpolate
 
 __all__ = [
     "TASKS",
@@ -11,7 +13,10 @@ __all__ = [
     "Encoding",
     "Prompts",
     "Task",
+    "between",
+    "default_cache",
     "encode_with",
+    "interpolate",
     "is_half",
     "open_encoder",
     "own_similarity",

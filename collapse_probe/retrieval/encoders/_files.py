@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import InputError
 
-_UNREAD_FOLDERS = {"onnx", "openvino", "eval", ".git", ".cache", "coreml", "runs", "__pycache__"}
+UNREAD_FOLDERS = {"onnx", "openvino", "eval", ".git", ".cache", "coreml", "runs", "__pycache__"}
 _UNREAD_SUFFIXES = {
     ".md",
     ".png",
@@ -62,7 +62,7 @@ def model_files(folder: Path) -> list[Path]:
     for path in sorted(paths, key=lambda path: path.relative_to(folder).as_posix()):
         parts = path.relative_to(folder).parts
         unread = (
-            _UNREAD_FOLDERS.intersection(parts[:-1])
+            UNREAD_FOLDERS.intersection(parts[:-1])
             or path.name in _UNREAD_NAMES
             or path.suffix.lower() in _UNREAD_SUFFIXES
             or path.name.startswith(("rng_state", "random_state_", "events.out."))

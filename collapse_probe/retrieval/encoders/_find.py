@@ -16,6 +16,11 @@ _ORGANISATION = "sentence-transformers"
 _REACH_SECONDS = 0.7
 
 
+def default_cache() -> Path:
+    """Return the folder of encoded texts, downloaded collections and models."""
+    return Path(os.environ.get("COLLAPSE_PROBE_CACHE", "~/.cache/collapse-probe")).expanduser()
+
+
 def find_encoder(name_or_path: str | None, *, cache: Path) -> tuple[Path | None, str]:
     """Return the folder of an encoder and what to call it; no folder where it is not on this machine.
 

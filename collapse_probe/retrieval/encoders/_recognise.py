@@ -42,7 +42,7 @@ def check_encoder(folder: Path) -> None:
             _check_tokenizer(folder / entry["path"])
     if modules[0]["type"].rpartition(".")[2] == "Router" and modules[0]["type"].startswith("sentence_transformers"):
         _check_router(folder / modules[0]["path"])
-    _check_weights(folder)
+    check_weights(folder)
 
 
 def _check_kind(folder: Path) -> None:
@@ -129,7 +129,12 @@ def _check_router(folder: Path) -> None:
         )
 
 
-def _check_weights(folder: Path) -> None:
+def check_weights(folder: Path) -> None:
+    """Refuse a folder whose weights are not all there, or are pickled.
+
+    Raises:
+        InputError: what is wrong with them, and what to type instead.
+    """
     below = files_below(folder)
     holding = {path.parent for path in below if path.match("pytorch_model*.bin")}
     for part in sorted(holding):

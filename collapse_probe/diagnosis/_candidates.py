@@ -1,0 +1,206 @@
+"""What could be kept of a run: raw encoder, step 0, epochs, and models a part of the way; how each retrieves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..journal import LiveRun, Run
+from ..statistics import Interval, align, max_t, t_interval
+from . import _scores
+
+HELD_OUT = "held-out pairs"
+"""Name of the pairs that were kept out of training, each query among the documents of all, where they are scored."""
+
+LEAST_GAIN = 0.02
+"""Gain over the last epoch from which on keeping something else is worth saying (own choice)."""
+
+_FAMILY = "interpolation"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One model that a run could keep.
+
+    Attributes:
+        path: ``raw`` for the raw encoder, or the evaluated path.
+        epoch: 0 for the raw encoder and for step 0; of an interpolation, the epoch at its end.
+        t: Of an interpolation, the share of the way from step 0 to that epoch; None for others.
+    """
+
+    path: str
+    epoch: int
+    t: float | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called.
+
+        >>> Candidate("raw", 0).label, Candidate("no_predictor", 3, 0.25).label
+        ('the raw encoder', 't = 0.25 of the way from step 0 to epoch 3')
+        """
+        if self.t is not None:
+            return f"t = {self.t:g} of the way from step 0 to epoch {self.epoch}"
+        return "the raw encoder" if self.path == "raw" else f"epoch {self.epoch}" if self.epoch else "step 0"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What keeping another model than that of the last epoch gains, measured; nothing is trained for it.
+
+    Attributes:
+        candidate: The model.
+        collection: Where.
+        change: Candidate minus last epoch, paired over queries that did not choose it, or adjusted for the choice.
+        n: Queries.
+        chosen_by: The development split; empty where there is none.
+    """
+
+    candidate: Candidate
+    collection: str
+    change: Interval
+    n: int
+    chosen_by: str
+
+
+def candidates(run: Run, collection: str, *, role: str = "test") -> dict[Candidate, dict[str, Any]]:
+    """Return every model that was scored on a collection with its record: raw, step 0, epochs, then interpolations.
+
+    Args:
+        run: The run.
+        collection: Its label; :data:`HELD_OUT` has no epochs but the last.
+        role: ``test``, or ``development``.
+    """
+    path = _scores.evaluated_path(run)
+    if collection == HELD_OUT:
+        raw = {Candidate("raw", 0): one for one in run.records("counterfactual") if _is_raw(one)}
+        return raw | {_end(one): record for one, record in _interpolated(run, HELD_OUT, "").items()}
+    records = {key: one for key, one in _scores.evaluation_records(run, role=role).items() if key[0] == collection}
+    found = {
+        Candidate(kind, epoch): record
+        for (_, kind, epoch), record in sorted(records.items(), key=lambda entry: entry[0][2])
+        if kind in ("raw", path) and _scores.HEADLINE in record["metrics"]
+    }
+    first = next(iter(records.values()), None)
+    return found | ({} if first is None else _interpolated(run, first["collection"], first["split"]))
+
+
+def last_epoch(found: Mapping[Candidate, Any]) -> Candidate | None:
+    """Return what training ended with; None where nothing was scored after it began."""
+    trained = [one for one in found if one.t is None and one.epoch > 0]
+    return max(trained, key=lambda one: one.epoch, default=None)
+
+
+def value_of(record: Mapping[str, Any]) -> float:
+    """Return the mean that a candidate is judged by."""
+    metrics = record["metrics"]
+    return float(metrics.get(_scores.HEADLINE, metrics.get("mrr")))
+
+
+def scores_by_query(run: Run, record: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return a candidate's scores by query; None where they cannot be read."""
+    return _scores.per_query(run, record, str(record.get("key") or _scores.HEADLINE))
+
+
+def change(run: Run, found: Mapping[Candidate, Any], before: Candidate | None, after: Candidate) -> Interval | None:
+    """Return what one candidate gains over another on a collection, paired over queries; None where that is unknown."""
+    return _changes(run, found, before, [after])[0]
+
+
+def free_gain(run: LiveRun, chosen: Candidate | None, *, chosen_by: str) -> Gain | None:
+    """Return what could be kept in place of the last epoch for a resolved gain, and without harm elsewhere.
+
+    Args:
+        run: The run.
+        chosen: What a development split chose. None where there is none: the interpolations are judged together on
+            the collection that fell furthest since step 0, and one of them has to be better than step 0 somewhere.
+        chosen_by: The development split; empty where there is none.
+    """
+    if not isinstance(run, Run) or not any(r["family"] == _FAMILY for r in run.records("counterfactual")):
+        return None
+    everywhere = {name: candidates(run, name) for name in (*_scores.collections(run), HELD_OUT)}
+    everywhere = {name: found for name, found in everywhere.items() if last_epoch(found) is not None}
+    offered = [] if chosen_by and chosen is None else _offered(run, everywhere, chosen)
+    kept = [
+        one
+        for one in offered
+        if one.change.value >= LEAST_GAIN
+        and one.change.low > 0
+        and not _harms(run, everywhere, one.candidate)
+        and (chosen_by or _learnt(run, everywhere, one.candidate))
+    ]
+    best = max(kept, key=lambda one: one.change.value, default=None)
+    return None if best is None else Gain(best.candidate, best.collection, best.change, best.n, chosen_by)
+
+
+def _offered(run: Run, everywhere: Mapping[str, Any], chosen: Candidate | None) -> list[Gain]:
+    scored = {name: found for name, found in everywhere.items() if name != HELD_OUT}
+    if chosen is not None:
+        asked = {name: [chosen] for name, found in scored.items() if chosen in found and chosen != last_epoch(found)}
+    else:
+        fell = min(scored, key=lambda name: _since_start(scored[name]), default=None)
+        asked = {} if fell is None else {fell: [one for one in scored[fell] if one.t is not None]}
+    offered = []
+    for name, some in asked.items():
+        judged = _changes(run, scored[name], last_epoch(scored[name]), some)
+        counted = [int(scored[name][one].get("n_queries") or 0) for one in some]
+        offered += [Gain(one, name, two, n, "") for one, two, n in zip(some, judged, counted, strict=True) if two]
+    return offered
+
+
+def _since_start(found: Mapping[Candidate, Any]) -> float:
+    last = last_epoch(found)
+    start = next((record for one, record in found.items() if one.t is None and one.path != "raw"), None)
+    return 0.0 if last is None or start is None else value_of(found[last]) - value_of(start)
+
+
+def _harms(run: Run, everywhere: Mapping[str, Any], one: Candidate) -> bool:
+    """Return whether a candidate is below the last epoch somewhere, resolved."""
+    changes = [change(run, found, last_epoch(found), one) for found in everywhere.values()]
+    return any(two is not None and two.high < 0 for two in changes)
+
+
+def _learnt(run: Run, everywhere: Mapping[str, Any], one: Candidate) -> bool:
+    """Return whether a candidate is above step 0 somewhere, resolved: else step 0 itself is as good."""
+    changes = [change(run, found, Candidate(one.path, 0), one) for found in everywhere.values()]
+    return any(two is not None and two.low > 0 for two in changes)
+
+
+def _changes(
+    run: Run, found: Mapping[Candidate, Any], before: Candidate | None, after: Sequence[Candidate]
+) -> list[Interval | None]:
+    """Return candidates minus another one, judged together where they are several."""
+    known = [one for one in (before, *after) if one in found]
+    read = [scores_by_query(run, found[one]) for one in known]  # type: ignore[index]
+    if len(known) < 1 + len(after) or any(not one or one.keys() != (read[0] or {}).keys() for one in read):
+        return [None] * len(after)
+    first, *rest = align(*(one for one in read if one))
+    if len(rest) == 1:
+        return [t_interval(rest[0] - first)]
+    return list(max_t(np.stack(rest, axis=1) - first[:, None]))
+
+
+def _interpolated(run: Run, collection: str, split: str) -> dict[Candidate, dict[str, Any]]:
+    """Return the records of the latest interpolations on a collection, by share."""
+    records = [
+        one
+        for one in run.records("counterfactual")
+        if one["family"] == _FAMILY
+        and (one["collection"], one["split"], one["path"]) == (collection, split, _scores.evaluated_path(run))
+        and one["t"] is not None
+    ]
+    last = max((int(one["epoch"]) for one in records), default=0)
+    found = {Candidate(one["path"], last, float(one["t"])): one for one in records if int(one["epoch"]) == last}
+    return dict(sorted(found.items(), key=lambda entry: entry[0].t or 0.0))
+
+
+def _is_raw(record: Mapping[str, Any]) -> bool:
+    return (record["family"], record["collection"], record["path"]) == (_FAMILY, HELD_OUT, "raw")
+
+
+def _end(one: Candidate) -> Candidate:
+    """Return an end of the way as what it is: step 0, or the epoch."""
+    return Candidate(one.path, 0 if one.t == 0 else one.epoch) if one.t in (0.0, 1.0) else one

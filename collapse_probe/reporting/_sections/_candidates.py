@@ -1,0 +1,131 @@
+"""Which model to keep: the raw encoder, step 0, the epochs and the interpolations, on every collection."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ...diagnosis import (
+    HEADLINE,
+    HELD_OUT,
+    Candidate,
+    candidates,
+    change,
+    choose_checkpoint,
+    collections,
+    evaluation_records,
+    keeping,
+    last_epoch,
+    value_of,
+)
+from ...journal import Counterfactual
+from ...statistics import Interval
+from .._facts import Facts, Section
+from .._text import Table, bullets, interval, md, score
+
+_NOTE = "t: share of the way from step 0 to the last epoch, without training. Intervals are not adjusted."
+
+
+def _applies(facts: Facts) -> bool:
+    return any(one.family == "interpolation" for one in facts.run.of(Counterfactual))
+
+
+def _development(facts: Facts) -> str | None:
+    return next((label for label, _, _ in evaluation_records(facts.run, role="development")), None)
+
+
+def _write(facts: Facts) -> list[str]:
+    blocks = [bullets(lines)] if (lines := _sentences(facts)) else []
+    for collection in collections(facts.run):
+        table = _table(facts, collection)
+        if table.rows:
+            blocks += [f"### {md(collection)}", table.markdown]
+    return [*blocks, _NOTE]
+
+
+def _sentences(facts: Facts) -> list[str]:
+    """Return what the development split chose, and how that does on the queries that did not choose it."""
+    run, development = facts.run, _development(facts)
+    choice = choose_checkpoint(run)
+    if development is None:
+        return _unchosen(facts)
+    if choice.rule != HEADLINE:
+        return []
+    lines = [f"Chosen: {md(choice.why)}."]
+    for collection in collections(run):
+        found = candidates(run, collection)
+        last = last_epoch(found)
+        if choice.candidate not in found or last in (None, choice.candidate):
+            continue
+        gain = change(run, found, last, choice.candidate)
+        n = int(found[choice.candidate].get("n_queries") or 0)
+        lines.append(
+            f"On {md(collection)}, whose n = {n:,} queries chose nothing, it scores "
+            f"{score(value_of(found[choice.candidate]))} nDCG@10, {interval(gain)} against the last epoch."
+        )
+    return lines
+
+
+def _unchosen(facts: Facts) -> list[str]:
+    """Return which interpolation gains, where no development split chose one."""
+    found = keeping(facts.run)
+    if found is None:
+        return []
+    gain = Interval(found.gain or 0.0, found.low or 0.0, found.high or 0.0, math.nan)
+    return [
+        f"**{md(str(found.change['keep']))}** gains {interval(gain)} {md(found.reading)} over the last epoch and is "
+        "worse nowhere that it was scored. It was picked on these queries, so the interval is adjusted for all "
+        "interpolations; a development split would choose on others."
+    ]
+
+
+def _table(facts: Facts, collection: str) -> Table:
+    run, development = facts.run, _development(facts)
+    found, pairs = candidates(run, collection), candidates(run, HELD_OUT)
+    chose = {} if development is None else candidates(run, development, role="development")
+    last, raw = last_epoch(found), next((one for one in found if one.path == "raw"), None)
+    rows = []
+    for one in _shown(found, chose):
+        cells = [
+            None if one == last else interval(change(run, found, last, one)),
+            None if raw is None or one == raw else interval(change(run, found, raw, one)),
+        ]
+        beside = [_value(chose, one)] if chose else []
+        label = one.label.removeprefix("the ") if one.t is None else f"t = {one.t:g}"
+        held_out = [_value(pairs, one)] if pairs else []
+        n = f"{_n(found):,}"
+        rows.append([md(label), *beside, score(value_of(found[one])), *(cell or "-" for cell in cells), *held_out, n])
+    headers = [
+        "model",
+        *([f"{md(development)} (chooses, n = {_n(chose):,})"] if chose else []),
+        "nDCG@10",
+        "vs last [95 %]",
+        "vs raw [95 %]",
+        *([f"held-out MRR (n = {_n(pairs):,})"] if pairs else []),
+        "n",
+    ]
+    return Table(headers, rows)
+
+
+def _shown(found: Mapping[Candidate, Any], chose: Mapping[Candidate, Any]) -> list[Candidate]:
+    """Return the raw encoder, step 0, interpolations and the last epoch, with the one that the development split has.
+
+    All epochs stand in the tables of retrieval.
+    """
+    of_chosen = [one for one in chose if one.t is None and one.epoch > 0]
+    best = max(of_chosen, key=lambda one: value_of(chose[one]), default=None)
+    kept = {best, last_epoch(found)}
+    shown = [one for one in found if one.t is not None or one.epoch == 0 or one in kept]
+    return sorted(shown, key=lambda one: (one.epoch > 0, one.t is None))
+
+
+def _value(found: Mapping[Candidate, Any], one: Candidate) -> str:
+    return score(value_of(found[one])) if one in found else "-"
+
+
+def _n(found: Mapping[Candidate, Any]) -> int:
+    return int(next(iter(found.values()), {}).get("n_queries") or 0)
+
+
+CANDIDATES = Section(title="Which model to keep", applies=_applies, write=_write)
