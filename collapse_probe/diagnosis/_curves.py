@@ -113,6 +113,14 @@ class Curve:
             return False
         return start.value > (raw.before - start.before) * _MOST
 
+    def with_small_falls(self) -> Curve:
+        """Return it with every fall that is resolved as one that counts, however small."""
+        changes = [
+            replace(one, fell=True, cut=0.0) if one.interval is not None and one.interval.high < 0 else one
+            for one in self.changes
+        ]
+        return replace(self, changes=tuple(changes))
+
     def conditions(self) -> tuple[Condition, ...]:
         """Return the comparisons as parts of a signature."""
         return tuple(

@@ -64,6 +64,12 @@ _BY_FACTORS = 10.0
 _MOVED = 1e-6
 """Relative way of weights from which on they have moved: beyond rounding of float32."""
 
+APART = 0.1
+"""Pull above which own pairs are driven apart: what trains pairs pulls them, by -.1 to -.9 (own choice)."""
+
+_ENDS = 8
+"""Readings of an end of the run that are pooled."""
+
 _SATURATED = 0.95
 """Reciprocal rank above which nearly every own document is the first."""
 
@@ -100,6 +106,12 @@ class Evidence:
         names = dict.fromkeys(name for name, _, _ in self.run.keys if name.startswith("force/") and name.endswith(ends))
         found = [name.removeprefix("force/").removesuffix(ends) for name in names]
         return found if stream else [name for name in found if "@" not in name]
+
+    @cached_property
+    def driven_apart(self) -> bool:
+        """Whether the loss moves each query away from its own document, from the first readings to the last."""
+        pull = self.series("pairs/pull", on="batch").finite().values
+        return len(pull) > 2 * _ENDS and min(float(np.median(pull[:_ENDS])), float(np.median(pull[-_ENDS:]))) > APART
 
     @property
     def ended(self) -> bool:
@@ -225,6 +237,9 @@ class Evidence:
                 curves = [other, *(one for one in curves if one is not reference)]
         elif not reference.fell and not _solved(reference) and (other := self._between(seen=seen)) is not None:
             curves = [other, *(one for one in curves if one is not reference)]
+        if self.driven_apart:
+            # A loss that does so harms by itself: any fall that is resolved counts.
+            curves = [curve.with_small_falls() if curve.inside else curve for curve in curves]
         return tuple(curves)
 
     @cached_property

@@ -79,13 +79,31 @@ def test_held_out_pairs_that_are_all_found_in_the_end(end, said, tmp_path):
     ("forces", "said"),
     [
         ({"pairs/pull": 0.4, "pairs/push": -0.2}, "loss_computed_wrongly"),
-        ({"pairs/pull": 0.3, "pairs/push": 0.15}, "temperature_or_margin"),
         ({"pairs/pull": -0.4, "pairs/push": -0.2}, "no_repulsion"),
+        ({"pairs/pull": -0.4, "pairs/push": -0.2, "pairs/push_all": -0.4}, "no_repulsion"),
+        ({"pairs/pull": -0.8, "pairs/push": -0.2, "pairs/push_all": 0.12}, "temperature_or_margin"),
+        ({"pairs/pull": 0.4, "pairs/push": 0.1}, "loss_computed_wrongly"),
     ],
 )
 def test_where_the_loss_moves_own_pairs(forces, said, tmp_path):
     cone = {**FALL, **both("common_share", ramp(0.2, 0.8))}
     assert causes(made(tmp_path / "run", cone, extra={**forces, "pairs/auc": 0.97}))[0] == said
+
+
+def test_own_pairs_that_are_driven_apart_with_all_others_at_first(tmp_path):
+    """A sigmoid without its bias pushes everything, until own pairs are what is left to pull."""
+    cone = {**FALL, **both("common_share", ramp(0.2, 0.8)), "pairs/pull": ramp(0.3, -0.2)}
+    forces = {"pairs/pull": 0.3, "pairs/push": 0.15, "pairs/auc": 0.97}
+    assert causes(made(tmp_path / "run", cone, extra=forces))[0] == "temperature_or_margin"
+
+
+def test_a_loss_that_drives_own_pairs_apart_needs_no_large_fall(tmp_path):
+    small = {"pairs/mrr": ramp(0.84, 0.833), "pairs/d_prime": ramp(3.4, 3.1)}
+    forces = {"pairs/push": 0.1, "pairs/auc": 0.97}
+    wrong = diagnose(made(tmp_path / "wrong", small, extra={**forces, "pairs/pull": 0.4}))
+    right = diagnose(made(tmp_path / "right", small, extra={**forces, "pairs/pull": -0.4}))
+    assert str(wrong.status) == "critical" and wrong.causes[0].cause == "loss_computed_wrongly"
+    assert str(right.status) != "critical"
 
 
 def test_rows_that_do_not_teach(tmp_path):
@@ -138,13 +156,15 @@ def test_a_correction_that_shrank_is_not_called_constant(tmp_path):
 
 
 def test_a_constant_correction_is_critical_where_nothing_else_is_trained(tmp_path):
-    extra = {"delta/mean_abs": 0.04, "delta/constancy": 0.95, "delta/dead_dimensions": 1.0}
+    extra = {"delta/mean_abs": 0.04, "delta/constancy": 0.99, "delta/dead_dimensions": 1.0}
 
     def run(name, where):
         heard = {"kind": "coverage", "stream": "delta", "step": 1, "calls": 1, "role": "correction", "where": where}
         heard |= {"steps": 1, "n": 64}
         fields, rises = {"streams": ADDED}, ramp(0.84, 0.86)
-        return append(other_domain(tmp_path / name, {}, extra=extra, fields=fields, scores=rises), [heard])
+        behind = {"update/head.first": 1e-6}
+        run = other_domain(tmp_path / name, {}, extra=extra, terms=behind, fields=fields, scores=rises)
+        return append(run, [heard])
 
     alone = diagnose(run("alone", "module head"))
     assert alone.kinds[0].kind == "constant_correction" and str(alone.kinds[0].status) == "critical"

@@ -24,8 +24,11 @@ _NO_REPULSION = Mechanism(
     explains=_FALLS,
     suspects=_suspects.no_push,
     formula="The loss's descent does not move the five nearest others of the batch apart, on unit vectors, in the "
-    "last readings. A push from outside the batch, such as a queue, is not seen.",
-    thresholds={"push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02")},
+    "last readings, nor all rows. A push from outside the batch, such as a queue, is not seen.",
+    thresholds={
+        "push": Threshold(0.02, f"{MEASURED}: an in-batch softmax .01 to .4, what only pulls below -.02"),
+        "all": Threshold(0.05, "a softmax of cosines x .05 spreads all rows by .08 to .15 (measured)"),
+    },
     remedies=PUSH,
     decides="add a contrastive term, or take the pulling one away",
 )
@@ -153,13 +156,13 @@ MECHANISMS = (
         title="the loss drives own pairs apart",
         explains=_FALLS,
         suspects=_suspects.drives_apart,
-        formula="In the first 20 steps the loss's descent moves each query away from its own document and not from "
-        "near others, on unit vectors, and the batch's pairs are told apart: a sign, an axis, a column or a row of the "
-        "loss is another's.",
+        formula="In the first 20 steps the loss's descent moves each query away from its own document, on unit "
+        "vectors, and not from near others, or to the end, and the batch's pairs are told apart: a sign, an axis, a "
+        "column or a row of the loss is another's.",
         thresholds={
             "pull": Threshold(0.1, "what trains pairs pulls them, by -.1 to -.9 (own choice)"),
             "push": Threshold(0.02, f"{MEASURED}, as of no repulsion"),
-            "auc": Threshold(0.8, "pairs that belong together (own choice)"),
+            "auc": Threshold(0.65, "pairs that belong together, be they hard (own choice)"),
         },
         remedies=(
             Remedy(
@@ -277,8 +280,13 @@ MECHANISMS = (
         explains=("dead_dimensions", "constant_correction"),
         suspects=_suspects.dead,
         formula="The kind itself, where neither steps nor a penalty explain it; of a correction that is constant, the "
-        "share of its dimensions that are dead is above the cut.",
-        thresholds={"dead": Threshold(0.3, f"{MEASURED}, as of dead dimensions")},
+        "share of its dimensions that are dead is above the cut, and a group moves little beside another.",
+        thresholds={
+            "dead": Threshold(0.3, f"{MEASURED}, as of dead dimensions"),
+            "behind": Threshold(
+                0.02, "what lies behind units that never fire moves by weight decay alone (own choice)"
+            ),
+        },
         remedies=(
             Remedy(change={"projection": "linear"}),
             Remedy(change={"model": "look at the last layer: a rectifier and its bias"}),
@@ -291,12 +299,14 @@ MECHANISMS = (
         explains=(*_FALLS, "no_learning"),
         suspects=_suspects.temperature,
         formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
-        "temperature is too high. Or in the first 20 steps its descent moves own pairs apart with all others, or fewer "
-        "rows than the cut teach.",
+        "temperature is too high. Or its descent spreads all rows alike and not the nearest; or in the first 20 steps "
+        "it moves own pairs apart with all others, or fewer rows than the cut teach.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
             "apart": Threshold(0.1, "a sigmoid over all pairs without its bias: pull +.32, push +.15 (measured)"),
+            "all": Threshold(0.05, "as of no repulsion"),
+            "near": Threshold(0.02, "as of no repulsion"),
             "teaching": Threshold(0.05, f"{MEASURED}; .13 at a healthy temperature of .01"),
             "rows": Threshold(32, "rows of a batch below which a single one is more (own choice)"),
         },

@@ -163,16 +163,18 @@ def dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
     if kind.kind != "constant_correction":
         return Suspicion(because=numbers_of(kind), locus=kind.subject)
     reading = f"{kind.subject}/dead_dimensions"
-    share = last(evidence, reading)
-    return Suspicion(because={reading: share}, locus=kind.subject) if share and share > cuts["dead"] else None
+    share, moves = last(evidence, reading), [float(np.median(one.values)) for one in evidence.groups("update")]
+    behind = len(moves) > 1 and min(moves) < cuts["behind"] * max(moves)
+    return Suspicion(because={reading: share}, locus=kind.subject) if behind and (share or 0) > cuts["dead"] else None
 
 
 def drives_apart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     pull, push, auc = (first(evidence, f"pairs/{name}") for name in ("pull", "push", "auc"))
     if pull is None or push is None or auc is None:
         return None
-    # What pushes everything apart, such as a sigmoid over all pairs, moves own documents away with the others.
-    if pull < cuts["pull"] or push > cuts["push"] or auc < cuts["auc"]:
+    # What pushes everything apart, such as a sigmoid over all pairs, moves own documents away with the others at first.
+    to_the_end = evidence.driven_apart
+    if pull < cuts["pull"] or (push > cuts["push"] and not to_the_end) or auc < cuts["auc"]:
         return None
     return Suspicion(because={"pairs/pull": pull, "pairs/push": push, "pairs/auc": auc}, locus="loss")
 
@@ -197,11 +199,15 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         return None
     auc = float(np.median(batch.values[-8:]))
     pull, push = first(evidence, "pairs/pull"), first(evidence, "pairs/push")
-    if pull is not None and push is not None and min(pull, push) > cuts["apart"] and auc > cuts["auc"]:
+    pushed = pull is not None and push is not None and min(pull, push) > cuts["apart"]
+    if pushed and auc > cuts["auc"] and not evidence.driven_apart:
         return Suspicion(because={"pairs/pull": pull, "pairs/push": push}, locus="loss")
     teaching = _teaching(evidence, kind)
     if teaching is not None and teaching < cuts["teaching"] and batch.n[-1] >= cuts["rows"]:
         return Suspicion(because={"share of the batch that teaches": teaching}, locus="loss")
+    near, spreads = last(evidence, "pairs/push"), last(evidence, "pairs/push_all")
+    if near is not None and spreads is not None and spreads > cuts["all"] and near <= cuts["near"]:
+        return Suspicion(because={"pairs/push_all": spreads, "pairs/push": near}, locus="loss")
     if not len(loss) or batch.n[-1] < 4:
         return None
     chance = math.log(float(batch.n[-1]))
@@ -220,8 +226,9 @@ def _teaching(evidence: Evidence, kind: Finding) -> float | None:
 
 
 def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    push = last(evidence, "pairs/push")
-    if push is None or push > cuts["push"]:
+    push, spreads = last(evidence, "pairs/push"), last(evidence, "pairs/push_all")
+    # What pushes all others alike, and hardly the nearest, is too warm.
+    if push is None or push > cuts["push"] or (spreads is not None and spreads > cuts["all"]):
         return None
     because = {"pairs/push": push}
     pull = last(evidence, "pairs/pull")

@@ -55,7 +55,8 @@ def _constant(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     track = evidence.track(subject.name, "constancy")
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/constancy",))
-    made = bool(correction_alone(evidence)) and any(curve.fell for curve in evidence.curves)
+    same = float(track.series.values[-1]) > cuts["same"]
+    made = same and bool(correction_alone(evidence)) and any(curve.fell for curve in evidence.curves)
     fall = Condition(reading="a fall, and nothing else is trained", value=None, cut=0.0, holds=made or None, harm=True)
     values = np.asarray(track.series.values)
     return signature(track, values, evidence, cut=cuts["warning"], above=True, others=(fall,), harm=False)
@@ -213,10 +214,11 @@ CORRECTIONS = (
         reads=("STREAM/constancy",),
         per="stream",
         roles=("correction",),
-        formula="||E delta||^2 / E||delta||^2 is above the cut; critical where nothing but the correction is trained, "
-        "and a collection or the pairs fell.",
+        formula="||E delta||^2 / E||delta||^2 is above the cut; critical where it is all of it, nothing else is "
+        "trained, and a collection or the pairs fell.",
         thresholds={
-            "warning": Threshold(0.8, "four fifths of the correction are the same for every query (own choice)")
+            "warning": Threshold(0.8, "four fifths of the correction are the same for every query (own choice)"),
+            "same": Threshold(0.95, "what else it adds is too little to be to blame (own choice)"),
         },
         judge=_constant,
         why="Nearly the same is added to every query, so it carries nothing about the query.",
