@@ -58,7 +58,7 @@ class _Momentum(nn.Module):
 def teacher_in_the_optimiser(run: Run, *, planted: bool = True) -> None:
     """The optimiser gets model.parameters(), the teacher's among them, and nothing stops the teacher's gradient."""
     model = _Momentum(_Residual(run.world.dimension), run.world.dimension)
-    opt = torch.optim.Adam(model.parameters(), lr=3e-3)
+    opt = torch.optim.Adam(model.parameters(), lr=8e-3)
     with run.watch(model, optimizer=opt, query="student", document="teacher") as w:
         run.evaluate(w, 0, model.student, model.student)
         for step, rows in enumerate(run.batches(360, 64), start=1):
@@ -128,7 +128,7 @@ def labels_compared_with_themselves(run: Run, *, planted: bool = True) -> None:
 def penalty_of_the_sum(run: Run, *, planted: bool = True) -> None:
     """An adapter's squared change was to be small; squared is the adapted vector, and scores are dot products."""
     adapter = _Residual(run.world.dimension, width=run.world.dimension)
-    opt = torch.optim.AdamW(adapter.parameters(), lr=1e-3)
+    opt = torch.optim.AdamW(adapter.parameters(), lr=4e-3)
     with run.watch(adapter, optimizer=opt, query="", document="", similarity="dot") as w:
         run.evaluate(w, 0, adapter, adapter, similarity="dot")
         for step, rows in enumerate(run.batches(300, 64), start=1):
@@ -178,7 +178,7 @@ def hinge_the_wrong_way_round(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "scale_collapse",
+    "dimensional_collapse",
     "penalty_too_strong",
     onset=1,
     world=(MINI, SCIFACT),

@@ -159,7 +159,7 @@ def weights_cut_after_each_step(run: Run, *, planted: bool = True) -> None:
     "steps_too_small",
     "steps_too_large",
     onset=1,
-    world=(MINI, SCIFACT),
+    world=(MINI, ELSEWHERE),
     source="qdrant/demo-cloud-faq#1; a gate that is faster than what it lets through",
 )
 def gate_shuts_out_a_random_network(run: Run, *, planted: bool = True) -> None:
@@ -169,7 +169,7 @@ def gate_shuts_out_a_random_network(run: Run, *, planted: bool = True) -> None:
         {"params": model.mlp.parameters(), "lr": 1e-6 if planted else 1e-3},
         {"params": [model.gate], "lr": 0.02 if planted else 1e-3},
     ]
-    rewrite(run, model, torch.optim.Adam(groups), steps=300)
+    rewrite(run, model, torch.optim.Adam(groups), steps=240)
 
 
 @program(
@@ -177,7 +177,7 @@ def gate_shuts_out_a_random_network(run: Run, *, planted: bool = True) -> None:
     "gate_collapse",
     "penalty_too_strong",
     onset=1,
-    world=(MPNET, SCIFACT),
+    world=(ELSEWHERE, SCIFACT),
     source="own: the scalar is in the group that is decayed",
 )
 def gate_in_the_decayed_group(run: Run, *, planted: bool = True) -> None:
@@ -281,7 +281,7 @@ def consistent_to_the_end(run: Run, *, planted: bool = True) -> None:
 )
 def corrector_at_a_rate_of_a_tenth(run: Run, *, planted: bool = True) -> None:
     """A rectified corrector of the query at Adam's .1."""
-    model = Rewriter(run.world.dimension, gate=0.1, act=nn.ReLU)
+    model = Rewriter(run.world.dimension, gate=1.0, act=nn.ReLU)
     model.gate.requires_grad_(False)
     optimizer = torch.optim.Adam(model.mlp.parameters(), lr=0.1 if planted else 1e-3)
     rewrite(run, model, optimizer, taps=TAPS[:1])

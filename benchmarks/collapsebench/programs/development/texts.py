@@ -7,8 +7,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import torch
 from loop import Run
 from torch import Tensor, nn
+from torch.nn import functional
 from worlds import SHARED, _pairs
 
 import collapse_probe
@@ -132,7 +134,7 @@ def fit(run: Run, model: Any, data: Any, loss: nn.Module, *, steps: int, batch: 
     "no_learning",
     "steps_too_small",
     onset=0,
-    world=(MINI, NFCORPUS),
+    world=(MINI, SCIFACT),
     source="huggingface/sentence-transformers#2982",
 )
 def static_words_at_a_default_rate(run: Run, *, planted: bool = True) -> None:
@@ -188,3 +190,152 @@ def cut_after_three_words(run: Run, *, planted: bool = True) -> None:
     data = pairs(run)
     fit(run, model, data, MultipleNegativesRankingLoss(model), steps=200, learning_rate=0.05)
     run.evaluate(None, 200, mapped, mapped)
+
+
+def stored(run: Run) -> Any:
+    """Return a model of the stored vectors of texts, which stay, and a dense layer from the identity."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, InputModule
+
+    places = {cut(text): row for row, text in enumerate([*run.world.texts[0], *run.world.texts[1]])}
+    vectors = torch.cat([run.world.query, run.world.document])
+
+    class Stored(InputModule):
+        """Looks a text's vector up."""
+
+        def preprocess(self, inputs: list[str], prompt: str | None = None, **options: Any) -> dict[str, Tensor]:
+            return {"sentence_embedding": vectors[[places[one] for one in inputs]]}
+
+        def forward(self, features: dict[str, Tensor], **options: Any) -> dict[str, Tensor]:
+            return features
+
+        def save(self, output_path: str, *args: Any, **options: Any) -> None:
+            return None
+
+    dimension = run.world.dimension
+    start = {"init_weight": torch.eye(dimension), "init_bias": torch.zeros(dimension)}
+    dense = Dense(dimension, dimension, activation_function=None, **start)
+    return SentenceTransformer(modules=[Stored(), dense], device="cpu")
+
+
+@program(
+    GROUP,
+    "mismatched_pairs",
+    "wrong_pairs",
+    onset=0,
+    world=(MINI, SCIFACT),
+    source="own: losses of sentence-transformers take the columns by their order",
+)
+def columns_by_their_order(run: Run, *, planted: bool = True) -> None:
+    """The data set's columns are anchor, negative, positive; the loss takes the second one for the positive."""
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    model = stored(run)
+    head = model[1].linear
+    data = pairs(run)
+    other = torch.randperm(len(data), generator=torch.Generator().manual_seed(7)).tolist()
+    data = data.add_column("negative", [data["positive"][row] for row in other])
+    if planted:
+        data = data.select_columns(["anchor", "negative", "positive"])
+    run.evaluate(None, 0, head, head)
+    loss = MultipleNegativesRankingLoss(model)
+    fit(run, model, data, loss, steps=160, learning_rate=5e-4, lr_scheduler_type="constant")
+    run.evaluate(None, 160, head, head)
+
+
+@program(
+    GROUP,
+    "forgetting",
+    "narrow_data",
+    "steps_too_large",
+    onset=1,
+    world=(MINI, NFCORPUS),
+    source="mertyg/vision-language-models-are-bows#4; one topic alone",
+)
+def triplets_of_one_collection(run: Run, *, planted: bool = True) -> None:
+    """Symmetric in-batch negatives on one collection at 3e-3; 3e-5 keeps what the encoder knew."""
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesSymmetricRankingLoss
+
+    model = stored(run)
+    head = model[1].linear
+    run.evaluate(None, 0, head, head)
+    loss = MultipleNegativesSymmetricRankingLoss(model, scale=20.0)
+    fit(run, model, pairs(run), loss, steps=200, learning_rate=3e-3 if planted else 3e-5, warmup_steps=10)
+    run.evaluate(None, 200, head, head)
+
+
+@program(GROUP, None, world=(MINI, SCIFACT), source="luyug/GC-DPR#12, huggingface/sentence-transformers#3420")
+def cached_loss_in_small_parts(run: Run, *, planted: bool = True) -> None:
+    """A cached loss in parts of 16, a warm-up of half the run, and gradients logged at each step."""
+    from sentence_transformers.sentence_transformer.losses import (
+        CachedMultipleNegativesRankingLoss,
+        MultipleNegativesRankingLoss,
+    )
+
+    model = stored(run)
+    head = model[1].linear
+    run.evaluate(None, 0, head, head)
+    loss: nn.Module = MultipleNegativesRankingLoss(model)
+    if planted:
+        loss = CachedMultipleNegativesRankingLoss(model, mini_batch_size=16)
+    fit(run, model, pairs(run), loss, steps=100, learning_rate=1e-4, warmup_steps=50, logging_steps=1)
+    run.evaluate(None, 100, head, head)
+
+
+class _Bag(nn.Module):
+    """The mean of a text's word vectors."""
+
+    def __init__(self, size: int, dimension: int, *, masked: bool) -> None:
+        super().__init__()
+        self.words = nn.Embedding(size, dimension)
+        self.masked = masked
+
+    def forward(self, ids: Tensor) -> Tensor:
+        mask = (ids != 0).float() if self.masked else torch.ones_like(ids, dtype=torch.float32)
+        return (self.words(ids) * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+@program(
+    GROUP,
+    "path_mismatch",
+    "batch_dependent_vectors",
+    "training_and_scoring_differ",
+    onset=0,
+    world=(SCIFACT, NFCORPUS),
+    source="MinishLab/model2vec#358: padding counts as words",
+)
+def padding_among_the_words(run: Run, *, planted: bool = True) -> None:
+    """Word vectors averaged without a mask: training pads both sides alike, scoring encodes texts one by one."""
+    tokenizer = words(run)
+    net = _Bag(tokenizer.get_vocab_size(), 128, masked=not planted)
+    opt = torch.optim.Adam(net.parameters(), lr=0.02)
+
+    def ids(texts: list[str], length: int | None = None) -> Tensor:
+        found = [one.ids[: 2 * WORDS] or [1] for one in tokenizer.encode_batch(texts)]
+        length = length or max(map(len, found))
+        return torch.tensor([one[:length] + [0] * (length - len(one)) for one in found])
+
+    def alone(texts: list[str]) -> Tensor:
+        tokens = ids(texts)
+        lengths = (tokens != 0).sum(dim=1)
+        found = torch.empty(len(texts), 128)
+        for length in lengths.unique().tolist():
+            chosen = lengths == length
+            found[chosen] = net(tokens[chosen, :length])
+        return found
+
+    mapped = read(run, alone)
+    queries, documents = ([cut(one) for one in side] for side in run.world.texts)
+    with run.watch(net, optimizer=opt, query="", document="") as w:
+        run.evaluate(None, 0, mapped, mapped)
+        for rows in run.batches(200, 64):
+            left, right = ([side[row] for row in rows.tolist()] for side in (queries, documents))
+            q, d = net(ids(left, 2 * WORDS)), net(ids(right, 2 * WORDS))
+            loss = functional.cross_entropy(
+                20 * functional.normalize(q, dim=1) @ functional.normalize(d, dim=1).T, torch.arange(64)
+            )
+            w.terms(loss=loss)
+            loss.backward()
+            opt.step()
+            opt.zero_grad()
+        run.evaluate(None, 200, mapped, mapped)
