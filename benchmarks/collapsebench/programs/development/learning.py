@@ -111,7 +111,7 @@ def sgd_at_a_rate_for_adam(run: Run, *, planted: bool = True) -> None:
     "forgetting",
     "random_head",
     onset=0,
-    world=(MINI, NFCORPUS),
+    world=(MINI,),
     source="qdrant/demo-cloud-faq#1; section 1: a random head on a good encoder",
 )
 def wide_random_projector(run: Run, *, planted: bool = True) -> None:
@@ -181,46 +181,6 @@ def table_of_documents(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "overfitting",
-    "too_few_pairs",
-    "memorised_documents",
-    "steps_too_large",
-    onset=1,
-    world=(MINI, NFCORPUS),
-    source="gauravchak/two_tower_models#3",
-)
-def two_towers_on_few_pairs(run: Run, *, planted: bool = True) -> None:
-    """Two deep residual towers, each with millions of weights, on 32 pairs and no others, at a rate for more."""
-    dimension = run.world.dimension
-
-    class Deep(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.blocks = nn.ModuleList(
-                nn.Sequential(nn.Linear(dimension, 512), nn.ReLU(), nn.Linear(512, dimension)) for _ in range(3)
-            )
-
-        def forward(self, x: Tensor) -> Tensor:
-            for block in self.blocks:
-                x = x + 0.1 * block(x)
-            return x
-
-    towers = Towers(Deep(), Deep())
-    rows_used = 32 if planted else len(run.world.query)
-    opt = torch.optim.AdamW(towers.parameters(), lr=4e-3 if planted else 1e-3)
-    with run.watch(towers, optimizer=opt, query="query", document="document", examples=rows_used) as w:
-        run.evaluate(w, 0, towers.query, towers.document)
-        for step, rows in enumerate(run.batches(180, 32, rows=rows_used), start=1):
-            loss = softmax(towers.query(run.world.query[rows]), towers.document(run.world.document[rows]))
-            loss.backward()
-            opt.step()
-            opt.zero_grad()
-            if step % 60 == 0:
-                run.evaluate(w, step, towers.query, towers.document)
-
-
-@program(
-    GROUP,
     "divergence",
     "loss_computed_wrongly",
     onset=1,
@@ -283,7 +243,7 @@ def exponentials_in_float16(run: Run, *, planted: bool = True) -> None:
     "underflow",
     "half_precision",
     onset=1,
-    world=(MINI, SCIFACT),
+    world=(MINI,),
     source="section 3: updates below half a unit in the last place",
 )
 def model_cast_to_bfloat16(run: Run, *, planted: bool = True) -> None:
@@ -327,7 +287,7 @@ class _Gains(nn.Module):
     "underflow",
     "half_precision",
     onset=1,
-    world=(MINI, SCIFACT),
+    world=(MINI,),
     source="FlagOpen/FlagEmbedding#1370; gains near 1 in a half type",
 )
 def gains_near_one(run: Run, *, planted: bool = True) -> None:

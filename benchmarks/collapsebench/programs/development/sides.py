@@ -38,7 +38,7 @@ class _TopK(nn.Module):
     "dead_dimensions",
     "dead_units",
     onset=1,
-    world=(MINI, NFCORPUS),
+    world=(MINI,),
     source="hamed-zamani/snrm#7, and what goes wrong there: latents that never win",
 )
 def four_winners_of_five_hundred(run: Run, *, planted: bool = True) -> None:
@@ -124,7 +124,7 @@ def _flops(code: Tensor) -> Tensor:
     "one_sided_collapse",
     "penalty_too_strong",
     onset=1,
-    world=(MINI, NFCORPUS),
+    world=(MINI,),
     source="own: the two weights of a sparse expansion, of which one lost its zeros",
 )
 def regulariser_of_the_documents(run: Run, *, planted: bool = True) -> None:
@@ -151,7 +151,7 @@ def regulariser_of_the_documents(run: Run, *, planted: bool = True) -> None:
     "one_sided_collapse",
     "no_repulsion",
     onset=1,
-    world=(MPNET, SCIFACT),
+    world=(SCIFACT,),
     source="trainers-in-the-wild.md, linear-adapter-trainer; regression on the index",
 )
 def queries_regressed_on_the_index(run: Run, *, planted: bool = True) -> None:
