@@ -92,9 +92,7 @@ class _ScaledLowRank(nn.Module):
         return self.base(x) + self.scaling * self.lora_b(self.lora_a(x))
 
 
-@program(
-    GROUP, "identity", "not_trained", onset=0, world=(MINI, SCIFACT), source="own: alpha // rank; huggingface/trl#386"
-)
+@program(GROUP, "identity", "not_trained", onset=0, world=(MINI,), source="own: alpha // rank; huggingface/trl#386")
 def alpha_divided_as_a_whole_number(run: Run, *, planted: bool = True) -> None:
     """A low-rank change scaled by 16 // 32, which is 0: it is in the optimiser, and no gradient ever arrives."""
     alpha, rank = 16, 32
@@ -135,7 +133,7 @@ def penalty_summed_over_all(run: Run, *, planted: bool = True) -> None:
     "delta_collapse",
     "penalty_too_strong",
     onset=1,
-    world=(MPNET, ELSEWHERE),
+    world=(ELSEWHERE,),
     source="own: weights cut as those of a critic are",
 )
 def weights_cut_after_each_step(run: Run, *, planted: bool = True) -> None:
@@ -159,7 +157,7 @@ def weights_cut_after_each_step(run: Run, *, planted: bool = True) -> None:
     "steps_too_small",
     "steps_too_large",
     onset=1,
-    world=(MINI, SCIFACT),
+    world=(MINI,),
     source="qdrant/demo-cloud-faq#1; a gate that is faster than what it lets through",
 )
 def gate_shuts_out_a_random_network(run: Run, *, planted: bool = True) -> None:
@@ -169,7 +167,7 @@ def gate_shuts_out_a_random_network(run: Run, *, planted: bool = True) -> None:
         {"params": model.mlp.parameters(), "lr": 1e-6 if planted else 1e-3},
         {"params": [model.gate], "lr": 0.02 if planted else 1e-3},
     ]
-    rewrite(run, model, torch.optim.Adam(groups), steps=300)
+    rewrite(run, model, torch.optim.Adam(groups), steps=240)
 
 
 @program(
@@ -177,7 +175,7 @@ def gate_shuts_out_a_random_network(run: Run, *, planted: bool = True) -> None:
     "gate_collapse",
     "penalty_too_strong",
     onset=1,
-    world=(MPNET, SCIFACT),
+    world=(SCIFACT,),
     source="own: the scalar is in the group that is decayed",
 )
 def gate_in_the_decayed_group(run: Run, *, planted: bool = True) -> None:
@@ -241,7 +239,7 @@ class _Pooled(nn.Module):
     "loss_computed_wrongly",
     "batch_dependent_vectors",
     onset=0,
-    world=(MINI, ELSEWHERE),
+    world=(MINI,),
     source="StarlightSearch/EmbedAnything#210; pooled over the wrong axis",
 )
 def pooled_over_the_batch(run: Run, *, planted: bool = True) -> None:
@@ -255,7 +253,7 @@ def pooled_over_the_batch(run: Run, *, planted: bool = True) -> None:
     "constant_correction",
     "penalty_too_strong",
     onset=1,
-    world=(MINI, ELSEWHERE),
+    world=(MINI,),
     source="own: consistency under noise, priced until nothing of the input is left",
 )
 def consistent_to_the_end(run: Run, *, planted: bool = True) -> None:
@@ -273,7 +271,7 @@ def consistent_to_the_end(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "harmful_correction",
+    "scale_explosion",
     "steps_too_large",
     onset=1,
     world=(MINI, ELSEWHERE),
@@ -281,7 +279,7 @@ def consistent_to_the_end(run: Run, *, planted: bool = True) -> None:
 )
 def corrector_at_a_rate_of_a_tenth(run: Run, *, planted: bool = True) -> None:
     """A rectified corrector of the query at Adam's .1."""
-    model = Rewriter(run.world.dimension, gate=0.1, act=nn.ReLU)
+    model = Rewriter(run.world.dimension, gate=1.0, act=nn.ReLU)
     model.gate.requires_grad_(False)
     optimizer = torch.optim.Adam(model.mlp.parameters(), lr=0.1 if planted else 1e-3)
     rewrite(run, model, optimizer, taps=TAPS[:1])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import torch
 from loop import Run
 from torch import Tensor, nn
 from worlds import SHARED, _pairs
@@ -132,7 +133,7 @@ def fit(run: Run, model: Any, data: Any, loss: nn.Module, *, steps: int, batch: 
     "no_learning",
     "steps_too_small",
     onset=0,
-    world=(MINI, NFCORPUS),
+    world=(MINI,),
     source="huggingface/sentence-transformers#2982",
 )
 def static_words_at_a_default_rate(run: Run, *, planted: bool = True) -> None:
@@ -152,7 +153,7 @@ def static_words_at_a_default_rate(run: Run, *, planted: bool = True) -> None:
     "complete_collapse",
     "no_repulsion",
     onset=1,
-    world=(SCIFACT, NFCORPUS),
+    world=(SCIFACT,),
     source="trainers-in-the-wild.md, setfit; own",
 )
 def bert_of_positives_alone(run: Run, *, planted: bool = True) -> None:
@@ -174,7 +175,7 @@ def bert_of_positives_alone(run: Run, *, planted: bool = True) -> None:
     "ties",
     "training_and_scoring_differ",
     onset=0,
-    world=(MINI, SCIFACT),
+    world=(SCIFACT,),
     source="deepset-ai/haystack#3240: documents that begin alike get one vector",
 )
 def cut_after_three_words(run: Run, *, planted: bool = True) -> None:
@@ -188,3 +189,114 @@ def cut_after_three_words(run: Run, *, planted: bool = True) -> None:
     data = pairs(run)
     fit(run, model, data, MultipleNegativesRankingLoss(model), steps=200, learning_rate=0.05)
     run.evaluate(None, 200, mapped, mapped)
+
+
+def stored(run: Run) -> Any:
+    """Return a model of the stored vectors of texts, which stay, and a dense layer from the identity."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, InputModule
+
+    places = {cut(text): row for row, text in enumerate([*run.world.texts[0], *run.world.texts[1]])}
+    vectors = torch.cat([run.world.query, run.world.document])
+
+    class Stored(InputModule):
+        """Looks a text's vector up."""
+
+        def preprocess(self, inputs: list[str], prompt: str | None = None, **options: Any) -> dict[str, Tensor]:
+            return {"sentence_embedding": vectors[[places[one] for one in inputs]]}
+
+        def forward(self, features: dict[str, Tensor], **options: Any) -> dict[str, Tensor]:
+            return features
+
+        def save(self, output_path: str, *args: Any, **options: Any) -> None:
+            return None
+
+    dimension = run.world.dimension
+    start = {"init_weight": torch.eye(dimension), "init_bias": torch.zeros(dimension)}
+    dense = Dense(dimension, dimension, activation_function=None, **start)
+    return SentenceTransformer(modules=[Stored(), dense], device="cpu")
+
+
+@program(
+    GROUP,
+    "mismatched_pairs",
+    "wrong_pairs",
+    onset=0,
+    world=(MINI, SCIFACT),
+    source="own: losses of sentence-transformers take the columns by their order",
+)
+def columns_by_their_order(run: Run, *, planted: bool = True) -> None:
+    """The data set's columns are anchor, negative, positive; the loss takes the second one for the positive."""
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+    model = stored(run)
+    head = model[1].linear
+    data = pairs(run)
+    other = torch.randperm(len(data), generator=torch.Generator().manual_seed(7)).tolist()
+    data = data.add_column("negative", [data["positive"][row] for row in other])
+    if planted:
+        data = data.select_columns(["anchor", "negative", "positive"])
+    run.evaluate(None, 0, head, head)
+    loss = MultipleNegativesRankingLoss(model)
+    fit(run, model, data, loss, steps=160, learning_rate=5e-4, lr_scheduler_type="constant")
+    run.evaluate(None, 160, head, head)
+
+
+@program(
+    GROUP,
+    "forgetting",
+    "narrow_data",
+    "steps_too_large",
+    onset=1,
+    world=(MINI,),
+    source="mertyg/vision-language-models-are-bows#4; one topic alone",
+)
+def triplets_of_one_collection(run: Run, *, planted: bool = True) -> None:
+    """Symmetric in-batch negatives on one collection at 3e-3; 3e-5 keeps what the encoder knew."""
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesSymmetricRankingLoss
+
+    model = stored(run)
+    head = model[1].linear
+    run.evaluate(None, 0, head, head)
+    loss = MultipleNegativesSymmetricRankingLoss(model, scale=20.0)
+    fit(run, model, pairs(run), loss, steps=200, learning_rate=3e-3 if planted else 3e-5, warmup_steps=10)
+    run.evaluate(None, 200, head, head)
+
+
+@program(
+    GROUP,
+    "overfitting",
+    "too_few_pairs",
+    "memorised_documents",
+    onset=1,
+    world=(MINI, SCIFACT),
+    source="gauravchak/two_tower_models#3",
+)
+def forty_pairs_over_and_over(run: Run, *, planted: bool = True) -> None:
+    """The first 40 pairs, kept from a trial of the script, for a hundred epochs."""
+    from sentence_transformers.sentence_transformer.losses import MultipleNegativesSymmetricRankingLoss
+
+    model = stored(run)
+    head = model[1].linear
+    run.evaluate(None, 0, head, head)
+    loss = MultipleNegativesSymmetricRankingLoss(model)
+    fit(run, model, pairs(run, 40 if planted else None), loss, steps=200, batch=20, learning_rate=2e-3)
+    run.evaluate(None, 200, head, head)
+
+
+@program(GROUP, None, world=(MINI,), source="luyug/GC-DPR#12, huggingface/sentence-transformers#3420")
+def cached_loss_in_small_parts(run: Run, *, planted: bool = True) -> None:
+    """A cached loss in parts of 16, a warm-up of half the run, and gradients logged at each step."""
+    from sentence_transformers.sentence_transformer.losses import (
+        CachedMultipleNegativesRankingLoss,
+        MultipleNegativesRankingLoss,
+    )
+
+    model = stored(run)
+    head = model[1].linear
+    run.evaluate(None, 0, head, head)
+    loss: nn.Module = MultipleNegativesRankingLoss(model)
+    if planted:
+        loss = CachedMultipleNegativesRankingLoss(model, mini_batch_size=16)
+    fit(run, model, pairs(run), loss, steps=100, learning_rate=1e-4, warmup_steps=50, logging_steps=1)
+    run.evaluate(None, 100, head, head)
