@@ -9,7 +9,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from .. import program
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Residual, eye_linear, nce
+from .common import CLAIMS, GROUP, LARGE, MINI, Residual, eye_linear, nce
 
 
 @program(
@@ -18,12 +18,12 @@ from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Residual, eye_linear, nce
     "narrow_data",
     "steps_too_large",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="mertyg/vision-language-models-are-bows#4",
 )
 def distillation_weight_under_another_name(run: Run, *, planted: bool = True) -> None:
     """A term that holds the encoder's own similarities is configured under a key that nobody reads: its weight is 0."""
-    config = {"lr": 2e-3, "distil_weight" if planted else "distill_weight": 20.0}
+    config = {"lr": 3e-3, "distil_weight" if planted else "distill_weight": 100.0}
     net = eye_linear(run.world.dimension)
     optimizer = torch.optim.AdamW(net.parameters(), lr=config["lr"])
     weight = config.get("distill_weight", 0.0)
@@ -64,10 +64,10 @@ def distillation_weight_under_another_name(run: Run, *, planted: bool = True) ->
     source="gauravchak/two_tower_models#3",
 )
 def subset_of_the_debugging_session(run: Run, *, planted: bool = True) -> None:
-    """A slice of 20 pairs is left from debugging: a deep residual adapter sees the same full batch 300 times."""
-    size = 20
+    """A slice of 16 pairs is left from debugging: a residual adapter sees the same full batch 400 times."""
+    size = 16
     model = Residual(run.world.dimension, 384)
-    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1.2e-3)
     kept = size if planted else len(run.world.query)
     with run.watch(
         model,
@@ -77,13 +77,13 @@ def subset_of_the_debugging_session(run: Run, *, planted: bool = True) -> None:
         raw=lambda: run.world.reference,
     ) as w:
         run.evaluate(w, 0, model, model)
-        for step, idx in enumerate(run.batches(300, size, rows=kept), start=1):
+        for step, idx in enumerate(run.batches(400, size, rows=kept), start=1):
             q, d = model(run.world.query[idx]), model(run.world.document[idx])
-            loss = (nce(q, d) + nce(d, q)) / 2
+            loss = (nce(q, d, 0.2) + nce(d, q, 0.2)) / 2
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            if step % 75 == 0:
+            if step % 100 == 0:
                 run.evaluate(w, step, model, model)
 
 
@@ -124,18 +124,18 @@ def two_loaders_that_shuffle(run: Run, *, planted: bool = True) -> None:
     "false_negatives",
     "false_negatives",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=(MINI, LARGE),
     source="FlagOpen/FlagEmbedding#1400; a memory of documents",
 )
 def memory_larger_than_the_data(run: Run, *, planted: bool = True) -> None:
-    """A memory of 2,500 documents beside 500 pairs: it holds each own document five times, as a negative."""
-    pairs, memory_size = 500, 2500
+    """A memory of 1,600 documents beside 320 pairs: it holds each own document five times, as a negative."""
+    pairs, memory_size = 320, 1600
     net = eye_linear(run.world.dimension)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     memory, owner = torch.empty(0, run.world.dimension), torch.empty(0, dtype=torch.long)
     with run.watch(net, optimizer=optimizer, examples=pairs) as w:
         run.evaluate(w, 0, net, net)
-        for step, idx in enumerate(run.batches(300, 100, rows=pairs), start=1):
+        for step, idx in enumerate(run.batches(250, 80, rows=pairs), start=1):
             q, d = (functional.normalize(net(x[idx]), dim=1) for x in (run.world.query, run.world.document))
             old = q @ memory.T
             if not planted:
@@ -147,7 +147,7 @@ def memory_larger_than_the_data(run: Run, *, planted: bool = True) -> None:
             optimizer.step()
             optimizer.zero_grad()
             memory, owner = torch.cat([memory, d.detach()])[-memory_size:], torch.cat([owner, idx])[-memory_size:]
-            if step % 75 == 0:
+            if step % 50 == 0:
                 run.evaluate(w, step, net, net)
 
 
@@ -156,13 +156,13 @@ def memory_larger_than_the_data(run: Run, *, planted: bool = True) -> None:
     "loss_against_retrieval",
     "loss_computed_wrongly",
     onset=1,
-    world=(MINI, FOOD),
+    world=(MINI, LARGE),
     source="princeton-nlp/SimCSE#62; section 4: the loss is computed wrongly",
 )
 def own_document_masked_as_itself(run: Run, *, planted: bool = True) -> None:
     """A diagonal is masked as a text's score with itself, where it holds the own document; the next best is taught."""
     net = eye_linear(run.world.dimension)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=8e-4)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-4)
     itself = torch.eye(64, dtype=torch.bool)
     with run.watch(net, optimizer=optimizer) as w:
         run.evaluate(w, 0, net, net)

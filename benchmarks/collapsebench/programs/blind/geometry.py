@@ -170,7 +170,7 @@ def selection_of_outputs_too_greedy(run: Run, *, planted: bool = True) -> None:
             opt.step()
             opt.zero_grad()
             if planted or step % 140 == 0:
-                model.prox(2.8e-3)
+                model.prox(3e-3)
             if step % 100 == 0:
                 run.evaluate(w, step, model, model)
 

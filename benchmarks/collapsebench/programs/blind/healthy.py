@@ -30,7 +30,7 @@ def batches_that_grow(run: Run, *, planted: bool = True) -> None:
             run.evaluate(w, step, net, net)
 
 
-@program(GROUP, None, world=(MINI, FOOD), source="section 3: hard but true pairs; a curriculum")
+@program(GROUP, None, world=(MINI, LARGE), source="section 3: hard but true pairs; a curriculum")
 def easy_pairs_first(run: Run, *, planted: bool = True) -> None:
     """Pairs in the order of the encoder's own cosine, the surest first: all batch readings worsen to the end."""
     own = functional.cosine_similarity(run.world.query, run.world.document)
@@ -127,7 +127,7 @@ class Scaled(nn.Module):
         return x + self.gamma * self.branch(x)
 
 
-@program(GROUP, None, world=(MINI, FOOD), source="section 3: a small and useful correction; LayerScale")
+@program(GROUP, None, world=(MINI, LARGE), source="section 3: a small and useful correction; LayerScale")
 def factors_of_a_thousandth(run: Run, *, planted: bool = True) -> None:
     """A residual branch whose factors start at a thousandth and end at a few hundredths: small, and it helps."""
     model = Scaled(run.world.dimension, 1e-3 if planted else 0.02)
@@ -205,7 +205,7 @@ def pooler_that_nothing_calls(run: Run, *, planted: bool = True) -> None:
 def norms_of_fifty(run: Run, *, planted: bool = True) -> None:
     """An adapter that starts at 50 times the identity, under cosines, with the raw encoder given for comparison."""
     net = eye_linear(run.world.dimension, scale=50.0 if planted else 1.0)
-    optimizer = torch.optim.SGD(net.parameters(), lr=200.0 if planted else 0.08, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=75.0 if planted else 0.03, momentum=0.9)
     reference = run.world.reference
     with run.watch(net, optimizer=optimizer, reference=lambda: tuple(map(net, reference)), raw=lambda: reference) as w:
         run.evaluate(w, 0, net, net)

@@ -68,7 +68,7 @@ def average_that_never_moves(run: Run, *, planted: bool = True) -> None:
     GROUP,
     "divergence",
     "loss_computed_wrongly",
-    world=(MINI, CLAIMS),
+    world=(MINI, LARGE),
     source="section 3: not finite; a softmax by hand",
 )
 def exponentials_by_hand(run: Run, *, planted: bool = True) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import collapse_probe
 
 from .. import program
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI
+from .common import CLAIMS, GROUP, LARGE, MINI
 
 
 class Lookup(nn.Module):
@@ -92,7 +92,7 @@ def temperature_in_the_place_of_a_scale(run: Run, *, planted: bool = True) -> No
     "no_learning",
     "steps_too_small",
     onset=1,
-    world=(MINI, FOOD),
+    world=(MINI, CLAIMS),
     source="huggingface/sentence-transformers#2982",
 )
 def rate_of_a_large_model(run: Run, *, planted: bool = True) -> None:
