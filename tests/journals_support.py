@@ -57,6 +57,13 @@ FALL: dict[str, Shape] = {"pairs/mrr": ramp(0.84, 0.5), "pairs/d_prime": ramp(3.
 """Separation that falls between two fifths and three fifths of the run."""
 
 
+FALLING: dict[str, Shape] = {
+    "pairs/mrr": lambda t: 0.84 * 0.5 ** max(0.0, (t - 0.4) / 0.35),
+    "pairs/d_prime": lambda t: 3.4 * 0.5 ** max(0.0, (t - 0.4) / 0.35),
+}
+"""Separation that halves every .35 of the run from two fifths of it on."""
+
+
 def config(name: str = "made", **fields: object) -> RunConfig:
     """Return the configuration of a run with a query and a document."""
     streams = (StreamInfo(name="query", role="query"), StreamInfo(name="document", role="document"))
