@@ -90,6 +90,7 @@ def write(
     extra: Mapping[str, float] = {},
     terms: Mapping[str, float] = {},
     unmoved: bool = False,
+    held: Mapping[str, Shape] = {},
 ) -> None:
     """Write a run: healthy but for what is planted.
 
@@ -110,6 +111,7 @@ def write(
         extra: Further readings of both samples, by name.
         terms: Further scalars of steps, by name.
         unmoved: Whether the reference pairs' readings are those of step 0 at every step.
+        held: What is planted into the reference pairs' readings alone.
     """
     rng = np.random.default_rng(seed)
     names = [name for name in ("query", "document") if name not in silent]
@@ -117,7 +119,7 @@ def write(
     readings |= {f"pairs/{name}": value for name, value in PAIRS.items()} if len(names) == 2 else {}
     readings |= extra
 
-    def values(levels: Mapping[str, float], t: float) -> dict[str, float]:
+    def values(levels: Mapping[str, float], t: float, planted: Mapping[str, Shape] = planted) -> dict[str, float]:
         found = {}
         for name, level in levels.items():
             now = planted[name](t) if name in planted else level
@@ -134,7 +136,7 @@ def write(
             writer.write(Terms(step=at, values=values({**TERMS, **terms, "drift/head": 1e-3 * at / 10}, t)))
             writer.write(Readings(step=at, values=values(readings, t), **sample))
         if reference and at % max(1, steps // 12) == 0:
-            now = fixed or values(readings, t)
+            now = fixed or values(readings, t, {**planted, **held})
             writer.write(Readings(step=at, on="reference", values=now, **{**sample, "n": pairs}))
         if reference and at % max(1, steps // 4) == 0 and writer.folder is not None:
             level = (scores or planted.get("pairs/mrr", lambda t: 0.84))(t)
