@@ -57,6 +57,13 @@ FALL: dict[str, Shape] = {"pairs/mrr": ramp(0.84, 0.5), "pairs/d_prime": ramp(3.
 """Separation that falls between two fifths and three fifths of the run."""
 
 
+FALLING: dict[str, Shape] = {
+    "pairs/mrr": lambda t: 0.84 * 0.5 ** max(0.0, (t - 0.4) / 0.35),
+    "pairs/d_prime": lambda t: 3.4 * 0.5 ** max(0.0, (t - 0.4) / 0.35),
+}
+"""Separation that halves every .35 of the run from two fifths of it on."""
+
+
 def config(name: str = "made", **fields: object) -> RunConfig:
     """Return the configuration of a run with a query and a document."""
     streams = (StreamInfo(name="query", role="query"), StreamInfo(name="document", role="document"))
@@ -83,6 +90,7 @@ def write(
     extra: Mapping[str, float] = {},
     terms: Mapping[str, float] = {},
     unmoved: bool = False,
+    held: Mapping[str, Shape] = {},
 ) -> None:
     """Write a run: healthy but for what is planted.
 
@@ -103,6 +111,7 @@ def write(
         extra: Further readings of both samples, by name.
         terms: Further scalars of steps, by name.
         unmoved: Whether the reference pairs' readings are those of step 0 at every step.
+        held: What is planted into the reference pairs' readings alone.
     """
     rng = np.random.default_rng(seed)
     names = [name for name in ("query", "document") if name not in silent]
@@ -110,7 +119,7 @@ def write(
     readings |= {f"pairs/{name}": value for name, value in PAIRS.items()} if len(names) == 2 else {}
     readings |= extra
 
-    def values(levels: Mapping[str, float], t: float) -> dict[str, float]:
+    def values(levels: Mapping[str, float], t: float, planted: Mapping[str, Shape] = planted) -> dict[str, float]:
         found = {}
         for name, level in levels.items():
             now = planted[name](t) if name in planted else level
@@ -127,7 +136,7 @@ def write(
             writer.write(Terms(step=at, values=values({**TERMS, **terms, "drift/head": 1e-3 * at / 10}, t)))
             writer.write(Readings(step=at, values=values(readings, t), **sample))
         if reference and at % max(1, steps // 12) == 0:
-            now = fixed or values(readings, t)
+            now = fixed or values(readings, t, {**planted, **held})
             writer.write(Readings(step=at, on="reference", values=now, **{**sample, "n": pairs}))
         if reference and at % max(1, steps // 4) == 0 and writer.folder is not None:
             level = (scores or planted.get("pairs/mrr", lambda t: 0.84))(t)

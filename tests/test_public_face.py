@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from journals_support import FALL, made, step
+from journals_support import FALL, FALLING, made, step
 
 import collapse_probe
 
@@ -116,6 +116,7 @@ FINDING = {
     "state": ("raised", "confirmed", "cleared", "", None),
     "raised": (int, None),
     "onset": (ONSET, None),
+    "forecast": ({"reading": str, "half_life": NUMBER, "steps": int}, None),
     "value": (*NUMBER, None),
     "bounds": {"warning": (*NUMBER, None), "critical": (*NUMBER, None)},
 }
@@ -188,6 +189,7 @@ def _fits(found: Any, wanted: Any, at: str = "diagnosis") -> None:
 PLANTS: dict[str, dict[str, Any]] = {
     "healthy": {},
     "collapsed": {"planted": {**FALL, "query/common_share": step(0.2, 0.99)}},
+    "falling": {"planted": {**FALLING, "query/common_share": step(0.2, 0.99)}, "ends": False},
     "diverged": {"planted": {"loss/total": step(1.0, float("nan"))}},
     "nothing heard": {"silent": ("query", "document"), "reference": False, "ends": False},
 }
@@ -201,6 +203,7 @@ def test_the_schema_of_every_kind_of_diagnosis(tmp_path, name):
     _fits(content, SCHEMA)
     assert bool(content["heard"]) == (name != "nothing heard")
     assert bool(content["kinds"]) == (name != "healthy")
+    assert any(one["forecast"] for one in content["kinds"]) == (name == "falling")
 
 
 def test_the_schema_of_what_the_command_line_prints(tmp_path):

@@ -96,6 +96,21 @@ class Condition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """Where a run that has not ended is heading.
+
+    Attributes:
+        reading: What falls: ``pairs/d_prime`` or ``pairs/mrr``.
+        half_life: Steps in which it loses half of what it is above chance, if it goes on as since its onset.
+        steps: Steps from the onset to the last reading, which that rests on.
+    """
+
+    reading: str
+    half_life: float
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Judgement:
     """What a detector found of one subject.
 
@@ -110,6 +125,7 @@ class Judgement:
         evidence: Names of the readings that it rests on.
         n: Samples behind the value.
         of_batches: Whether it rests on batches, also where the reference pairs have the same readings.
+        forecast: Of a run without an end, while separation falls; None else.
     """
 
     value: float | None
@@ -122,6 +138,7 @@ class Judgement:
     evidence: tuple[str, ...] = ()
     n: int | None = None
     of_batches: bool = False
+    forecast: Forecast | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
 from ..journal import Evaluation
 from ..statistics import holm
@@ -238,8 +239,10 @@ def _from_best(evaluations: Evaluations, metric: str, scored: Sequence[Evaluatio
     if stretches[0] is None or stretches[1] is None or stretches[0].shape != stretches[1].shape:
         return None
     value, interval = difference(stretches[0], stretches[1])
-    half = (interval.high - interval.low) / 2
-    fell = value <= -SMALLEST_FROM_BEST and -value > _Z_FROM_BEST * half / 1.96
+    z = abs(value) * 2 * 1.96 / max(interval.high - interval.low, 1e-300)
+    # The best stretch is one of many: its p counts them all.
+    interval = replace(interval, p=min(1.0, 2 * float(stats.norm.sf(z)) * (len(pooled) - _POOLED)))
+    fell = value <= -SMALLEST_FROM_BEST and z > _Z_FROM_BEST
     before, after = float(pooled[at]), float(pooled[-1])
     cut = -SMALLEST_FROM_BEST
     return Change(against="best", before=before, after=after, value=value, interval=interval, fell=fell, cut=cut)

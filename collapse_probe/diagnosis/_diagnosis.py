@@ -15,6 +15,7 @@ from ._curves import Curve
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
 from ._findings import examined, ignored_codes
+from ._forecast import with_forecast
 from ._kinds import kinds, place
 from ._measured import Heard, NotMeasured, heard, not_measured
 from ._nearest import with_nearest
@@ -118,7 +119,7 @@ def diagnosed(
     evidence = Evidence(run)
     ignored = ignored_codes(evidence.config.probes, ignore)
     everything = with_nearest(list(examined(evidence, ignored=ignored)))
-    found = tuple(sorted((one for _, _, one in everything), key=place))
+    found = with_forecast(evidence, sorted((one for _, _, one in everything), key=place))
     missing = not_measured(evidence, found)
     status = status_by(found, missing, ended=evidence.ended)
     now = kinds(found)
@@ -231,6 +232,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
     judgement = finding.judgement
     onset = judgement.onset if judgement and finding.state else None
     bounds = judgement.bounds if judgement else None
+    forecast = judgement.forecast if judgement else None
     return {
         "kind": finding.kind,
         "subject": finding.subject,
@@ -239,6 +241,7 @@ def _as_dict(finding: Finding) -> dict[str, Any]:
         "state": finding.state,
         "raised": judgement.outside[0] if judgement and judgement.outside and finding.state else None,
         "onset": asdict(onset) if onset else None,
+        "forecast": asdict(forecast) if forecast else None,
         "value": judgement.value if judgement else None,
         "bounds": {name: getattr(bounds, name, None) for name in ("warning", "critical")},
     }

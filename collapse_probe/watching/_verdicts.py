@@ -80,13 +80,14 @@ class Verdicts:
         )
 
     def _act(self, finding: Any) -> None:
-        from ..diagnosis.screen import clean, since, title
+        from ..diagnosis.screen import clean, halving, since, title
 
         if callable(self._on_collapse):
             self._call(finding)
             return
-        of, when = f" of {clean(finding.subject)}" if finding.subject else "", since(finding.judgement)
-        kind = title(finding) + of + (f", {when}" if when else "")
+        of = f" of {clean(finding.subject)}" if finding.subject else ""
+        said = (title(finding) + of, since(finding.judgement), halving(finding.judgement))
+        kind = ", ".join(one for one in said if one)
         _log.warning("collapse-probe: %s at step %d: %s", finding.status, self._recorder.done, kind)
         if self._on_collapse == "stop" and str(finding.status) == "critical":
             self._stop()

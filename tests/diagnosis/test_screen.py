@@ -39,7 +39,7 @@ KEYS = {
     "findings": list,
     "not_measured": list,
 }
-KIND = ["kind", "subject", "code", "status", "state", "raised", "onset", "value", "bounds"]
+KIND = ["kind", "subject", "code", "status", "state", "raised", "onset", "forecast", "value", "bounds"]
 NASTY = "a\x1b[2J\nb‮" + "x" * 200
 
 

@@ -96,7 +96,7 @@ def _scored(tmp_path, scores, **options):
     torch.manual_seed(0)
     model = OneTower()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    noise = torch.randn(len(scores), 60) * 0.02
+    noise = torch.randn(len(scores), 60) * 0.01
     options = {"query": "tower", "document": "tower", "reference": False, "run": tmp_path / "run", **options}
     stops = []
     with watch(model, optimizer=optimizer, **options) as w:
@@ -113,7 +113,7 @@ def _scored(tmp_path, scores, **options):
 
 def test_what_becomes_graver_is_acted_on_again_and_what_goes_is_journalled(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="collapse_probe"):
-        w, stops = _scored(tmp_path, [0.6, 0.59, 0.3, 0.3, 0.6, 0.61], on_collapse="stop")
+        w, stops = _scored(tmp_path, [0.6, 0.592, 0.3, 0.3, 0.6, 0.61], on_collapse="stop")
     said = [one for one in caplog.messages if " of dev" in one]
     assert [one.split()[1] for one in said] == ["warning", "critical"]
     assert stops[:2] == [False, False] and stops[2]
@@ -133,7 +133,7 @@ def test_what_the_users_function_raises_is_theirs_and_ends_nothing(tmp_path, cap
 
     with caplog.at_level(logging.WARNING, logger="collapse_probe"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        w, _ = _scored(tmp_path, [0.6, 0.59, 0.3, 0.3], on_collapse=fail)
+        w, _ = _scored(tmp_path, [0.6, 0.592, 0.3, 0.3], on_collapse=fail)
     assert heard == ["warning", "critical"]
     assert [one for one in caplog.messages if "your on_collapse function raised ValueError: mine" in one] == [
         caplog.messages[0]

@@ -11,7 +11,7 @@ from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, R
 from .._curves import SMALLEST
 from .._evaluations import Evaluations, Pair
 from .._evidence import Evidence
-from .._status import CRITICAL_P
+from .._status import CRITICAL_P, WARNED
 from ._signature import part
 
 WITH, WITHOUT = "predictor", "no_predictor"
@@ -158,7 +158,7 @@ RETRIEVAL = (
         "over collections and variants (Holm). Without scored pairs: the reciprocal rank or d' of the reference pairs, "
         "else of the batches, pooled over windows.",
         thresholds={
-            "warning": Threshold(0.0, "the 95 % interval lies below 0"),
+            "warning": Threshold(0.0, WARNED),
             "critical": Threshold(-SMALLEST, _TRIED),
         },
         judge=_fall,
@@ -186,7 +186,7 @@ RETRIEVAL = (
         "evaluations together (max-T), times the collections. Critical where the variant with it is the judged one. "
         "Where nothing was scored without it: a fall of the collection while nothing but the correction is trained.",
         thresholds={
-            "warning": Threshold(0.0, "the 95 % interval lies below 0"),
+            "warning": Threshold(0.0, WARNED),
             "critical": Threshold(-SMALLEST, _TRIED),
         },
         judge=_correction,

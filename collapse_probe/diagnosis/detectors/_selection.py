@@ -10,6 +10,7 @@ from .._contract import Bounds, Detector, Interval, Judgement, NotApplicable, Re
 from .._evidence import Evidence
 from .._overlap import apart, overlaps
 from .._selection import loss_against_retrieval, selection
+from .._status import WARNED, WARNING_P
 from ._signature import part
 
 _SELECT = (
@@ -74,7 +75,12 @@ def _memorised(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
     name = f"{subject.name}/{_scores.HEADLINE}"
     apart_from = others is None or (not others.low > 0 and apart(found))
     parts = (
-        part(f"{name} where trained on", seen.mean, cuts["warning"], seen.low > cuts["warning"]),
+        part(
+            f"{name} where trained on",
+            seen.mean,
+            cuts["warning"],
+            seen.low > cuts["warning"] and seen.p_value <= WARNING_P,
+        ),
         part(f"{name} elsewhere", None if others is None else others.mean, cuts["warning"], apart_from),
     )
     return Judgement(
@@ -95,7 +101,7 @@ SELECTION = (
         reads=("validation/total", "COLLECTION/ndcg@10"),
         per="collection",
         formula="nDCG@10 of the best checkpoint minus that of the smallest validation loss, paired over queries.",
-        thresholds={"warning": Threshold(0.0, "the 95 % interval lies above 0")},
+        thresholds={"warning": Threshold(0.0, WARNED)},
         judge=_regret,
         why="The checkpoint of the smallest validation loss retrieves worse than another one.",
         remedies=_SELECT,
@@ -111,7 +117,7 @@ SELECTION = (
         formula="Spearman's rho over checkpoints, step 0 among them; p by permutations.",
         thresholds={
             "warning": Threshold(0.0, "a lower loss goes with better retrieval"),
-            "p": Threshold(0.05, "checkpoints are autocorrelated, so p is optimistic"),
+            "p": Threshold(0.02, "checkpoints are autocorrelated, so p is optimistic; all of five in order have .017"),
         },
         judge=_correlation,
         why="Above 0, the checkpoints that the loss calls better are those that retrieve worse.",

@@ -2,7 +2,7 @@
 
 from ._preflight import preflight_screen
 from ._screen import decided_by, first_screen
-from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
+from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
 
 __all__ = [
     "WIDTH",
@@ -11,6 +11,7 @@ __all__ = [
     "evidence_line",
     "first_screen",
     "folded",
+    "halving",
     "metric",
     "named",
     "number",

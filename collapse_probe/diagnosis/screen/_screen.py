@@ -19,7 +19,7 @@ from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
 from ._spark import sparkline
-from ._words import WIDTH, clean, evidence_line, folded, metric, named, number, remedies, since, title
+from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
 
 LINES = 24
 BYTES = 2048
@@ -141,8 +141,8 @@ def headline(kinds: Sequence[Finding]) -> str:
         subjects = [one.subject for one in some if one.subject]
         names.append(f"{name} ({named(subjects)})" if subjects else name)
     more = f", and {len(by_kind) - 3} more" if len(by_kind) > 3 else ""
-    when = since(grave[0].judgement)
-    return ", then ".join(names) + more + (f", {when}" if when else "")
+    said = [one for one in (since(grave[0].judgement), halving(grave[0].judgement)) if one]
+    return ", ".join([", then ".join(names) + more, *said])
 
 
 def seen(page: Page, kinds: Sequence[Finding]) -> list[str]:

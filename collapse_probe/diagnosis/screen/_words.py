@@ -80,6 +80,20 @@ def since(judgement: Judgement | None) -> str:
     return f"since step {onset.step:,}{span}"
 
 
+def halving(judgement: Judgement | None) -> str:
+    """Return how fast separation falls, in words; empty where that is unknown.
+
+    >>> from collapse_probe.diagnosis import Forecast, Judgement
+    >>> halving(Judgement(value=1.0, forecast=Forecast(reading="pairs/d_prime", half_life=140.2, steps=300)))
+    "half-life of separation (d') 140 steps"
+    """
+    forecast = judgement.forecast if judgement else None
+    if forecast is None:
+        return ""
+    name = metric(forecast.reading.rpartition("/")[2])
+    return f"half-life of separation ({name}) {number(forecast.half_life)} steps"
+
+
 def title(finding: Finding) -> str:
     """Return a finding's kind in words."""
     return BY_CODE[finding.code].title
