@@ -50,6 +50,7 @@ _ELSEWHERE = ("forgetting", "overfitting", "hubness", "ties", "side_gap")
 
 _FOLLOWS = {
     "path_mismatch": ("identity", "constant_correction"),
+    "too_good": ("forgetting",),
     "mismatched_pairs": (*_ELSEWHERE, "one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse"),
     "underflow": ("no_learning", "identity", "constant_correction"),
     "no_learning": (

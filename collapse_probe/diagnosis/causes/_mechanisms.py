@@ -78,9 +78,8 @@ MECHANISMS = (
         title="a text's vector depends on the batch that it is in",
         explains=("path_mismatch",),
         suspects=_suspects.of_its_batch,
-        formula="The first batches tell pairs apart, in training mode, where the reference pairs, in evaluation mode, "
-        "do not, and the model normalises over batches.",
-        thresholds={"gap": BY_CODE["CP521"].thresholds["gap"]},
+        formula="The model normalises over batches, and the first of them tell pairs apart, in training mode, where "
+        "the reference pairs, in evaluation mode, do not; or scored pairs have no mean, as in training mode.",
         remedies=(
             Remedy(change={"model": "normalise over dimensions, or let running statistics settle before scoring"}),
         ),
@@ -307,6 +306,7 @@ MECHANISMS = (
             "apart": Threshold(0.1, "a sigmoid over all pairs without its bias: pull +.32, push +.15 (measured)"),
             "all": Threshold(0.05, "as of no repulsion"),
             "near": Threshold(0.02, "as of no repulsion"),
+            "turns": Threshold(0.1, "radial of what turns embeddings and does not stretch them (own choice)"),
             "teaching": Threshold(0.05, f"{MEASURED}; .13 at a healthy temperature of .01"),
             "rows": Threshold(32, "rows of a batch below which a single one is more (own choice)"),
         },
@@ -330,9 +330,10 @@ MECHANISMS = (
     Mechanism(
         cause="random_head",
         title="a head of random weights over an encoder that was good",
-        explains=("forgetting",),
+        explains=("forgetting", "saturation"),
         suspects=_suspects.random_head,
-        formula="Step 0 is below the raw encoder, resolved, and keeps less than the cut of each document's neighbours.",
+        formula="Step 0 is below the raw encoder, resolved, and keeps less than the cut of each document's neighbours; "
+        "of saturation, it was there before the first step.",
         thresholds={"overlap": Threshold(0.8, f"{MEASURED}; true of every random head, so asked last")},
         remedies=(
             Remedy(change={"projection": "linear"}),

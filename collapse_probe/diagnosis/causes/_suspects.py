@@ -12,7 +12,7 @@ from ...journal import Event
 from ...journal.vocabulary import OUTSIDE
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
-from ..detectors._data import NEAR_COPIES, first_copies
+from ..detectors._data import BATCH_MEANS, NEAR_COPIES, first_copies
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ._contract import Suspicion
 from ._penalties import strongest_push
@@ -60,10 +60,9 @@ def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
 
 def of_its_batch(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     said = next((one for one in evidence.run.of(Event) if one.name == "batch_norm"), None)
-    gap = kind.judgement.value if kind.judgement else None
-    if said is None or gap is None or gap < cuts["gap"]:
-        return None
-    return Suspicion(because=numbers_of(kind), locus=said.subject)
+    because = numbers_of(kind)
+    told = BATCH_MEANS in because or any(name.startswith("pairs/auc of the first batches") for name in because)
+    return Suspicion(because=because, locus=said.subject) if said is not None and told else None
 
 
 def nothing_left(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -71,7 +70,7 @@ def nothing_left(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     if CANDIDATES in because:
         return Suspicion(because={CANDIDATES: because[CANDIDATES]}, locus="batch")
     loss, gradient = (evidence.series(name).finite().values for name in ("loss/total", "gradient/norm"))
-    if len(loss) and len(gradient) and not loss.any() and not gradient.any():
+    if len(loss) and len(gradient) and float(np.median(np.abs(loss))) == float(np.median(gradient)) == 0.0:
         return Suspicion(because={"loss/total": 0.0}, locus="loss")
     return None
 
@@ -127,12 +126,20 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         if lasting > cuts["lasting"]:
             found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
+        if leapt is not None and leapt[1] > 20 and _vanishing(evidence, group_of(series), leapt[1]):
+            continue
         if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
             found.append((*leapt, group_of(series)))
     if not found:
         return None
     size, step, group = max(found)
     return Suspicion(because={f"update/{group}": size, "at step": float(step)}, locus=group)
+
+
+def _vanishing(evidence: Evidence, group: str, step: int) -> bool:
+    """Return whether a group's weights are near nothing then: every step is a large share of what is left of them."""
+    drift = evidence.series(f"drift/{group}").finite()
+    return len(drift) > 0 and 0.9 < float(drift.values[np.argmin(np.abs(drift.steps - step))]) < 1.1
 
 
 def inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -206,7 +213,10 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if teaching is not None and teaching < cuts["teaching"] and batch.n[-1] >= cuts["rows"]:
         return Suspicion(because={"share of the batch that teaches": teaching}, locus="loss")
     near, spreads = last(evidence, "pairs/push"), last(evidence, "pairs/push_all")
-    if near is not None and spreads is not None and spreads > cuts["all"] and near <= cuts["near"]:
+    turns = [abs(found) for one in evidence.streams if (found := last(evidence, f"{one.name}/radial")) is not None]
+    alike = near is not None and spreads is not None and spreads > cuts["all"] and near <= cuts["near"]
+    # A softmax of cosines turns embeddings; what stretches them spreads them in another way.
+    if alike and near is not None and spreads is not None and max(turns, default=0.0) < cuts["turns"]:
         return Suspicion(because={"pairs/push_all": spreads, "pairs/push": near}, locus="loss")
     if not len(loss) or batch.n[-1] < 4:
         return None
@@ -251,6 +261,12 @@ def few(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspici
 
 
 def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if kind.kind == "saturation":
+        track = evidence.track(kind.subject, "pass_through")
+        cut = kind.judgement.bounds.critical if kind.judgement else None
+        stuck = track is not None and cut is not None and float(track.series.values[0]) < cut
+        because = {f"{kind.subject}/pass_through at first": float(track.series.values[0])} if stuck and track else {}
+        return Suspicion(because=because, locus="the first weights") if because else None
     overlap = evidence.series("pairs/neighbour_overlap", on="reference").finite()
     start = float(overlap.values[0]) if len(overlap) and int(overlap.steps[0]) == 0 else None
     if start is None or start > cuts["overlap"]:

@@ -8,14 +8,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...journal import Series
-from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
+from ...journal import Event, Series
+from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._separation import BATCH, equal_n
 from ._signature import MEASURED, part
 
 NEAR_COPIES = "pairs/near_own"
+
+BATCH_MEANS = "common share of scored pairs under batch norm"
+
+_CENTRED = 1e-10
+"""Common share that is nothing but rounding (own choice)."""
+
+_MOVED = 0.01
+"""Relative change of a reading from which on a side moves (own choice)."""
 
 _MANY, _LAST, _FAR = 100, 5, 0.01
 """Steps, last readings and way of the weights from which on an encoder that knew nothing has learnt (own choice)."""
@@ -28,6 +36,9 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     reading = "pairs/auc"
     batch = evidence.series(reading, on="batch").finite()
     first = batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
+    parted = _parted(evidence, batch, cuts)
+    if parted is not None:
+        return parted
     known = _known(evidence, cuts) or _never_told(evidence, cuts)
     if not len(first) or known is None:
         return Judgement(value=None, evidence=(reading,))
@@ -55,6 +66,35 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         before=True,
         evidence=(reading,),
         n=rows,
+        of_batches=True,
+    )
+
+
+def _parted(evidence: Evidence, batch: Series, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that the batches' pairs came to chance while the reference pairs held; None where they did not."""
+    reading = "pairs/auc"
+    reference = evidence.series(reading, on="reference").finite()
+    if len(batch) < 3 * _LAST or len(reference) < 2 or evidence.reference_still:
+        return None
+    start, end = (float(np.median(part)) for part in (batch.values[:_LAST], batch.values[-_LAST:]))
+    held = float(reference.values[-1])
+    if start < cuts["warning"] or end >= cuts["critical"] or held < cuts["warning"]:
+        return None
+    inside = batch.values >= (start + end) / 2
+    last = int(np.flatnonzero(inside)[-1])
+    onset = Onset(step=int(batch.steps[last + 1]), low=int(batch.steps[last]), high=int(batch.steps[last + 1]))
+    return Judgement(
+        value=end,
+        bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
+        conditions=(
+            part(f"{reading} of the last batches", end, cuts["critical"], True),
+            part(f"{reading} of the reference pairs at the end", held, cuts["warning"], True),
+        ),
+        onset=onset,
+        outside=tuple(int(step) for step in batch.steps[batch.steps >= onset.step]),
+        before=True,
+        evidence=(reading,),
+        n=int(batch.n[-_LAST:].sum()),
         of_batches=True,
     )
 
@@ -105,12 +145,14 @@ def _solved(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> 
     at, when = (0, "at step 0") if at_start else (-1, "at the end")
     value, rows, step = float(reference.values[at]), int(reference.n[at]), int(reference.steps[at])
     solved = value >= cuts["solved"] and rows >= cuts["pairs"]
+    fell = any(curve.fell for curve in evidence.curves)
     return Judgement(
         value=value,
         bounds=Bounds(warning=cuts["solved"]),
         conditions=(
             part(f"{reading} of the reference pairs {when}", value, cuts["solved"], value >= cuts["solved"]),
             part("reference pairs", float(rows), cuts["pairs"], rows >= cuts["pairs"]),
+            Condition(reading="a fall", value=None, cut=0.0, holds=(at_start and fell) or None, harm=True),
         ),
         onset=Onset(step=step, low=0, high=step) if solved else None,
         outside=(step,) if solved else (),
@@ -148,7 +190,7 @@ def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> 
 def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not evidence.config.trains:
         raise NotApplicable("nothing is trained")
-    apart = _apart(evidence, cuts)
+    apart = _apart(evidence, cuts) or _side_left(evidence) or _normalised(evidence, cuts)
     if apart is not None:
         return apart
     readings = [one for one in ("pairs/d_prime", "pairs/mrr") if len(evidence.series(one, on="reference").finite()) > 1]
@@ -195,6 +237,69 @@ def _apart(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
         before=True,
         evidence=(reading,),
         n=int(reference.n[0]),
+    )
+
+
+def _side_left(evidence: Evidence) -> Judgement | None:
+    """Return that the scored vectors of one side never change by a bit while that side is trained; None else.
+
+    A side that is frozen by design has no gradient.
+    """
+    for stream in evidence.streams:
+        forces = evidence.series(f"{stream.name}/radial", on="batch").finite().values
+        if stream.role not in ("query", "document") or not forces.any():
+            continue
+        scored, trained = (_shape(evidence, stream.name, on) for on in ("reference", "batch"))
+        if not scored or not trained or any(np.ptp(one.values) for one in scored):
+            continue
+        moved = max(float(np.ptp(one.values)) / max(abs(float(one.values[0])), 1e-12) for one in trained)
+        others = [one for one in evidence.streams if one.name != stream.name and one.role in ("query", "document")]
+        changed = any(np.ptp(one.values) for other in others for one in _shape(evidence, other.name, "reference"))
+        if not changed or moved < _MOVED:
+            continue
+        reading = f"{stream.name}: change of its batches while its scored vectors kept every bit"
+        return Judgement(
+            value=moved,
+            bounds=Bounds(warning=0.0, critical=0.0),
+            conditions=(part(reading, moved, _MOVED, True),),
+            onset=Onset(step=1, low=0, high=1),
+            outside=tuple(int(step) for step in scored[0].steps),
+            before=True,
+            evidence=tuple(one.reading for one in scored),
+        )
+    return None
+
+
+def _shape(evidence: Evidence, stream: str, on: str) -> list[Series]:
+    names = ("norm_median", "common_share", "participation_ratio_corrected")
+    found = [evidence.series(f"{stream}/{name}", on=on).finite() for name in names]
+    return [one for one in found if len(one) > 1]
+
+
+def _normalised(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that both sides of the scored pairs have a mean of nothing in a model that normalises over batches.
+
+    In evaluation mode running statistics leave a mean; to the last bit only the batch's own take it off.
+    """
+    if not any(one.name == "batch_norm" for one in evidence.run.of(Event)):
+        return None
+    sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
+    shares = [evidence.series(f"{name}/common_share", on="reference").finite() for name in sides]
+    if len(shares) < 2 or any(not len(one) or float(one.values.max()) > _CENTRED for one in shares):
+        return None
+    value = max(float(one.values.max()) for one in shares)
+    fell = any(curve.fell for curve in evidence.curves)
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=_CENTRED, critical=_CENTRED, above=False),
+        conditions=(
+            part(BATCH_MEANS, value, _CENTRED, True),
+            Condition(reading="a fall", value=None, cut=0.0, holds=fell or None, harm=True),
+        ),
+        onset=Onset(step=0, low=0, high=0),
+        outside=tuple(int(step) for step in shares[0].steps),
+        before=True,
+        evidence=tuple(one.reading for one in shares),
     )
 
 
@@ -270,7 +375,6 @@ DATA = (
         why="What cannot rise any more shows no gain, and a query that is found this well may be in its own document.",
         remedies=(Remedy(change={"data": "look at ten pairs: is the query, or one column twice, in the document?"}),),
         not_this="pairs that are easy, such as titles with texts that repeat them; views of one text under dropout",
-        gravest=Status.WARNING,
         confirm=1,
     ),
     Detector(
@@ -281,7 +385,8 @@ DATA = (
         per="run",
         formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved; or "
         "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
-        "critical where those are at chance.",
+        "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
+        "or both sides have no mean where the model normalises over batches.",
         thresholds={
             "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
             "gap": Threshold(0.2, "AUC .98 against .5 in a failure (measured)"),

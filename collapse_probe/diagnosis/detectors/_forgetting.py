@@ -29,8 +29,8 @@ def _inside(evidence: Evidence) -> Curve | None:
 
 
 def _all_found(curve: Curve) -> bool:
-    """Return whether training pairs were found from the first reading to the last, so that they say nothing."""
-    return curve.seen and curve.metric == "mrr" and min(curve.values) > _ALL_FOUND
+    """Return whether pairs were all found from the first reading to the last, so that they say nothing."""
+    return curve.metric == "mrr" and min(curve.values) > _ALL_FOUND
 
 
 def _falls(curve: Curve) -> bool:

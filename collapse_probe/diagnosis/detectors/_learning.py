@@ -26,7 +26,10 @@ _LONG = 50
 _ROWS = 32
 """Reference pairs below which d' is at chance by chance."""
 
-_STILL = 1e-3
+_MOSTLY, _MANY = 0.8, 20
+"""Share of steps without a gradient, of the first fifth and of all, from which on nothing is learnt (own choice)."""
+
+_STILL = 5e-3
 _MEASURES = ("norm_median", "norm_mean", "common_share", "spread", "std_mean")
 
 
@@ -66,8 +69,9 @@ def _nothing(gradient: Series, updates: list[Series], drifts: list[Series]) -> J
     kinds = [[gradient]] if len(gradient) >= _FEWEST else []
     kinds += [some for some in (updates, drifts) if some and min(map(len, some)) >= _FEWEST]
     for some in kinds:
-        largest = max(float(np.abs(one.values).max()) for one in some)
-        if largest == 0.0:
+        # A few gradients that are not 0 teach nothing either, unless they are the first: then it was learnt.
+        shares = [min(float((part == 0).mean()) for part in _parts(one.values)) for one in some]
+        if min(shares) == 1.0 or (some[0] is gradient and min(shares) > _MOSTLY and len(gradient) >= _MANY):
             steps = some[0].steps
             return Judgement(
                 value=0.0,
@@ -79,6 +83,11 @@ def _nothing(gradient: Series, updates: list[Series], drifts: list[Series]) -> J
                 evidence=tuple(one.reading for one in some),
             )
     return None
+
+
+def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first fifth of some values, and all."""
+    return values[: max(1, len(values) // 5)], values
 
 
 def _detached(evidence: Evidence) -> Judgement | None:

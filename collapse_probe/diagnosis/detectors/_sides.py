@@ -112,6 +112,7 @@ def _hubs(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     baseline = float((raw if len(raw) else series).values[0])
     values = series.values
     outside = (values > cuts["critical"]) & (values > cuts["times"] * baseline)
+    outside |= (values > cuts["many"]) & (values > 2 * cuts["times"] * baseline)
     value = float(values[-1])
     onset = crossing(series.steps, outside)
     if onset is not None:
@@ -121,7 +122,7 @@ def _hubs(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         value=value,
         bounds=Bounds(warning=cuts["critical"], critical=cuts["critical"]),
         conditions=(
-            part(reading, value, cuts["critical"], value > cuts["critical"]),
+            part(reading, value, cuts["critical"], bool(outside[-1])),
             Condition(
                 reading=f"{reading} ratio",
                 value=float(times),
@@ -202,6 +203,7 @@ SIDES = (
         "retrieval fell.",
         thresholds={
             "critical": Threshold(0.55, f"{MEASURED}: .56 to .96 in the failures, at most .53 in the rest"),
+            "many": Threshold(0.4, "where it is three times the encoder's (own choice)"),
             "times": Threshold(1.5, f"{MEASURED}: small collections have hubs by themselves"),
         },
         judge=_hubs,
