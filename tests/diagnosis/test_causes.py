@@ -105,7 +105,9 @@ def test_what_is_planted_is_suspected_first(cause, tmp_path):
 
 
 def test_every_mechanism_is_tried():
-    assert {one.cause for one in MECHANISMS} == {*SUSPECTED, "narrow_data"}
+    """Those that are about what stands beside readings are tried in test_general."""
+    beside = {"narrow_data", "self_distillation", "batch_dependent_vectors"}
+    assert {one.cause for one in MECHANISMS} == {*SUSPECTED, *beside}
 
 
 def test_a_run_that_is_well_has_no_cause(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from journals_support import FALL, append, both, made, other_domain, ramp, wrong_pairs
 
@@ -170,3 +172,34 @@ def test_a_constant_correction_is_critical_where_nothing_else_is_trained(tmp_pat
     assert alone.kinds[0].kind == "constant_correction" and str(alone.kinds[0].status) == "critical"
     assert alone.causes[0].cause == "dead_units"
     assert kinds(run("beside", "module another"))[0] == "forgetting"
+
+
+def test_batches_that_part_from_their_pairs(tmp_path):
+    """Two loaders that go apart half way: the replayed pairs are told apart to the end."""
+    batches = {"pairs/auc": lambda t: 0.98}
+    run = made(tmp_path / "run", batches, extra={"pairs/auc": 0.98}, noise=0.001)
+    lines = (run.folder / "journal.jsonl").read_text("utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    for one in records:
+        if one["kind"] == "readings" and one.get("on", "batch") == "batch" and one["step"] > 100:
+            one["values"]["pairs/auc"] = 0.5
+    (run.folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
+    found = diagnose(run.folder)
+    assert found.kinds[0].kind == "mismatched_pairs" and found.causes[0].cause == "wrong_pairs"
+    onset = found.kinds[0].judgement.onset
+    assert onset is not None and 100 <= onset.low < onset.step <= 105
+
+
+@pytest.mark.parametrize(("gradient", "said"), [(0.02, ["path_mismatch"]), (0.0, [])])
+def test_a_side_that_is_trained_and_left_behind(gradient, said, tmp_path):
+    """An index that was made once: documents of the batches move, those that are scored keep every bit."""
+    moves = {"document/norm_median": ramp(1.0, 2.0), "document/common_share": ramp(0.2, 0.3)}
+    extra = {"document/radial": gradient} if gradient else {}
+    run = made(tmp_path / "run", moves, extra=extra)
+    records = [json.loads(line) for line in (run.folder / "journal.jsonl").read_text("utf-8").splitlines()]
+    for one in records:
+        if one["kind"] == "readings" and one.get("on") == "reference":
+            still = {name: 0.5 for name in one["values"] if name.startswith("document/")}
+            one["values"] |= still
+    (run.folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
+    assert [one.kind for one in diagnose(run.folder).kinds] == said

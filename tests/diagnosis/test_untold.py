@@ -24,10 +24,10 @@ def causes(run) -> list[str]:
 
 def test_a_group_that_begins_at_zero_is_judged_by_its_own_size(tmp_path):
     fall = {**FALL, **both("common_share", ramp(0.2, 0.995)), "pairs/mrr_centred": ramp(0.845, 0.5)}
-    from_zero = {"update/bias": lambda t: 0.7 if t < 0.02 else 0.01, "drift/bias": lambda t: 2e11 * (1 + t)}
-    bias = {"terms": {"update/bias": 0.01, "drift/bias": 1.0}, "extra": {"pairs/push": 0.2}}
+    from_zero = {"update/prompt": lambda t: 0.7 if t < 0.02 else 0.01, "drift/prompt": lambda t: 2e11 * (1 + t)}
+    bias = {"terms": {"update/prompt": 0.01, "drift/prompt": 1.0}, "extra": {"pairs/push": 0.2}}
     assert "steps_too_large" not in causes(made(tmp_path / "small", {**fall, **from_zero}, **bias))
-    prompt = {**from_zero, "drift/bias": lambda t: 5e12 * (1 + t)}
+    prompt = {**from_zero, "drift/prompt": lambda t: 5e12 * (1 + t)}
     assert causes(made(tmp_path / "long", {**fall, **prompt}, **bias)) == ["steps_too_large"]
 
 

@@ -18,6 +18,7 @@ from ._signature import MEASURED, part
 NEAR_COPIES = "pairs/near_own"
 
 BATCH_MEANS = "common share of scored pairs under batch norm"
+"""What a judgement by the means of batches rests on."""
 
 _CENTRED = 1e-10
 """Common share that is nothing but rounding (own choice)."""
@@ -277,17 +278,18 @@ def _shape(evidence: Evidence, stream: str, on: str) -> list[Series]:
 
 
 def _normalised(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
-    """Return that both sides of the scored pairs have a mean of nothing in a model that normalises over batches.
+    """Return that both sides of the scored pairs began with a mean of nothing in a model that normalises over batches.
 
-    In evaluation mode running statistics leave a mean; to the last bit only the batch's own take it off.
+    In evaluation mode running statistics leave a mean; to the last bit only the batch's own take it off, until a bias
+    is learnt.
     """
     if not any(one.name == "batch_norm" for one in evidence.run.of(Event)):
         return None
     sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
     shares = [evidence.series(f"{name}/common_share", on="reference").finite() for name in sides]
-    if len(shares) < 2 or any(not len(one) or float(one.values.max()) > _CENTRED for one in shares):
+    if len(shares) < 2 or any(not len(one) or float(one.values[0]) > _CENTRED for one in shares):
         return None
-    value = max(float(one.values.max()) for one in shares)
+    value = max(float(one.values[0]) for one in shares)
     fell = any(curve.fell for curve in evidence.curves)
     return Judgement(
         value=value,
