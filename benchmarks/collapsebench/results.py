@@ -40,14 +40,16 @@ ANCHORS = (
 INTRODUCTION = """# CollapseBench: how often the diagnosis is right
 
 Written by `python benchmarks/collapsebench/results.py`. A program is a training as people write it with one planted
-mistake, or a healthy one that looks alarming; labels were committed before, and say for each how much worse it is than
-the same training without the mistake. Rules were tuned on the training programs. Means are over programs, with 95 %
-bootstrap intervals over programs; each program was trained once, on one (encoder, data set) pair.
+mistake, or a healthy one that looks alarming; labels say for each how much worse it is than the same training without
+the mistake. Rules were tuned on the training programs: three groups by three authors, each trained once in each of its
+worlds (encoder, pairs, collection). Means are over programs, with 95 % bootstrap intervals over programs.
 
-The held-out programs were judged once, after the rules were fixed, and this table is of that judgement. They showed
-two plain faults, which were mended since: a raw encoder that was read on other pairs was taken for the start, and pairs
-were called half wrong where a collection alone spoke for the encoder. From here on they are no longer unseen: a later
-score on them is none of a blind test, and new ones are needed.
+The held-out programs are by a fourth author, who had read no rule; their labels were committed before, they were
+trained with two seeds in two worlds each, and judged once, before anybody had looked at them. This table is of that
+judgement. From here on they are seen: a later score on them is none of a blind test.
+
+Programs that were held out in an earlier round scored .72 (detection), .46 (macro-F1 of the kind) and .44 (cause) when
+they were judged for the first time; they are among the training programs now.
 """
 
 
