@@ -64,8 +64,14 @@ _BY_FACTORS = 10.0
 _MOVED = 1e-6
 """Relative way of weights from which on they have moved: beyond rounding of float32."""
 
+_CHANCE, _TOLD = 0.6, 0.8
+"""AUC below which pairs are at chance, and above which they are told apart (own choice)."""
+
 APART = 0.1
 """Pull above which own pairs are driven apart: what trains pairs pulls them, by -.1 to -.9 (own choice)."""
+
+_GAINED, _KEPT = 0.25, 0.97
+"""Gain of separation from which on scored pairs have to follow, and neighbours kept where little moves (own choice)."""
 
 _ENDS = 8
 """Readings of an end of the run that are pooled."""
@@ -106,6 +112,24 @@ class Evidence:
         names = dict.fromkeys(name for name, _, _ in self.run.keys if name.startswith("force/") and name.endswith(ends))
         found = [name.removeprefix("force/").removesuffix(ends) for name in names]
         return found if stream else [name for name in found if "@" not in name]
+
+    @cached_property
+    def lag(self) -> float | None:
+        """Which part of what the batches' separation gained the reference pairs' gained; None where little was gained.
+
+        None, too, where who is near whom changed, as what learns its pairs by heart does, and where anything fell.
+        """
+        batch, reference = (self._series(D_PRIME, on).finite() for on in ("batch", "reference"))
+        if len(batch) < 3 * _ENDS or len(reference) < 2 or int(reference.steps[0]) > 0:
+            return None
+        kept = self._series("pairs/neighbour_overlap", "reference").finite()
+        if not len(kept) or float(kept.values[-1]) < _KEPT or any(curve.fell for curve in self.curves):
+            return None
+        start, end = (float(np.median(part)) for part in (batch.values[:3], batch.values[-_ENDS:]))
+        first, last = float(reference.values[0]), float(reference.values[-1])
+        if start <= 0 or first <= 0 or end < (1 + _GAINED) * start:
+            return None
+        return (last / first - 1) / (end / start - 1)
 
     @cached_property
     def driven_apart(self) -> bool:
@@ -223,7 +247,7 @@ class Evidence:
     @cached_property
     def curves(self) -> tuple[Curve, ...]:
         """Retrieval on every collection, the reference pairs among them, else separation from readings."""
-        subjects = self.evaluations.subjects
+        subjects = [one for one in self.evaluations.subjects if one.collection != REFERENCE or not self.misread]
         seen = self.seen
         found = []
         for one in subjects:
@@ -385,8 +409,25 @@ class Evidence:
         sizes, counts = np.unique(found.n, return_counts=True)
         return found.where(found.n == (sizes[np.argmax(counts)] if dense else sizes[-1]))
 
+    @cached_property
+    def misread(self) -> bool:
+        """Whether pairs that were replayed are not those of the batches: at chance where these are told apart.
+
+        A loop that encodes in pieces may call its model in an order that tells nothing. In a model that normalises over
+        batches the two modes may differ so, too.
+        """
+        known = self.config.reference
+        if known is None or known.source != "replayed" or any(one.name == "batch_norm" for one in self.run.of(Event)):
+            return False
+        reference, batch = (self.run.series("pairs/auc", on=on).finite() for on in _SAMPLES)
+        if not len(reference) or not len(batch):
+            return False
+        return float(reference.values[0]) < _CHANCE < _TOLD < float(batch.values[:3].mean())
+
     def _of_all_sets(self, reading: str, on: str | None) -> Series:
         whole = self.run.series(reading, on=on)
+        if on == "reference" and self.misread:
+            return whole.where(whole.steps < 0)
         sets = self._data_sets.get(reading)
         if len(whole) or not sets:
             return whole

@@ -73,7 +73,7 @@ _FOLLOWS = {
     "hubness": ("forgetting",),
     "ties": ("forgetting", "hubness"),
     "gate_never_opened": ("no_learning", "identity", "path_mismatch"),
-    "gate_collapse": ("constant_correction",),
+    "gate_collapse": ("constant_correction", "no_learning", "identity", "path_mismatch"),
     "delta_collapse": ("constant_correction",),
     "constant_correction": ("forgetting",),
 }
@@ -86,7 +86,7 @@ _OF_THE_RUN = (
 _NOTHING_CHANGED = ("no_learning", "path_mismatch")
 """Kinds that hold, too, where what is added is not learnt."""
 
-_UNTRAINED = ("identity", "gate_never_opened")
+_UNTRAINED = ("identity", "gate_never_opened", "gate_collapse")
 """Kinds that are critical where they are what is not learnt, and nothing else is."""
 
 _FAR = 100.0
@@ -94,7 +94,10 @@ _FAR = 100.0
 _AT_CHANCE = 0.6
 """AUC of the pairs up to which they explain what became of the embeddings: where a part of them is wrong, or labelled
 so, training still sees which belong together."""
-_EXPLAINS_NO_FALL = ("coverage", "unfinished", "range", "ties", "unverified_vectors", "identity", "constant_correction")
+_EXPLAINS_NO_FALL = (
+    *("coverage", "unfinished", "range", "unverified_vectors", "identity", "constant_correction"),
+    *("selection_by_loss", "loss_rank_correlation"),
+)
 
 
 def kinds(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -123,7 +126,9 @@ def _folds(other: Finding, one: Finding) -> bool:
     if other.kind == "divergence" and other.status is Status.CRITICAL and one.kind != "divergence":
         return _since(one) is None or _since(one) >= (_since(other) or 0)  # type: ignore[operator]
     if one.kind in _UNDER_EVERYTHING and one.kind != other.kind:
-        return other.kind not in _EXPLAINS_NO_FALL and other.kind not in ("selection_by_loss", "loss_rank_correlation")
+        if other.kind == "ties":
+            return other.status is Status.CRITICAL
+        return other.kind not in _EXPLAINS_NO_FALL
     if other.kind in _NOTHING_CHANGED and one.kind in _UNTRAINED and one.status is Status.CRITICAL:
         return False
     if one.kind in _NOTHING_CHANGED and other.kind in _UNTRAINED:

@@ -183,7 +183,7 @@ def test_what_is_planted_is_found(detector, tmp_path):
         return
     worst = found[0]
     # Grave alone where something else is so, too.
-    warns = detector.code in ("CP101", "CP204", "CP440", "CP443", "CP444")
+    warns = detector.code in ("CP101", "CP204", "CP440", "CP442", "CP443", "CP444", "CP516")
     assert worst.status in (detector.gravest, Status.WARNING if warns else detector.gravest)
     assert worst.state in ("raised", "confirmed")
     assert worst.judgement.outside or detector.code == "CP205"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
-from journals_support import FALL, append, both, made, other_domain, ramp, wrong_pairs
+from journals_support import FALL, QUERIES, append, both, made, other_domain, ramp, wrong_pairs
 
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import Coverage, ReferenceInfo, StreamInfo
@@ -203,3 +204,73 @@ def test_a_side_that_is_trained_and_left_behind(gradient, said, tmp_path):
             one["values"] |= still
     (run.folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
     assert [one.kind for one in diagnose(run.folder).kinds] == said
+
+
+def test_a_moving_average_that_hardly_moves(tmp_path):
+    """The batches' separation rises, and what is scored keeps its neighbours and its separation."""
+
+    def run(name, kept, gained):
+        planted = {"pairs/d_prime": ramp(3.4, 5.0, since=0.0, until=0.8)}
+        path = made(tmp_path / name, planted, extra={"pairs/neighbour_overlap": 0.99}, noise=0.001).folder
+        records = [json.loads(line) for line in (path / "journal.jsonl").read_text("utf-8").splitlines()]
+        for one in records:
+            if one["kind"] == "readings" and one.get("on") == "reference":
+                t = one["step"] / 200
+                one["values"] |= {"pairs/d_prime": 3.4 + gained * t, "pairs/neighbour_overlap": 1 - (1 - kept) * t}
+        (path / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
+        return kinds(path)
+
+    assert run("average", 0.99, 0.02) == ["path_mismatch"]
+    assert run("learns", 0.99, 1.2) == []
+    assert run("by_heart", 0.6, 0.02) == []
+
+
+def test_a_temperature_alone_is_no_learning(tmp_path):
+    """One group keeps every bit, and so does every score, while another group moves."""
+    drifts = {"drift/head": lambda t: 0.0, "update/head": lambda t: 0.0, "drift/scale": lambda t: 0.1 * t}
+    run = made(tmp_path / "run", drifts, terms={"drift/scale": 0.1, "update/scale": 1e-3}, reference=False)
+    scored = []
+    for at in (0, 100, 200):
+        (run.folder / f"toy-{at}.json").write_text(json.dumps({"query_ids": ["a", "b"], "ndcg@10": [0.5, 0.6]}))
+        one = {"kind": "evaluation", "collection": "toy", "step": at, "metrics": {"ndcg@10": 0.55}, "n_queries": 2}
+        scored.append({**one, "per_query": f"toy-{at}.json", "domain": "out"})
+    found = diagnose(append(run, scored))
+    assert found.kinds[0].kind == "no_learning" and found.causes[0].cause == "not_trained"
+
+
+def test_a_collection_that_began_below_the_encoder_and_rises_is_not_forgotten(tmp_path):
+    raw = np.clip(QUERIES, 0, 1)
+
+    def run(name, start):
+        made_run, records = made(tmp_path / name, unmoved=True, scores=lambda t: 0.84), []
+        for at, scores, variant in ((0, raw, "raw"), (0, raw - start, "model"), (200, raw - 0.15, "model")):
+            file = f"toy-{at}-{variant}.json"
+            content = {"query_ids": [str(i) for i in range(len(raw))], "ndcg@10": scores.tolist()}
+            (made_run.folder / file).write_text(json.dumps(content))
+            one = {"kind": "evaluation", "collection": "toy", "step": at, "metrics": {"ndcg@10": float(scores.mean())}}
+            records.append({**one, "variant": variant, "n_queries": len(raw), "per_query": file, "domain": "out"})
+        return kinds(append(made_run, records))[0]
+
+    assert run("rises", 0.25) == "loss_against_retrieval"
+    assert run("falls", 0.05) == "forgetting"
+
+
+def test_pairs_that_were_replayed_in_another_order_say_nothing(tmp_path):
+    """A loop that encodes in pieces: the pieces of one side are taken for a pair when they are replayed."""
+    fields = {"reference": ReferenceInfo(source="replayed", n=400, seen=True)}
+    run = made(tmp_path / "run", extra={"pairs/auc": 0.98}, noise=0.001, fields=fields)
+    records = [json.loads(line) for line in (run.folder / "journal.jsonl").read_text("utf-8").splitlines()]
+    for one in records:
+        if one["kind"] == "readings" and one.get("on") == "reference":
+            one["values"] |= {"pairs/auc": 0.51, "pairs/d_prime": 0.03, "pairs/mrr": 0.02}
+    (run.folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
+    assert str(diagnose(run.folder).status) == "healthy"
+
+
+def test_weights_that_decay_to_nothing_in_an_optimiser_that_adds_decay_to_gradients(tmp_path):
+    extra = {"delta/mean_abs": 0.04}
+    gone = {"delta/mean_abs": ramp(0.04, 1e-9), "drift/head": ramp(0.1, 1.0)}
+    terms = {"decay/head": 1.0, "rate/head": 1e-4}
+    assert causes(made(tmp_path / "gone", gone, extra=extra, terms=terms, fields={"streams": ADDED}, noise=0.001)) == [
+        "penalty_too_strong"
+    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
 from ._contract import Suspicion
-from ._readings import decay_done, first, last
+from ._readings import decay_done, first, last, vanished
 
 SHRUNK = ("scale_collapse", "complete_collapse", "dimensional_collapse", "one_sided_collapse", "cone")
 """Kinds of embeddings that what shrinks them brings about."""
@@ -51,6 +51,9 @@ def penalty(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
             because={"rate x weight decay x steps": decayed[1]}, locus=f"weight decay of group {decayed[0]}"
         )
     added = kind.kind in OF_CORRECTIONS
+    gone = vanished(evidence)
+    if gone is not None and (added or kind.kind in SHRUNK):
+        return Suspicion(because={f"drift/{gone}": 1.0}, locus=f"weight decay of group {gone}")
     if not added and kind.kind not in SHRUNK:
         return None
     found = forces(evidence, kind.subject if added else "")

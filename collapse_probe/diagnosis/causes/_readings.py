@@ -91,6 +91,17 @@ def decay_done(evidence: Evidence) -> tuple[str, float] | None:
     return max(found, key=lambda one: one[1], default=None)
 
 
+def vanished(evidence: Evidence) -> str | None:
+    """Return a group whose weights went to nothing, where weights decay: as far as they were long, and no further.
+
+    Decay that an optimiser adds to gradients, such as Adam's, is stronger than rate times decay says.
+    """
+    if not any(float(one.values[-1]) > 0 for one in evidence.groups("decay")):
+        return None
+    ways = {group_of(one): float(one.values[-1]) for one in evidence.groups("drift")}
+    return next((name for name, way in ways.items() if 0.98 < way < 1.02), None)
+
+
 def numbers_of(kind: Finding) -> dict[str, float]:
     """Return the numbers of a kind's own signature."""
     conditions = kind.judgement.conditions if kind.judgement else ()

@@ -189,6 +189,9 @@ def drives_apart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
 def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if (evidence.config.trained_by or evidence.config.similarity) == "cosine":
         return None
+    spreads = last(evidence, "pairs/push_all")
+    if kind.kind == "scale_collapse" and spreads is not None and spreads < 0 and _pulls_alone(evidence):
+        return None
     if kind.kind == "scale_explosion":
         radial = last(evidence, f"{kind.subject}/radial")
         grew = kind.judgement.value if kind.judgement else None
@@ -246,6 +249,12 @@ def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
         because["pairs/pull"] = pull
     terms, strongest = strongest_push(evidence)
     return Suspicion(because=because | strongest, locus=", ".join(terms) or "loss")
+
+
+def _pulls_alone(evidence: Evidence) -> bool:
+    """Return whether nothing pushes from the first readings to the last: what shrinks then is drawn together."""
+    pushes = first(evidence, "pairs/push"), last(evidence, "pairs/push")
+    return all(one is not None and one < 0 for one in pushes)
 
 
 def never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

@@ -9,7 +9,7 @@ import numpy as np
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
 from .._evaluations import REFERENCE
 from .._evidence import EMBEDDINGS, Evidence
-from ._learning import LEFT_OUT
+from ._learning import LEFT_OUT, MOSTLY
 from ._retrieval import WITH, WITHOUT, correction_alone
 from ._signature import part, ratios, signature
 
@@ -79,7 +79,11 @@ def _gate_closed(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
     if abs(track.baseline) < cuts["open"]:
         raise NotApplicable("it was closed at the start")
     values = ratios(np.abs(track.series.values), abs(track.baseline))
-    return signature(track, values, evidence, cut=cuts["warning"], above=False, harm=False, ratio=True)
+    gradient = evidence.series("gradient/norm").finite().values
+    # What the gate let through was all that was trained: nothing is learnt behind it.
+    nothing = len(gradient) > 0 and float((gradient == 0).mean()) > MOSTLY
+    others = (Condition(reading="gradient/norm", value=None, cut=0.0, holds=nothing or None, harm=True),)
+    return signature(track, values, evidence, cut=cuts["warning"], above=False, others=others, harm=False, ratio=True)
 
 
 def _gate_never_opened(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -139,7 +143,7 @@ CORRECTIONS = (
         reads=("STREAM/value",),
         per="stream",
         roles=("gate",),
-        formula="The gate's value over that of step 0 is below the cut.",
+        formula="The gate's value over that of step 0 is below the cut; critical where most steps have no gradient.",
         thresholds={
             "warning": Threshold(0.1, "a tenth of its start (own choice)"),
             "open": Threshold(1e-3, "below, it was never open (own choice)"),
@@ -148,7 +152,6 @@ CORRECTIONS = (
         why="What is behind the gate no longer reaches what is scored.",
         remedies=_OPEN,
         not_this="a small gate that is learnt, while retrieval with the correction is better",
-        gravest=Status.WARNING,
     ),
     Detector(
         code="CP443",

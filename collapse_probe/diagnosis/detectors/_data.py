@@ -153,7 +153,7 @@ def _solved(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> 
         conditions=(
             part(f"{reading} of the reference pairs {when}", value, cuts["solved"], value >= cuts["solved"]),
             part("reference pairs", float(rows), cuts["pairs"], rows >= cuts["pairs"]),
-            Condition(reading="a fall", value=None, cut=0.0, holds=(at_start and fell) or None, harm=True),
+            Condition(reading="a fall", value=None, cut=0.0, holds=fell or None, harm=True),
         ),
         onset=Onset(step=step, low=0, high=step) if solved else None,
         outside=(step,) if solved else (),
@@ -203,6 +203,17 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         raise NotApplicable("what is scored is in no optimiser")
     drift, steps = evidence.unscored_drift, evidence.series(readings[0], on="reference").finite().steps
     drift = None if drift is None or drift <= cuts["drift"] else drift
+    lag = evidence.lag
+    if drift is None and lag is not None and abs(lag) < cuts["lag"]:
+        return Judgement(
+            value=lag,
+            bounds=Bounds(warning=cuts["lag"], critical=cuts["lag"], above=False),
+            conditions=(part("part of the batches' gain that scored pairs have", lag, cuts["lag"], True),),
+            onset=Onset(step=1, low=0, high=1),
+            outside=tuple(int(step) for step in steps),
+            before=True,
+            evidence=tuple(readings),
+        )
     return Judgement(
         value=drift or 0.0,
         bounds=Bounds(warning=cuts["drift"], critical=cuts["drift"]),
@@ -388,9 +399,11 @@ DATA = (
         formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved; or "
         "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
         "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
-        "or both sides have no mean where the model normalises over batches.",
+        "or both sides have no mean where the model normalises over batches; or separation rises in batches and next "
+        "to nothing of that is scored, as of a moving average that hardly moves.",
         thresholds={
             "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
+            "lag": Threshold(0.1, "moving averages that hardly move .00 to .05, healthy heads .77 and more (measured)"),
             "gap": Threshold(0.2, "AUC .98 against .5 in a failure (measured)"),
             "chance": Threshold(0.6, f"{MEASURED}, as of mismatched pairs"),
         },

@@ -61,6 +61,9 @@ def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         raise NotApplicable("it was not told whether it is of the domain that is trained on")
     if inside is None:
         raise NotApplicable("nothing says how the trained domain did")
+    start = next((one for one in curve.changes if one.against == "start"), None)
+    if start is not None and start.value > 0 and not any(one.fell for one in curve.changes if one.against != "raw"):
+        raise NotApplicable("it is higher than at step 0: what is missing was missing before")
     worst = curve.worst
     reading, of_inside = f"{curve.name}/{curve.metric}", f"{inside.name}/{inside.metric}"
     return Judgement(
@@ -135,7 +138,7 @@ def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
     if inside is None or inside.name == "batch pairs" or inside.metric != "mrr" or trained is None:
         return Judgement(value=None, evidence=(RANK,))
     (gain, error, end), change = trained, _change(inside)
-    ahead, sure = gain - change, gain > _Z * error
+    ahead, sure = gain - change, gain > _Z * error or end > _ALL_FOUND
     harm = [one for curve in evidence.curves for one in curve.conditions() if one.holds is not None]
     elsewhere = [one for one in harm if one.holds]
     fallen = next((curve for curve in evidence.curves if curve.fell), None)

@@ -11,6 +11,7 @@ from ...journal import Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
 from .._onset import crossing
+from .._separation import BATCH
 from ._signature import part
 
 CANDIDATES = "number of candidates in a batch"
@@ -26,7 +27,7 @@ _LONG = 50
 _ROWS = 32
 """Reference pairs below which d' is at chance by chance."""
 
-_MOSTLY, _MANY = 0.8, 20
+MOSTLY, _MANY = 0.8, 20
 """Share of steps without a gradient, of the first fifth and of all, from which on nothing is learnt (own choice)."""
 
 _STILL = 5e-3
@@ -47,7 +48,7 @@ def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     at_chance = _at_chance(evidence, cuts["chance"])
     if at_chance is not None:
         return at_chance
-    found = _detached(evidence) or _left_out(evidence)
+    found = _detached(evidence) or _left_out(evidence) or _untouched(evidence, drifts)
     if found is not None:
         return found
     if not updates:
@@ -71,7 +72,7 @@ def _nothing(gradient: Series, updates: list[Series], drifts: list[Series]) -> J
     for some in kinds:
         # A few gradients that are not 0 teach nothing either, unless they are the first: then it was learnt.
         shares = [min(float((part == 0).mean()) for part in _parts(one.values)) for one in some]
-        if min(shares) == 1.0 or (some[0] is gradient and min(shares) > _MOSTLY and len(gradient) >= _MANY):
+        if min(shares) == 1.0 or (some[0] is gradient and min(shares) > MOSTLY and len(gradient) >= _MANY):
             steps = some[0].steps
             return Judgement(
                 value=0.0,
@@ -119,6 +120,23 @@ def _left_out(evidence: Evidence) -> Judgement | None:
         outside=(min(evidence.left_out.values()),),
         before=True,
         evidence=tuple(evidence.left_out),
+    )
+
+
+def _untouched(evidence: Evidence, drifts: list[Series]) -> Judgement | None:
+    """Return that a group kept every bit, and every score too, whatever else moved, such as a temperature."""
+    still = [one for one in drifts if len(one) >= _FEWEST and not one.values.any()]
+    scored = [curve for curve in evidence.curves if len(curve.values) > 1 and curve.name != BATCH]
+    if not still or not scored or any(len(set(curve.values)) > 1 for curve in scored):
+        return None
+    return Judgement(
+        value=0.0,
+        bounds=Bounds(warning=0.0, critical=0.0, above=False),
+        conditions=tuple(part(one.reading, 0.0, 0.0, True) for one in still),
+        onset=Onset(step=1, low=0, high=1),
+        outside=tuple(int(step) for step in still[0].steps),
+        before=True,
+        evidence=tuple(one.reading for one in still),
     )
 
 
