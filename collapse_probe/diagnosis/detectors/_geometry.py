@@ -89,7 +89,7 @@ def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/participation_ratio_corrected",))
     if track.series.on != "reference":
-        return _of_batches(track, evidence, cuts)
+        return _of_batches(subject, track, evidence, cuts)
     raw = evidence.series(track.reading, on="raw")
     n = int(raw.n[0] if track.against == "raw" else track.series.n[0])
     series = track.series.where(track.series.n == n)
@@ -101,12 +101,14 @@ def _dimensions(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     )
 
 
-def _of_batches(track: Track, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+def _of_batches(subject: Subject, track: Track, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     """Return the same of batches of one size, each reading the median of five, where no reference pair was read."""
     sizes, counts = np.unique(track.series.n, return_counts=True)
     series = track.series.where(track.series.n == sizes[np.argmax(counts)])
     if len(series) < _POOLED or int(series.n[0]) < cuts["rows"]:
-        raise NotApplicable("too few batches of one size, or too few rows in them, for a rank")
+        if subject.role == "hidden":
+            raise NotApplicable("ranks are read of reference pairs, and these are queries and documents")
+        return Judgement(value=None, evidence=(track.reading,))
     padded = np.pad(series.values, _POOLED // 2, mode="edge")
     pooled = np.median(np.lib.stride_tricks.sliding_window_view(padded, _POOLED), axis=1)
     track = replace(track, series=replace(series, values=pooled), baseline=float(np.median(series.values[:3])))
