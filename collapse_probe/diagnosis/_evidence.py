@@ -70,9 +70,6 @@ _CHANCE, _TOLD = 0.6, 0.8
 APART = 0.1
 """Pull above which own pairs are driven apart: what trains pairs pulls them, by -.1 to -.9 (own choice)."""
 
-_GAINED, _KEPT = 0.25, 0.97
-"""Gain of separation from which on scored pairs have to follow, and neighbours kept where little moves (own choice)."""
-
 _ENDS = 8
 """Readings of an end of the run that are pooled."""
 
@@ -112,24 +109,6 @@ class Evidence:
         names = dict.fromkeys(name for name, _, _ in self.run.keys if name.startswith("force/") and name.endswith(ends))
         found = [name.removeprefix("force/").removesuffix(ends) for name in names]
         return found if stream else [name for name in found if "@" not in name]
-
-    @cached_property
-    def lag(self) -> float | None:
-        """Which part of what the batches' separation gained the reference pairs' gained; None where little was gained.
-
-        None, too, where who is near whom changed, as what learns its pairs by heart does, and where anything fell.
-        """
-        batch, reference = (self._series(D_PRIME, on).finite() for on in ("batch", "reference"))
-        if len(batch) < 3 * _ENDS or len(reference) < 2 or int(reference.steps[0]) > 0:
-            return None
-        kept = self._series("pairs/neighbour_overlap", "reference").finite()
-        if not len(kept) or float(kept.values[-1]) < _KEPT or any(curve.fell for curve in self.curves):
-            return None
-        start, end = (float(np.median(part)) for part in (batch.values[:3], batch.values[-_ENDS:]))
-        first, last = float(reference.values[0]), float(reference.values[-1])
-        if start <= 0 or first <= 0 or end < (1 + _GAINED) * start:
-            return None
-        return (last / first - 1) / (end / start - 1)
 
     @cached_property
     def driven_apart(self) -> bool:

@@ -59,7 +59,7 @@ def causes_of(evidence: Evidence, kinds: Sequence[Finding], decisions: Decisions
     """
     fallen = frozenset(curve.name for curve in evidence.curves if curve.fell)
     decisions = replace(decisions or Decisions(), fallen=fallen)
-    measured = measured_remedies(evidence)
+    measured = measured_remedies(evidence) if kinds else ()
     found = {one.cause: one for one in suspected(evidence, kinds, MECHANISMS, more=measured, decisions=decisions)}
     first = list(found)
     for cause in _confirmed([one for one in kinds if _counts(one)], decisions, measured):

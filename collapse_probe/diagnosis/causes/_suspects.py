@@ -12,8 +12,9 @@ from ...journal import Event
 from ...journal.vocabulary import OUTSIDE
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
-from ..detectors._data import BATCH_MEANS, NEAR_COPIES, first_copies
+from ..detectors._data import NEAR_COPIES, first_copies
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
+from ..detectors._paths import BATCH_MEANS
 from ._contract import Suspicion
 from ._penalties import strongest_push
 from ._readings import first, group_of, last, leap, numbers_of, scaled_by
@@ -217,9 +218,9 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         return Suspicion(because={"share of the batch that teaches": teaching}, locus="loss")
     near, spreads = last(evidence, "pairs/push"), last(evidence, "pairs/push_all")
     turns = [abs(found) for one in evidence.streams if (found := last(evidence, f"{one.name}/radial")) is not None]
-    alike = near is not None and spreads is not None and spreads > cuts["all"] and near <= cuts["near"]
     # A softmax of cosines turns embeddings; what stretches them spreads them in another way.
-    if alike and near is not None and spreads is not None and max(turns, default=0.0) < cuts["turns"]:
+    turned = max(turns, default=0.0) < cuts["turns"]
+    if turned and near is not None and spreads is not None and spreads > cuts["all"] and near <= cuts["near"]:
         return Suspicion(because={"pairs/push_all": spreads, "pairs/push": near}, locus="loss")
     if not len(loss) or batch.n[-1] < 4:
         return None

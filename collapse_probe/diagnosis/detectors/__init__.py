@@ -11,6 +11,7 @@ from ._forgetting import FORGETTING
 from ._geometry import GEOMETRY
 from ._learning import LEARNING
 from ._numbers import NUMBERS
+from ._paths import PATHS
 from ._ranges import RANGES
 from ._retrieval import RETRIEVAL
 from ._scale import SCALE
@@ -30,6 +31,7 @@ DETECTORS: tuple[Detector, ...] = (
     *LEARNING,
     *FORGETTING,
     *DATA,
+    *PATHS,
     *TABLES,
 )
 """Every detector, in the order of its family; tests, ``list`` and ``explain`` are made from it."""

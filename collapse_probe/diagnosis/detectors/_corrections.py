@@ -29,8 +29,7 @@ def _identity(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     others = _with_as_without(evidence, cuts["retrieval"])
     values = np.asarray(track.series.values)
     # What nobody trains, or no gradient reaches, is no small correction that may yet grow.
-    gradient = evidence.series("gradient/norm").finite()
-    unreached = len(gradient) > 0 and float(gradient.values.max()) == 0.0
+    unreached = _without_gradient(evidence) == 1.0
     untrained = (bool(evidence.left_out) or unreached) and float(np.abs(values).max()) == 0.0
     others = (*others, Condition(reading=LEFT_OUT, value=None, cut=0.0, holds=untrained or None, harm=True))
     return signature(track, values, evidence, cut=cuts["warning"], above=False, others=others, harm=False)
@@ -72,6 +71,12 @@ def _vanished(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     return signature(track, values, evidence, cut=cuts["warning"], above=False, harm=False, ratio=True)
 
 
+def _without_gradient(evidence: Evidence) -> float:
+    """Return the share of steps whose gradient was exactly 0; 0 where none was read."""
+    gradient = evidence.series("gradient/norm").finite().values
+    return float((gradient == 0).mean()) if len(gradient) else 0.0
+
+
 def _gate_closed(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     track = evidence.track(subject.name, "value")
     if track is None:
@@ -79,9 +84,8 @@ def _gate_closed(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
     if abs(track.baseline) < cuts["open"]:
         raise NotApplicable("it was closed at the start")
     values = ratios(np.abs(track.series.values), abs(track.baseline))
-    gradient = evidence.series("gradient/norm").finite().values
     # What the gate let through was all that was trained: nothing is learnt behind it.
-    nothing = len(gradient) > 0 and float((gradient == 0).mean()) > MOSTLY
+    nothing = _without_gradient(evidence) > MOSTLY
     others = (Condition(reading="gradient/norm", value=None, cut=0.0, holds=nothing or None, harm=True),)
     return signature(track, values, evidence, cut=cuts["warning"], above=False, others=others, harm=False, ratio=True)
 
@@ -93,8 +97,7 @@ def _gate_never_opened(subject: Subject, evidence: Evidence, cuts: Mapping[str, 
     if abs(track.baseline) >= cuts["warning"]:
         raise NotApplicable("it was open at the start")
     largest = np.maximum.accumulate(np.abs(track.series.values))
-    gradient = evidence.series("gradient/norm").finite()
-    nothing = len(gradient) > 0 and float(gradient.values.max()) == 0.0
+    nothing = _without_gradient(evidence) == 1.0
     others = (Condition(reading="gradient/norm", value=None, cut=0.0, holds=nothing or None, harm=True),)
     return signature(track, largest, evidence, cut=cuts["warning"], above=False, others=others, harm=False)
 

@@ -23,6 +23,12 @@ def part(reading: str, value: float | None, cut: float, holds: bool | None) -> C
     return Condition(reading=reading, value=value, cut=cut, holds=holds)
 
 
+def a_fall(evidence: Evidence) -> Condition:
+    """Return the part of harm that anything fell; what did not fall says nothing here."""
+    fell = any(curve.fell for curve in evidence.curves)
+    return Condition(reading="a fall", value=None, cut=0.0, holds=fell or None, harm=True)
+
+
 def ratios(values: np.ndarray, baseline: float) -> np.ndarray:
     """Return values over their baseline; 0 where both are nothing."""
     if baseline > NOTHING * NOTHING:

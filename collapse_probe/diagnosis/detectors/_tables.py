@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
+from .._contract import Bounds, Detector, Judgement, NotApplicable, Remedy, Status, Subject, Threshold
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._onset import crossing
-from ._signature import part
+from ._signature import a_fall, part
 
 _OWN = "own choice"
 _EXACT = 1e-12
@@ -41,14 +41,13 @@ def _tied_pairs(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not len(series):
         raise NotApplicable("ties were not counted")
     value = float(series.values[-1])
-    fell = [one for one in evidence.curves if one.fell]
     outside = series.values > cuts["pairs"]
     return Judgement(
         value=value,
         bounds=Bounds(warning=cuts["pairs"]),
         conditions=(
             part("pairs/tied_share", value, cuts["pairs"], value > cuts["pairs"]),
-            Condition(reading="a fall", value=None, cut=0.0, holds=bool(fell) or None, harm=True),
+            a_fall(evidence),
         ),
         onset=crossing(series.steps, outside),
         outside=tuple(int(step) for step in series.steps[outside]) if outside[-1] else (),

@@ -1,0 +1,201 @@
+"""Whether what is trained is what is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...journal import Event, Series
+from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
+from .._evidence import Evidence
+from .._separation import D_PRIME
+from ._data import first_batches
+from ._signature import MEASURED, a_fall, part
+
+BATCH_MEANS = "common share of scored pairs under batch norm"
+"""What a judgement by the means of batches rests on."""
+
+_CENTRED = 1e-10
+"""Common share that is nothing but rounding (own choice)."""
+
+_MOVED = 0.01
+"""Relative change of a reading from which on a side moves (own choice)."""
+
+_GAINED, _KEPT = 0.25, 0.97
+"""Gain of separation from which on scored pairs have to follow, and neighbours kept where little moves (own choice)."""
+
+_ENDS = 8
+"""Last readings that are pooled."""
+
+
+def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    if not evidence.config.trains:
+        raise NotApplicable("nothing is trained")
+    apart = _apart(evidence, cuts) or _side_left(evidence) or _normalised(evidence, cuts)
+    if apart is not None:
+        return apart
+    readings = [one for one in ("pairs/d_prime", "pairs/mrr") if len(evidence.series(one, on="reference").finite()) > 1]
+    if not readings:
+        return Judgement(value=None, evidence=("pairs/d_prime",))
+    if not evidence.trained_through:
+        raise NotApplicable("no backward came through a query or a document")
+    if evidence.left_out:
+        raise NotApplicable("what is scored is in no optimiser")
+    drift, steps = evidence.unscored_drift, evidence.series(readings[0], on="reference").finite().steps
+    drift = None if drift is None or drift <= cuts["drift"] else drift
+    lag = _lag(evidence)
+    if drift is None and lag is not None and abs(lag) < cuts["lag"]:
+        return Judgement(
+            value=lag,
+            bounds=Bounds(warning=cuts["lag"], critical=cuts["lag"], above=False),
+            conditions=(part("part of the batches' gain that scored pairs have", lag, cuts["lag"], True),),
+            onset=Onset(step=1, low=0, high=1),
+            outside=tuple(int(step) for step in steps),
+            before=True,
+            evidence=tuple(readings),
+        )
+    return Judgement(
+        value=drift or 0.0,
+        bounds=Bounds(warning=cuts["drift"], critical=cuts["drift"]),
+        conditions=(
+            part("way of the weights while no scored vector changed", drift or 0.0, cuts["drift"], drift is not None),
+        ),
+        onset=None if drift is None else Onset(step=1, low=0, high=1),
+        outside=() if drift is None else tuple(int(step) for step in steps),
+        evidence=tuple(readings),
+    )
+
+
+def _apart(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that the first batches tell pairs apart where the reference pairs do not; None where both are alike."""
+    reading = "pairs/auc"
+    reference, batch = (evidence.series(reading, on=on).finite() for on in ("reference", "batch"))
+    first = first_batches(batch)
+    if not len(reference) or not len(first) or int(reference.steps[0]) > 0:
+        return None
+    scored, trained = float(reference.values[0]), float(first.values.mean())
+    if trained - scored < cuts["gap"]:
+        return None
+    at_chance = scored < cuts["chance"] or None
+    return Judgement(
+        value=trained - scored,
+        bounds=Bounds(warning=cuts["gap"], critical=cuts["gap"]),
+        conditions=(
+            part(f"{reading} of the first batches minus that of reference pairs", trained - scored, cuts["gap"], True),
+            Condition(reading="at chance when scored", value=scored, cut=cuts["chance"], holds=at_chance, harm=True),
+        ),
+        onset=Onset(step=0, low=0, high=0),
+        outside=tuple(int(step) for step in reference.steps),
+        before=True,
+        evidence=(reading,),
+        n=int(reference.n[0]),
+    )
+
+
+def _side_left(evidence: Evidence) -> Judgement | None:
+    """Return that the scored vectors of one side never change by a bit while that side is trained; None else.
+
+    A side that is frozen by design has no gradient.
+    """
+    for stream in evidence.streams:
+        forces = evidence.series(f"{stream.name}/radial", on="batch").finite().values
+        if stream.role not in ("query", "document") or not forces.any():
+            continue
+        scored, trained = (_shape(evidence, stream.name, on) for on in ("reference", "batch"))
+        if not scored or not trained or any(np.ptp(one.values) for one in scored):
+            continue
+        moved = max(float(np.ptp(one.values)) / max(abs(float(one.values[0])), 1e-12) for one in trained)
+        others = [one for one in evidence.streams if one.name != stream.name and one.role in ("query", "document")]
+        changed = any(np.ptp(one.values) for other in others for one in _shape(evidence, other.name, "reference"))
+        if not changed or moved < _MOVED:
+            continue
+        reading = f"{stream.name}: change of its batches while its scored vectors kept every bit"
+        return Judgement(
+            value=moved,
+            bounds=Bounds(warning=0.0, critical=0.0),
+            conditions=(part(reading, moved, _MOVED, True),),
+            onset=Onset(step=1, low=0, high=1),
+            outside=tuple(int(step) for step in scored[0].steps),
+            before=True,
+            evidence=tuple(one.reading for one in scored),
+        )
+    return None
+
+
+def _shape(evidence: Evidence, stream: str, on: str) -> list[Series]:
+    names = ("norm_median", "common_share", "participation_ratio_corrected")
+    found = [evidence.series(f"{stream}/{name}", on=on).finite() for name in names]
+    return [one for one in found if len(one) > 1]
+
+
+def _normalised(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that both sides of the scored pairs began with a mean of nothing in a model that normalises over batches.
+
+    In evaluation mode running statistics leave a mean; to the last bit only the batch's own take it off, until a bias
+    is learnt.
+    """
+    if not any(one.name == "batch_norm" for one in evidence.run.of(Event)):
+        return None
+    sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
+    shares = [evidence.series(f"{name}/common_share", on="reference").finite() for name in sides]
+    if len(shares) < 2 or any(not len(one) or float(one.values[0]) > _CENTRED for one in shares):
+        return None
+    value = max(float(one.values[0]) for one in shares)
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=_CENTRED, critical=_CENTRED, above=False),
+        conditions=(
+            part(BATCH_MEANS, value, _CENTRED, True),
+            a_fall(evidence),
+        ),
+        onset=Onset(step=0, low=0, high=0),
+        outside=tuple(int(step) for step in shares[0].steps),
+        before=True,
+        evidence=tuple(one.reading for one in shares),
+    )
+
+
+def _lag(evidence: Evidence) -> float | None:
+    """Which part of what the batches' separation gained the reference pairs' gained; None where little was gained.
+
+    None, too, where who is near whom changed, as what learns its pairs by heart does, and where anything fell.
+    """
+    batch, reference = (evidence.series(D_PRIME, on=on).finite() for on in ("batch", "reference"))
+    if len(batch) < 3 * _ENDS or len(reference) < 2 or int(reference.steps[0]) > 0:
+        return None
+    kept = evidence.series("pairs/neighbour_overlap", on="reference").finite()
+    if not len(kept) or float(kept.values[-1]) < _KEPT or any(curve.fell for curve in evidence.curves):
+        return None
+    start, end = (float(np.median(part)) for part in (batch.values[:3], batch.values[-_ENDS:]))
+    first, last = float(reference.values[0]), float(reference.values[-1])
+    if start <= 0 or first <= 0 or end < (1 + _GAINED) * start:
+        return None
+    return (last / first - 1) / (end / start - 1)
+
+
+PATHS = (
+    Detector(
+        code="CP521",
+        kind="path_mismatch",
+        title="what is trained is not what is scored",
+        reads=("pairs/d_prime", "pairs/mrr", "drift/GROUP", "gradient/norm"),
+        per="run",
+        formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved; or "
+        "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
+        "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
+        "or both sides have no mean where the model normalises over batches; or separation rises in batches and next "
+        "to nothing of that is scored, as of a moving average that hardly moves.",
+        thresholds={
+            "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
+            "lag": Threshold(0.1, "moving averages that hardly move .00 to .05, healthy heads .77 and more (measured)"),
+            "gap": Threshold(0.2, "AUC .98 against .5 in a failure (measured)"),
+            "chance": Threshold(0.6, f"{MEASURED}, as of mismatched pairs"),
+        },
+        judge=_path,
+        why="The module that is trained is not on the path that is scored, so nothing that it learns is used.",
+        remedies=(Remedy(change={"model": "score with the module that is trained, or train the one that is scored"}),),
+        not_this="a run without gradient, in which nothing is learnt",
+        confirm=2,
+    ),
+)
