@@ -25,6 +25,7 @@ from collapse_probe.journal._legacy import modern_line
 from collapse_probe.recording import Probe, load_watched
 from collapse_probe.respred import EvaluationSet, Recipe, TrainingData, preflight, train_recipe
 from collapse_probe.respred.session import SessionRecord, recipe_config
+from collapse_probe.respred.training._vectors import PairTexts
 from collapse_probe.retrieval import Collection
 
 
@@ -111,10 +112,12 @@ def toy_evaluation(*, queries: int = 40, documents: int = 200, dimension: int = 
     return EvaluationSet(collection, names, ids, torch.from_numpy(q[:queries]), torch.from_numpy(d))
 
 
-def toy_data(*, pairs: int = 160, held_out: int = 32, dimension: int = 16) -> TrainingData:
-    """Return made-up training vectors."""
+def toy_data(*, pairs: int = 160, held_out: int = 32, dimension: int = 16, texts: bool = False) -> TrainingData:
+    """Return made-up training vectors, with a text of its own for each if wished."""
     q, d = (torch.from_numpy(x) for x in toy_vectors(pairs + held_out, dimension, seed=3))
-    return TrainingData(q[:pairs], d[:pairs], q[pairs:], d[pairs:])
+    names = [[f"{side} {row}" for row in range(pairs + held_out)] for side in ("query", "document")]
+    own = PairTexts(*(one[:pairs] for one in names), *(one[pairs:] for one in names)) if texts else None
+    return TrainingData(q[:pairs], d[:pairs], q[pairs:], d[pairs:], own)
 
 
 def toy_config(name: str, recipe: Recipe, probes: list[Probe], *, seed: int = 0) -> RunConfig:

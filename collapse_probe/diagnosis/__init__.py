@@ -9,7 +9,7 @@ from ._attribution import (
     counterfactual_records,
 )
 from ._audited import Audited, audit
-from ._candidates import HELD_OUT, Candidate, Gain, candidates, change, last_epoch, value_of
+from ._candidates import Candidate, Gain, candidates, change, last_epoch, value_of
 from ._comparison import Compared, Row, compare
 from ._contract import (
     Bounds,
@@ -55,7 +55,6 @@ __all__ = [
     "BY_CODE",
     "DETECTORS",
     "HEADLINE",
-    "HELD_OUT",
     "LOCUS",
     "MECHANISMS",
     "REFERENCE",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,6 @@ import numpy as np
 from ..journal import LiveRun, Run
 from ..statistics import Interval, align, max_t, t_interval
 from . import _scores
-
-HELD_OUT = "held-out pairs"
-"""Name of the pairs that were kept out of training, each query among the documents of all, where they are scored."""
 
 LEAST_GAIN = 0.02
 """Gain over the last epoch from which on keeping something else is worth saying (own choice)."""
@@ -71,13 +68,10 @@ def candidates(run: Run, collection: str, *, role: str = "test") -> dict[Candida
 
     Args:
         run: The run.
-        collection: Its label; :data:`HELD_OUT` has no epochs but the last.
+        collection: Its label.
         role: ``test``, or ``development``.
     """
     path = _scores.evaluated_path(run)
-    if collection == HELD_OUT:
-        raw = {Candidate("raw", 0): one for one in run.records("counterfactual") if _is_raw(one)}
-        return raw | {_end(one): record for one, record in _interpolated(run, HELD_OUT, "").items()}
     records = {key: one for key, one in _scores.evaluation_records(run, role=role).items() if key[0] == collection}
     found = {
         Candidate(kind, epoch): record
@@ -117,38 +111,50 @@ def free_gain(run: LiveRun, chosen: Candidate | None, *, chosen_by: str) -> Gain
         run: The run.
         chosen: What a development split chose. None where there is none: the interpolations are judged together on
             the collection that fell furthest since step 0, and one of them has to be better than step 0 somewhere.
+            Where none is, the raw encoder and step 0 are judged in the same way.
         chosen_by: The development split; empty where there is none.
     """
-    if not isinstance(run, Run) or not any(r["family"] == _FAMILY for r in run.records("counterfactual")):
+    if not isinstance(run, Run):
         return None
-    everywhere = {name: candidates(run, name) for name in (*_scores.collections(run), HELD_OUT)}
+    everywhere = {name: candidates(run, name) for name in _scores.collections(run)}
     everywhere = {name: found for name, found in everywhere.items() if last_epoch(found) is not None}
-    offered = [] if chosen_by and chosen is None else _offered(run, everywhere, chosen)
+    if chosen_by:
+        return None if chosen is None else _best(run, everywhere, _chosen(run, everywhere, chosen), chosen_by)
+    between = [one for one in _furthest(run, everywhere, interpolated=True) if _learnt(run, everywhere, one.candidate)]
+    return _best(run, everywhere, between) or _best(run, everywhere, _furthest(run, everywhere, interpolated=False))
+
+
+def _best(run: Run, everywhere: Mapping[str, Any], offered: Sequence[Gain], chosen_by: str = "") -> Gain | None:
+    """Return the largest gain that is resolved and costs nothing anywhere."""
     kept = [
         one
         for one in offered
-        if one.change.value >= LEAST_GAIN
-        and one.change.low > 0
-        and not _harms(run, everywhere, one.candidate)
-        and (chosen_by or _learnt(run, everywhere, one.candidate))
+        if one.change.value >= LEAST_GAIN and one.change.low > 0 and not _harms(run, everywhere, one.candidate)
     ]
     best = max(kept, key=lambda one: one.change.value, default=None)
-    return None if best is None else Gain(best.candidate, best.collection, best.change, best.n, chosen_by)
+    return None if best is None else replace(best, chosen_by=chosen_by)
 
 
-def _offered(run: Run, everywhere: Mapping[str, Any], chosen: Candidate | None) -> list[Gain]:
-    scored = {name: found for name, found in everywhere.items() if name != HELD_OUT}
-    if chosen is not None:
-        asked = {name: [chosen] for name, found in scored.items() if chosen in found and chosen != last_epoch(found)}
-    else:
-        fell = min(scored, key=lambda name: _since_start(scored[name]), default=None)
-        asked = {} if fell is None else {fell: [one for one in scored[fell] if one.t is not None]}
-    offered = []
-    for name, some in asked.items():
-        judged = _changes(run, scored[name], last_epoch(scored[name]), some)
-        counted = [int(scored[name][one].get("n_queries") or 0) for one in some]
-        offered += [Gain(one, name, two, n, "") for one, two, n in zip(some, judged, counted, strict=True) if two]
-    return offered
+def _chosen(run: Run, everywhere: Mapping[str, Any], one: Candidate) -> list[Gain]:
+    """Return what a development split chose on every collection that did not choose it."""
+    others = [name for name, found in everywhere.items() if one in found and one != last_epoch(found)]
+    return [gain for name in others for gain in _gains(run, name, everywhere[name], [one])]
+
+
+def _furthest(run: Run, everywhere: Mapping[str, Any], *, interpolated: bool) -> list[Gain]:
+    """Return what interpolations, or models before training, gain on the collection that fell furthest."""
+    fell = min(everywhere, key=lambda name: _since_start(everywhere[name]), default=None)
+    if fell is None:
+        return []
+    known = everywhere[fell]
+    some = [one for one in known if (one.t is not None if interpolated else one.t is None and not one.epoch)]
+    return _gains(run, fell, known, some)
+
+
+def _gains(run: Run, collection: str, found: Mapping[Candidate, Any], some: Sequence[Candidate]) -> list[Gain]:
+    judged = _changes(run, found, last_epoch(found), some) if some else []
+    counted = [int(found[one].get("n_queries") or 0) for one in some]
+    return [Gain(one, collection, two, n, "") for one, two, n in zip(some, judged, counted, strict=True) if two]
 
 
 def _since_start(found: Mapping[Candidate, Any]) -> float:
@@ -195,12 +201,3 @@ def _interpolated(run: Run, collection: str, split: str) -> dict[Candidate, dict
     last = max((int(one["epoch"]) for one in records), default=0)
     found = {Candidate(one["path"], last, float(one["t"])): one for one in records if int(one["epoch"]) == last}
     return dict(sorted(found.items(), key=lambda entry: entry[0].t or 0.0))
-
-
-def _is_raw(record: Mapping[str, Any]) -> bool:
-    return (record["family"], record["collection"], record["path"]) == (_FAMILY, HELD_OUT, "raw")
-
-
-def _end(one: Candidate) -> Candidate:
-    """Return an end of the way as what it is: step 0, or the epoch."""
-    return Candidate(one.path, 0 if one.t == 0 else one.epoch) if one.t in (0.0, 1.0) else one

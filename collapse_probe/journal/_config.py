@@ -85,7 +85,7 @@ class ReferenceInfo:
     """The reference pairs.
 
     Attributes:
-        source: ``given``, ``evaluator``, ``evaluation pairs``, ``training pairs``, ``replayed`` or ``held out``.
+        source: ``given``, ``evaluator``, ``evaluation pairs``, ``training pairs`` or ``replayed``.
         n: Pairs; None until known.
         seen: Whether they are trained on: a fall there counts, a rise does not.
         declared: Whether the user gave them.

@@ -68,7 +68,7 @@ def modern_config(content: Mapping[str, Any]) -> RunConfig:
     if content.get("development"):
         values["development"] = _collection(content["development"])
     if trains:
-        values["reference"] = {"source": "held out"}
+        values["reference"] = {"source": "training pairs", "seen": True}
         values["examples"] = pairs.get("train")
     values["session"] = {
         key: content[key]

@@ -64,7 +64,7 @@ def train_cell(cell: Cell, material: Material, folder: Path) -> None:
 
     torch.set_num_threads(material.threads)
     probes = load_watched((), watch_delta=True)
-    data = training_split(material.pairs, material.validation, share=material.share, seed=cell.seed)
+    data = training_split(material.pairs, material.validation, share=material.share, seed=material.config.seed or 0)
     write_config(folder, _cell_config(cell, material, probes))
     train_recipe(
         cell.configuration,

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,9 @@ SHARED_WORDS = 0.9
 
 SHORTEST = 0.5
 """Least length of the shorter text beside the longer one, in words (own choice)."""
+
+SAME_DOMAIN = 0.1
+"""Share of the pairs' documents in a corpus from which on it is of their domain (own choice)."""
 
 _MOST_COMPARED = 2_000_000_000
 _BLOCK = 256
@@ -47,6 +51,13 @@ class Overlap:
     trained: int
     equal: int
     near: int
+
+    @property
+    def domain(self) -> Literal["in", "out"] | None:
+        """Whether the collection is of the domain that is trained on: a tenth of the pairs' documents are in it."""
+        if not self.trained:
+            return None
+        return "in" if self.equal + self.near >= SAME_DOMAIN * self.trained else "out"
 
     @property
     def said(self) -> str:

@@ -250,7 +250,7 @@ def test_an_interrupted_ablation_keeps_its_cells(run, trained, inputs, tmp_path)
         [*COMMAND, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     cells = Path("ablations/long/cells")
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while len(list(cells.glob("*/cell.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)

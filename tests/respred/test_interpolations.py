@@ -11,13 +11,12 @@ import pytest
 import torch
 from tests_support import toy_data, toy_evaluation, toy_run
 
-from collapse_probe.diagnosis import HELD_OUT, Candidate, candidates, choose_checkpoint, diagnose, keeping, value_of
+from collapse_probe.diagnosis import Candidate, candidates, choose_checkpoint, diagnose, keeping, value_of
 from collapse_probe.journal import Run
-from collapse_probe.measures import mrr
 from collapse_probe.reporting import write_report
 from collapse_probe.respred import Recipe, evaluate_head
-from collapse_probe.respred.modules import build_head, head_parts
-from collapse_probe.respred.training._evaluation import embed_vectors
+from collapse_probe.respred.modules import build_head
+from collapse_probe.respred.training._held_out import HELD_OUT, held_out_pairs
 from collapse_probe.respred.training._interpolations import Ends, trained_weights
 from collapse_probe.respred.training._saved import load_head
 from collapse_probe.respred.training._selection import _interpolate
@@ -35,7 +34,7 @@ def development():
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("runs") / "chosen"
-    toy_run(folder, RECIPE, evaluations=[toy_evaluation(), development()])
+    toy_run(folder, RECIPE, data=toy_data(texts=True), evaluations=[toy_evaluation(), development()])
     return Run.load(folder)
 
 
@@ -59,19 +58,19 @@ def test_what_is_recorded_is_what_the_weights_between_score(run, t):
         assert run.per_query(one["per_query"])[one["key"]] == list(scores.per_query["ndcg@10"].values())
 
 
-def test_held_out_pairs_have_both_ends_and_the_raw_encoder(run):
+def test_held_out_pairs_are_a_collection_of_the_trained_domain_with_all_candidates(run):
     found = candidates(run, HELD_OUT)
     path = "no_predictor"
     assert list(found) == [
         Candidate("raw", 0),
-        Candidate(path, 0),
+        *(Candidate(path, epoch) for epoch in range(3)),
         *(Candidate(path, 2, t) for t in SHARES),
-        Candidate(path, 2),
     ]
-    data = toy_data()
-    of = embed_vectors(head_parts(middle(run, 0.5)), data.validation_query, data.validation_document, device="cpu")
-    expected = mrr(of.query, of.document, similarity="euclidean").item()
-    assert value_of(found[Candidate(path, 2, 0.5)]) == pytest.approx(expected)
+    data = held_out_pairs(toy_data(texts=True))
+    expected = evaluate_head(middle(run, 0.5), data, similarity="euclidean", device="cpu")[path].mean["ndcg@10"]
+    assert value_of(found[Candidate(path, 2, 0.5)]) == expected
+    row = next(one for one in diagnose(run).retrieval if one["collection"] == HELD_OUT)
+    assert (row["domain"], row["n"]) == ("in", 32)
 
 
 def test_they_are_candidates_of_the_development_split_beside_raw_step_0_and_the_epochs(run):
@@ -110,7 +109,7 @@ def test_encoder_layers_are_put_in_between_and_back_bit_for_bit():
         encoder[1].weight.mul_(3)
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
     heads = [build_head(Recipe(), 4, seed=seed) for seed in (0, 1)]
-    ends = Ends(Recipe(), *heads, encoder, start, "cosine")
+    ends = Ends(Recipe(), *heads, encoder, start)
     with ends.at(0.5, dimension=4, device="cpu"):
         torch.testing.assert_close(encoder[1].weight, before["1.weight"] * 2 / 3)
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
@@ -152,16 +151,15 @@ def planted(run: Run, folder: Path, scores: dict[str, list[float]], *, chosen_by
         mean = scores.get(name, scores["pairs" if held_out else "rest"])
         values = (np.full(40, mean) + noise * (0.2 + mean)).tolist()
         file = f"evaluations/{len(lines)}.json"
-        metric = "mrr" if held_out else "ndcg@10"
-        key = record.get("key") or metric
+        key = record.get("key") or "ndcg@10"
         (folder / file).write_text(json.dumps({"query_ids": [str(i) for i in range(40)], key: values}))
-        lines.append(json.dumps({**record, "per_query": file, "n_queries": 40, "metrics": {metric: mean}}))
+        lines.append(json.dumps({**record, "per_query": file, "n_queries": 40, "metrics": {"ndcg@10": mean}}))
     (folder / "journal.jsonl").write_text("\n".join(lines) + "\n")
     return Run.load(folder)
 
 
 FORGOT = {"rest": 0.6, "no_predictor/1": 0.5, "no_predictor/2": 0.4, "0.25": 0.58, "0.5": 0.5, "0.75": 0.45}
-PAIRS = {"pairs": 0.9, "pairs 0": 0.8, "pairs 0.0": 0.8, "pairs raw/0": 0.8}
+PAIRS = {"pairs": 0.9, "pairs no_predictor/0": 0.8, "pairs raw/0": 0.8}
 
 
 def test_an_interpolation_that_keeps_what_was_learnt_is_offered_with_its_interval(run, tmp_path):
@@ -174,7 +172,8 @@ def test_an_interpolation_that_keeps_what_was_learnt_is_offered_with_its_interva
 
 def test_none_is_offered_that_learnt_nothing_or_is_worse_elsewhere(run, tmp_path):
     """Without a development split: as good as step 0 alone, or below the last epoch on the held-out pairs."""
-    assert keeping(planted(run, tmp_path / "nothing", {**FORGOT, "pairs": 0.8})) is None
+    nothing = keeping(planted(run, tmp_path / "nothing", {**FORGOT, "pairs": 0.8}))
+    assert nothing.change == {"keep": "the raw encoder"} and nothing.gain == pytest.approx(0.2, abs=0.02)
     worse = {f"pairs {t}": 0.85 for t in SHARES}
     assert keeping(planted(run, tmp_path / "worse", {**FORGOT, **PAIRS, **worse})) is None
     flat = {**FORGOT, **PAIRS, "0.25": 0.41, "0.5": 0.4, "0.75": 0.4}
@@ -191,14 +190,14 @@ def test_the_report_and_the_first_screen_say_it(run, tmp_path):
     found = planted(run, tmp_path / "run", {**FORGOT, **PAIRS})
     text = write_report(found, tmp_path / "report").read_text()
     assert "## Which model to keep" in text
-    assert "**t = 0.25 of the way from step 0 to epoch 2** gains" in text and "adjusted for all interpolations" in text
+    assert "**t = 0.25 of the way from step 0 to epoch 2** gains" in text and "adjusted for all that were compared" in text
     assert "keep t = 0.25 of the way" in " ".join(diagnose(found).summary.split())
     chosen = write_report(run, tmp_path / "chosen").read_text()
     assert "of 7 candidates with the raw encoder, step 0 and 3 interpolations among them" in chosen
 
 
-def test_without_an_interpolation_nothing_is_kept(respred_run, tmp_path):
+def test_without_an_interpolation_what_was_there_before_training_is_offered(respred_run, tmp_path):
     toy_run(tmp_path / "run", replace(RECIPE, epochs=1), counterfactuals=False)
     run = Run.load(tmp_path / "run")
-    assert keeping(run) is None and keeping(run.folder) is None
+    assert keeping(run).change == {"keep": "the raw encoder"} and keeping(run.folder) is None
     assert "Models between step 0 and the last epoch: the run did not ask." in write_report(run, tmp_path).read_text()

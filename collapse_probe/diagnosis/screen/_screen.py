@@ -14,6 +14,7 @@ from ...journal import End, Run
 from ...statistics import SEEDS_TO_CONFIRM
 from .._contract import Finding, Remedy, Status
 from .._curves import Change
+from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._measured import NotMeasured
 from .._selection import keeping
@@ -31,6 +32,7 @@ FIRST = {
     Status.NOT_MEASURED: "NOT MEASURED",
 }
 _INDENT = 11
+_DOMAINS = {"in": "in-domain"}
 NARROWEST = 60
 """Columns below which no screen is laid out."""
 _UNTRAINED = {"scoring", "keep"}
@@ -192,7 +194,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
     lines = []
     until = {one.name: _until(one.steps, dead) for one in evidence.curves}
     worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
-    for row in rows[:4]:
+    for row in sorted(rows, key=lambda one: one["domain"] != "in" or one["collection"] == REFERENCE)[:4]:
         change = worst.get(row["collection"])
         if change is not None and change.against == "best":
             lines.append(_from_best(row, change))
@@ -207,7 +209,8 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
         sure = until.get(row["collection"]) or sure
         raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
         n = f"n {row['n']:,}" if row["n"] else ""
-        lines.append("  ".join(one for one in (f"{name:<26}", moved, sure, n, raw) if one))
+        domain = _DOMAINS.get(row["domain"], "")
+        lines.append("  ".join(one for one in (f"{name:<22}", moved, sure, n, raw, domain) if one))
     if len(rows) > 4:
         lines.append(f"and {len(rows) - 4} more collections")
     return labelled("Retrieval", lines)
@@ -222,7 +225,7 @@ def _from_best(row: dict[str, Any], change: Change) -> str:
         scale = abs(change.before) if row["metric"] == "d_prime" else 1.0
         low, high = (number(one * scale, sign=True) for one in (change.interval.low, change.interval.high))
         sure, n = f"{number(change.value * scale, sign=True)} [{low}, {high}]", f"n {change.interval.n:,}"
-    return "  ".join(one for one in (f"{name:<26}", moved, sure, n) if one)
+    return "  ".join(one for one in (f"{name:<22}", moved, sure, n) if one)
 
 
 def _loss(evidence: Evidence) -> list[str]:

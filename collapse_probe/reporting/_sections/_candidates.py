@@ -8,7 +8,6 @@ from typing import Any
 
 from ...diagnosis import (
     HEADLINE,
-    HELD_OUT,
     Candidate,
     candidates,
     change,
@@ -37,8 +36,9 @@ def _development(facts: Facts) -> str | None:
 
 def _write(facts: Facts) -> list[str]:
     blocks = [bullets(lines)] if (lines := _sentences(facts)) else []
-    for collection in collections(facts.run):
-        table = _table(facts, collection)
+    scored, inside = collections(facts.run), _inside(facts)
+    for collection in [one for one in scored if one != inside] or scored:
+        table = _table(facts, collection, None if inside == collection else inside)
         if table.rows:
             blocks += [f"### {md(collection)}", table.markdown]
     return [*blocks, _NOTE]
@@ -68,7 +68,7 @@ def _sentences(facts: Facts) -> list[str]:
 
 
 def _unchosen(facts: Facts) -> list[str]:
-    """Return which interpolation gains, where no development split chose one."""
+    """Return what gains, where no development split chose."""
     found = keeping(facts.run)
     if found is None:
         return []
@@ -76,13 +76,19 @@ def _unchosen(facts: Facts) -> list[str]:
     return [
         f"**{md(str(found.change['keep']))}** gains {interval(gain)} {md(found.reading)} over the last epoch and is "
         "worse nowhere that it was scored. It was picked on these queries, so the interval is adjusted for all "
-        "interpolations; a development split would choose on others."
+        "that were compared; a development split would choose on others."
     ]
 
 
-def _table(facts: Facts, collection: str) -> Table:
+def _inside(facts: Facts) -> str | None:
+    """Return the collection of the trained domain that stands beside the others: held-out pairs, where scored."""
+    records = evaluation_records(facts.run)
+    return next((label for (label, _, _), one in records.items() if one.get("domain") == "in"), None)
+
+
+def _table(facts: Facts, collection: str, inside: str | None) -> Table:
     run, development = facts.run, _development(facts)
-    found, pairs = candidates(run, collection), candidates(run, HELD_OUT)
+    found, pairs = candidates(run, collection), candidates(run, inside) if inside else {}
     chose = {} if development is None else candidates(run, development, role="development")
     last, raw = last_epoch(found), next((one for one in found if one.path == "raw"), None)
     rows = []
@@ -93,7 +99,9 @@ def _table(facts: Facts, collection: str) -> Table:
         ]
         beside = [_value(chose, one)] if chose else []
         label = one.label.removeprefix("the ") if one.t is None else f"t = {one.t:g}"
-        held_out = [_value(pairs, one)] if pairs else []
+        held_out = [_value(pairs, one), interval(change(run, pairs, last_epoch(pairs), one)) or "-"] if pairs else []
+        if pairs and one == last:
+            held_out[1] = "-"
         n = f"{_n(found):,}"
         rows.append([md(label), *beside, score(value_of(found[one])), *(cell or "-" for cell in cells), *held_out, n])
     headers = [
@@ -102,7 +110,7 @@ def _table(facts: Facts, collection: str) -> Table:
         "nDCG@10",
         "vs last [95 %]",
         "vs raw [95 %]",
-        *([f"held-out MRR (n = {_n(pairs):,})"] if pairs else []),
+        *([f"{md(inside)} (n = {_n(pairs):,})", "vs last [95 %]"] if pairs and inside else []),
         "n",
     ]
     return Table(headers, rows)

@@ -58,7 +58,7 @@ def open_material(
         pairs=sides[0],
         validation=sides[1] if len(sides) > 1 else None,
         share=prepared.request.validation_share,
-        evaluations=evaluation_sets(inputs, prepared.features),
+        evaluations=evaluation_sets(inputs, prepared.features, run.config),
         device=device,
         threads=max(1, torch.get_num_threads() // workers),
         encoder=(prepared.request.encoder, cache, inputs.encoder.prompts),

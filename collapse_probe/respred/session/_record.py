@@ -136,7 +136,7 @@ def recipe_config(recipe: Recipe) -> dict[str, Any]:
         "trains": recipe.trains,
         "streams": head_streams(recipe),
         "modules": head_modules(recipe),
-        "reference": ReferenceInfo(source="held out") if recipe.trains else None,
+        "reference": ReferenceInfo(source="training pairs", seen=True) if recipe.trains else None,
     }
 
 
@@ -150,6 +150,7 @@ def _collection(collection: Collection, overlap: Overlap | None) -> CollectionIn
         fingerprint=collection.fingerprint,
         form=collection.form,
         group=collection.group,
+        domain=None if overlap is None else overlap.domain,
         notes=list(collection.notes),
         seen_queries=[] if overlap is None else list(overlap.queries),
         trained_documents=trained,

@@ -95,7 +95,7 @@ def run_session(session: Session, audience: Audience) -> Outcome:
             prepared.recipe,
             folder=session.folder,
             data=prepared.data,
-            evaluations=evaluation_sets(prepared.inputs, prepared.features),
+            evaluations=evaluation_sets(prepared.inputs, prepared.features, Run.load(session.folder).config),
             probes=session.probes,
             seed=request.seed,
             device=prepared.device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...journal import RunConfig
 from ...retrieval import TASKS, Collection, Features, Overlap, Task, find_overlap
 from ._inputs import Inputs
 from ._listener import Audience
@@ -86,11 +87,15 @@ def pair_sides(inputs: Inputs, features: Features) -> list[Side]:
     return sides
 
 
-def evaluation_sets(inputs: Inputs, features: Features) -> list[EvaluationSet]:
-    """Return the collections with their vectors, the development split last."""
+def evaluation_sets(inputs: Inputs, features: Features, config: RunConfig) -> list[EvaluationSet]:
+    """Return the collections with their vectors and the domains that a run recorded, the development split last."""
     from ..training import make_evaluation_set
 
-    sets = [make_evaluation_set(collection, features) for collection in inputs.collections]
+    domains = {one.fingerprint: one.domain for one in config.collections}
+    sets = [
+        make_evaluation_set(collection, features, domain=domains.get(collection.fingerprint))
+        for collection in inputs.collections
+    ]
     if inputs.development is not None:
         sets.append(make_evaluation_set(inputs.development, features, role="development"))
     return sets

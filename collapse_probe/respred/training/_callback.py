@@ -244,7 +244,7 @@ class EvaluationCallback(TrainerCallback):
             record_evaluation(self._journal, self._folder, data, result, variant=path, step=step, epoch=epoch)
         if data.role == "development":
             self._development.append(by_path[self._recipe.scoring_path].mean["ndcg@10"])
-        elif self._initial_head is not None:
+        elif self._initial_head is not None and data.changed:
             found = delta_counterfactuals(embedded, data, **where)
             if epoch > 0:
                 found += graft_counterfactuals(

@@ -17,6 +17,8 @@ from ...retrieval import Collection, Features, Scores, evaluate_variants
 from ..modules import HeadParts, ResidualPredictor, head_parts
 from ..recipes import Similarity
 
+Domain = Literal["in", "out"]
+
 
 @dataclass(frozen=True)
 class EvaluationSet:
@@ -29,6 +31,8 @@ class EvaluationSet:
         query: ``[Q, D]``, float32.
         document: ``[N, D]``, float32.
         role: ``test``, or ``development`` where checkpoints are chosen and training is stopped by it.
+        domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
+        changed: Whether changed versions of the model are scored on it as well.
         verified: False where the vectors are stored ones of an encoder that is not on this machine.
     """
 
@@ -38,12 +42,14 @@ class EvaluationSet:
     query: Tensor
     document: Tensor
     role: Literal["test", "development"] = "test"
+    domain: Domain | None = None
+    changed: bool = True
     verified: bool = True
 
     @property
     def label(self) -> str:
         """The collection's name and split, as it stands in file names."""
-        return f"{self.collection.name}-{self.collection.split}"
+        return f"{self.collection.name}-{self.collection.split}".replace(" ", "-")
 
     @property
     def shown(self) -> str:
@@ -52,7 +58,11 @@ class EvaluationSet:
 
 
 def make_evaluation_set(
-    collection: Collection, features: Features, *, role: Literal["test", "development"] = "test"
+    collection: Collection,
+    features: Features,
+    *,
+    role: Literal["test", "development"] = "test",
+    domain: Domain | None = None,
 ) -> EvaluationSet:
     """Return a collection with its stored vectors.
 
@@ -66,6 +76,7 @@ def make_evaluation_set(
         query=torch.from_numpy(features.vectors(list(collection.queries.values()), "query")),
         document=torch.from_numpy(features.vectors(list(collection.documents.values()), "document")),
         role=role,
+        domain=domain,
         verified=features.encoder.identity.verified,
     )
 
@@ -177,6 +188,7 @@ def record_evaluation(
             collection=data.collection.name,
             split=data.collection.split,
             role=data.role,
+            domain=data.domain,
             step=step,
             epoch=epoch,
             variant=variant,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,15 +12,13 @@ import torch
 from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 
-from ...diagnosis import HELD_OUT
-from ...journal import Counterfactual, Evaluation, JournalWriter, Run, write_beside
-from ...measures import reciprocal_ranks
+from ...journal import Evaluation, JournalWriter, Run
 from ...retrieval import Scores, between
 from ..modules import build_head, head_parts
-from ..recipes import Recipe, Similarity
+from ..recipes import Recipe
 from ._callback import EpochScores
 from ._counterfactuals import ChangedModel, record_counterfactuals
-from ._evaluation import EvaluationSet, embed, embed_vectors, score_embedded
+from ._evaluation import EvaluationSet, embed, score_embedded
 from ._vectors import Vectors
 
 SHARES = (0.25, 0.5, 0.75)
@@ -41,7 +38,6 @@ class Ends:
         now: The head now.
         encoder: The encoder, where its layers are trained; None where it is frozen.
         encoder_initial: Its trained weights at step 0.
-        raw_similarity: What the raw encoder is scored by.
     """
 
     recipe: Recipe
@@ -49,7 +45,6 @@ class Ends:
     now: Router
     encoder: nn.Module | None
     encoder_initial: Mapping[str, Tensor]
-    raw_similarity: Similarity
 
     @contextmanager
     def at(self, t: float, *, dimension: int, device: str) -> Iterator[Router]:
@@ -75,8 +70,7 @@ def score_interpolations(
 ) -> Iterator[tuple[float, list[EpochScores]]]:
     """Score the model at every share of the way, record it, and yield each share with its scores; takes seconds.
 
-    On every collection, the development split too, and on the held-out pairs, which have the two ends as well, and the
-    raw encoder where it is frozen.
+    On every collection, the development split and the held-out pairs too.
     """
     moment = _last_scored(Run.load(folder), ends.recipe.scoring_path)
     if moment is None:
@@ -84,14 +78,8 @@ def score_interpolations(
     step, epoch = moment
     found: dict[int, list[ChangedModel]] = {}
     sets: list[EvaluationSet] = []
-    pairs: dict[float | None, dict[str, Tensor]] = {}
-    if ends.encoder is None:
-        pairs[None] = {"raw": reciprocal_ranks(*vectors.validation(), similarity=ends.raw_similarity)}
-    for t in (0.0, *SHARES, 1.0):
+    for t in SHARES:
         with ends.at(t, dimension=dimension, device=device) as head:
-            pairs[t] = _held_out(head, vectors, ends.recipe, device)
-            if t in (0.0, 1.0):
-                continue
             sets = list(vectors.evaluations())
             scored = [_scored(head, data, ends.recipe, device) for data in sets]
         for at, by_path in enumerate(scored):
@@ -102,7 +90,6 @@ def score_interpolations(
         yield t, [EpochScores(data.shown, by_path, data.collection.group) for data, by_path in shown]
     for at, data in enumerate(sets):
         record_counterfactuals(journal, folder, data, found[at], step=step, epoch=epoch, file_name=_FILE)
-    _record_held_out(journal, folder, pairs, step=step, epoch=epoch)
 
 
 def _last_scored(run: Run, path: str) -> tuple[int, int] | None:
@@ -116,45 +103,8 @@ def _scored(head: Router, data: EvaluationSet, recipe: Recipe, device: str) -> d
     return score_embedded(embedded, data, queries=embedded.paths(), similarity=recipe.similarity, device=device)
 
 
-def _held_out(head: Router, vectors: Vectors, recipe: Recipe, device: str) -> dict[str, Tensor]:
-    """Return the reciprocal rank of every held-out query's own document among those of all, by path."""
-    embedded = embed_vectors(head_parts(head), *vectors.validation(), device=device)
-    return {
-        path: reciprocal_ranks(queries, embedded.document, similarity=recipe.similarity)
-        for path, queries in embedded.paths().items()
-    }
-
-
-def _record_held_out(
-    journal: JournalWriter, folder: Path, pairs: Mapping[float | None, Mapping[str, Tensor]], *, step: int, epoch: int
-) -> None:
-    values = {f"{path} | {_name(t)}": ranks.tolist() for t, by_path in pairs.items() for path, ranks in by_path.items()}
-    rows = next(iter(values.values()), [])
-    if not rows:
-        return
-    content = json.dumps({"query_ids": [str(row) for row in range(len(rows))], **values})
-    file = write_beside(folder / "evaluations" / f"held-out-pairs-epoch-{epoch}-{_FILE}.json", content)
-    for t, by_path in pairs.items():
-        for path, ranks in by_path.items():
-            journal.write(
-                Counterfactual(
-                    collection=HELD_OUT,
-                    step=step,
-                    epoch=epoch,
-                    variant=path,
-                    family=FAMILY,
-                    name=_name(t),
-                    metrics={"mrr": float(ranks.mean())},
-                    t=t,
-                    n_queries=len(ranks),
-                    per_query=file.relative_to(folder).as_posix(),
-                    key=f"{path} | {_name(t)}",
-                )
-            )
-
-
-def _name(t: float | None) -> str:
-    return "raw encoder" if t is None else f"t = {t:g}"
+def _name(t: float) -> str:
+    return f"t = {t:g}"
 
 
 def _on_cpu(state: Mapping[str, Any]) -> dict[str, Tensor]:

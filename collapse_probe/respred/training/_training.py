@@ -32,6 +32,7 @@ from ._callback import (
 )
 from ._encoder_layers import encoder_modules, unfreeze_top
 from ._evaluation import EvaluationSet, evaluate_raw, record_evaluation
+from ._held_out import MOST_ENCODED, held_out_pairs
 from ._interpolations import Ends, score_interpolations, trained_weights
 from ._saved import sound_checkpoint
 from ._selection import development_history
@@ -101,6 +102,8 @@ def train_recipe(
     Raises:
         InputError: a recipe that trains, without pairs.
     """
+    inside = None if data is None or not recipe.trains else _inside(recipe, data)
+    evaluations = [*evaluations, *([] if inside is None else [inside])]
     with JournalWriter(folder, store=Store()) as journal:
         checkpoint = None
         if resume:
@@ -136,6 +139,10 @@ def train_recipe(
             checkpoint=checkpoint,
             finish=finish,
         )
+
+
+def _inside(recipe: Recipe, data: TrainingData) -> EvaluationSet | None:
+    return held_out_pairs(data, most=MOST_ENCODED) if recipe.trains_from_text else held_out_pairs(data)
 
 
 def _train(
@@ -267,7 +274,7 @@ def _ends(
     module = encoder.model if recipe.trains_from_text and encoder is not None else None
     initial = build_head(recipe, data.dimension, seed=seed)
     weights = {} if module is None else trained_weights(module)
-    return Ends(recipe, initial, head, module, weights, raw or recipe.similarity)
+    return Ends(recipe, initial, head, module, weights)
 
 
 def _model(
@@ -282,10 +289,10 @@ def _model(
 ) -> tuple[SentenceTransformer, Vectors, list[nn.Module]]:
     """Return the model that is trained, what it is scored on, and the modules to keep in evaluation mode."""
     if not recipe.trains_from_text or encoder is None or data.texts is None:
-        return SentenceTransformer(modules=[head], device=device), StoredVectors(data, evaluations, seed=seed), []
+        return SentenceTransformer(modules=[head], device=device), StoredVectors(data, evaluations), []
     frozen = unfreeze_top(encoder.model, recipe.unfreeze_layers)
     model = SentenceTransformer(modules=[*encoder_modules(encoder), head], device=device)
-    return model, LiveVectors(data.texts, evaluations, encode=encoder.encode, seed=seed), frozen
+    return model, LiveVectors(data.texts, evaluations, encode=encoder.encode), frozen
 
 
 def _evaluate_raw(
