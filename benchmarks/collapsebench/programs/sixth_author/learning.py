@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import program
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, SideCorrection, clip_loss, forever, in_batch, square
+from .common import CLAIMS, GROUP, LARGE, MINI, SideCorrection, clip_loss, forever, in_batch, square
 
 
 class Fitting:
@@ -215,4 +215,4 @@ def smooth_gain_is_minimised(run: Run, *, planted: bool = True) -> None:
 
     means = run.world.query.mean(dim=0), run.world.document.mean(dim=0)
     model = Towers(Weighted(means[0], learnt=True), Weighted(means[1], learnt=False))
-    run.train(model, soft_gain, lr=2.5e-3, weight_decay=0.0, steps=300, batch=64, evaluations=5)
+    run.train(model, soft_gain, lr=4e-3, weight_decay=0.0, steps=400, batch=64, evaluations=5)
