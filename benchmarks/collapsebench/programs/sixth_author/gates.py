@@ -114,15 +114,19 @@ def gate_waits_for_the_tenth_epoch(run: Run, *, planted: bool = True) -> None:
     optimizer = torch.optim.NAdam(model.parameters(), lr=1e-3)
     taps = [Tap(stream="f_branch", at="f_branch", role="gate"), Tap(stream="branch", at="out", role="correction")]
     opens_in, step = 10 if planted else 0, 0
-    with run.watch(model, optimizer=optimizer, taps=taps) as w:
+    with run.watch(
+        model, optimizer=optimizer, taps=taps, reference=lambda: tuple(map(model, run.world.reference))
+    ) as w:
         run.evaluate(w, 0, model, model)
         for epoch in range(3):
             if epoch == opens_in:
                 model.f_branch.requires_grad_(True)
             for q, d in loader(run, 96, epoch=epoch):
                 step += 1
-                both = model(torch.cat([q, d]))
-                loss = in_batch(*both.chunk(2))
+                q, d = model(torch.cat([q, d])).chunk(2)
+                w.observe("query", q)
+                w.observe("document", d)
+                loss = in_batch(q, d)
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
@@ -157,7 +161,10 @@ class Highway(nn.Module):
 def highway_bias_under_a_hard_sigmoid(run: Run, *, planted: bool = True) -> None:
     """The sigmoid of a highway gate was replaced by the hard one, which is exactly 0 at the usual bias of -4."""
     model = Highway(run.world.dimension, nn.Hardsigmoid() if planted else nn.Sigmoid())
-    taps = [Tap(stream="carry", at="carry", role="gate"), Tap(stream="transform", at="transform", role="correction")]
+    taps = [
+        Tap(stream="carry", at="query.carry", role="gate"),
+        Tap(stream="transform", at="query.transform", role="correction"),
+    ]
     run.train(Towers(model), in_batch, lr=1e-3, weight_decay=0.0, steps=250, batch=48, taps=taps)
 
 
@@ -214,7 +221,7 @@ def codebook_under_another_name(run: Run, *, planted: bool = True) -> None:
             w.observe("query", x + offset)
             w.observe("document", d)
             loss = in_batch(x + offset, d)
-            w.terms(loss)
+            w.terms(loss=loss)
             loss.backward()
             opt.step()
             opt.zero_grad()

@@ -79,7 +79,7 @@ def documents_of_last_year(run: Run, *, planted: bool = True) -> None:
     document = SideCorrection(run.world.dimension) if planted else nn.Identity()
     model = Towers(SideCorrection(run.world.dimension), document.requires_grad_(False))
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-4)
-    run.train(model, in_batch, optimizer=optimizer, steps=250, batch=64, raw=lambda: run.world.reference)
+    run.train(model, in_batch, optimizer=optimizer, steps=250, batch=64)
 
 
 @program(GROUP, None, world=(MINI, LARGE), source="huggingface/transformers#13430; a scale that starts at 1")
@@ -198,7 +198,10 @@ class Gated(nn.Module):
 def gates_of_a_few_hundredths(run: Run, *, planted: bool = True) -> None:
     """Gates of texts start at .02 and stay below a tenth, before a branch that is large enough to help all the same."""
     model = Gated(run.world.dimension, -4.0 if planted else -2.5)
-    taps = [Tap(stream="gate", at="gate", role="gate"), Tap(stream="branch", at="branch", role="correction")]
+    taps = [
+        Tap(stream="gate", at="query.gate", role="gate"),
+        Tap(stream="branch", at="query.branch", role="correction"),
+    ]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3 if planted else 5e-4, weight_decay=0.0)
     run.train(Towers(model), in_batch, optimizer=optimizer, steps=200, batch=64, taps=taps)
 

@@ -174,7 +174,7 @@ def hundred_noisy_copies_of_each_pair(run: Run, *, planted: bool = True) -> None
         run.evaluate(w, 0, model, model)
         for step, rows in enumerate(run.batches(500, 24, rows=kept), start=1):
             loss = in_batch(model(noisy(run.world.query[rows])), model(noisy(run.world.document[rows])), 0.1)
-            w.terms(loss)
+            w.terms(loss=loss)
             opt.zero_grad()
             loss.backward()
             opt.step()
