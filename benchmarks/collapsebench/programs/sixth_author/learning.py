@@ -114,9 +114,7 @@ class Adapter(nn.Module):
 def ratio_of_the_adapter_the_other_way(run: Run, *, planted: bool = True) -> None:
     """A ratio of .2 is meant for a random adapter's share and is given to the encoder: .8 of a vector is new."""
     model = Adapter(run.world.dimension, 0.8 if planted else 0.2)
-    run.train(
-        Towers(model), clip_loss, lr=1e-3, weight_decay=0.05, steps=400, batch=128, raw=lambda: run.world.reference
-    )
+    run.train(Towers(model), clip_loss, lr=1e-3, weight_decay=0.05, steps=400, batch=128)
 
 
 @program(
