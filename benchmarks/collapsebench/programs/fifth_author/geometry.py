@@ -198,7 +198,7 @@ def codes_far_from_the_data(run: Run, *, planted: bool = True) -> None:
     "side_gap",
     "false_negatives",
     onset=1,
-    world=(MED, MED_LARGE),
+    world=(MED_LARGE,),
     source="mlfoundations/open_clip#821; google-research/big_vision: sigmoid loss",
 )
 def eight_views_of_a_question(run: Run, *, planted: bool = True) -> None:

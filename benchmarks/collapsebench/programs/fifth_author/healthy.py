@@ -138,7 +138,7 @@ class MeanTeacher(nn.Module):
             slow.lerp_(fast, rate)
 
 
-@program(GROUP, None, world=(MED, SCI), source="section 3: self-distillation; a consistency term that is ramped up")
+@program(GROUP, None, world=(MED,), source="section 3: self-distillation; a consistency term that is ramped up")
 def mean_teacher_with_a_ramp(run: Run, *, planted: bool = True) -> None:
     """A noisy student agrees with its average's scores, by a weight that grows: the loss rises to the end."""
     model = MeanTeacher(square(run.world.dimension))
