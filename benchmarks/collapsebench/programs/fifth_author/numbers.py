@@ -76,7 +76,7 @@ def word_table_in_bfloat16(run: Run, *, planted: bool = True) -> None:
         run.evaluate(w, 0, encode, encode)
         for it, rows in enumerate(run.batches(300, 64), 1):
             loss = info_nce(net(query[rows]).float(), net(document[rows]).float())
-            w.terms(loss)
+            w.terms(loss=loss)
             loss.backward()
             opt.step()
             opt.zero_grad()
