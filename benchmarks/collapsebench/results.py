@@ -41,19 +41,25 @@ INTRODUCTION = """# CollapseBench: how often the diagnosis is right
 
 Written by `python benchmarks/collapsebench/results.py`. A program is a training as people write it with one planted
 mistake, or a healthy one that looks alarming; labels say for each how much worse it is than the same training without
-the mistake. Rules were tuned on the training programs: three groups by three authors, each trained once in each of its
-worlds (encoder, pairs, collection). Means are over programs, with 95 % bootstrap intervals over programs.
+the mistake. Rules were tuned on the training programs: four groups by four authors, trained once in each of
+its worlds (encoder, pairs, collection), the youngest twice. Means are over programs, with 95 % bootstrap intervals over
+programs.
 
-The held-out programs are by a fourth author, who had read no rule; their labels were committed before, they were
-trained with two seeds in two worlds each, and judged once, before anybody had looked at them. This table is of that
-judgement. From here on they are seen: a later score on them is none of a blind test.
+The held-out programs are by a fifth and a sixth author, who had read no rule; their labels were committed before, they
+were trained with two seeds in one or two worlds each, and judged once, before anybody had looked at them. This table is
+of that judgement. From here on they are seen: a later score on them is none of a blind test.
 
-Programs that were held out in an earlier round scored .72 (detection), .46 (macro-F1 of the kind) and .44 (cause) when
-they were judged for the first time; they are among the training programs now.
+| programs that were held out in earlier rounds, when they were judged for the first time | detected | kind | cause |
+| --- | --- | --- | --- |
+| first round | .72 | .46 (macro-F1) | .44 |
+| second round (`blind`) | .89 | .62 (macro-F1) | .44 |
+
+They are among the training programs now.
 """
 
 
-TUNED_ON, BLIND = ("training", "formerly_held_out", "development"), ("blind",)
+TUNED_ON = ("training", "formerly_held_out", "development", "blind")
+BLIND = ("fifth_author", "sixth_author")
 
 
 def answers(groups: Sequence[str], folder: Path) -> tuple[list[Answer], list[list[str]]]:
