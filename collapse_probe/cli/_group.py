@@ -27,6 +27,8 @@ COMMANDS = {
     "diagnose": ("_diagnose", "Say whether a run is healthy, what happened, and since when."),
     "explain": ("_explain", "Say what a detector reads, how it judges, and what to do."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
+    "export": ("_export", "Write a run into TensorBoard, W&B, MLflow, Trackio, CSV or Parquet."),
+    "card": ("_card", "Print a section about a run for a model card."),
     "list": ("_list", "List recipes, probes, measures, detectors, or forms of inputs."),
 }
 """Every command: the module that holds it, and its line of help."""
@@ -42,6 +44,8 @@ Examples:
   collapse-probe diagnose runs/respred
   collapse-probe explain CP411
   collapse-probe report runs/respred
+  collapse-probe export runs/respred --to tensorboard
+  collapse-probe card runs/respred
   collapse-probe list recipes
 
 Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 70 a fault of collapse-probe, 74 the system (disk, permission,
