@@ -33,7 +33,7 @@ reached.
 @click.option(
     "--into",
     metavar="PLACE",
-    help="Log folder (tensorboard), folder of wandb/ (wandb), tracking URI or folder (mlflow), its folder (trackio), or "
+    help="Log folder (tensorboard), folder of wandb/ (wandb), tracking URI or folder (mlflow), its folder (trackio), "
     "a folder (csv, parquet).  [default: the library's own, else exports/TARGET]",
 )
 @click.option("--project", help="Project (wandb, trackio) or experiment (mlflow).  [default: collapse-probe]")

@@ -39,8 +39,8 @@ def card_of(diagnosis: Diagnosis, run: LiveRun) -> str:
         bullets(_sentence(one) for one in diagnosis.kinds[:_FINDINGS]),
         f"{len(diagnosis.kinds) - _FINDINGS:,} more findings." if len(diagnosis.kinds) > _FINDINGS else "",
         _missing(diagnosis),
-        f"Row 0 is the encoder before this training. Changes are from row 1, or from row 0 where there is no row 1, with "
-        f"95 % intervals over the queries. Read from the training's journal by collapse-probe {__version__}.",
+        f"Row 0 is the encoder before this training. Changes are from row 1, or from row 0 where there is no row 1, "
+        f"with 95 % intervals over the queries. Read from the training's journal by collapse-probe {__version__}.",
     ]
     return "\n\n".join(one for one in parts if one) + "\n"
 

@@ -244,7 +244,7 @@ def _alert(finding: Finding, run: LiveRun, times: Times) -> Alert:
 
 def _plain(line: str) -> str:
     """Return a line of the first screen with its spaces as they are."""
-    return line[:1000].replace("`", "'").replace("<", "‹").replace(">", "›")
+    return line[:1000].replace("`", "'").replace("<", "\u2039").replace(">", "\u203a")
 
 
 def _content(found: Described) -> str:

@@ -69,7 +69,7 @@ def export(run: Any, *, to: str, into: str | Path | None = None, project: str | 
     """Write a run into another program's files, through that program's library; once, however often it is called.
 
     Args:
-        run: A run folder's path, a ``Run`` or a ``Watch``.
+        run: A run folder's path, a ``Run`` or a ``Watch``; or one that is :func:`described`, for several targets.
         to: One of ``TARGETS``.
         into: Where: the log folder (tensorboard), the folder of ``wandb/`` (wandb), a tracking URI or a folder
             (mlflow), Trackio's folder (trackio), a folder (csv, parquet). None for the library's own setting, and for
@@ -84,12 +84,11 @@ def export(run: Any, *, to: str, into: str | Path | None = None, project: str | 
         raise unknown_name("target", to, TARGETS)
     if project is not None and to in ("tensorboard", "csv", "parquet"):
         raise InputError(f"{setting('project')}: {to} has no projects; leave it out")
-    found = as_run(run)
     with naming_extras():
         write: Callable[[Described, str | None, str], Written] = import_module(
             f"._{'files' if to in ('csv', 'parquet') else to}", __package__
         ).writer(to)
-        told = described(found)
+        told = run if isinstance(run, Described) else described(as_run(run))
         written = write(told, None if into is None else str(into), project or PROJECT)
     notes = list(written.notes)
     if not told.times.exact:

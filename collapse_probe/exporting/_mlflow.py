@@ -103,7 +103,7 @@ def _experiment(client: Any, name: str, into: str | None) -> str:
 @contextmanager
 def _impatient() -> Iterator[None]:
     """Let a server that is not there be said within seconds, unless the user says how long to try."""
-    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
     ours = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(ours)
     try:

@@ -14,8 +14,8 @@ NAME = 200
 TEXT = 2000
 """Characters of a text."""
 
-_SHOWN = str.maketrans({"<": "‹", ">": "›", "[": "(", "]": ")", "`": "'", "|": "/", "\\": "/"})
-_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_SHOWN = str.maketrans({"<": "\u2039", ">": "\u203a", "[": "(", "]": ")", "`": "'", "|": "/", "\\": "/"})
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def harmless(text: object, *, length: int = TEXT) -> str:

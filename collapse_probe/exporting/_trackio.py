@@ -60,7 +60,10 @@ def _set_folder(folder: Path) -> None:
 
 
 def _runs(trackio: Any, project: str) -> list[Any]:
-    return list(trackio.Api().runs(project))
+    try:
+        return list(trackio.Api().runs(project))
+    except ValueError:  # no such project yet
+        return []
 
 
 def _count(project: str, run: Any) -> tuple[int, int]:
@@ -79,6 +82,8 @@ def _log(trackio: Any, run: Described, rows: list[tuple[int, float, dict[str, fl
         "first_screen": run.summary,
         "card": run.card,
     }
+    # The user's own active run, where there is one, stays what it is.
+    active = trackio.context_vars.current_run.get()
     own = trackio.init(
         project=project, name=run.name, config=config, embed=False, auto_log_gpu=False, auto_log_cpu=False
     )
@@ -87,5 +92,6 @@ def _log(trackio: Any, run: Described, rows: list[tuple[int, float, dict[str, fl
     for one in run.alerts:
         level = trackio.AlertLevel.ERROR if one.status == "critical" else trackio.AlertLevel.WARN
         own.alert(title=one.title, text=one.text, level=level, step=one.step)
-    own.finish()
+    trackio.finish()
+    trackio.context_vars.current_run.set(active)
     return own
