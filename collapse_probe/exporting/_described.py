@@ -13,7 +13,7 @@ from ..diagnosis import Finding, diagnosed
 from ..diagnosis.screen import evidence_line, since, title
 from ..journal import Evaluation, LiveRun, Series
 from ._card import card_of
-from ._names import distinct, harmless, safe_name
+from ._names import cell, distinct, harmless, safe_name
 from ._times import Times, seconds
 
 
@@ -131,7 +131,7 @@ def described(run: LiveRun) -> Described:
     times = Times(run)
     lines = _named([*_readings(run, times), *_evaluations(run, times)])
     alerts = tuple(_alert(one, run, times) for one in diagnosis.kinds)
-    name = harmless(run.name, length=128) or "run"
+    name = cell(run.name, length=128) or "run"
     found = Described(
         name=name,
         folder=safe_name(name).replace("/", "_").replace(":", "_").strip(". ") or "run",

@@ -84,6 +84,8 @@ def export(run: Any, *, to: str, into: str | Path | None = None, project: str | 
         raise unknown_name("target", to, TARGETS)
     if project is not None and to in ("tensorboard", "csv", "parquet"):
         raise InputError(f"{setting('project')}: {to} has no projects; leave it out")
+    if into is not None and to != "mlflow" and Path(into).is_file():
+        raise InputError(f"{setting('into', into)} is a file, where a folder is needed")
     with naming_extras():
         write: Callable[[Described, str | None, str], Written] = import_module(
             f"._{'files' if to in ('csv', 'parquet') else to}", __package__

@@ -321,6 +321,8 @@ def test_wrong_use(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="did you mean 'csv'"):
         export(run, to="cvs")
+    with pytest.raises(InputError, match="is a file, where a folder is needed"):
+        export(run, to="csv", into=run.folder / "run.json")
     with pytest.raises(InputError, match="project"):
         export(run, to="csv", project="x")
     done = CliRunner().invoke(export_command, [str(run.folder), "--to", "csv"])
