@@ -26,6 +26,7 @@ ALLOWED = {
     "diagnosis": {"journal", "statistics"},
     "experiments": {"journal", "statistics", "diagnosis"},
     "reporting": {"journal", "statistics", "diagnosis", "experiments"},
+    "exporting": {"journal", "diagnosis", "reporting"},
     "respred": {
         "journal",
         "measures",
@@ -37,10 +38,21 @@ ALLOWED = {
         "experiments",
         "audits",
     },
-    "cli": {"journal", "recording", "retrieval", "diagnosis", "experiments", "reporting", "respred"},
+    "cli": {"journal", "recording", "retrieval", "diagnosis", "experiments", "reporting", "exporting", "respred"},
 }
 
-WITHOUT_TORCH = ("demo", "journal", "statistics", "diagnosis", "experiments", "reporting", "errors", "cli", "recording")
+WITHOUT_TORCH = (
+    "demo",
+    "journal",
+    "statistics",
+    "diagnosis",
+    "experiments",
+    "reporting",
+    "exporting",
+    "errors",
+    "cli",
+    "recording",
+)
 
 
 def imported_layers(path: Path) -> set[str]:
