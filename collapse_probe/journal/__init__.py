@@ -12,6 +12,7 @@ from ._course import SCHEMA, Artifact, End, Event, Raised, Start
 from ._fields import FieldError, decode_number, encode_number
 from ._files import atomic_write_text, fresh_folder, write_beside
 from ._kinds import KINDS, Record
+from ._rankings import Rankings, drop_rankings, read_file, read_rankings, write_rankings
 from ._read import JournalError
 from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, Terms
 from ._run import LiveRun, Run
@@ -39,6 +40,7 @@ __all__ = [
     "LiveRun",
     "ModuleInfo",
     "Raised",
+    "Rankings",
     "Readings",
     "Record",
     "ReferenceInfo",
@@ -53,10 +55,14 @@ __all__ = [
     "Terms",
     "atomic_write_text",
     "decode_number",
+    "drop_rankings",
     "encode_number",
     "fresh_folder",
     "is_plain_name",
     "now",
+    "read_file",
+    "read_rankings",
     "write_beside",
     "write_config",
+    "write_rankings",
 ]
