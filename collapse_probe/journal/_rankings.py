@@ -27,7 +27,8 @@ class Rankings:
         right: For each query that document; None where none was found.
         depth: How many hits of each query were looked at.
         n_documents: Documents that were searched.
-        median_length: Median length of the documents, in characters; None where unknown.
+        corpus: What all documents are like, by a sample: ``length``, the median in characters, ``seen``, the share that
+            is trained on, ``language``, the most frequent one, and ``language_share``; each may be missing.
         about: Document id to ``length`` (characters), ``language`` and ``seen`` (whether it is trained on), of
             documents that took places; each may be None.
         texts: Beginnings of texts by id: ``queries`` that lost, and ``documents`` that concern them.
@@ -40,7 +41,7 @@ class Rankings:
     right: list[int | None]
     depth: int
     n_documents: int | None = None
-    median_length: int | None = None
+    corpus: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -120,7 +121,7 @@ def _checked(content: Any) -> Rankings | None:
         whole = all(type(one) is int and one in known for one in places)
         ranks = all(one is None or (type(one) is int and one > 0) for one in found.best)
         named = all(type(one) is str for one in (*found.query_ids, *found.documents))
-        about = all(isinstance(one, Mapping) for one in (*found.about.values(), *found.texts.values()))
+        about = all(isinstance(one, Mapping) for one in (found.corpus, *found.about.values(), *found.texts.values()))
         sizes = {len(found.top), len(found.best), len(found.right)} == {n}
         sound = whole and ranks and named and about and sizes and type(found.depth) is int
     except (TypeError, AttributeError, KeyError):

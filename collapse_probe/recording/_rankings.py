@@ -10,14 +10,17 @@ from itertools import islice
 from statistics import median
 from typing import Any
 
-from ..journal import JournalWriter, Rankings, drop_rankings, read_file, read_rankings, write_rankings
+from ..journal import Evaluation, JournalWriter, Rankings, drop_rankings, read_file, read_rankings, write_rankings
 from ._language import language_of
 
 QUERIES = 200
 """Lost queries whose texts are kept, those that lost most."""
 
 TAKERS = 40
-"""Documents whose texts are kept, those that took most places; of ten times as many length and language are."""
+"""Documents whose texts are kept, those that took most places."""
+
+TOLD = 1_000
+"""Documents of which length, language and whether they are trained on are kept."""
 
 LENGTH = 300
 """Characters of a text that are kept."""
@@ -26,6 +29,8 @@ LEAST = 0.2
 """Loss of a metric from which on a query concerns the report."""
 
 _SAMPLED = 5_000
+_TOLD = 200
+"""Documents that say how long all are, and whether they are trained on; and those that say their language."""
 
 Pairs = Callable[[], Iterable[tuple[str, str]]]
 """Gives ids with their texts."""
@@ -86,6 +91,38 @@ def keep_rankings(
             drop_rankings(journal, file)
 
 
+def keep_evaluation(
+    journal: JournalWriter,
+    per_query: str,
+    collection: str,
+    variant: str,
+    rankings: Rankings,
+    texts: Texts,
+    scores: Scores,
+) -> None:
+    """Write what an evaluation ranked before its record is: of earlier ones the first and the raw encoder's are kept.
+
+    Args:
+        journal: The run's; without records in memory nothing is kept.
+        per_query: File of the evaluation's per-query scores.
+        collection: What was searched.
+        variant: What was scored.
+        rankings: What was ranked.
+        texts: The collection's texts.
+        scores: The evaluation's scores.
+    """
+    if journal.store is None:
+        return
+    earlier = [one for one in journal.store.of(Evaluation) if one.collection == collection and one.per_query]
+    mine = [str(one.per_query) for one in earlier if one.variant == variant]
+    raw = [str(one.per_query) for one in earlier if one.variant == "raw"]
+    against = dict.fromkeys([*mine[:1], *raw[-1:]])
+    replaces = [one for one in mine[1:] if one != per_query and one not in against]
+    keep_rankings(
+        journal, per_query, rankings, scores=scores, texts=texts, against=list(against), replaces=replaces[-2:]
+    )
+
+
 Lost = list[tuple[str, float]]
 """Queries and how much they lost, those that lost most first."""
 
@@ -121,7 +158,7 @@ def _described(after: Rankings, earlier: Sequence[tuple[Rankings, Lost]], texts:
         )
     if not worst:
         return after
-    most = [one for one, _ in taken.most_common(10 * TAKERS)]
+    most = [one for one, _ in taken.most_common(TOLD)]
     shown = {*most[:TAKERS], *right}
     wanted = {*shown, *most}
     found = {one: text for one, text in texts.documents() if one in wanted}
@@ -130,7 +167,7 @@ def _described(after: Rankings, earlier: Sequence[tuple[Rankings, Lost]], texts:
         after,
         about={one: _about(one, found[one], texts) for one in most if one in found},
         texts=kept if texts.shown else {},
-        median_length=_median_length(texts, after.n_documents or 0),
+        corpus=_corpus(texts, after.n_documents or 0),
     )
 
 
@@ -151,11 +188,20 @@ def _about(document: str, text: str, texts: Texts) -> dict[str, Any]:
     }
 
 
-def _median_length(texts: Texts, count: int) -> int | None:
-    """Return the median length of the documents, of some of them, evenly from all."""
+def _corpus(texts: Texts, count: int) -> dict[str, Any]:
+    """Return what the documents are like, by some of them, evenly from all: what the takers are held against."""
     every = max(1, -(-count // _SAMPLED))
-    lengths = [len(text) for _, text in islice(texts.documents(), 0, None, every)]
-    return round(median(lengths)) if lengths else None
+    some = list(islice(texts.documents(), 0, None, every))
+    if not some:
+        return {}
+    told = [_about(*one, texts)["language"] for one in some[:: -(-len(some) // _TOLD)]]
+    (language, often), *_ = Counter(told).most_common()
+    return {
+        "length": round(median(len(text) for _, text in some)),
+        "seen": None if texts.seen is None else sum(texts.seen(*one) for one in some) / len(some),
+        "language": language,
+        "language_share": often / len(told),
+    }
 
 
 def _cut(pairs: Iterable[tuple[str, str]], wanted: Collection[str]) -> dict[str, str]:

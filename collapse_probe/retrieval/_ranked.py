@@ -50,16 +50,17 @@ def ranked(
         depth: Hits that are looked at.
     """
     indices, relevant = np.array(hits.indices), np.array(relevant)
-    single = hits.scores.astype(np.float32)
-    tied = (single[:, 1:] == single[:, :-1]).any(axis=1)
+    scores = -hits.scores.astype(np.float32)
     for row, query in enumerate(query_ids):
-        own = query if query in leave_out and any(document_ids[at] == query for at in indices[row]) else None
-        if tied[row] or own is not None:
-            order = _order(single[row], indices[row], document_ids, own, depth)
-            left = indices.shape[1] - len(order)
-            indices[row] = np.append(indices[row][order], [-1] * left)
-            relevant[row] = np.append(relevant[row][order], [False] * left)
-    indices, relevant = indices[:, :depth], relevant[:, :depth]
+        own = [at for at, one in enumerate(indices[row]) if document_ids[one] == query] if query in leave_out else []
+        for columns, nothing in ((indices, -1), (relevant, False), (scores, np.inf)) if own else ():
+            columns[row] = np.append(np.delete(columns[row], own), [nothing] * len(own))
+    indices, relevant, scores = indices[:, :depth], relevant[:, :depth], scores[:, :depth]
+    tied = np.flatnonzero((scores[:, 1:] == scores[:, :-1]).any(axis=1))
+    if len(tied):
+        order = np.lexsort((-_places_by_id(indices[tied], document_ids), scores[tied]), axis=1)
+        indices[tied] = np.take_along_axis(indices[tied], order, axis=1)
+        relevant[tied] = np.take_along_axis(relevant[tied], order, axis=1)
     found, first = relevant.any(axis=1), relevant.argmax(axis=1)
     right = np.where(found, np.take_along_axis(indices, first[:, None], axis=1)[:, 0], -1)
     top = np.full((len(indices), TOP), -1)
@@ -67,9 +68,10 @@ def ranked(
     return Ranked(top, np.where(found, first + 1, 0), right, depth)
 
 
-def _order(scores: np.ndarray, rows: np.ndarray, ids: Sequence[str], own: str | None, depth: int) -> list[int]:
-    """Return the places of a query's hits as trec_eval orders them: equal scores by id, the last one first."""
-    named = [ids[row] for row in rows]
-    places = [at for at in range(len(rows)) if named[at] != own][:depth]
-    places.sort(key=lambda at: named[at], reverse=True)
-    return sorted(places, key=lambda at: -scores[at])
+def _places_by_id(indices: np.ndarray, ids: Sequence[str]) -> np.ndarray:
+    """Return the place of every hit's id among all ids: trec_eval orders equal scores by it, the last one first."""
+    rows, inverse = np.unique(indices, return_inverse=True)
+    named = [ids[row] if row >= 0 else "" for row in rows]
+    places = np.empty(len(rows), dtype=np.int64)
+    places[sorted(range(len(rows)), key=lambda at: named[at])] = np.arange(len(rows))
+    return places[inverse].reshape(indices.shape)
