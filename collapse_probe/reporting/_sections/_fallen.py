@@ -56,7 +56,7 @@ def _said(one: Fallen) -> str:
         some = one.half
         those = f"{len(some):,} documents" if len(some) > 1 else "1 document"
         sentences.append(f"{those} took {_share(one.share)} of the {one.places:,} places above right documents.")
-        sentences += [f"Of these, {'; '.join(_common(one))}.", _most(one, some[0])]
+        sentences += [f"Of these: {'; '.join(_common(one))}.", _most(one, some[0])]
     return " ".join(sentences)
 
 
@@ -65,19 +65,19 @@ def _common(one: Fallen) -> list[str]:
     some, corpus = one.half, one.corpus
     hubs = sum(taker.hub for taker in some)
     parts = [
-        f"{hubs:,} are hubs ({_share(one.hubs)} of all documents), in the first ten of "
+        f"hubs {hubs:,} ({_share(one.hubs)} of all documents), in the first ten of "
         f"{median(taker.after for taker in some):g} queries on median ({median(taker.before for taker in some):g} "
         "before)"
     ]
     seen = [taker.seen for taker in some if taker.seen is not None]
     if seen:
-        parts.append(f"{sum(seen):,} of {len(seen):,} are trained on{_of_all(corpus.get('seen'))}")
+        parts.append(f"trained on {sum(seen):,} of {len(seen):,}{_of_all(corpus.get('seen'))}")
     lengths = [taker.length for taker in some if taker.length is not None]
     if lengths and corpus.get("length") is not None:
-        parts.append(f"their median length is {median(lengths):,.0f} characters ({corpus['length']:,} of all)")
+        parts.append(f"median length {median(lengths):,.0f} characters ({corpus['length']:,} of all)")
     for language, count in list(one.languages.items())[:2]:
         of_all = corpus.get("language_share") if corpus.get("language") == language else None
-        parts.append(f"{count:,} are in {md(language)}{_of_all(of_all)}")
+        parts.append(f"{md(language)} {count:,}{_of_all(of_all)}")
     return parts
 
 
