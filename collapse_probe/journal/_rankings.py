@@ -51,13 +51,17 @@ class Rankings:
         return self.top[query][: None if best is None else best - 1]
 
 
+RANKS = ".ranks.json"
+"""How the names of their files end."""
+
+
 def rankings_file(per_query: str) -> str:
     """Return where the rankings of an evaluation lie, by the file of its per-query scores.
 
     >>> rankings_file("evaluations/scifact-epoch-0.json")
     'evaluations/scifact-epoch-0.ranks.json'
     """
-    return f"{per_query.removesuffix('.json')}.ranks.json"
+    return f"{per_query.removesuffix('.json')}{RANKS}"
 
 
 def write_rankings(journal: Place, per_query: str, rankings: Rankings) -> None:
