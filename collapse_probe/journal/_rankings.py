@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,7 +66,7 @@ def rankings_file(per_query: str) -> str:
 
 def write_rankings(journal: Place, per_query: str, rankings: Rankings) -> None:
     """Write the rankings of an evaluation, atomically; a run in memory keeps them with its scores."""
-    file, content = rankings_file(per_query), asdict(rankings)
+    file, content = rankings_file(per_query), dict(vars(rankings))
     if journal.folder is not None:
         atomic_write_text(journal.folder / file, json.dumps(content, separators=(",", ":")))
     elif journal.store is not None:

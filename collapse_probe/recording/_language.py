@@ -5,17 +5,17 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-_SCRIPTS = (
-    (0x0370, 0x03FF, "Greek"),
-    (0x0400, 0x052F, "Cyrillic script"),
-    (0x0590, 0x05FF, "Hebrew"),
-    (0x0600, 0x06FF, "Arabic script"),
-    (0x0900, 0x097F, "Devanagari script"),
-    (0x0E00, 0x0E7F, "Thai"),
-    (0x3040, 0x30FF, "Japanese"),
-    (0x4E00, 0x9FFF, "Chinese"),
-    (0xAC00, 0xD7AF, "Korean"),
-)
+_SCRIPTS = {
+    "Greek": re.compile("[\u0370-\u03ff]"),
+    "Cyrillic script": re.compile("[\u0400-\u052f]"),
+    "Hebrew": re.compile("[\u0590-\u05ff]"),
+    "Arabic script": re.compile("[\u0600-\u06ff]"),
+    "Devanagari script": re.compile("[\u0900-\u097f]"),
+    "Thai": re.compile("[\u0e00-\u0e7f]"),
+    "Japanese": re.compile("[\u3040-\u30ff]"),
+    "Chinese": re.compile("[\u4e00-\u9fff]"),
+    "Korean": re.compile("[\uac00-\ud7af]"),
+}
 _WORDS = {
     "English": "the of and in to is are with for by from what how on at as that this was be an or",
     "German": "der die das und ist nicht mit von zu den dem ein eine im auf für sind wie was bei",
@@ -25,7 +25,10 @@ _WORDS = {
     "Portuguese": "o os as e é uma em para por com do da dos das que não no na são",
     "Dutch": "de het een en van is niet met voor op aan zijn dat die wat hoe bij uit",
 }
-_KNOWN = {name: frozenset(words.split()) for name, words in _WORDS.items()}
+_LANGUAGES = {
+    word: [name for name, known in _WORDS.items() if word in known.split()]
+    for word in " ".join(_WORDS.values()).split()
+}
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 
@@ -35,12 +38,15 @@ def language_of(text: str) -> str | None:
     >>> language_of("The role of the spleen in anaemia"), language_of("Glaukom"), language_of("Что такое астма")
     ('English', None, 'Cyrillic script')
     """
-    words = [word.casefold() for word in _LETTERS.findall(text)]
-    letters = "".join(words)
-    scripts = Counter(name for one in letters for low, high, name in _SCRIPTS if low <= ord(one) <= high)
-    if letters and scripts.total() > len(letters) / 2:
-        # Japanese is written with Chinese characters, too.
-        return "Japanese" if scripts["Japanese"] else scripts.most_common(1)[0][0]
-    counts = Counter({name: sum(word in known for word in words) for name, known in _KNOWN.items()})
-    (first, most), (_, second) = counts.most_common(2)
+    words = _LETTERS.findall(text.casefold())
+    if not text.isascii():
+        scripts = {name: len(one.findall(text)) for name, one in _SCRIPTS.items()}
+        if sum(scripts.values()) > sum(map(len, words)) / 2:
+            # Japanese is written with Chinese characters, too.
+            return "Japanese" if scripts["Japanese"] else max(scripts, key=lambda name: scripts[name])
+    counts: Counter[str] = Counter()
+    for word in words:
+        for name in _LANGUAGES.get(word, ()):
+            counts[name] += 1
+    (first, most), (_, second) = [*counts.most_common(2), ("", 0), ("", 0)][:2]
     return first if most >= 2 and most > second else None

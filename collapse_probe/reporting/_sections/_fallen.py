@@ -33,7 +33,7 @@ def _write(facts: Facts) -> list[str]:
         return [said, files]
     count = min(MOST_ROWS, len(first.lost))
     while count:
-        title = f"The first {count:,} of {len(first.lost):,} on {md(first.collection)}:"
+        title = f"Those that lost most on {md(first.collection)}, {count:,} of {len(first.lost):,}:"
         blocks = [said, title, _table(first, count).markdown, files]
         if sum(len(block.encode()) for block in blocks) <= _BYTES:
             return blocks
@@ -54,8 +54,10 @@ def _said(one: Fallen) -> str:
         sentences.append("Which documents took their places was not kept.")
     elif one.places:
         some = one.half
-        those = f"{len(some):,} documents" if len(some) > 1 else "1 document"
-        sentences.append(f"{those} took {_share(one.share)} of the {one.places:,} places above right documents.")
+        sentences.append(
+            f"{len(some):,} of {len(one.takers):,} documents took {_share(one.share)} of the {one.places:,} "
+            "places that were taken above right ones."
+        )
         sentences += [f"Of these: {'; '.join(_common(one))}.", _most(one, some[0])]
     return " ".join(sentences)
 
@@ -84,7 +86,7 @@ def _common(one: Fallen) -> list[str]:
 def _most(one: Fallen, taker: Taker) -> str:
     text = _cut(one.texts.get("documents", {}).get(taker.document, ""), _DOCUMENT)
     quoted = f' ("{md(text)}")' if text else ""
-    return f"Document {md(_cut(taker.document, _DOCUMENT))}{quoted} took most, {taker.places:,}."
+    return f"Document {md(_cut(taker.document, _DOCUMENT))}{quoted} took most, {taker.places:,} places."
 
 
 def _table(one: Fallen, count: int) -> Table:
@@ -98,7 +100,8 @@ def _table(one: Fallen, count: int) -> Table:
         ]
         for query in one.lost[:count]
     ]
-    return Table(["query", "change", "right document", "rank", "now first above"], rows, ["right document"])
+    headers = [f"n = {one.n:,} queries", "change", "right document", "rank", "now first above"]
+    return Table(headers, rows, ["right document"])
 
 
 def _named(key: str, one: Fallen, kind: str, length: int) -> str:

@@ -185,6 +185,7 @@ def record_evaluation(
     variant: str,
     step: int,
     epoch: int,
+    judged: bool = True,
 ) -> None:
     """Write an evaluation into the journal and its per-query scores into the run folder.
 
@@ -196,6 +197,7 @@ def record_evaluation(
         variant: ``raw``, ``no_predictor`` or ``predictor``.
         step: Optimiser steps done.
         epoch: Epochs done; 0 before training.
+        judged: Whether verdicts are about the variant, or held against it: then what it ranked first is kept, too.
     """
     per_query = {metric: [values[q] for q in data.query_ids] for metric, values in scores.per_query.items()}
     content = json.dumps({"query_ids": data.query_ids, **per_query})
@@ -221,7 +223,11 @@ def record_evaluation(
             time=now(),
         )
     )
-    if data.role == "test" and (rankings := rankings_of(scores, data.query_ids, data.document_ids)) is not None:
+    if (
+        judged
+        and data.role == "test"
+        and (rankings := rankings_of(scores, data.query_ids, data.document_ids)) is not None
+    ):
         name = f"evaluations/{data.label}-epoch"
         keep_rankings(
             journal,
