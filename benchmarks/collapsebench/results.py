@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -46,8 +47,9 @@ its worlds (encoder, pairs, collection), the youngest twice. Means are over prog
 programs.
 
 The held-out programs are by a fifth and a sixth author, who had read no rule; their labels were committed before, they
-were trained with two seeds in one or two worlds each, and judged once, before anybody had looked at them. This table is
-of that judgement. From here on they are seen: a later score on them is none of a blind test.
+were trained in one or two worlds each, and judged once, before anybody had looked at them. This table is of that
+judgement, which is kept in `labels/first_judgement.json`. From here on they are seen: a later score on them is none of
+a blind test.
 
 | programs that were held out in earlier rounds, when they were judged for the first time | detected | kind | cause |
 | --- | --- | --- | --- |
@@ -60,6 +62,19 @@ They are among the training programs now.
 
 TUNED_ON = ("training", "formerly_held_out", "development", "blind")
 BLIND = ("fifth_author", "sixth_author")
+FIRST = Path(__file__).parent / "labels" / "first_judgement.json"
+"""What was said of the held-out programs when they were judged for the first time."""
+
+
+def first_judgement(folder: Path) -> tuple[list[Answer], list[list[str]]]:
+    """Return what was said of the held-out programs at first; judge and keep it where nobody has judged them."""
+    if not FIRST.exists():
+        found, rows = answers(BLIND, folder)
+        content = [{"answer": asdict(one), "row": row} for one, row in zip(found, rows, strict=True)]
+        FIRST.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    kept = json.loads(FIRST.read_text("utf-8"))
+    made = [Answer(**{**one["answer"], "causes": tuple(one["answer"]["causes"])}) for one in kept]
+    return made, [one["row"] for one in kept]
 
 
 def answers(groups: Sequence[str], folder: Path) -> tuple[list[Answer], list[list[str]]]:
@@ -91,7 +106,7 @@ def main(folder: Path, out: Path) -> None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from _common import table
 
-    groups = {"training": answers(TUNED_ON, folder), "held_out": answers(BLIND, folder)}
+    groups = {"training": answers(TUNED_ON, folder), "held_out": first_judgement(folder)}
     (training, _), (held_out, _) = groups["training"], groups["held_out"]
     if not training or not held_out:
         raise SystemExit(f"run run.py first: --group {', --group '.join(TUNED_ON + BLIND)}")

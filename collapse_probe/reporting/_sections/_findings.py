@@ -18,8 +18,9 @@ def _write(facts: Facts) -> list[str]:
     """Return the gravest as rows; where there are more than a table shows, healthy ones by code alone."""
     rows = [one for one in facts.findings if one.status is not Status.NOT_APPLICABLE]
     rows.sort(key=lambda one: _ORDER.index(one.status))
-    healthy = [one for one in rows if one.status is Status.HEALTHY] if len(rows) > MOST_ROWS else []
-    shown = [one for one in rows if one not in healthy]
+    many = len(rows) > MOST_ROWS
+    healthy = [one for one in rows if many and one.status is Status.HEALTHY]
+    shown = [one for one in rows if not (many and one.status is Status.HEALTHY)]
     more = len(shown) - MOST_ROWS
     return [
         f"{counts(facts.findings)}.",
@@ -27,6 +28,7 @@ def _write(facts: Facts) -> list[str]:
         f"{more:,} more that are no better are in `findings.json`." if more > 0 else "",
         f"Healthy: {_by_code(healthy)}; their values are in `findings.json`." if healthy else "",
         bullets(_reasons(shown[:MOST_ROWS], explained(facts))),
+        "What each reads, and where its range comes from: `collapse-probe explain CODE`.",
     ]
 
 
@@ -58,23 +60,21 @@ def _table(findings: Sequence[FindingRow]) -> Table:
 
 
 def _reasons(findings: Sequence[FindingRow], known: Collection[str]) -> list[str]:
-    """Return why each warning or critical finding matters, what to do and where its range comes from, each once.
+    """Return why each warning or critical finding matters and what to do, each once.
 
     Args:
         findings: The findings.
-        known: Codes whose reason was said before.
+        known: Codes of which it was said before.
     """
-    shared: dict[tuple[str, str, str, str], list[str]] = {}
+    shared: dict[tuple[str, str, str], list[str]] = {}
     for one in findings:
-        if one.status in _GRAVE:
-            why = "" if one.code in known else one.why
-            shared.setdefault((one.code, why, one.remedy, one.source), []).append(md(one.title))
+        if one.status in _GRAVE and one.code not in known:
+            shared.setdefault((one.code, one.why, one.remedy), []).append(md(one.title))
     lines, times = [], Counter(code for code, *_ in shared)
-    for (code, why, remedy, source), titles in shared.items():
+    for (code, why, remedy), titles in shared.items():
         parts = [f"**{code}**:" if times[code] == 1 else f"**{code} {'; '.join(titles)}**:"]
         parts += [f"{md(why)}{'' if why.endswith('.') else '.'}"] if why else []
         parts += [f"*{md(remedy)}.*"] if remedy else []
-        parts += [f"Range: {md(source)}."] if source else []
         lines.append(" ".join(parts))
     return lines
 
