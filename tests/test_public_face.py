@@ -158,6 +158,33 @@ SCHEMA = {
     "causes": [{"cause": str, "locus": str, "verdict": str, "because": dict, "remedies": list}],
     "findings": [{**FINDING, "evidence": [str], "conditions": [CONDITION], "causes": [str], "ignored": (str, None)}],
     "not_measured": [{"what": str, "why": str, "essential": bool}],
+    "who_fell": [
+        {
+            "collection": str,
+            "metric": str,
+            "against": ("start", "raw"),
+            "n": int,
+            "lost": int,
+            "gained": int,
+            "worst_tenth": (*NUMBER, None),
+            "kept": bool,
+            **{name: (*NUMBER, None) for name in ("places", "takers", "takers_share", "hubs", "seen", "length")},
+            "languages": dict,
+            "all": dict,
+            "documents": [str],
+            "queries": [
+                {
+                    "query": str,
+                    "before": NUMBER,
+                    "after": NUMBER,
+                    "right": (str, None),
+                    "rank_before": (int, None),
+                    "rank_after": (int, None),
+                    "takers": [str],
+                }
+            ],
+        }
+    ],
 }
 """Schema 1 of a diagnosis: every field in its order, with what it may be: a type, a value, a list or an object."""
 

@@ -30,6 +30,7 @@ from ._curves import Change, Curve
 from ._diagnosis import Diagnosis, as_run, diagnose, diagnosed
 from ._evaluations import REFERENCE, Evaluations
 from ._evidence import Evidence
+from ._fallen import Fallen, LostQuery, Taker, fallen
 from ._findings import check_declared
 from ._measured import LOCUS, NotMeasured
 from ._overlap import Overlap, overlaps
@@ -75,12 +76,14 @@ __all__ = [
     "Diagnosis",
     "Evaluations",
     "Evidence",
+    "Fallen",
     "Finding",
     "FindingRow",
     "Forecast",
     "Gain",
     "Interval",
     "Judgement",
+    "LostQuery",
     "Mechanism",
     "ModuleEffect",
     "NotApplicable",
@@ -92,6 +95,7 @@ __all__ = [
     "Selection",
     "Status",
     "Subject",
+    "Taker",
     "Threshold",
     "agreement",
     "as_run",
@@ -112,6 +116,7 @@ __all__ = [
     "evaluated_path",
     "evaluation_records",
     "fall_onset",
+    "fallen",
     "find_detector",
     "findings",
     "keeping",

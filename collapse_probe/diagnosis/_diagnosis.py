@@ -14,6 +14,7 @@ from ._contract import Finding, Status
 from ._curves import Curve
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
+from ._fallen import Fallen, who_fell
 from ._findings import examined, ignored_codes
 from ._forecast import with_forecast
 from ._kinds import kinds, place
@@ -42,6 +43,7 @@ class Diagnosis:
         heard: The streams that were heard.
         not_measured: What was not measured, the essential first.
         errors: Faults of ours that were contained.
+        who_fell: Queries that lost and what took their places, by collection; empty while the run goes on.
     """
 
     run: str
@@ -55,6 +57,7 @@ class Diagnosis:
     heard: tuple[Heard, ...]
     not_measured: tuple[NotMeasured, ...]
     errors: tuple[dict[str, Any], ...]
+    who_fell: tuple[Fallen, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -77,6 +80,7 @@ class Diagnosis:
             "causes": [one.to_dict() for one in self.causes],
             "findings": [{**_as_dict(one), **_more(one)} for one in self.findings],
             "not_measured": [asdict(one) for one in self.not_measured],
+            "who_fell": [one.to_dict() for one in self.who_fell],
         }
         return _finite(plain)
 
@@ -126,12 +130,20 @@ def diagnosed(
     decisions = Decisions.beside(run) if decisions is None else decisions
     why = causes_of(evidence, now, decisions)
     rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence)
-    folder = evidence.run.folder
+    folder, lost = evidence.run.folder, who_fell(evidence)
     diagnosis = Diagnosis(
         run=str(folder) if folder is not None else evidence.run.name,
         status=status,
         summary=first_screen(
-            evidence, width=width, status=status, kinds=now, causes=why, missing=missing, rows=rows, findings=found
+            evidence,
+            width=width,
+            status=status,
+            kinds=now,
+            causes=why,
+            missing=missing,
+            rows=rows,
+            findings=found,
+            lost=lost,
         ),
         steps=evidence.run.steps,
         findings=found,
@@ -146,6 +158,7 @@ def diagnosed(
             if one.name == "error"
         )
         + (({"what": VERDICTS, "message": decisions.fault, "step": None},) if decisions.fault else ()),
+        who_fell=lost,
     )
     return evidence, diagnosis, rows_of(everything)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, setting
-from ..journal import atomic_write_text
+from ..journal import RANKS, atomic_write_text
 from ._interventions import Intervention, plain
 
 RECORD = "ablation.json"
@@ -69,14 +69,14 @@ def make_cells(interventions: Sequence[Intervention], configuration: Any, *, see
 
 
 def run_cell(train: Train, cell: Cell, material: Any) -> Files:
-    """Train one cell in a folder of its own, and return its run folder's files but for checkpoints."""
+    """Train one cell in a folder of its own, and return its run folder's files but for checkpoints and rankings."""
     with tempfile.TemporaryDirectory(prefix="collapse-probe-cell-") as temporary:
         folder = Path(temporary)
         train(cell, material, folder)
         return {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.relative_to(folder).parts[0] != "checkpoints"
+            if path.is_file() and path.relative_to(folder).parts[0] != "checkpoints" and not path.name.endswith(RANKS)
         }
 
 

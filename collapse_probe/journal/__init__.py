@@ -12,6 +12,7 @@ from ._course import SCHEMA, Artifact, Clock, End, Event, Raised, Start
 from ._fields import FieldError, decode_number, encode_number
 from ._files import atomic_write_text, fresh_folder, write_beside
 from ._kinds import KINDS, Record
+from ._rankings import RANKS, Rankings, drop_rankings, read_file, read_rankings, write_rankings
 from ._read import JournalError
 from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, Terms
 from ._run import LiveRun, Run
@@ -23,6 +24,7 @@ __all__ = [
     "CONFIG",
     "JOURNAL",
     "KINDS",
+    "RANKS",
     "SCHEMA",
     "Artifact",
     "Clock",
@@ -40,6 +42,7 @@ __all__ = [
     "LiveRun",
     "ModuleInfo",
     "Raised",
+    "Rankings",
     "Readings",
     "Record",
     "ReferenceInfo",
@@ -54,10 +57,14 @@ __all__ = [
     "Terms",
     "atomic_write_text",
     "decode_number",
+    "drop_rankings",
     "encode_number",
     "fresh_folder",
     "is_plain_name",
     "now",
+    "read_file",
+    "read_rankings",
     "write_beside",
     "write_config",
+    "write_rankings",
 ]

@@ -18,6 +18,7 @@ from ._declarations import (
     parse_probe,
 )
 from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
+from ._rankings import Texts, keep_rankings
 from ._schedule import Schedule
 from ._wishes import added_wishes, cadence_of, judged_wishes, wishes_of
 
@@ -103,6 +104,7 @@ __all__ = [
     "StartWeights",
     "Take",
     "Tap",
+    "Texts",
     "WeightReader",
     "Wishes",
     "added",
@@ -123,6 +125,7 @@ __all__ = [
     "is_reading",
     "item",
     "judged_wishes",
+    "keep_rankings",
     "load_probe",
     "load_probes",
     "load_watched",

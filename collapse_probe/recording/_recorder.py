@@ -21,6 +21,7 @@ from ..journal import (
     Event,
     Histogram,
     JournalWriter,
+    Rankings,
     Readings,
     Spectrum,
     Summary,
@@ -37,6 +38,7 @@ from ._handed import scalar
 from ._heard import Heard, Step
 from ._layout import Layout
 from ._outbox import Outbox, stack
+from ._rankings import Texts, keep_evaluation
 from ._streams import StreamCoverage
 from ._window import WindowSummary
 
@@ -438,6 +440,7 @@ class Recorder:
         variant: str = "model",
         per_query: Mapping[str, Mapping[str, float]] | None = None,
         domain: str | None = None,
+        ranked: tuple[Rankings, Texts] | None = None,
         **about: Any,
     ) -> None:
         """Write retrieval scores.
@@ -449,6 +452,7 @@ class Recorder:
             variant: What was scored; ``raw`` is the encoder before any module of the user's.
             per_query: Metric to query id to value.
             domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
+            ranked: What was ranked, with the texts that it was made of.
             about: Further fields of the record.
         """
         step = self.done if step is None else step
@@ -458,6 +462,9 @@ class Recorder:
             content = {metric: [float(values[one]) for one in ids] for metric, values in per_query.items()}
             file = self.journal.attach(f"{collection}-step-{step}-{variant}", {"query_ids": ids, **content})
             about.setdefault("n_queries", len(ids))
+            if ranked is not None:
+                kept = (self.journal, file, collection, variant, *ranked, per_query)
+                self.containment.run("rankings", keep_evaluation, *kept)
         self.journal.write(
             Evaluation(
                 collection=collection,

@@ -45,12 +45,14 @@ class Overlap:
         trained: Distinct documents of the pairs.
         equal: Of these, how many are a document of the corpus, with or without its title.
         near: Of the others, how many are nearly one.
+        documents: Ids of the corpus' documents that are among them.
     """
 
     queries: tuple[str, ...]
     trained: int
     equal: int
     near: int
+    documents: frozenset[str] = frozenset()
 
     @property
     def domain(self) -> Literal["in", "out"] | None:
@@ -99,7 +101,7 @@ def find_overlap(collection: Collection, pairs: Pairs, vectors: Vectors | None =
         for query, judgements in collection.qrels.items()
         if any(value > 0 and document in seen for document, value in judgements.items())
     )
-    return Overlap(queries, len(trained), len(equal), len(near))
+    return Overlap(queries, len(trained), len(equal), len(near), frozenset(seen))
 
 
 def _near(collection: Collection, texts: Sequence[str], vectors: Vectors | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytrec_eval
 
+from ._ranked import Ranked, ranked
 from ._search import Hits, Similarity, exact_search, tied_share
 
 METRICS = ("ndcg@10", "mrr@10", "map@100", "recall@100")
@@ -33,6 +34,7 @@ class Scores:
         n_documents: Documents that were searched.
         tied_share: Share of the top 10 places whose score equals a neighbour's.
         similarity: What was scored.
+        ranked: What was ranked first.
     """
 
     per_query: Mapping[str, Mapping[str, float]]
@@ -41,6 +43,7 @@ class Scores:
     n_documents: int
     tied_share: float
     similarity: Similarity
+    ranked: Ranked | None = None
 
 
 def evaluate_vectors(
@@ -129,7 +132,8 @@ def score_hits(
     """
     if leave_out is None:
         leave_out = {query for query, judged in qrels.items() if judged.get(query, 0) <= 0}
-    run = _as_run(hits, query_ids, document_ids, qrels, leave_out)
+    relevant = _relevant(hits, query_ids, document_ids, qrels)
+    run = _as_run(hits, query_ids, document_ids, relevant, leave_out)
     judged = {query: dict(judgements) for query, judgements in qrels.items()}
     found = pytrec_eval.RelevanceEvaluator(judged, _MEASURES).evaluate(run)
     per_query = {}
@@ -145,6 +149,7 @@ def score_hits(
         n_documents=hits.n_documents,
         tied_share=tied_share(hits),
         similarity=hits.similarity,
+        ranked=ranked(hits, relevant, query_ids=query_ids, document_ids=document_ids, leave_out=leave_out, depth=DEPTH),
     )
 
 
@@ -152,7 +157,7 @@ def _as_run(
     hits: Hits,
     query_ids: Sequence[str],
     document_ids: Sequence[str],
-    qrels: Mapping[str, Mapping[str, int]],
+    relevant: np.ndarray,
     leave_out: Collection[str],
 ) -> dict[str, dict[str, float]]:
     """Return what decides the metrics of every query: its hits down to the last relevant one.
@@ -163,9 +168,8 @@ def _as_run(
     names = np.asarray(document_ids, dtype=object)
     single = hits.scores.astype(np.float32)
     run = {}
-    for row, (query, last) in enumerate(
-        zip(query_ids, _last_relevant(hits, query_ids, document_ids, qrels), strict=True)
-    ):
+    lasts = np.where(relevant.any(axis=1), relevant.shape[1] - 1 - relevant[:, ::-1].argmax(axis=1), -1)
+    for row, (query, last) in enumerate(zip(query_ids, lasts, strict=True)):
         # One more than the depth where the query's own document takes a place and is left out.
         stop = 1 + int(np.searchsorted(-single[row], -single[row, last], side="right")) if last >= 0 else 1
         ids, scores = names[hits.indices[row, :stop]], hits.scores[row, :stop]
@@ -178,10 +182,10 @@ def _as_run(
     return run
 
 
-def _last_relevant(
+def _relevant(
     hits: Hits, query_ids: Sequence[str], document_ids: Sequence[str], qrels: Mapping[str, Mapping[str, int]]
 ) -> np.ndarray:
-    """Return the place of every query's last relevant hit, ``[Q]``; -1 where it has none."""
+    """Return whether each hit is a relevant document, ``[Q, k]``."""
     rows = {document: row for row, document in enumerate(document_ids)}
     n = len(document_ids)
     relevant = [
@@ -190,6 +194,4 @@ def _last_relevant(
         for document, judgement in qrels.get(query, {}).items()
         if judgement > 0 and document in rows
     ]
-    found = np.isin(hits.indices + n * np.arange(len(hits.indices))[:, None], relevant)
-    places = hits.indices.shape[1] - 1 - found[:, ::-1].argmax(axis=1)
-    return np.where(found.any(axis=1), places, -1)
+    return np.isin(hits.indices + n * np.arange(len(hits.indices))[:, None], relevant)

@@ -166,12 +166,14 @@ class ByHand:
         self._verdicts.judge()
         self.recorder.epoch = epoch + 1
 
-    def _evaluation(self, collection: Any, metrics: Any, step: Any, variant: Any, per_query: Any, domain: Any) -> None:
+    def _evaluation(
+        self, collection: Any, metrics: Any, step: Any, variant: Any, per_query: Any, domain: Any, ranked: Any = None
+    ) -> None:
         self._reference.full()
         about = {"step": step, "variant": variant, "per_query": per_query, "domain": domain}
         found = scores(collection, metrics, **about, say=self._say)
         if found is not None:
-            self.recorder.evaluation(collection, **found)
+            self.recorder.evaluation(collection, **found, ranked=ranked)
         self._verdicts.judge()
 
     def _do(self, probe: str, function: Callable[..., None], *args: Any) -> None:

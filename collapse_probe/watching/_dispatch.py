@@ -85,8 +85,9 @@ def watch(
             histograms), how often, and your own ranges and cuts, which :func:`diagnose` judges by. Nothing that is
             read without them is left out. ``./probes/NAME.toml`` goes before a shipped probe of that name
             (``collapse-probe list probes``).
-        texts: Whether what may hold a text of a query or document is written: messages of errors, prompts, and the
-            arguments of the program. False writes ids alone; other texts are never written.
+        texts: Whether what may hold a text of a query or document is written: messages of errors, prompts, the
+            arguments of the program, and the first 300 characters of queries that an evaluator lost and of documents
+            that concern them. False writes ids alone; other texts are never written.
         on_collapse: What follows a finding while training goes on, judged every 50 steps, at evaluations and at the
             end, once a finding and once more when it becomes graver: ``ignore``; ``warn`` logs one line; ``stop`` also
             asks a trainer to stop when it is critical, a plain loop reads ``w.stop``; or a function, called with the

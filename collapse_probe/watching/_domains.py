@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from ._pairs_of_trainer import texts_of_data
@@ -15,6 +15,7 @@ _SPLITS = {"", "dev", "development", "eval", "evaluation", "heldout", "test", "t
 _NO_TEXTS = ("ids", "headers", "names")
 _COMPARED = 2000
 _SHARE = 0.1
+_READ = 100_000
 
 
 class Domains:
@@ -29,10 +30,17 @@ class Domains:
 
     def __init__(self, trained: Any, held_out: Any = None) -> None:
         self._names = _names(trained)
-        self._known = texts_of_data(trained)
+        self._known = texts_of_data(trained, most=_READ)
+        self._trained = frozenset(map(hash, self._known)) if 0 < _most_rows(trained) <= _READ else None
         others = _names(held_out)
         if not self._names or not others or self._names & others:
             self._known |= texts_of_data(held_out)
+
+    @property
+    def seen(self) -> Callable[[str, str], bool] | None:
+        """Tells of a document's id and text whether it is trained on; None where not all that is trained on is read."""
+        trained = self._trained
+        return None if not trained else lambda _, text: hash(text) in trained
 
     def of(self, evaluator: Any) -> Literal["in", "out"] | None:
         """Return ``in`` for texts or a name of the training data, ``out`` for BEIR and NanoBEIR, None if unknown.
@@ -56,6 +64,12 @@ def columns(evaluator: Any) -> list[Sequence[str]]:
         for name, value in getattr(evaluator, "__dict__", {}).items()
         if isinstance(value, list) and value and isinstance(value[0], str) and not name.endswith(_NO_TEXTS)
     ]
+
+
+def _most_rows(data: Any) -> int:
+    """Return the rows of the largest of some data sets; 0 where one does not say."""
+    parts = list(data.values()) if isinstance(data, Mapping) else [data]
+    return 0 if not all(hasattr(part, "__len__") for part in parts) else max(map(len, parts), default=0)
 
 
 def _names(data: Any) -> set[str]:

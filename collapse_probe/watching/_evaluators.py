@@ -13,6 +13,7 @@ from ..recording import undisturbed
 from ._attach import Attachments
 from ._domains import columns
 from ._pairs_of_trainer import EvaluatorPairs
+from ._ranked import Seen, ranked, texts_of
 from ._trainer import TrainerWatch
 
 
@@ -44,19 +45,28 @@ class RetrievalListener:
         collection: What its scores are called.
         domain: Of its texts.
         attachments: What takes the wraps off again.
+        seen: Tells whether a document is trained on; None where that is unknown.
 
     Attributes:
         pairs: Reference pairs that are this evaluator's, whose vectors are kept; None for none.
     """
 
     def __init__(
-        self, watch: TrainerWatch, evaluator: Any, *, collection: str, domain: str | None, attachments: Attachments
+        self,
+        watch: TrainerWatch,
+        evaluator: Any,
+        *,
+        collection: str,
+        domain: str | None,
+        attachments: Attachments,
+        seen: Seen | None = None,
     ) -> None:
         self.pairs: EvaluatorPairs | None = None
         self.collection = collection
         self._watch = watch
         self.evaluator = evaluator
         self._domain = domain
+        self._seen = seen
         self._searched = 0
         self._offset = 0
         self._queries: Tensor | None = None
@@ -89,11 +99,15 @@ class RetrievalListener:
         if name != self._judged(names):
             return
         self._hand_over_vectors()
-        self._watch.evaluation(
+        self._watch.ranked_evaluation(
             self.collection,
             {f"{key.removesuffix('@k')}@{k}": float(v) for key, found in result.items() for k, v in found.items()},
-            per_query=per_query(self.evaluator, rankings),
-            domain=self._domain,  # type: ignore[arg-type]
+            per_query(self.evaluator, rankings),
+            self._domain,
+            (
+                ranked(self.evaluator, rankings),
+                texts_of(self.evaluator, seen=self._seen, shown=self._watch.shows_texts),
+            ),
         )
 
     def _judged(self, names: Sequence[str]) -> str:

@@ -116,6 +116,11 @@ class TrainerWatch(Watch):
         return self._closed
 
     @property
+    def shows_texts(self) -> bool:
+        """Whether a text of a query or document may be written."""
+        return self._options.texts
+
+    @property
     def loss(self) -> LossListener:
         """What hears loss terms."""
         return self._loss
@@ -158,6 +163,13 @@ class TrainerWatch(Watch):
         """Hear the metrics of an evaluation."""
         if metrics and not self._closed:
             self._containment.run("evaluation", self._source.evaluated, self, metrics)
+
+    def ranked_evaluation(self, collection: str, metrics: Mapping[str, float], *about: Any) -> None:
+        """Hear an evaluator's scores: by query, the domain, and what was ranked with the texts; also before training.
+
+        ``about`` is ``per_query``, ``domain`` and the pair of rankings and texts.
+        """
+        self._do("evaluation", self._evaluation, collection, metrics, None, "model", *about)
 
     def train_ends(self, state: Any) -> None:
         """End, and say which weights the training leaves."""

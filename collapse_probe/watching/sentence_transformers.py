@@ -188,6 +188,7 @@ class SentenceTransformersSource(TransformersSource):
                     one,
                     collection=name if not known else f"{name}#{known + 1}",
                     domain=self._domains[id(one)],
+                    seen=domains.seen,
                     attachments=attachments,
                 )
             )

@@ -38,6 +38,7 @@ KEYS = {
     "causes": list,
     "findings": list,
     "not_measured": list,
+    "who_fell": list,
 }
 KIND = ["kind", "subject", "code", "status", "state", "raised", "onset", "forecast", "value", "bounds"]
 NASTY = "a\x1b[2J\nb‮" + "x" * 200

@@ -29,6 +29,7 @@ SECTIONS = [
     "What happened",
     "Why",
     "Retrieval",
+    "Who fell",
     "Separation",
     "Embedding scale and rank",
     "Loss components",

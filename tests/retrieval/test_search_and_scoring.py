@@ -146,6 +146,9 @@ def test_scores_of_the_shortened_run_equal_those_of_the_whole(seed):
     theirs = ir_measures.calc_aggregate([nDCG @ 10, AP @ 100, R @ 100], qrels, run)
     for metric, measure in (("ndcg@10", nDCG @ 10), ("map@100", AP @ 100), ("recall@100", R @ 100)):
         assert ours.mean[metric] == pytest.approx(theirs[measure], abs=1e-9)
+    for name, best, top in zip(names, ours.ranked.best, ours.ranked.top, strict=True):
+        assert ours.per_query["mrr@10"][name] == (1 / best if 0 < best <= 10 else 0)
+        assert [ids[row] for row in top] == sorted(run[name], key=lambda one: (run[name][one], one), reverse=True)[:10]
 
 
 def test_a_query_that_returned_nothing_counts_zero():

@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.evaluation import (
 )
 from watching.trainers_support import encoder, pairs, search, st_trainer, texts
 
-from collapse_probe.journal import Evaluation, Event, Run
+from collapse_probe.journal import Evaluation, Event, Run, read_rankings
 from collapse_probe.reporting import write_report
 from collapse_probe.watching import Watch, WatchCallback, watch
 from collapse_probe.watching._domains import Domains
@@ -55,6 +55,9 @@ def test_rankings_become_scores_of_every_query(bert: Path, tmp_path: Path) -> No
         assert len(content["query_ids"]) == 12
         for name in ("ndcg@10", "mrr@10"):
             assert np.mean(content[name]) == pytest.approx(log[f"eval_toy_cosine_{name}"])
+        kept = read_rankings(watching.live, one.per_query)
+        assert content["mrr@10"] == [1 / rank if rank and rank <= 10 else 0.0 for rank in kept.best]
+        assert [len(set(row)) for row in kept.top] == [10] * 12 and kept.n_documents == 40
 
 
 class Counting:

@@ -16,9 +16,11 @@ from .._contract import Finding, Remedy, Status
 from .._curves import Change
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
+from .._fallen import Fallen
 from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
+from ._fallen import FILE, who_fell
 from ._spark import sparkline
 from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
 
@@ -86,6 +88,7 @@ def first_screen(
     missing: Sequence[NotMeasured],
     rows: Sequence[dict[str, Any]],
     findings: Sequence[Finding],
+    lost: Sequence[Fallen] = (),
 ) -> str:
     """Return the first screen as plain text, in as many columns as are asked for."""
     page = Page(max(NARROWEST, width))
@@ -98,6 +101,8 @@ def first_screen(
         _loss(evidence),
         _curves(page, evidence, dead),
         _do(page, evidence, kinds, causes),
+        page.wrapped("Who fell", said, most=2) if (said := who_fell(lost)) else [],
+        [f"{'':<{_INDENT}}{FILE}"] if said else [],
         _damage(missing),
         measured(page, findings, missing),
     ]
@@ -332,8 +337,8 @@ def labelled(label: str, lines: Sequence[str]) -> list[str]:
 
 
 def _fitted(page: Page, parts: list[list[str]]) -> str:
-    """Return the parts in their order; the curves go first where the screen is too small, then what was seen."""
-    order = (5, 4, 1, 6, 3)
+    """Return the parts in their order; who fell goes first where the screen is too small, then the curves."""
+    order = (8, 7, 5, 4, 1, 6, 3)
     dropped: set[int] = set()
     while True:
         kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]

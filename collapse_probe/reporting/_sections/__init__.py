@@ -11,6 +11,7 @@ from ._corrections import CORRECTIONS
 from ._counterfactuals import COUNTERFACTUALS
 from ._embeddings import EMBEDDINGS
 from ._errors import ERRORS
+from ._fallen import FALLEN
 from ._findings import FINDINGS
 from ._happened import HAPPENED
 from ._preflight import PREFLIGHT
@@ -29,6 +30,7 @@ SECTIONS: tuple[Section, ...] = (
     HAPPENED,
     WHY,
     RETRIEVAL,
+    FALLEN,
     AVERAGES,
     SEPARATION,
     EMBEDDINGS,

@@ -124,7 +124,8 @@ def _score(
             now = data if encode is None else encoded_again(data, encode)
             by_path = evaluate_head(head.to(device), now, similarity=recipe.similarity, device=device)
             for path, scores in by_path.items():
-                record_evaluation(journal, run.folder, now, scores, variant=path, step=step, epoch=epoch)
+                judged = path == recipe.scoring_path
+                record_evaluation(journal, run.folder, now, scores, variant=path, step=step, epoch=epoch, judged=judged)
             _tell(listener, data, by_path, epoch=epoch, epochs=recipe.epochs)
 
 

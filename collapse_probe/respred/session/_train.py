@@ -95,7 +95,9 @@ def run_session(session: Session, audience: Audience) -> Outcome:
             prepared.recipe,
             folder=session.folder,
             data=prepared.data,
-            evaluations=evaluation_sets(prepared.inputs, prepared.features, Run.load(session.folder).config),
+            evaluations=evaluation_sets(
+                prepared.inputs, prepared.features, Run.load(session.folder).config, prepared.shared
+            ),
             probes=session.probes,
             seed=request.seed,
             device=prepared.device,

@@ -87,14 +87,20 @@ def pair_sides(inputs: Inputs, features: Features) -> list[Side]:
     return sides
 
 
-def evaluation_sets(inputs: Inputs, features: Features, config: RunConfig) -> list[EvaluationSet]:
-    """Return the collections with their vectors and the domains that a run recorded, the development split last."""
+def evaluation_sets(
+    inputs: Inputs, features: Features, config: RunConfig, shared: Sequence[Overlap] = ()
+) -> list[EvaluationSet]:
+    """Return the collections with their vectors and the domains that a run recorded, the development split last.
+
+    ``shared`` is what each collection has in common with the training pairs, where that was found.
+    """
     from ..training import make_evaluation_set
 
     domains = {one.fingerprint: one.domain for one in config.collections}
+    trained = [one.documents for one in shared] or [None] * len(inputs.collections)
     sets = [
-        make_evaluation_set(collection, features, domain=domains.get(collection.fingerprint))
-        for collection in inputs.collections
+        make_evaluation_set(collection, features, domain=domains.get(collection.fingerprint), trained=known)
+        for collection, known in zip(inputs.collections, trained, strict=True)
     ]
     if inputs.development is not None:
         sets.append(make_evaluation_set(inputs.development, features, role="development"))

@@ -241,7 +241,9 @@ class EvaluationCallback(TrainerCallback):
         embedded = embed(parts, data, device=self._device)
         by_path = score_embedded(embedded, data, queries=embedded.paths(), **where)
         for path, result in by_path.items():
-            record_evaluation(self._journal, self._folder, data, result, variant=path, step=step, epoch=epoch)
+            judged = path == self._recipe.scoring_path
+            about: dict[str, Any] = {"variant": path, "step": step, "epoch": epoch, "judged": judged}
+            record_evaluation(self._journal, self._folder, data, result, **about)
         if data.role == "development":
             self._development.append(by_path[self._recipe.scoring_path].mean["ndcg@10"])
         elif self._initial_head is not None and data.changed:

@@ -13,9 +13,11 @@ from sentence_transformers.base.modules import Module, Router
 from torch import Tensor
 
 from ...journal import Evaluation, JournalWriter, now, write_beside
+from ...recording import Texts, keep_rankings
 from ...retrieval import Collection, Features, Scores, evaluate_variants
 from ..modules import HeadParts, ResidualPredictor, head_parts
 from ..recipes import Similarity
+from ._ranked import rankings_of
 
 Domain = Literal["in", "out"]
 
@@ -34,6 +36,7 @@ class EvaluationSet:
         domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
         changed: Whether changed versions of the model are scored on it as well.
         verified: False where the vectors are stored ones of an encoder that is not on this machine.
+        trained: Its documents that are trained on; None where unknown.
     """
 
     collection: Collection
@@ -45,6 +48,18 @@ class EvaluationSet:
     domain: Domain | None = None
     changed: bool = True
     verified: bool = True
+    trained: frozenset[str] | None = None
+
+    @property
+    def texts(self) -> Texts:
+        """Its texts, for what is kept of lost queries."""
+        trained = self.trained
+        return Texts(
+            queries=self.collection.queries.items,
+            documents=self.collection.documents.items,
+            titles=self.collection.titles,
+            seen=None if trained is None else lambda document, _: document in trained,
+        )
 
     @property
     def label(self) -> str:
@@ -63,6 +78,7 @@ def make_evaluation_set(
     *,
     role: Literal["test", "development"] = "test",
     domain: Domain | None = None,
+    trained: frozenset[str] | None = None,
 ) -> EvaluationSet:
     """Return a collection with its stored vectors.
 
@@ -78,6 +94,7 @@ def make_evaluation_set(
         role=role,
         domain=domain,
         verified=features.encoder.identity.verified,
+        trained=trained,
     )
 
 
@@ -168,6 +185,7 @@ def record_evaluation(
     variant: str,
     step: int,
     epoch: int,
+    judged: bool = True,
 ) -> None:
     """Write an evaluation into the journal and its per-query scores into the run folder.
 
@@ -179,6 +197,7 @@ def record_evaluation(
         variant: ``raw``, ``no_predictor`` or ``predictor``.
         step: Optimiser steps done.
         epoch: Epochs done; 0 before training.
+        judged: Whether verdicts are about the variant, or held against it: then what it ranked first is kept, too.
     """
     per_query = {metric: [values[q] for q in data.query_ids] for metric, values in scores.per_query.items()}
     content = json.dumps({"query_ids": data.query_ids, **per_query})
@@ -204,6 +223,21 @@ def record_evaluation(
             time=now(),
         )
     )
+    if (
+        judged
+        and data.role == "test"
+        and (rankings := rankings_of(scores, data.query_ids, data.document_ids)) is not None
+    ):
+        name = f"evaluations/{data.label}-epoch"
+        keep_rankings(
+            journal,
+            file.relative_to(folder).as_posix(),
+            rankings,
+            scores=scores.per_query,
+            texts=data.texts,
+            against=[f"{name}-0-{kind}.json" for kind in dict.fromkeys(("raw", variant))] if epoch else (),
+            replaces=[f"{name}-{one}-{variant}.json" for one in range(1, epoch)],
+        )
 
 
 def _in_blocks(vectors: Tensor, device: str, module: Module, size: int = 16_384) -> dict[str, Tensor]:

@@ -70,6 +70,7 @@ def held_out_pairs(data: TrainingData, *, most: int = MOST_DOCUMENTS) -> Evaluat
         document=_rows(vectors, list(collection.documents)),
         domain="in",
         changed=False,
+        trained=frozenset(f"d{kept[text]}" for text in set(texts.document) if text in kept),
     )
 
 
