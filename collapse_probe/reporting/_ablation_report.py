@@ -259,7 +259,7 @@ def _draw(
     fall = -control.fall.mean if control.fall is not None else None
     suffix = "" if number_ == 0 else f"-{number_ + 1}"
     n, shown = _sample(control), metric(control.metric)
-    with saved(folder / f"forest{suffix}.png", height=forest_height(compared)) as axes:
+    with saved(folder / f"forest{suffix}.svg", height=forest_height(compared)) as axes:
         forest(axes[0], compared, fall=fall, title=f"{collection}: n = {n}", metric=shown)
     table = ablation.table
     scored = table[(table["collection"] == collection) & (table["measure"] == control.metric)]
@@ -267,17 +267,17 @@ def _draw(
     curves = scored[scored["evaluated_path"]]
     names = [effect.intervention for effect in compared]
     panels = [names[i : i + PER_PANEL] for i in range(0, len(names), PER_PANEL)]
-    with saved(folder / f"learning_curves{suffix}.png", rows=len(panels), height=3.6) as axes:
+    with saved(folder / f"learning_curves{suffix}.svg", rows=len(panels), height=3.6) as axes:
         for axis, panel in zip(axes, panels, strict=True):
             learning_curves(axis, curves, [CONTROL, *panel], raw=float(raw.iloc[0]) if len(raw) else None, metric=shown)
             axis.set_title(f"{collection}: n = {n}", loc="left")
     return [
         {
-            "file": f"forest{suffix}.png",
+            "file": f"forest{suffix}.svg",
             "caption": f"Each intervention's {shown} minus the control's, with 95 % intervals over queries and seeds.",
         },
         {
-            "file": f"learning_curves{suffix}.png",
+            "file": f"learning_curves{suffix}.svg",
             "caption": f"{shown} on each configuration's evaluated path: the mean over seeds, each seed thin.",
         },
     ]

@@ -6,20 +6,23 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ._svg import compact
 from ._text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 8.0
-DPI = 150
 MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":")
 
 _SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "collapse-probe",
     "axes.titlesize": 11,
     "axes.labelsize": 10,
     "legend.fontsize": 9,
@@ -81,23 +84,24 @@ def saved(path: Path, *, rows: int = 1, columns: int = 1, height: float = 3.6) -
     """Yield the axes of a new figure and save it.
 
     Args:
-        path: The PNG to write.
+        path: The SVG to write.
         rows: Rows of axes.
         columns: Columns of axes.
         height: Inches of each row.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     with styled(), warnings.catch_warnings():
         # A foreign name may have letters that the font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(WIDTH, height * rows))
-        canvas = FigureCanvasAgg(figure)
+        canvas = FigureCanvasSVG(figure)
         yield list(figure.subplots(rows, columns, squeeze=False).flat)
-        figure.set_dpi(DPI)
+        drawn = StringIO()
         # savefig would lay the figure out twice.
-        canvas.print_png(path, metadata={"Software": None})
+        canvas.print_svg(drawn, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        path.write_text(compact(drawn.getvalue()), encoding="utf-8")
 
 
 def mark_epochs(axes: Axes, ends: list[int]) -> None:
