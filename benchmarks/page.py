@@ -34,7 +34,7 @@ _WIDER = """(() => {
     if (one.closest('.table, .drawn') && !one.matches('.table, .drawn')) continue;
     if (one.matches('.skip')) continue;
     const box = one.getBoundingClientRect();
-    if (box.width && box.right > wide + 1) found.push(one.tagName + '.' + one.className + ': ' + one.textContent.slice(0, 40));
+    if (box.width && box.right > wide + 1) found.push(one.tagName + '.' + one.className);
   }
   return found.slice(0, 5);
 })()"""
@@ -74,9 +74,9 @@ class Browser:
         message = {"id": self._number, "method": method, "params": parameters}
         if self._session:
             message["sessionId"] = self._session
-        os.write(self._out, json.dumps(message).encode() + b"\0") if len(json.dumps(message)) < 60_000 else self._send(
-            message
-        )
+        left = memoryview(json.dumps(message).encode() + b"\0")
+        while left:
+            left = left[os.write(self._out, left) :]
         while True:
             found = self._receive()
             if found.get("id") == self._number:
@@ -84,11 +84,6 @@ class Browser:
                     raise RuntimeError(f"{method}: {found['error']['message']}")
                 return found["result"]
             self.events.append(found)
-
-    def _send(self, message: dict[str, Any]) -> None:
-        left = memoryview(json.dumps(message).encode() + b"\0")
-        while left:
-            left = left[os.write(self._out, left) :]
 
     def wait(self, event: str) -> None:
         """Wait for an event."""
@@ -154,9 +149,9 @@ def _opened(browser: Browser, page: Path) -> list[str]:
         wrong.append(f"loaded in {seconds:.2f} s")
     for one in browser.events:
         method, told = one.get("method"), one.get("params", {})
-        if method == "Network.requestWillBeSent" and told["request"]["url"].split(":")[0] not in ("data",):
-            if told["request"]["url"] != page.resolve().as_uri():
-                wrong.append(f"a request for {told['request']['url'][:80]}")
+        url = told.get("request", {}).get("url", "")
+        if method == "Network.requestWillBeSent" and url != page.resolve().as_uri() and not url.startswith("data:"):
+            wrong.append(f"a request for {url[:80]}")
         elif method == "Runtime.exceptionThrown" or (method == "Runtime.consoleAPICalled" and told["type"] == "error"):
             wrong.append("an error on the console")
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):

@@ -16,6 +16,9 @@ from ._svg import inlined
 
 _OFF = ("link", "autolink", "reference", "html_block", "html_inline", "entity", "lheading", "code")
 _FIGURE = re.compile(r"figures/([\w.-]+\.svg)")
+_ONE_LINE = 36
+"""Characters of a row's name that is not broken."""
+
 _NUMBERED = re.compile(r"Figure \d+\. ?")
 
 
@@ -132,6 +135,8 @@ class Body:
                 name = "th" if (first if in_body else not empty) else "td"
                 if name == "th":
                     token.attrSet("scope", "row" if in_body else "col")
+                    if in_body and len(_plain(tokens[at + 1])) <= _ONE_LINE:
+                        token.attrJoin("class", "w")
                 token.tag, first = name, False
             elif token.type in ("th_close", "td_close"):
                 token.tag = name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -33,6 +34,22 @@ class Part:
     markdown: str
     summary: str = ""
     heading: str = ""
+
+
+def parts_of(markdown: str, *, folded: str = "") -> list[Part]:
+    """Return a document as parts of a page: what stands before its second section is the first of them.
+
+    Args:
+        markdown: The document; foreign text in it begins no line.
+        folded: Heading of a section that a reader opens.
+    """
+    sections = re.split(r"(?m)^(?=## )", markdown)
+    parts = []
+    for text in ["".join(sections[:2]), *sections[2:]]:
+        heading, _, content = text.partition("\n")
+        fold = bool(folded) and heading == f"## {folded}"
+        parts.append(Part(content, "Show", heading) if fold else Part(text))
+    return parts
 
 
 def write_page(folder: Path, parts: Sequence[Part], *, title: str, screen: str = "") -> Path:
