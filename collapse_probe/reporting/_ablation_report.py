@@ -26,7 +26,7 @@ DELTA_COLLAPSED = 0.1
 
 
 def write_ablation_report(ablation: Ablation, folder: Path) -> tuple[Path, list[str]]:
-    """Write ``ablation.md``, the same as a page ``index.html``, and the tidy table as ``cells.parquet`` and ``cells.csv``.
+    """Write ``ablation.md``, the same as a page ``index.html``, and the tidy table (``cells.parquet``, ``cells.csv``).
 
     Args:
         ablation: The ablation.
