@@ -118,11 +118,8 @@ def test_without_figures_there_is_a_page_all_the_same(collapsed, tmp_path):
 
 def test_nothing_of_foreign_text_is_markup_or_moves_anything_and_a_megabyte_is_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(_drawing, "FIGURES", {name: FIGURES[name] for name in ("retrieval", "loss_terms")})
-    nasty = (
+    nasty = "_a$b$|<script>x</script>\x1b[31m\u202egnp\u2066```\n# h\n[x](http://y.z) &amp; <http://y.z> \"'"
     long = f"{nasty}{'w ' * 500_000}"
-        "_a$b$|<script>x</script>\x1b[31m\u202egnp\u2066```\n# h\n[x](http://y.z) &amp; <http://y.z> \"'"
-        + "w " * 500_000
-    )
     records: list = [Event(name="error", message=long, subject=nasty, step=2)]
     for step in (1, 2):
         records.append(Terms(step=step, values={f"loss/{nasty}": 1.0, "loss/total": 1.0}))
