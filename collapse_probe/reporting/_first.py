@@ -69,12 +69,13 @@ def first_screen_html(screen: str) -> str:
 
 def _line(line: str) -> str:
     """Return a line whose cells are not broken; bars of blocks, which nobody can listen to, are seen alone."""
-    cells = re.split(r"( {2,})", line)
-    return "".join(_cell(one, alone=len(cells) > 1) for one in cells)
+    if _BLOCKS.search(line) is None and re.search(r" {2,}", line) is None:
+        return escape(line)
+    # Bars go with the number after them.
+    cells = re.split(r"(?<![▁▂▃▄▅▆▇█ ])( {2,})", line)
+    return "".join(_cell(one) for one in cells if one)
 
 
-def _cell(text: str, *, alone: bool) -> str:
-    if _BLOCKS.fullmatch(text):
-        return f'<span aria-hidden="true">{text}</span>'
-    whole = escape(text)
-    return f'<span class="c">{whole}</span>' if alone and text.strip() and len(text) <= _WIDEST else whole
+def _cell(text: str) -> str:
+    whole = _BLOCKS.sub(lambda found: f'<span aria-hidden="true">{found[0]}</span>', escape(text))
+    return f'<span class="c">{whole}</span>' if text.strip() and len(text) <= _WIDEST else whole

@@ -17,7 +17,7 @@ from ._svg import inlined
 _OFF = ("link", "autolink", "reference", "html_block", "html_inline", "entity", "lheading", "code")
 _FIGURE = re.compile(r"figures/([\w.-]+\.svg)")
 _ONE_LINE = 36
-"""Characters of a row's name that is not broken."""
+"""Characters of a row's name that is not broken; half of it in other cells."""
 
 _NUMBERED = re.compile(r"Figure \d+\. ?")
 
@@ -135,8 +135,8 @@ class Body:
                 name = "th" if (first if in_body else not empty) else "td"
                 if name == "th":
                     token.attrSet("scope", "row" if in_body else "col")
-                    if in_body and len(_plain(tokens[at + 1])) <= _ONE_LINE:
-                        token.attrJoin("class", "w")
+                if in_body and len(_plain(tokens[at + 1])) <= (_ONE_LINE if first else _ONE_LINE // 2):
+                    token.attrSet("class", str(token.attrs.get("class", "w")))
                 token.tag, first = name, False
             elif token.type in ("th_close", "td_close"):
                 token.tag = name

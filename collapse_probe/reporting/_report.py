@@ -13,12 +13,12 @@ from ..experiments import RECORD, Ablation
 from ..journal import encode_number
 from ._drawing import draw_all
 from ._facts import Facts
-from ._page import Part, write_page
+from ._page import PAGE, Part, write_page
 from ._place import identity, write_folder
 from ._render import render_template
 from ._sections import SECTIONS
 from ._style import can_draw
-from ._text import md
+from ._text import Aside, md
 
 REPORT = "failure_analysis.md"
 FOLDED = "Configuration, command and files"
@@ -66,6 +66,13 @@ def written(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
+def _short(section: dict[str, Any]) -> dict[str, Any]:
+    """Return a section as the Markdown has it: without what only the page shows, and with a word on that."""
+    blocks = [one for one in section["blocks"] if not isinstance(one, Aside)]
+    more = [f"More of this is in `{PAGE}`."] if len(blocks) < len(section["blocks"]) else []
+    return {**section, "blocks": [*blocks, *more]}
+
+
 def _parts(facts: Facts, sections: list[dict[str, Any]]) -> list[Part]:
     """Return the sections as parts of a page."""
     parts = []
@@ -81,7 +88,7 @@ def _build(facts: Facts, folder: Path) -> None:
         (folder / "figures").mkdir()
         facts.figures = draw_all(facts, folder / "figures")
     sections = written(facts)
-    context = {"run": facts.run, "sections": sections, "folded": FOLDED}
+    context = {"run": facts.run, "sections": [_short(one) for one in sections], "folded": FOLDED}
     (folder / REPORT).write_text(render_template("failure_analysis.md.j2", context), encoding="utf-8")
     title = f"diagnosis of {facts.run.name}"
     write_page(folder, _parts(facts, sections), title=title, screen=facts.diagnosis.summary)

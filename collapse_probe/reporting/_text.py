@@ -134,6 +134,12 @@ def bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+class Aside(str):
+    """A block of Markdown that only the page shows: the Markdown has little room, and says that there is more."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Table:
     """A Markdown table: cells are Markdown already.

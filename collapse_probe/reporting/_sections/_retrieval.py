@@ -162,8 +162,8 @@ def _without_predictor(facts: Facts) -> list[str]:
         if gap is not None:
             lines.append(
                 f"On {md(collection)}, scoring with the predictor instead of without changes nDCG@10 by "
-                f"{interval(gap)} (n = {gap.n} queries): with- and without-predictor scores agree, so **adding delta "
-                "at scoring time is not what changed the scores**; its losses may still act through what they share."
+                f"{interval(gap)} (n = {gap.n} queries): scores agree, so **adding delta at scoring time is not what "
+                "changed the scores**."
             )
     return lines
 

@@ -56,7 +56,7 @@ def _rest(facts: Facts) -> str | None:
 
 
 def _by_epochs(facts: Facts) -> Table:
-    """Return first, last and mean of every loss term in every epoch, raw and weighted."""
+    """Return first, last and mean of every loss term in every epoch, with its weight."""
     rows = []
     names = [name.partition("/")[2] for name in _names(facts, "loss")]
     terms = [name for name in names if not name.endswith("_weighted")]
@@ -66,12 +66,11 @@ def _by_epochs(facts: Facts) -> Table:
         for kind, suffix in (("raw", ""), ("weighted", "_weighted")):
             label = {"total": "sum of weighted terms", "gradient norm": "before clipping"}.get(name, kind)
             weight = facts.recipe.get(f"lambda_{name}")
-            if weight in (0, 1):
+            if weight is not None:
+                # A weight that is known says what the weighted term is.
                 if kind == "weighted":
                     continue
-                label = f"raw, x {weight:g}"
-            elif kind == "weighted" and weight is not None:
-                label = f"x {number(float(weight))}"
+                label = f"raw, x {number(float(weight))}"
             parts = [facts.by_epoch(f"{reading}{suffix}.{part}") for part in ("first", "last", "mean")]
             for epoch, mean in parts[2].items():
                 cells = [number(value_of(part.get(epoch))) for part in parts]
