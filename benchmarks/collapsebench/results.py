@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -41,19 +42,38 @@ INTRODUCTION = """# CollapseBench: how often the diagnosis is right
 
 Written by `python benchmarks/collapsebench/results.py`. A program is a training as people write it with one planted
 mistake, or a healthy one that looks alarming; labels say for each how much worse it is than the same training without
-the mistake. Rules were tuned on the training programs: three groups by three authors, each trained once in each of its
-worlds (encoder, pairs, collection). Means are over programs, with 95 % bootstrap intervals over programs.
+the mistake. Rules were tuned on the training programs: four groups by four authors, trained once in each of
+its worlds (encoder, pairs, collection), the youngest twice. Means are over programs, with 95 % bootstrap intervals over
+programs.
 
-The held-out programs are by a fourth author, who had read no rule; their labels were committed before, they were
-trained with two seeds in two worlds each, and judged once, before anybody had looked at them. This table is of that
-judgement. From here on they are seen: a later score on them is none of a blind test.
+The held-out programs are by a fifth and a sixth author, who had read no rule; their labels were committed before, they
+were trained in one or two worlds each, and judged once, before anybody had looked at them. This table is of that
+judgement, which is kept in `labels/first_judgement.json`. From here on they are seen: a later score on them is none of a blind test.
 
-Programs that were held out in an earlier round scored .72 (detection), .46 (macro-F1 of the kind) and .44 (cause) when
-they were judged for the first time; they are among the training programs now.
+| programs that were held out in earlier rounds, when they were judged for the first time | detected | kind | cause |
+| --- | --- | --- | --- |
+| first round | .72 | .46 (macro-F1) | .44 |
+| second round (`blind`) | .89 | .62 (macro-F1) | .44 |
+
+They are among the training programs now.
 """
 
 
-TUNED_ON, BLIND = ("training", "formerly_held_out", "development"), ("blind",)
+TUNED_ON = ("training", "formerly_held_out", "development", "blind")
+BLIND = ("fifth_author", "sixth_author")
+FIRST = Path(__file__).parent / "labels" / "first_judgement.json"
+"""What was said of the held-out programs when they were judged for the first time."""
+
+
+def first_judgement(folder: Path) -> tuple[list[Answer], list[list[str]]]:
+    """Return what was said of the held-out programs at first; judge and keep it where nobody has judged them."""
+    if not FIRST.exists():
+        found, rows = answers(BLIND, folder)
+        content = [{"answer": asdict(one), "row": row} for one, row in zip(found, rows, strict=True)]
+        FIRST.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    kept = json.loads(FIRST.read_text("utf-8"))
+    made = [Answer(**{**one["answer"], "causes": tuple(one["answer"]["causes"])}) for one in kept]
+    return made, [one["row"] for one in kept]
 
 
 def answers(groups: Sequence[str], folder: Path) -> tuple[list[Answer], list[list[str]]]:
@@ -85,7 +105,7 @@ def main(folder: Path, out: Path) -> None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
     from _common import table
 
-    groups = {"training": answers(TUNED_ON, folder), "held_out": answers(BLIND, folder)}
+    groups = {"training": answers(TUNED_ON, folder), "held_out": first_judgement(folder)}
     (training, _), (held_out, _) = groups["training"], groups["held_out"]
     if not training or not held_out:
         raise SystemExit(f"run run.py first: --group {', --group '.join(TUNED_ON + BLIND)}")

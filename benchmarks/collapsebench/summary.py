@@ -55,7 +55,14 @@ class Score:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-WARNS_ALONE = ("identity", "gate_collapse", "delta_collapse", "constant_correction")
+WARNS_ALONE = (
+    "identity",
+    "gate_collapse",
+    "gate_never_opened",
+    "delta_collapse",
+    "constant_correction",
+    "side_gap",
+)
 """Kinds that can only warn where anything else is trained."""
 
 

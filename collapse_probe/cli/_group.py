@@ -14,7 +14,7 @@ from importlib import import_module
 import click
 
 from .. import __version__
-from ..errors import InputError, naming_extras
+from ..errors import InputError, naming_extras, unknown_name
 from ._flags import as_flag
 from ._output import lasting_output
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
     "compare": ("_compare", "Print the performance table of several runs, with intervals."),
     "diagnose": ("_diagnose", "Say whether a run is healthy, what happened, and since when."),
+    "follow": ("_follow", "Show how a run goes on while another process writes it."),
     "explain": ("_explain", "Say what a detector reads, how it judges, and what to do."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
     "list": ("_list", "List recipes, probes, measures, detectors, or forms of inputs."),
@@ -40,6 +41,7 @@ Examples:
   collapse-probe compare runs/baseline runs/respred
   collapse-probe evaluate runs/respred --beir path/to/nfcorpus
   collapse-probe diagnose runs/respred
+  collapse-probe follow runs/respred
   collapse-probe explain CP411
   collapse-probe report runs/respred
   collapse-probe list recipes
@@ -47,6 +49,24 @@ Examples:
 Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 70 a fault of collapse-probe, 74 the system (disk, permission,
 memory) after the work began, 130 interrupted, 143 terminated. COLLAPSE_PROBE_TRACEBACK=1 shows where 70 and 74 arose.
 """
+
+FIRST = """collapse-probe finds out that, when and why an embedding model collapses while it trains.
+
+Watch your own training with one line in your script, and ask what happened:
+  with collapse_probe.watch(model, optimizer=optimizer, run="runs/mine") as w:
+  collapse-probe diagnose runs/mine
+
+Look at a run that another process writes:
+  collapse-probe follow runs/mine
+
+See it find a collapse, without data of yours (two minutes, the second time seconds):
+  collapse-probe train --watch-delta
+
+Prove the cause, by training again with one thing changed:
+  collapse-probe ablate runs/respred --plan causes --seeds 5
+
+All commands: collapse-probe --help"""
+"""What a newcomer sees, who types the command alone."""
 
 TRACEBACK = "COLLAPSE_PROBE_TRACEBACK"
 """Set to ``1``, what ends a command with 70 or 74 is shown with its traceback."""
@@ -65,16 +85,37 @@ class LazyGroup(click.Group):
             return None
         return import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is asked for.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            raise unknown_name("command", name, COMMANDS)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    epilog=EXAMPLES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="collapse-probe")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Find out that, when and why an embedding model collapses while it trains."""
+    if ctx.invoked_subcommand is None:
+        click.echo(FIRST)
 
 
 def main() -> None:

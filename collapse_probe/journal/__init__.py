@@ -17,10 +17,11 @@ from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, 
 from ._run import LiveRun, Run
 from ._scored import Counterfactual, Evaluation
 from ._store import Series, Store
-from ._writer import CONFIG, JournalWriter, now, write_config
+from ._writer import CONFIG, JOURNAL, JournalWriter, now, write_config
 
 __all__ = [
     "CONFIG",
+    "JOURNAL",
     "KINDS",
     "SCHEMA",
     "Artifact",

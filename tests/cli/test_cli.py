@@ -163,7 +163,7 @@ WRONG = [
     (["evaluate", ".", "--beir", "BEIR"], "run.json: not found"),
     (["report", "nowhere"], "nowhere: no such run folder"),
     (["list", "recipe"], "'recipe' is not one of 'recipes', 'probes', 'measures'"),
-    (["trian"], "No such command"),
+    (["trian"], "unknown command 'trian': did you mean 'train'?"),
 ]
 
 

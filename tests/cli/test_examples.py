@@ -89,8 +89,9 @@ def test_the_example_of_watch_runs(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith(("HEALTHY", "WARNING"))
 
 
-def test_the_readmes_other_example_runs(trained):
-    first, *others = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+def test_the_examples_of_the_documents_run(trained):
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    first, *others = [block for page in pages for block in blocks(page.read_text(encoding="utf-8"))]
     assert "collapse_probe.watch(" in first and len(others) == 1  # the first is run in test_public_face
     found: dict[str, torch.Tensor] = {}
     exec(others[0], found)

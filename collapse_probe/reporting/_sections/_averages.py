@@ -22,10 +22,12 @@ def _applies(facts: Facts) -> bool:
 
 def _units(facts: Facts) -> dict[str, list[str]]:
     """Return what is averaged over, with its collections: each collection, but the parts of one together."""
+    # Held-out pairs, which a run adds by itself, are no collection to average over.
+    asked = {one.name for one in facts.run.config.collections}
     units: dict[str, list[str]] = {}
     for (label, _, _), one in facts.evidence.evaluations.records.items():
         members = units.setdefault(one.group or label, [])
-        if label not in members and label != REFERENCE:
+        if label not in members and label != REFERENCE and (not asked or one.collection in asked):
             members.append(label)
     return {name: members for name, members in units.items() if members}
 

@@ -7,14 +7,8 @@ from collections.abc import Collection, Sequence
 
 from ...diagnosis import FindingRow, Status
 from .._facts import MOST_ROWS, Facts, Section
-from .._text import Aside, Table, bullets, md, number
+from .._text import Table, bullets, md, number
 from ._happened import explained
-
-MOST = 15
-"""Findings of the table; the gravest have their own section."""
-
-_LONG = 60
-"""Characters of a part of a source that is not said twice."""
 
 _GRAVE = (Status.CRITICAL, Status.WARNING)
 _ORDER = (*_GRAVE, Status.NOT_MEASURED, Status.HEALTHY, Status.NOT_APPLICABLE)
@@ -26,13 +20,14 @@ def _write(facts: Facts) -> list[str]:
     rows.sort(key=lambda one: _ORDER.index(one.status))
     healthy = [one for one in rows if one.status is Status.HEALTHY] if len(rows) > MOST_ROWS else []
     shown = [one for one in rows if one not in healthy]
-    more = len(shown) - MOST
+    more = len(shown) - MOST_ROWS
     return [
         f"{counts(facts.findings)}.",
-        _table(shown[:MOST]).markdown if shown else "",
+        _table(shown[:MOST_ROWS]).markdown if shown else "",
         f"{more:,} more that are no better are in `findings.json`." if more > 0 else "",
         f"Healthy: {_by_code(healthy)}; their values are in `findings.json`." if healthy else "",
-        Aside(bullets(_reasons(shown[:MOST], explained(facts)))),
+        bullets(_reasons(shown[:MOST_ROWS], explained(facts))),
+        "What each reads, and where its range comes from: `collapse-probe explain CODE`.",
     ]
 
 
@@ -64,34 +59,23 @@ def _table(findings: Sequence[FindingRow]) -> Table:
 
 
 def _reasons(findings: Sequence[FindingRow], known: Collection[str]) -> list[str]:
-    """Return why each warning or critical finding matters, what to do and where its range comes from, each once.
+    """Return why each warning or critical finding matters and what to do, each once.
 
     Args:
         findings: The findings.
-        known: Codes whose reason was said before.
+        known: Codes of which it was said before.
     """
-    shared: dict[tuple[str, str, str, str], list[str]] = {}
+    shared: dict[tuple[str, str, str], list[str]] = {}
     for one in findings:
-        if one.status in _GRAVE:
-            why = "" if one.code in known else one.why
-            shared.setdefault((one.code, why, one.remedy, one.source), []).append(md(one.title))
-    lines, times, said = [], Counter(code for code, *_ in shared), set[str]()
-    for (code, why, remedy, source), titles in shared.items():
+        if one.status in _GRAVE and one.code not in known:
+            shared.setdefault((one.code, one.why, one.remedy), []).append(md(one.title))
+    lines, times = [], Counter(code for code, *_ in shared)
+    for (code, why, remedy), titles in shared.items():
         parts = [f"**{code}**:" if times[code] == 1 else f"**{code} {'; '.join(titles)}**:"]
         parts += [f"{md(why)}{'' if why.endswith('.') else '.'}"] if why else []
         parts += [f"*{md(remedy)}.*"] if remedy else []
-        parts += [f"Range: {md(_unsaid(source, said))}."] if source else []
         lines.append(" ".join(parts))
     return lines
-
-
-def _unsaid(source: str, said: set[str]) -> str:
-    """Return where a range comes from, without what was said of another one already, and remember the rest."""
-    parts = list(dict.fromkeys(source.split("; ")))
-    kept = [one for one in parts if one not in said]
-    said.update(one for one in parts if len(one) > _LONG)
-    same = ["measured likewise"] if len(kept) < len(parts) else []
-    return "; ".join([*same, *kept])
 
 
 FINDINGS = Section(

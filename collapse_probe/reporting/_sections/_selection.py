@@ -80,7 +80,7 @@ def _sentences(facts: Facts) -> list[str]:
                 f"On {md(collection)}, validation loss and nDCG@10 have a rank correlation of {found.spearman:+.2f} "
                 f"(Spearman; Kendall {found.kendall:+.2f}{p}) over n = {found.n} checkpoints{few}. Healthy is below 0."
             )
-        if regret is not None and not (regret.misleads and regret.change is not None):
+        if regret is not None and not regret.misleads:
             lines.append(
                 f"On {md(collection)}, selecting by validation loss loses {score(regret.regret)} nDCG@10 against the "
                 f"best of n = {regret.n} checkpoints (it takes epoch {regret.chosen}, the best is epoch {regret.best})."

@@ -167,9 +167,9 @@ def _reproduce(facts: Facts) -> Rows:
     config = facts.run.config
     git = facts.part("git")
     weights, pairs = facts.part("encoder").get("weights_sha256"), facts.part("pairs").get("fingerprint")
-    rows = [("Encoder weights", code(str(weights)[:16])) if weights else ("", "")]
-    rows.append(("Pairs", code(str(pairs)[:16])) if pairs else ("", ""))
-    rows += [(md(one.name), code(one.fingerprint[:16])) for one in config.collections if one.fingerprint]
+    rows = [("Encoder weights", code(str(weights))) if weights else ("", "")]
+    rows.append(("Pairs", code(str(pairs))) if pairs else ("", ""))
+    rows += [(md(one.name), code(one.fingerprint)) for one in config.collections if one.fingerprint]
     if config.threads:
         rows.append(("CPU threads", str(config.threads)))
     rows.append(("Versions", ", ".join(f"{md(k)} {md(v)}" for k, v in config.versions.items())))

@@ -56,25 +56,20 @@ def _rest(facts: Facts) -> str | None:
 
 
 def _by_epochs(facts: Facts) -> Table:
-    """Return first, last and mean of every loss term in every epoch, with its weight."""
+    """Return first, last and mean of every loss term in every epoch, and its weight."""
     rows = []
     names = [name.partition("/")[2] for name in _names(facts, "loss")]
     terms = [name for name in names if not name.endswith("_weighted")]
     order = ["total", *(name for name in ("isotropy", "predictive", "residual", "contrastive") if name in terms)]
     found = [*order, *(name for name in terms if name not in (*order, "gradient_norm", "rest"))]
     for name, reading in [*((name, f"loss/{name}") for name in found), ("gradient norm", "loss/gradient_norm")]:
-        for kind, suffix in (("raw", ""), ("weighted", "_weighted")):
-            label = {"total": "sum of weighted terms", "gradient norm": "before clipping"}.get(name, kind)
-            weight = facts.recipe.get(f"lambda_{name}")
-            if weight is not None:
-                # A weight that is known says what the weighted term is.
-                if kind == "weighted":
-                    continue
-                label = f"raw, x {number(float(weight))}"
-            parts = [facts.by_epoch(f"{reading}{suffix}.{part}") for part in ("first", "last", "mean")]
-            for epoch, mean in parts[2].items():
-                cells = [number(value_of(part.get(epoch))) for part in parts]
-                rows.append([md(name.replace("_", " ")), label, str(epoch), *cells, f"{int(mean['n']):,}"])
+        weight = facts.recipe.get(f"lambda_{name}")
+        label = {"total": "sum of weighted terms", "gradient norm": "before clipping"}.get(name, "raw")
+        label += "" if weight is None else f", x {number(float(weight))}"
+        parts = [facts.by_epoch(f"{reading}.{part}") for part in ("first", "last", "mean")]
+        for epoch, mean in parts[2].items():
+            cells = [number(value_of(part.get(epoch))) for part in parts]
+            rows.append([md(name.replace("_", " ")), label, str(epoch), *cells, f"{int(mean['n']):,}"])
     headers = ["term", "weight", "epoch", "first batch", "last batch", "mean", "n pairs"]
     return Table(headers, rows, words=["weight"])
 
