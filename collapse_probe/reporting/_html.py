@@ -53,7 +53,8 @@ class Body:
         """
         self.headings: list[Heading] = []
         self.room = room
-        self._figures, self._screen, self._drawn, self._tables = figures, screen.strip(), 0, 0
+        self._figures, self._screen, self._drawn = figures, screen.strip(), 0
+        self._captions: list[str] = []
         self._titles = ["", ""]
         self._reader = MarkdownIt("commonmark", {"html": False, "typographer": False}).enable("table").disable(_OFF)
         for name in ("drawing", "fence", "table_open", "table_close"):
@@ -108,7 +109,7 @@ class Body:
             self.room -= len(svg)
             description = "" if description == named else description
             drawn = inlined(svg, name=f"figure-{self._drawn}", title=named, description=description)
-            content = f'<div class="drawn" role="region" tabindex="0" aria-label="Figure {self._drawn}">{drawn}</div>'
+            content = f'<div class="drawn" role="group" tabindex="0" aria-label="Figure {self._drawn}">{drawn}</div>'
         elif svg and found:
             content = f'<p><a href="figures/{found[1]}">{escape(named)}</a>: too large for this page.</p>'
         below = f"<figcaption>{escape(said)}</figcaption>" if said else ""
@@ -116,10 +117,12 @@ class Body:
 
     def _table(self, tokens: Sequence[Token]) -> Iterator[Token]:
         heads = [_plain(tokens[at + 1]) for at, one in enumerate(tokens) if one.type == "th_open"]
-        self._tables += 1
         title = ": ".join(one for one in self._titles if one)
         by = f", by {heads[0]}" if heads and heads[0] else ""
-        tokens[0].meta = {"caption": f"{title}{by}", "number": self._tables}
+        caption = f"{title}{by}"
+        self._captions.append(caption)
+        more = f" ({self._captions.count(caption)})" if self._captions.count(caption) > 1 else ""
+        tokens[0].meta = {"caption": caption + more, "number": len(self._captions)}
         in_body, first, name = False, False, "td"
         for at, token in enumerate(tokens):
             if token.type in ("thead_open", "tbody_open"):
@@ -158,7 +161,7 @@ class Body:
         meta = tokens[at].meta
         name = f"table-{meta['number']}"
         return (
-            f'<div class="table" role="region" tabindex="0" aria-labelledby="{name}">'
+            f'<div class="table" role="group" tabindex="0" aria-labelledby="{name}">'
             f'<table>\n<caption id="{name}">{escape(meta["caption"])}</caption>\n'
         )
 

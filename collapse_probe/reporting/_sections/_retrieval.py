@@ -103,7 +103,7 @@ def _sentences(facts: Facts) -> list[str]:
         ]
         start = f"On {md(collection)}, nDCG@10 {variant(path)} is {score(now)} after epoch {epoch}."
         n = int(records[(collection, path, epoch)]["n_queries"])
-        end = f"Differences are paired over n = {n:,} queries, with 95 % intervals."
+        end = f"n = {n:,} queries."
         lines.append(" ".join([start, *filter(None, clauses), end]))
     if not lines:
         lines = [
