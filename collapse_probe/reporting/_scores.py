@@ -10,7 +10,7 @@ from ._text import Table, change, md, number, percent, score
 
 METRIC_LABELS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map@100": "MAP@100", "recall@100": "Recall@100"}
 MOST_METRICS = 6
-_ALL_ROWS = 20
+_ALL_ROWS = 24
 """Rows of all collections together, unless each has a few at least."""
 
 _FEWEST_ROWS = 4

@@ -10,7 +10,7 @@ from .._facts import MOST_ROWS, Facts, Section
 from .._text import Aside, Table, bullets, md, number
 from ._happened import explained
 
-MOST = 15
+MOST = 10
 """Findings of the table: the gravest have their own section."""
 
 _GRAVE = (Status.CRITICAL, Status.WARNING)
