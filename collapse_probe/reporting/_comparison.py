@@ -100,7 +100,7 @@ def _figure(rows: Sequence[Row], folder: Path, metric: str) -> str:
     if not shown:
         return ""
     (folder / "figures").mkdir()
-    with saved(folder / "figures" / "differences.svg", height=1.2 + 0.3 * len(shown)) as axes:
+    with saved(folder / "figures" / "differences.svg", height=1.2 + 0.45 * len(shown)) as axes:
         differences(axes[0], shown, metric=metric_label(metric))
     title = f"Differences of {metric_label(metric)} with their 95 % intervals"
     said = "Filled: resolved among all comparisons of the table. The line at 0 is the model that is compared with."
@@ -115,7 +115,8 @@ def differences(axes: Axes, shown: Sequence[tuple[Row, Compared]], *, metric: st
         face = colour(0) if found.resolved and one.adjusted_p < 0.05 else "white"
         axes.plot([found.low, found.high], [at, at], color=colour(0), linewidth=1.8)
         axes.plot([found.mean], [at], marker="o", color=colour(0), markerfacecolor=face, linestyle="none")
-    axes.set_yticks(range(len(shown)), [f"{plain(row.label)} vs {plain(one.reference)}" for row, one in shown])
+    names = [f"{plain(row.label)}\nvs {plain(one.reference)}" for row, one in shown]
+    axes.set_yticks(range(len(shown)), names)
     axes.set_ylim(len(shown) - 0.5, -0.5)
     axes.set_xlabel(f"difference of {metric}")
 
