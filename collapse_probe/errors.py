@@ -85,6 +85,10 @@ _EXTRAS = {
     "tokenizers transformers",
     "report": "matplotlib",
     "embedded": "networkx sklearn",
+    "tensorboard": "tensorboard",
+    "wandb": "wandb",
+    "mlflow": "alembic mlflow sqlalchemy",
+    "trackio": "trackio",
 }
 """What is installed only when it is asked for: extra to the packages that are imported."""
 

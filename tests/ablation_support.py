@@ -36,7 +36,6 @@ def material(config: RunConfig, threads: int = 1) -> Material:
 
 def write_ablation(folder: Path, config: RunConfig) -> None:
     """Run the plan ``causes`` over two seeds, in a pool of processes."""
-    folder.mkdir()
     interventions = [Intervention(CONTROL, {}), *plan("causes", RECIPE)]
     cells = make_cells(interventions, RECIPE, seeds=[0, 1])
     names = [cell.name for cell in cells]

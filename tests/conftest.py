@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # As in the command line: OpenMP reads it when torch is loaded.
@@ -14,6 +16,7 @@ import pytest
 import torch
 from ablation_support import RECIPE, write_ablation
 from hypothesis import settings
+from shared_once import once
 from tests_support import toy_run
 
 from collapse_probe.demo import EmbeddedText, build_embedded
@@ -30,6 +33,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of garbage collections: every trainer starts one, and it takes a third of a second."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_disks() -> Iterator[None]:
+    """No test ends the machine's power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real collections beside the repository; the test is skipped where there is none."""
@@ -41,13 +58,23 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedText:
     """The bundled collection, made once: reading the packages takes ten seconds."""
-    return build_embedded(tmp_path_factory.mktemp("embedded"))
+    return build_embedded(once(tmp_path_factory, "embedded", build_embedded))
 
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "1")
+
+
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures on their axes and no pixel of them, which is most of the work, where a test looks at none."""
+
+    def named(canvas: object, path: Path, **_: object) -> None:
+        path.write_bytes(b"not rendered")
+
+    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", named)
 
 
 @pytest.fixture(scope="session")
@@ -61,16 +88,13 @@ def respred_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small run that is ablated."""
-    folder = tmp_path_factory.mktemp("runs") / "base"
-    toy_run(folder, RECIPE)
-    return Run.load(folder)
+    return Run.load(once(tmp_path_factory, "base", lambda folder: toy_run(folder, RECIPE)))
 
 
 @pytest.fixture(scope="session")
 def ablation(tmp_path_factory: pytest.TempPathFactory, base: Run) -> Path:
     """The folder of a finished ablation of it over two seeds."""
-    folder = tmp_path_factory.mktemp("ablations") / "toy"
     before = torch.get_num_threads()
-    write_ablation(folder, base.config)
+    folder = once(tmp_path_factory, "toy", lambda folder: write_ablation(folder, base.config))
     assert torch.get_num_threads() == before, "threads of this process are left alone"
     return folder

@@ -15,6 +15,7 @@ import pytest
 from journals_support import FALL, FALLING, made, step
 
 import collapse_probe
+from collapse_probe.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -89,14 +90,14 @@ def test_its_signatures():
     ) - {"optimizer"}
 
 
-def test_the_first_example_of_the_readme_runs_as_it_stands(tmp_path):
+@pytest.mark.usefixtures("unrendered")
+def test_the_first_example_of_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
     """What it prints is in the README up to its numbers, and `diagnose` of the run exits 1."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     script, shown = re.findall(r"```(?:python)?\n(.*?)```", text, re.DOTALL)[:2]
-    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "failed and is off" not in result.stderr
-    first = result.stdout.splitlines()[0]
+    monkeypatch.chdir(tmp_path)
+    exec(script, {"__name__": "__main__"})
+    first = capsys.readouterr().out.splitlines()[0]
     assert first.split(", since")[0] == shown.splitlines()[0].split(", since")[0]
     found = collapse_probe.diagnose(tmp_path / "runs" / "mine")
     assert (found.exit_code, found.summary.splitlines()[0]) == (1, first)
@@ -206,13 +207,14 @@ def test_the_schema_of_every_kind_of_diagnosis(tmp_path, name):
     assert any(one["forecast"] for one in content["kinds"]) == (name == "falling")
 
 
-def test_the_schema_of_what_the_command_line_prints(tmp_path):
+def test_the_schema_of_what_the_command_line_prints(tmp_path, monkeypatch, capsys):
     made(tmp_path / "run", **PLANTS["collapsed"])
-    command = [sys.executable, "-c", "from collapse_probe.cli import main; main()", "diagnose", "run", "--json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    content = json.loads(done.stdout)
+    monkeypatch.setattr(sys, "argv", ["collapse-probe", "diagnose", str(tmp_path / "run"), "--json"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    content = json.loads(capsys.readouterr().out)
     _fits(content, SCHEMA)
-    assert done.returncode == content["exit_code"] == 1 and content["kinds"]
+    assert caught.value.code == content["exit_code"] == 1 and content["kinds"]
 
 
 @pytest.mark.parametrize("wrong", [{"status": "fine"}, {"steps": 1.5}, {"exit_code": True}, {"errors": [{}]}, {"x": 1}])

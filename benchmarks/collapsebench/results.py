@@ -48,7 +48,8 @@ programs.
 
 The held-out programs are by a fifth and a sixth author, who had read no rule; their labels were committed before, they
 were trained in one or two worlds each, and judged once, before anybody had looked at them. This table is of that
-judgement, which is kept in `labels/first_judgement.json`. From here on they are seen: a later score on them is none of a blind test.
+judgement, which is kept in `labels/first_judgement.json`. From here on they are seen: a later score on them is none of
+a blind test.
 
 | programs that were held out in earlier rounds, when they were judged for the first time | detected | kind | cause |
 | --- | --- | --- | --- |

@@ -28,6 +28,8 @@ COMMANDS = {
     "follow": ("_follow", "Show how a run goes on while another process writes it."),
     "explain": ("_explain", "Say what a detector reads, how it judges, and what to do."),
     "report": ("_report", "Write the failure analysis of a run again, from its journal."),
+    "export": ("_export", "Write a run into TensorBoard, W&B, MLflow, Trackio, CSV or Parquet."),
+    "card": ("_card", "Print a section about a run for a model card."),
     "list": ("_list", "List recipes, probes, measures, detectors, or forms of inputs."),
 }
 """Every command: the module that holds it, and its line of help."""
@@ -44,6 +46,8 @@ Examples:
   collapse-probe follow runs/respred
   collapse-probe explain CP411
   collapse-probe report runs/respred
+  collapse-probe export runs/respred --to tensorboard
+  collapse-probe card runs/respred
   collapse-probe list recipes
 
 Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 70 a fault of collapse-probe, 74 the system (disk, permission,

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
 
 from ..journal import Evaluation
-from ..statistics import holm
+from ..statistics import holm, normal_p
 from ._contract import Condition, Interval, Onset
 from ._evaluations import Evaluations, Scored, difference
 from ._onset import FEWEST, change_point, crossing
@@ -241,7 +240,7 @@ def _from_best(evaluations: Evaluations, metric: str, scored: Sequence[Evaluatio
     value, interval = difference(stretches[0], stretches[1])
     z = abs(value) * 2 * 1.96 / max(interval.high - interval.low, 1e-300)
     # The best stretch is one of many: its p counts them all.
-    interval = replace(interval, p=min(1.0, 2 * float(stats.norm.sf(z)) * (len(pooled) - _POOLED)))
+    interval = replace(interval, p=min(1.0, normal_p(z) * (len(pooled) - _POOLED)))
     fell = value <= -SMALLEST_FROM_BEST and z > _Z_FROM_BEST
     before, after = float(pooled[at]), float(pooled[-1])
     cut = -SMALLEST_FROM_BEST

@@ -284,6 +284,12 @@ class Evidence:
         return max(fell, key=lambda curve: (bool(curve.inside), len(curve.steps)), default=None)
 
     @cached_property
+    def lost_before(self) -> bool:
+        """Whether whatever fell is below the raw encoder alone: it was lost before the first step."""
+        fell = [one for curve in self.curves for one in curve.changes if one.fell]
+        return bool(fell) and all(one.against == "raw" for one in fell)
+
+    @cached_property
     def separation_onset(self) -> Onset | None:
         """Since when separation fell, by d'; None where it did not, or where it was read too seldom to tell.
 

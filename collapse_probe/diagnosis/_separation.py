@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
 
 from ..journal import Series
+from ..statistics import normal_p
 from ._contract import Interval
 from ._curves import SMALLEST, SMALLEST_FROM_BEST, Change, Curve
 from ._onset import change_point
@@ -52,6 +52,9 @@ def reference_curve(rank: Series, d_prime: Series, raw: dict[str, float], *, see
     start = [("start", float(series.values[0]))]
     against = start + ([("raw", raw[series.reading])] if series.reading in raw else [])
     changes = tuple(_of_reference(series, name, before, relative=relative) for name, before in against)
+    if relative and len(rank) and float(rank.values[-1]) > SATURATED and _rose(changes[0]):
+        # Pairs that are nearly all found, and further apart than at step 0, need not be as far as a good encoder's.
+        changes = tuple(replace(one, fell=False) if one.against == "raw" else one for one in changes)
     return _curve("reference pairs", series, changes, d_prime, seen=seen)
 
 
@@ -72,7 +75,7 @@ def part_curve(rank: Series, d_prime: Series, *, seen: bool) -> Curve | None:
     pooled = np.convolve(rank.values, np.ones(_POOLED) / _POOLED, mode="valid")
     best, after, n = float(pooled[:-_POOLED].max()), float(pooled[-1]), int(rank.n[-1])
     error = math.sqrt(sum(max(0.0, one * (1 - one)) for one in (best, after)) / max(n, 1))
-    p = 2 * float(stats.norm.sf(_Z))
+    p = normal_p(_Z)
     change = _tested("best", best, after, error, n=n, cut=-SMALLEST_FROM_BEST, relative=False, p=p)
     return _curve("reference pairs", rank, (change,), d_prime.finite(), seen=seen)
 
@@ -114,6 +117,10 @@ def _curve(name: str, series: Series, changes: tuple[Change, ...], onsets: Serie
     return replace(curve, onset=onset, outside=tuple(step for step in curve.steps if step >= since))
 
 
+def _rose(change: Change) -> bool:
+    return change.interval is not None and change.interval.low > 0
+
+
 def _of_reference(series: Series, against: str, before: float, *, relative: bool) -> Change:
     after, n = float(series.values[-1]), int(series.n[-1])
     if n < 2:
@@ -135,7 +142,7 @@ def _of_batches(series: Series, *, relative: bool) -> tuple[Change, ...]:
     cut = -D_PRIME_FALL if relative else -SMALLEST_FROM_BEST
     first = values[series.steps <= max(3, int(series.steps[0]))]
     error = noise * math.sqrt(1 / len(first) + 1 / width)
-    p = 2 * float(stats.norm.sf(_Z))
+    p = normal_p(_Z)
     found = [_tested("start", float(first.mean()), after, error, n=n, cut=cut, relative=relative, p=p)]
     earlier = np.convolve(values, np.ones(width) / width, mode="valid")[: count - 2 * width + 1]
     if len(earlier):
@@ -152,7 +159,7 @@ def _tested(
 ) -> Change:
     unit = abs(before) if relative and before else 1.0
     value, spread = (after - before) / unit, error / unit
-    found = 1.0 if after == before else 0.0 if spread == 0 else 2 * float(stats.norm.sf(abs(value) / spread))
+    found = 1.0 if after == before else 0.0 if spread == 0 else normal_p(value / spread)
     interval = Interval(low=value - 1.96 * spread, high=value + 1.96 * spread, p=found, n=n)
     fell = value <= cut and found <= p
     return Change(against=against, before=before, after=after, value=value, interval=interval, fell=fell, cut=cut)

@@ -8,7 +8,7 @@ from ._config import (
     StreamInfo,
     is_plain_name,
 )
-from ._course import SCHEMA, Artifact, End, Event, Raised, Start
+from ._course import SCHEMA, Artifact, Clock, End, Event, Raised, Start
 from ._fields import FieldError, decode_number, encode_number
 from ._files import atomic_write_text, fresh_folder, write_beside
 from ._kinds import KINDS, Record
@@ -25,6 +25,7 @@ __all__ = [
     "KINDS",
     "SCHEMA",
     "Artifact",
+    "Clock",
     "CollectionInfo",
     "Counterfactual",
     "Coverage",

@@ -26,6 +26,19 @@ class Start:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clock:
+    """When a step was done: of the first one, and of due ones a second or more after the one before.
+
+    Attributes:
+        step: Optimiser steps done.
+        time: UTC, ISO 8601.
+    """
+
+    step: int
+    time: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
     ``scored``, ``not_scored``, ``left_out`` and ``batch_norm``.

@@ -8,12 +8,13 @@ before training.
 
 from __future__ import annotations
 
-from ._course import Artifact, End, Event, Raised, Start
+from ._course import Artifact, Clock, End, Event, Raised, Start
 from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, Terms
 from ._scored import Counterfactual, Evaluation
 
 Record = (
     Start
+    | Clock
     | Readings
     | Terms
     | Summary
@@ -31,6 +32,7 @@ Record = (
 
 KINDS: dict[str, type] = {
     "start": Start,
+    "clock": Clock,
     "readings": Readings,
     "terms": Terms,
     "summary": Summary,

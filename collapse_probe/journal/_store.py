@@ -73,6 +73,9 @@ Sample = tuple[int | None, int | None, int | None, str | None]
 """Rows, columns, epoch and element type of what was read: seldom another from one reading to the next."""
 
 
+_NO_STEPS, _NO_VALUES = np.zeros(0, dtype=np.int64), np.zeros(0)
+
+
 class Columns:
     """One reading's numbers as they come in; the sample is kept where it changes."""
 
@@ -159,7 +162,10 @@ class Store:
         """
         if on is None:
             on = "reference" if (reading, "reference", dataset) in self._columns else "batch"
-        found = self._columns.get((reading, on, dataset)) or Columns()
+        found = self._columns.get((reading, on, dataset))
+        if found is None or not found.steps:
+            # Most of what a diagnosis asks for was never recorded.
+            return Series(reading, on, dataset, _NO_STEPS, _NO_VALUES, _NO_STEPS, _NO_STEPS, _NO_STEPS)
         steps, values = np.array(found.steps, dtype=np.int64), np.array(found.values, dtype=np.float64)
         lengths = np.diff(np.array([*found.starts, len(steps)], dtype=np.int64))
         samples = [self._known[one] for one in found.samples]
@@ -167,7 +173,7 @@ class Store:
             np.repeat(np.array([-1 if one[at] is None else one[at] for one in samples], dtype=np.int64), lengths)
             for at in range(3)
         )
-        return Series(reading, on, dataset, steps, values, *whole, samples[-1][3] if samples else None)
+        return Series(reading, on, dataset, steps, values, *whole, samples[-1][3])
 
     def add(self, kind: str, content: Mapping[str, Any]) -> None:
         """Take in a line of the journal.

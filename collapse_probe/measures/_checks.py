@@ -72,8 +72,9 @@ def square(name: str, covariance: Tensor) -> Tensor:
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Return numerator / denominator, and 0 where the denominator is 0."""
-    safe = denominator.where(denominator != 0, denominator.new_ones(()))
-    return (numerator / safe).where(denominator != 0, numerator.new_zeros(()))
+    held = denominator != 0
+    safe = denominator.where(held, denominator.new_ones(()))
+    return (numerator / safe).where(held, numerator.new_zeros(()))
 
 
 def norm(z: Tensor) -> Tensor:

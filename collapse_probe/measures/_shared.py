@@ -36,9 +36,10 @@ def shared(function: Callable[P, R]) -> Callable[P, R]:
         if made is None:
             return function(*args, **kwargs)
         key = (function, *map(id, args), *((name, id(value)) for name, value in sorted(kwargs.items())))
-        if key not in made:
+        found = made.get(key)
+        if found is None:
             # The arguments are kept as well: while they live, nothing else has their identity.
-            made[key] = ((args, kwargs), function(*args, **kwargs))
-        return made[key][1]
+            found = made[key] = ((args, kwargs), function(*args, **kwargs))
+        return found[1]
 
     return once

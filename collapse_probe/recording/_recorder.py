@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from torch import Tensor
 from .. import measures
 from ..journal import (
     Artifact,
+    Clock,
     Evaluation,
     Event,
     Histogram,
@@ -40,6 +42,9 @@ from ._window import WindowSummary
 
 _BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
 """Log-spaced bins of a stream's absolute entries: ten a decade."""
+
+_CLOCK = 1.0
+"""Seconds between two records of the time, at least."""
 
 _MICRO = 4
 """Micro-batches of a step that are read; the others are counted."""
@@ -121,6 +126,7 @@ class Recorder:
         self._histograms: dict[str, tuple[LogHistogram, int, int]] = {}
         self._covered: dict[str, tuple[int, str]] = {}
         self._closed = False
+        self._told_time = -math.inf
 
     # What is handed in
 
@@ -357,8 +363,15 @@ class Recorder:
         self._terms, self._scalars = {}, {}
         self._datasets.clear()
         if self.next_due <= self.done:
+            self._tell_time()
             self.next_due = self.cadence.next(self.done)
         self.containment.run("writing", self._outbox.post)
+
+    def _tell_time(self) -> None:
+        moment = time.monotonic()
+        if moment - self._told_time >= _CLOCK:
+            self._told_time = moment
+            self.journal.write(Clock(step=self.done, time=now()))
 
     def window(self, *, epoch: int | None = None) -> None:
         """End a window of steps: write its summaries, histograms and coverage. Waits for the device.

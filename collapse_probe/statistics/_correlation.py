@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 FEWEST_RANKED = 5
 """Below this a rank correlation cannot be significant: with 3 its best two-sided p is 1/3."""
@@ -38,6 +37,8 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> RankCor
     """
     if len(first) < 3 or len(set(first)) == 1 or len(set(second)) == 1:
         return None
+    from scipy import stats
+
     rho = float(stats.spearmanr(first, second).statistic)
     tau = float(stats.kendalltau(first, second).statistic)
     return RankCorrelation(rho, tau, _permutation_p(np.asarray(first), np.asarray(second)), len(first))
@@ -47,6 +48,8 @@ def _permutation_p(first: np.ndarray, second: np.ndarray) -> float:
     """Return the two-sided p of Spearman's rho: over all orders of up to 8 values, or over 50,000 seeded ones."""
     if len(first) < FEWEST_RANKED:
         return math.nan
+    from scipy import stats
+
     other = stats.zscore(stats.rankdata(second))
 
     def size(ranks: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -111,7 +111,7 @@ def _signs(n: int, draws: int, size: int) -> Iterator[np.ndarray]:
         yield generator.integers(0, 2, size=shape, dtype=np.int8) * 2.0 - 1.0
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _kept_signs(n: int, draws: int) -> tuple[np.ndarray, ...]:
-    """Return the signs that one block holds; a report tests the same queries dozens of times."""
+    """Return the signs that one block holds; a report tests the same queries, and those that changed, many times."""
     return tuple(_signs(n, draws, draws))

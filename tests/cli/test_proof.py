@@ -109,6 +109,7 @@ def in_this_process(monkeypatch) -> Callable[[], None]:
 
 
 def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
+    in_this_process()
     arguments = ["ablate", trained, "--vary", "projection=frozen", "--vary", "lambda_residual=0", "--workers", 2]
     code, out, err = run(*arguments)
     assert code == 0, err
@@ -121,7 +122,6 @@ def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
     (cell,) = (folder / "cells").glob("lambda_residual=0-*")
     shutil.rmtree(cell)
-    in_this_process()
     code, out, _ = run(*arguments, "--seeds", 2)
     assert code == 0 and "6 cells: 3 configurations x 2 seeds, 4 still to run" in out
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}
@@ -325,7 +325,7 @@ def test_option_d_can_be_put_back_and_evaluated(run, from_text, inputs, tmp_path
         assert part["value"].max() - part["value"].min() < 1e-6
 
 
-def test_a_run_from_text_killed_in_an_epoch_ends_with_the_same_bits(run, few, inputs, tmp_path):
+def test_a_killed_run_from_text_goes_on_and_ends_with_the_same_bits(run, few, inputs, tmp_path):
     """Dropout in the trained layers draws from the global generator; sums depend on the number of threads."""
     script = (
         "import os; from collapse_probe.respred.training import _callback as c\n"
@@ -345,10 +345,15 @@ def test_a_run_from_text_killed_in_an_epoch_ends_with_the_same_bits(run, few, in
     torch.set_num_threads(2)
     killed = subprocess.run([sys.executable, "-c", script, *arguments, "killed"], env=environment, capture_output=True)
     assert killed.returncode == -9
-    assert len(checkpoints("runs/killed")) == 1
+    assert len(checkpoints("runs/killed")) == 1 and Run.load("runs/killed").status == "unfinished"
     code, _, err = run("train", "--resume", "runs/killed")
     torch.set_num_threads(threads)
     assert code in (0, 1), err
+    resumed = Run.load("runs/killed")
+    assert resumed.status == "completed"
+    assert sorted(set(resumed.readings("validation/total")["epoch"])) == [0, 1, 2]
+    code, _, err = run("train", "--resume", "runs/killed")
+    assert (code, "this run is completed" in err) == (2, True)
     ends = [checkpoints(f"runs/{name}")[-1] for name in ("whole", "killed")]
     files = sorted(path.relative_to(ends[0]) for path in ends[0].rglob("*.safetensors"))
     assert any("optimizer" in file.name for file in files)

@@ -86,6 +86,9 @@ SUSPECTED = {
     ),
     "no_repulsion": collapse(extra=PULLS),
     "too_few_pairs": lambda folder: other_domain(folder, {"pairs/mrr": ramp(0.84, 0.95, since=0.1, until=0.5)}),
+    "memorised_documents": lambda folder: other_domain(
+        folder, {"pairs/mrr": ramp(0.84, 0.95, since=0.1, until=0.5)}, examples=1200
+    ),
     "random_head": random_head,
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journals_support import made, step
 
+from collapse_probe.cli import main
 from collapse_probe.diagnosis import Diagnosis, Status, diagnose
 from collapse_probe.errors import InputError
 from collapse_probe.reporting import write_report
@@ -263,19 +263,23 @@ def test_a_fall_is_found_and_dated_beside_scores_that_cannot_be_read(tmp_path, s
     assert fall.judgement.onset == before.judgement.onset
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("command", ["diagnose", "report"])
 @pytest.mark.parametrize("config", [True, False])
-def test_the_command_line_says_what_is_damaged_and_exits(folder, lines, command, config):
+def test_the_command_line_says_what_is_damaged_and_exits(folder, lines, command, config, monkeypatch, capsys):
     (folder / "journal.jsonl").write_bytes(b"".join(lines)[:-200].replace(b"0.", b"x", 5))
     if not config:
         (folder / "run.json").write_text("{")
-    given = [sys.executable, "-c", "from collapse_probe.cli import main; main()", command, str(folder)]
-    done = subprocess.run(given, cwd=folder, capture_output=True, text=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["collapse-probe", command, str(folder)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    done = capsys.readouterr()
     wanted = outcome(folder)
     assert (wanted is not None) == config
-    assert done.returncode == (2 if wanted is None else 1), done.stderr
-    assert "Traceback" not in done.stderr + done.stdout and "HEALTHY   " not in done.stdout.replace("UNHEALTHY", "")
+    assert caught.value.code == (2 if wanted is None else 1), done.err
+    assert "Traceback" not in done.err + done.out and "HEALTHY   " not in done.out.replace("UNHEALTHY", "")
     if wanted is None:
-        assert len(done.stderr.strip().splitlines()) == 1 and "run.json" in done.stderr
+        assert len(done.err.strip().splitlines()) == 1 and "run.json" in done.err
     else:
-        assert "Damaged" in done.stdout
+        assert "Damaged" in done.out

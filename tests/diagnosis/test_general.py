@@ -274,3 +274,23 @@ def test_weights_that_decay_to_nothing_in_an_optimiser_that_adds_decay_to_gradie
     assert causes(made(tmp_path / "gone", gone, extra=extra, terms=terms, fields={"streams": ADDED}, noise=0.001)) == [
         "penalty_too_strong"
     ]
+
+
+def test_own_documents_that_stand_in_the_batch_again(tmp_path):
+    """Without a mask the loss moves own pairs apart to the end; under one nothing is said, nor of a few."""
+    again = {"pairs/tied_share": 1.0, "pairs/auc": 0.94, "pairs/push": 0.05, "pairs/pull": -0.2}
+    apart = {"pairs/pull": ramp(0.9, 0.5)}
+    wrong = diagnose(made(tmp_path / "wrong", apart, extra=again))
+    assert (wrong.kinds[0].kind, wrong.causes[0].cause) == ("false_negatives", "false_negatives")
+    assert "false_negatives" not in kinds(made(tmp_path / "masked", extra=again))
+    assert "false_negatives" not in kinds(made(tmp_path / "few", apart, extra={**again, "pairs/tied_share": 0.1}))
+
+
+CONSTANT = ["constant_correction"]
+
+
+@pytest.mark.parametrize(("end", "constancy", "said"), [(0.9, 0.85, []), (0.9, 0.99, CONSTANT), (0.84, 0.85, CONSTANT)])
+def test_a_correction_that_is_mostly_constant_while_pairs_gain(end, constancy, said, tmp_path):
+    extra = {"delta/mean_abs": 0.04, "delta/constancy": constancy}
+    gains = {"pairs/mrr": ramp(0.84, end)}
+    assert kinds(made(tmp_path / "run", gains, extra=extra, fields={"streams": ADDED}, noise=0.002)) == said

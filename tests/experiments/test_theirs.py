@@ -29,6 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_every_cell_is_trained_with_its_seed_and_one_that_raises_is_named(folder):
     assert len(CALLS) == 8 and {seed for _, seed in CALLS} == {3, 4}
     found = Ablation.load(folder)

@@ -35,6 +35,7 @@ def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
     assert not any("**" in line for line in lines)
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("rows", [1, 5, 12])
 @pytest.mark.parametrize("name", ["tanh=off", "alpha=0.1, lambda_residual=0.01, tanh=off, residual_reduction=mean"])
 def test_nothing_of_the_forest_plot_is_cut_off(ablation, tmp_path, rows, name):
@@ -50,6 +51,7 @@ def test_nothing_of_the_forest_plot_is_cut_off(ablation, tmp_path, rows, name):
         assert all(box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_an_unfinished_ablation_can_be_read(ablation, tmp_path):
     shutil.copytree(ablation, tmp_path / "part")
     for path in (tmp_path / "part" / "cells").iterdir():

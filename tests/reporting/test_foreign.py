@@ -90,6 +90,7 @@ def test_the_first_screen_stands_first_and_each_claim_has_its_figure(tmp_path, c
     assert text.index("## What happened") < text.index("## Retrieval") < text.index("## Settings and reproduction")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_healthy_run_has_no_section_of_what_happened(tmp_path):
     text = report(made(tmp_path / "run"), tmp_path / "r")
     assert text.splitlines()[3].startswith("HEALTHY")
@@ -184,6 +185,7 @@ def test_nothing_but_nan(tmp_path):
     assert not re.search(r"\b(nan|inf)\b", text.partition("```\n\n")[2])
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_five_hundred_streams_show_twenty_and_the_rest_as_csv(tmp_path):
     rng, records = np.random.default_rng(0), []
     for step in range(1, 12):
@@ -197,6 +199,7 @@ def test_five_hundred_streams_show_twenty_and_the_rest_as_csv(tmp_path):
     assert_speaks_of_its_own(text)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_every_evaluation_of_any_variant_is_kept(tmp_path):
     records = [
         Evaluation(collection="dev", step=step, variant=name, metrics={"map": step / 100}, n_queries=9)
@@ -227,6 +230,7 @@ def test_names_with_markup_and_escapes_become_neither(tmp_path):
     assert_speaks_of_its_own(text)
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_a_killed_and_a_damaged_run_say_so(tmp_path):
     run = made(tmp_path / "run", ends=False)
     assert "**The run is not finished: its journal has no end**" in report(run, tmp_path / "a")

@@ -146,6 +146,7 @@ def test_the_reports_numbers_are_the_journals(report, respred_run):
         assert f"{value:.4f}" in text
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [
@@ -174,6 +175,7 @@ class Interrupting(Silent):
             raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_interrupted_and_failed_runs_are_reported(tmp_path):
     toy_run(tmp_path / "cut", Recipe(batch_size=32), listener=Interrupting())
     data = toy_data()
@@ -363,6 +365,8 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path, respred_run):
 def test_a_report_needs_no_torch(respred_run, tmp_path):
     script = (
         "import sys; from pathlib import Path\nfrom collapse_probe.journal import Run\n"
+        "from matplotlib.backends.backend_agg import FigureCanvasAgg\n"
+        "FigureCanvasAgg.print_png = lambda canvas, path, **_: path.write_bytes(b'')  # drawn, not rendered\n"
         "from collapse_probe.reporting import write_report\n"
         "write_report(Run.load(sys.argv[1]), Path(sys.argv[2]))\n"
         "assert not {'torch', 'sentence_transformers', 'transformers'} & set(sys.modules)\n"

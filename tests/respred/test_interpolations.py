@@ -186,6 +186,7 @@ def test_what_a_development_split_chose_is_offered_whatever_it_is(run, tmp_path)
     assert keeping(chosen).change == {"keep": "the raw encoder"}
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_report_and_the_first_screen_say_it(run, tmp_path):
     found = planted(run, tmp_path / "run", {**FORGOT, **PAIRS})
     text = write_report(found, tmp_path / "report").read_text()
@@ -197,6 +198,7 @@ def test_the_report_and_the_first_screen_say_it(run, tmp_path):
     assert "of 7 candidates with the raw encoder, step 0 and 3 interpolations among them" in chosen
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_without_an_interpolation_what_was_there_before_training_is_offered(respred_run, tmp_path):
     toy_run(tmp_path / "run", replace(RECIPE, epochs=1), counterfactuals=False)
     run = Run.load(tmp_path / "run")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -92,36 +88,22 @@ def test_the_seed_configurations_initial_delta_has_the_documented_size():
     assert 0.19 < delta.square().sum(1).mean() < 0.23
 
 
-def test_saved_heads_load_in_a_fresh_process_and_give_the_same(tmp_path):
-    models = {
-        name: SentenceTransformer(
-            modules=[build_head(get_recipe(name), 8, seed=3)], device="cpu", similarity_fn_name="euclidean"
-        ).eval()
-        for name in ("respred", "iso15_pred12")
-    }
-    for name, model in models.items():
-        model.save(str(tmp_path / name), create_model_card=False)
-    script = (
-        "import json, sys, torch\n"
-        "from sentence_transformers import SentenceTransformer\n"
-        "for path in sys.argv[1:]:\n"
-        "    m = SentenceTransformer(path, device='cpu', trust_remote_code=True).eval()\n"
-        "    z = torch.randn(5, 8, generator=torch.Generator().manual_seed(1))\n"
-        "    outs = [m({'sentence_embedding': z.clone(), 'task': t}) for t in ('query', 'document')]\n"
-        "    q = outs[0]['predicted_embedding']\n"
-        "    print(json.dumps([[o['sentence_embedding'].tolist() for o in outs], q.tolist(), m.similarity_fn_name]))\n"
-    )
-    arguments = [sys.executable, "-c", script, *(str(tmp_path / name) for name in models)]
-    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    for model, line in zip(models.values(), result.stdout.splitlines(), strict=True):
-        loaded, predicted, similarity = json.loads(line)
+@pytest.mark.parametrize("name", ["respred", "iso15_pred12"])
+def test_saved_heads_give_the_same(tmp_path, name):
+    """Loaded by sentence-transformers alone; in a fresh process in `tests/cli/test_cli.py`."""
+    head = build_head(get_recipe(name), 8, seed=3)
+    model = SentenceTransformer(modules=[head], device="cpu", similarity_fn_name="euclidean").eval()
+    model.save(str(tmp_path), create_model_card=False)
+    loaded = SentenceTransformer(str(tmp_path), device="cpu", trust_remote_code=True).eval()
+    assert loaded[0] is not head and loaded.similarity_fn_name == "euclidean"
+    for task, keys in {
+        "query": ("sentence_embedding", "predicted_embedding"),
+        "document": ("sentence_embedding",),
+    }.items():
         with torch.no_grad():
-            query = model({"sentence_embedding": embeddings(), "task": "query"})
-            document = model({"sentence_embedding": embeddings(), "task": "document"})
-        torch.testing.assert_close(torch.tensor(loaded[0]), query["sentence_embedding"])
-        torch.testing.assert_close(torch.tensor(loaded[1]), document["sentence_embedding"])
-        torch.testing.assert_close(torch.tensor(predicted), query["predicted_embedding"])
-        assert similarity == "euclidean"
+            mine, other = (one({"sentence_embedding": embeddings(), "task": task}) for one in (model, loaded))
+        for key in keys:
+            torch.testing.assert_close(other[key], mine[key])
 
 
 def test_no_pickle_is_written(tmp_path):

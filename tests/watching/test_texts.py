@@ -20,7 +20,7 @@ TEXT = "how is a zebra told from a horse"
 
 
 @pytest.fixture(autouse=True)
-def _lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+def _lenient(monkeypatch: pytest.MonkeyPatch, unrendered: None) -> None:
     monkeypatch.setenv("COLLAPSE_PROBE_STRICT", "0")
     monkeypatch.setattr(sys, "argv", ["train.py", "--query", TEXT])
 

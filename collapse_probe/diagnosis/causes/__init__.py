@@ -25,6 +25,8 @@ _FREE = (
 )
 """Readings that say what another way of scoring would bring, each with that way."""
 
+_FALL = "loss_against_retrieval"
+
 LEAST = 0.02
 """Gain of the reciprocal rank from which on a way of scoring is worth saying (own choice)."""
 
@@ -90,6 +92,8 @@ def suspected(
         for mechanism in mechanisms if _counts(kind) else ():
             if kind.kind not in mechanism.explains:
                 continue
+            if kind.kind == _FALL and mechanism.cause != "random_head" and getattr(evidence, "lost_before", False):
+                continue  # what was lost before the first step, no force of training has taken
             cuts = {name: one.value for name, one in mechanism.thresholds.items()}
             why = mechanism.suspects(evidence, kind, cuts)
             if why is None:

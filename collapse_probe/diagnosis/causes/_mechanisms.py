@@ -328,9 +328,20 @@ MECHANISMS = (
         decides="the same number of steps on ten times the pairs",
     ),
     Mechanism(
+        cause="memorised_documents",
+        title="the training documents are learnt by heart",
+        explains=("overfitting",),
+        suspects=_suspects.by_heart,
+        formula="The kind itself, where pairs are not too few: batches gain, and pairs that are held out do not.",
+        remedies=(
+            Remedy(change={"optimizer": "stop earlier, or take smaller steps", "data": "train on other documents"}),
+        ),
+        decides="retrieval on queries whose documents were not trained on",
+    ),
+    Mechanism(
         cause="random_head",
         title="a head of random weights over an encoder that was good",
-        explains=("forgetting", "saturation"),
+        explains=("forgetting", "saturation", "loss_against_retrieval"),
         suspects=_suspects.random_head,
         formula="Step 0 is below the raw encoder, resolved, and keeps less than the cut of each document's neighbours; "
         "of saturation, it was there before the first step.",

@@ -68,8 +68,10 @@ def penalty(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
 
 def _whole(evidence: Evidence, cuts: Mapping[str, float]) -> Suspicion | None:
     """Suspect the whole loss: a term that shrinks one side alone, such as a pull to shorter queries, is no penalty."""
-    radial = {one.name: first(evidence, f"{one.name}/radial") for one in evidence.streams if one.role in EMBEDDINGS}
-    known = {f"{name}/radial": value for name, value in radial.items() if value is not None}
+    # Every finding asks, and a run may have hundreds of streams whose forces nobody read.
+    read = {name for name, _, _ in evidence.run.keys}
+    names = [f"{one.name}/radial" for one in evidence.streams if one.role in EMBEDDINGS]
+    known = {name: value for name in names if name in read and (value := first(evidence, name)) is not None}
     return Suspicion(because=known, locus="loss") if known and max(known.values()) < cuts["radial"] else None
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...journal import Event
+from ...journal import Event, Series
 from ...journal.vocabulary import OUTSIDE
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
-from ..detectors._data import NEAR_COPIES, first_copies
+from ..detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ..detectors._paths import BATCH_MEANS
 from ._contract import Suspicion
@@ -34,7 +34,9 @@ def wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
 
 
 def false_negatives(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    copies = first_copies(evidence).values
+    copies, again = first_copies(evidence).values, numbers_of(kind).get(OWN_AGAIN)
+    if again is not None:
+        return Suspicion(because={OWN_AGAIN: again}, locus="training pairs")
     if not len(copies) or not float(np.median(copies)) > cuts["copies"]:
         return None
     return Suspicion(because={NEAR_COPIES: float(np.median(copies))}, locus="training pairs")
@@ -46,8 +48,26 @@ def leaked(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Susp
 
 def half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if kind.kind == "divergence" and evidence.config.precision not in HALVES:
-        return None
+        return _half_weights(evidence, kind)
     return Suspicion(because=numbers_of(kind), locus=kind.evidence[0].partition("/")[2] if kind.evidence else "")
+
+
+def _half_weights(evidence: Evidence, kind: Finding) -> Suspicion | None:
+    """Suspect weights of a half type that were no numbers after a step whose gradient was one."""
+    onset = kind.judgement.onset if kind.judgement else None
+    gradient, halves = evidence.series("gradient/norm"), evidence.groups("lost")
+    if onset is None or not halves or not len(gradient.where(gradient.steps <= onset.step).finite()):
+        return None
+    at = gradient.where(gradient.steps == onset.step)
+    broken = [one.reading for one in halves if not np.isfinite(_drift(evidence, group_of(one), onset.step)).all()]
+    if not broken or not np.isfinite(at.values).all():
+        return None
+    return Suspicion(because=numbers_of(kind), locus=", ".join(one.partition("/")[2] for one in broken))
+
+
+def _drift(evidence: Evidence, group: str, step: int) -> np.ndarray:
+    series = evidence.series(f"drift/{group}")
+    return series.values[series.steps == step] if len(series) else series.values
 
 
 def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -123,7 +143,7 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             if int(way.steps[0]) <= 1 and size > 1.0:
                 found.append((size, int(way.steps[0]), group_of(way)))
             continue
-        lasting = float(np.median(series.values))
+        lasting = max(float(np.median(series.values)), _grown(series, times=cuts["times"]))
         if lasting > cuts["lasting"]:
             found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
@@ -135,6 +155,15 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         return None
     size, step, group = max(found)
     return Suspicion(because={f"update/{group}": size, "at step": float(step)}, locus=group)
+
+
+def _grown(series: Series, *, times: float) -> float:
+    """Return the updates of the last tenth of a run, where they are many times those of its first steps; 0 else."""
+    values = series.values[np.isfinite(series.values)]
+    if len(values) < 20:
+        return 0.0
+    first, last_ = float(np.median(values[:5])), float(np.median(values[-len(values) // 10 :]))
+    return last_ if first > 0 and last_ > times * first else 0.0
 
 
 def _vanishing(evidence: Evidence, group: str, step: int) -> bool:
@@ -194,10 +223,11 @@ def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> S
     if kind.kind == "scale_collapse" and spreads is not None and spreads < 0 and _pulls_alone(evidence):
         return None
     if kind.kind == "scale_explosion":
-        radial = last(evidence, f"{kind.subject}/radial")
+        sides = [one.name for one in evidence.streams if one.role in EMBEDDINGS]
+        outward = {f"{name}/radial": one for name in sides if (one := last(evidence, f"{name}/radial")) is not None}
         grew = kind.judgement.value if kind.judgement else None
-        if radial is not None and radial > cuts["outward"] and (grew or 0.0) > cuts["norm"]:
-            return Suspicion(because={"norm changed": grew or 0.0, f"{kind.subject}/radial": radial}, locus="loss")
+        if outward and min(outward.values()) > cuts["outward"] and (grew or 0.0) > cuts["norm"]:
+            return Suspicion(because={"norm changed": grew or 0.0, **outward}, locus="loss")
     found = scaled_by(evidence, kind.subject)
     if found is None or found[0] < cuts["norm"] or found[1] < cuts["degree"]:
         return None
@@ -263,6 +293,10 @@ def never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     return no_push(evidence, kind, cuts) if start is not None and start <= cuts["push"] else None
 
 
+def by_heart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=numbers_of(kind), locus="training pairs")
+
+
 def few(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     examples = evidence.config.examples
     if examples is None or examples > cuts["examples"]:
@@ -277,6 +311,8 @@ def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         stuck = track is not None and cut is not None and float(track.series.values[0]) < cut
         because = {f"{kind.subject}/pass_through at first": float(track.series.values[0])} if stuck and track else {}
         return Suspicion(because=because, locus="the first weights") if because else None
+    if kind.kind == "loss_against_retrieval" and not evidence.lost_before:
+        return None
     overlap = evidence.series("pairs/neighbour_overlap", on="reference").finite()
     start = float(overlap.values[0]) if len(overlap) and int(overlap.steps[0]) == 0 else None
     if start is None or start > cuts["overlap"]:

@@ -54,11 +54,17 @@ def _constant(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     track = evidence.track(subject.name, "constancy")
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/constancy",))
-    same = float(track.series.values[-1]) > cuts["same"]
+    last = float(track.series.values[-1])
+    same = last > cuts["same"]
     made = same and bool(correction_alone(evidence)) and any(curve.fell for curve in evidence.curves)
-    fall = Condition(reading="a fall, and nothing else is trained", value=None, cut=0.0, holds=made or None, harm=True)
+    others = [
+        Condition(reading="a fall, and nothing else is trained", value=None, cut=0.0, holds=made or None, harm=True)
+    ]
+    if any(curve.inside and (curve.rose or curve.learnt) and not curve.fell for curve in evidence.curves):
+        # What is not the same for every query may be small, and be what the pairs gain by.
+        others.append(part(f"{subject.name}/constancy while pairs gain", last, cuts["same"], same))
     values = np.asarray(track.series.values)
-    return signature(track, values, evidence, cut=cuts["warning"], above=True, others=(fall,), harm=False)
+    return signature(track, values, evidence, cut=cuts["warning"], above=True, others=tuple(others), harm=False)
 
 
 def _vanished(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
@@ -220,8 +226,8 @@ CORRECTIONS = (
         reads=("STREAM/constancy",),
         per="stream",
         roles=("correction",),
-        formula="||E delta||^2 / E||delta||^2 is above the cut; critical where it is all of it, nothing else is "
-        "trained, and a collection or the pairs fell.",
+        formula="||E delta||^2 / E||delta||^2 is above the cut, and, while the pairs' domain rises, nearly 1; critical "
+        "where it is all of it, nothing else is trained, and a collection or the pairs fell.",
         thresholds={
             "warning": Threshold(0.8, "four fifths of the correction are the same for every query (own choice)"),
             "same": Threshold(0.95, "what else it adds is too little to be to blame (own choice)"),

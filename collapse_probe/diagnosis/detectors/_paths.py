@@ -168,6 +168,8 @@ def _lag(evidence: Evidence) -> float | None:
     if not len(kept) or float(kept.values[-1]) < _KEPT or any(curve.fell for curve in evidence.curves):
         return None
     start, end = (float(np.median(part)) for part in (batch.values[:3], batch.values[-_ENDS:]))
+    # What first steps spoil and later ones mend is no gain.
+    start = max(start, float(batch.values[0]))
     first, last = float(reference.values[0]), float(reference.values[-1])
     if start <= 0 or first <= 0 or end < (1 + _GAINED) * start:
         return None

@@ -21,8 +21,9 @@ def _write(facts: Facts) -> list[str]:
     """Return the gravest as rows; where there are more than a table shows, healthy ones by code alone."""
     rows = [one for one in facts.findings if one.status is not Status.NOT_APPLICABLE]
     rows.sort(key=lambda one: _ORDER.index(one.status))
-    healthy = [one for one in rows if one.status is Status.HEALTHY] if len(rows) > MOST_ROWS else []
-    shown = [one for one in rows if one not in healthy]
+    many = len(rows) > MOST_ROWS
+    healthy = [one for one in rows if many and one.status is Status.HEALTHY]
+    shown = [one for one in rows if not (many and one.status is Status.HEALTHY)]
     more = len(shown) - MOST
     return [
         f"{counts(facts.findings)}.",
