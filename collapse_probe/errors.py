@@ -83,7 +83,7 @@ def unknown_name(
 _EXTRAS = {
     "train": "accelerate beir datasets huggingface_hub pyarrow pytrec_eval requests safetensors sentence_transformers "
     "tokenizers transformers",
-    "report": "matplotlib seaborn",
+    "report": "matplotlib",
     "embedded": "networkx sklearn",
     "tensorboard": "tensorboard",
     "wandb": "wandb",
@@ -98,10 +98,10 @@ def naming_extras() -> Iterator[None]:
     """Turn the absence of a package that an extra brings into one line that says which.
 
     >>> with naming_extras():
-    ...     raise ModuleNotFoundError(name="seaborn.axisgrid")
+    ...     raise ModuleNotFoundError(name="matplotlib.axes")
     Traceback (most recent call last):
     ...
-    collapse_probe.errors.InputError: seaborn is not installed: pip install "collapse-probe[report]"
+    collapse_probe.errors.InputError: matplotlib is not installed: pip install "collapse-probe[report]"
     """
     try:
         yield

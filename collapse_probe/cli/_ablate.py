@@ -193,7 +193,7 @@ def _keep_all(folder: Path, results: Iterator[tuple[Cell, Files]], inputs: dict[
 
 def _report(folder: Path, reports: Path, run: Run) -> int:
     from ..experiments import CONTROL, Ablation, write_verdicts
-    from ..reporting import write_ablation_report
+    from ..reporting import PAGE, write_ablation_report
     from ._display import say
 
     ablation = Ablation.load(folder)
@@ -202,6 +202,7 @@ def _report(folder: Path, reports: Path, run: Run) -> int:
         say(text)
     say(f"cells   {folder}")
     say(f"report  {report}")
+    say(f"page    {report.with_name(PAGE)}")
     try:
         write_verdicts(ablation, run)
         if any(ablation.tests(name) for name in ablation.interventions):

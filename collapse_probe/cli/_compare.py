@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ EPILOG = """\b
 Examples:
   collapse-probe compare runs/baseline runs/iso15_pred12 runs/respred
   collapse-probe compare runs/respred runs/frozen --epochs all
-  collapse-probe compare runs/a runs/b --against b --csv table.csv
+  collapse-probe compare runs/a runs/b --against b --csv table.csv --page reports/a-and-b
 
 Intervals are 95 %, over the queries of these runs, not adjusted for multiple comparisons; the collections of an
 average weigh alike. p values come from the same t test and are Holm-adjusted over all comparisons of the table.
@@ -35,16 +34,24 @@ Exit codes: 0 fine, 2 wrong use.
 @click.option(
     "--epochs", type=click.Choice(["last", "all"]), default="last", show_default=True, help="Which epochs of the runs."
 )
+@click.option("--page", type=click.Path(path_type=Path), metavar="FOLDER", help="Write a page with a figure here.")
 @click.option("--csv", "file", type=click.Path(path_type=Path), metavar="FILE", help="Write the table here, too.")
-def command(runs: tuple[Path, ...], against: str | None, metric: str, epochs: str, file: Path | None) -> int:
+def command(
+    runs: tuple[Path, ...], against: str | None, metric: str, epochs: str, page: Path | None, file: Path | None
+) -> int:
     """Print the founding document's performance table for runs, with intervals and adjusted p values."""
     from ..diagnosis import compare
+    from ..reporting import PAGE, comparison_cells, comparison_notes, write_comparison
     from ._display import say
 
     _check_free(file)
+    if page is not None and page.is_file():
+        raise InputError(f"--page {page}: is a file, where a folder is needed")
     rows = compare(runs, metric=metric, every_epoch=epochs == "all", against=against)
-    for line in [*_aligned(_table(rows, metric)), *_notes(rows)]:
+    for line in [*_aligned(comparison_cells(rows, metric)), *comparison_notes(rows)]:
         say(line)
+    if page is not None:
+        say(f"page    {write_comparison(rows, page, metric=metric).with_name(PAGE)}")
     if file is not None:
         _write(file, rows, metric)
         say(f"table   {file}")
@@ -58,62 +65,6 @@ def _check_free(file: Path | None) -> None:
         raise InputError(f"--csv {file}: is there already; give another name")
     if not file.parent.is_dir():
         raise InputError(f"--csv {file}: no such folder {file.parent}; make it, or give another name")
-
-
-def _table(rows: Sequence[Row], metric: str) -> list[list[str]]:
-    collections = list(rows[0].by_collection)
-    several = collections if len(collections) > 1 else []
-    head = ["model", f"average {metric}" if several else f"{collections[0]} {metric}", *several]
-    table = [head, *([row.label, f"{row.average:.4f}"] for row in rows)]
-    for line, row in zip(table[1:], rows, strict=True):
-        line += [f"{row.by_collection[name]:.4f}" for name in several]
-    for name, compared in _references(rows):
-        head += [f"vs {name}", "difference [95 % interval]", "p (Holm)"]
-        for line, one in zip(table[1:], compared, strict=True):
-            line += _difference(one)
-    return table
-
-
-def _references(rows: Sequence[Row]) -> list[tuple[str, list[Compared | None]]]:
-    """Return the references that any row is compared with, and the comparison of every row."""
-    pairs = [("baseline", [row.against_baseline for row in rows])]
-    against = [row.against_reference for row in rows]
-    pairs += [(name, against) for name in {one.reference for one in against if one is not None}]
-    return [(name, compared) for name, compared in pairs if any(compared)]
-
-
-def _difference(one: Compared | None) -> list[str]:
-    if one is None:
-        return ["-", "-", "-"]
-    relative = "-" if math.isnan(one.relative) else f"{100 * one.relative:+.2f} %"
-    low, high = one.difference.low, one.difference.high
-    interval = f"[{low:+.4f}, {high:+.4f}]" if not math.isnan(low) else "[no interval]"
-    p = "-" if math.isnan(one.adjusted_p) else f"{one.adjusted_p:.4f}"
-    return [relative, f"{one.difference.mean:+.4f} {interval}", p]
-
-
-def _notes(rows: Sequence[Row]) -> list[str]:
-    notes = []
-    for row in rows:
-        for one in (row.against_baseline, row.against_reference):
-            if one is not None and (said := _said(one)):
-                notes.append(f"{row.label} vs {one.reference}: {said}")
-    return notes
-
-
-def _said(one: Compared) -> str:
-    """Return what keeps a difference from being a finding; empty where nothing does."""
-    if not one.difference.n_queries:
-        return "no interval: one of the two has no scores of single queries"
-    n = f"n = {one.difference.n_queries:,}"
-    smallest = one.difference.smallest_resolvable
-    if smallest == 0 and one.difference.mean == 0:
-        return f"the same on every query, {n}"
-    if not one.difference.resolved:
-        return f"not resolved at {n}" + ("" if math.isnan(smallest) else f" (would resolve {smallest:.3f})")
-    if one.adjusted_p >= 0.05:
-        return f"resolved by itself at {n}, but not among all comparisons of this table"
-    return ""
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

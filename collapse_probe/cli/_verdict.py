@@ -7,7 +7,7 @@ from pathlib import Path
 from ..diagnosis import Diagnosis, diagnose, diagnosed
 from ..diagnosis.screen import WIDTH, remedies
 from ..journal import LiveRun, Run
-from ..reporting import write_report
+from ..reporting import PAGE, write_report
 from ._display import columns, say
 
 
@@ -26,6 +26,7 @@ def report_and_verdict(run: Run, reports: Path) -> bool:
         say(f"damaged {line}")
     say(f"run     {run.folder}")
     say(f"report  {report}")
+    say(f"page    {report.with_name(PAGE)}")
     return found.exit_code == 0 and not damaged
 
 

@@ -13,9 +13,10 @@ from ..diagnosis.screen import metric
 from ..experiments import CONTROL, Ablation, Effect, ModuleShare, Verdict, module_shares
 from ..statistics import Interval
 from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
+from ._page import parts_of, write_page
 from ._place import write_folder
 from ._render import render_template
-from ._style import saved
+from ._style import can_draw, saved
 from ._text import Table, code, interval, md, number, score
 
 REPORT = "ablation.md"
@@ -25,7 +26,7 @@ DELTA_COLLAPSED = 0.1
 
 
 def write_ablation_report(ablation: Ablation, folder: Path) -> tuple[Path, list[str]]:
-    """Write ``ablation.md``, its figures and the tidy table (``cells.parquet``, ``cells.csv``) into a folder.
+    """Write ``ablation.md``, the same as a page ``index.html``, and the tidy table (``cells.parquet``, ``cells.csv``).
 
     Args:
         ablation: The ablation.
@@ -129,7 +130,9 @@ def _build(
             }
         )
     context = {"ablation": ablation, "lines": lines, "sections": sections, "header": _header(ablation)}
-    (folder / REPORT).write_text(render_template("ablation.md.j2", context), encoding="utf-8")
+    written = render_template("ablation.md.j2", context)
+    (folder / REPORT).write_text(written, encoding="utf-8")
+    write_page(folder, parts_of(written, folded="Settings and files"), title=f"ablation {ablation.name}")
     ablation.table.to_parquet(folder / "cells.parquet", index=False)
     text = io.StringIO()
     ablation.table.to_csv(text, index=False)
@@ -254,12 +257,12 @@ def _draw(
 ) -> list[dict[str, str]]:
     compared = [effect for effect in found if effect.against_control is not None]
     control = _control(found)
-    if not compared or control is None:
+    if not compared or control is None or not can_draw():
         return []
     fall = -control.fall.mean if control.fall is not None else None
     suffix = "" if number_ == 0 else f"-{number_ + 1}"
     n, shown = _sample(control), metric(control.metric)
-    with saved(folder / f"forest{suffix}.png", height=forest_height(compared)) as axes:
+    with saved(folder / f"forest{suffix}.svg", height=forest_height(compared)) as axes:
         forest(axes[0], compared, fall=fall, title=f"{collection}: n = {n}", metric=shown)
     table = ablation.table
     scored = table[(table["collection"] == collection) & (table["measure"] == control.metric)]
@@ -267,17 +270,17 @@ def _draw(
     curves = scored[scored["evaluated_path"]]
     names = [effect.intervention for effect in compared]
     panels = [names[i : i + PER_PANEL] for i in range(0, len(names), PER_PANEL)]
-    with saved(folder / f"learning_curves{suffix}.png", rows=len(panels), height=3.6) as axes:
+    with saved(folder / f"learning_curves{suffix}.svg", rows=len(panels), height=3.6) as axes:
         for axis, panel in zip(axes, panels, strict=True):
             learning_curves(axis, curves, [CONTROL, *panel], raw=float(raw.iloc[0]) if len(raw) else None, metric=shown)
             axis.set_title(f"{collection}: n = {n}", loc="left")
     return [
         {
-            "file": f"forest{suffix}.png",
+            "file": f"forest{suffix}.svg",
             "caption": f"Each intervention's {shown} minus the control's, with 95 % intervals over queries and seeds.",
         },
         {
-            "file": f"learning_curves{suffix}.png",
+            "file": f"learning_curves{suffix}.svg",
             "caption": f"{shown} on each configuration's evaluated path: the mean over seeds, each seed thin.",
         },
     ]

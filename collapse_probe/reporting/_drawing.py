@@ -12,10 +12,10 @@ FIGURES: dict[str, Draw] = {name: draw for section in SECTIONS for name, draw in
 
 
 def draw_all(facts: Facts, folder: Path) -> dict[str, Figure]:
-    """Draw every figure that the run has data for, as PNG files in a folder."""
+    """Draw every figure that the run has data for, as SVG files in a folder."""
     found: dict[str, Figure] = {}
     for name, draw in FIGURES.items():
-        drawn = draw(facts, folder / f"{name}.png")
+        drawn = draw(facts, folder / f"{name}.svg")
         if drawn:
-            found[name] = Figure(f"{name}.png", drawn) if isinstance(drawn, str) else drawn
+            found[name] = Figure(f"{name}.svg", drawn) if isinstance(drawn, str) else drawn
     return found

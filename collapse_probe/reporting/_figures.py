@@ -13,6 +13,9 @@ import pandas as pd
 from ..statistics import Onset, PairedDifference
 from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs, plain
 
+BINS = 200
+"""Bins of a long series: two points each, about as many as there are pixels."""
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -25,6 +28,21 @@ def moment_label(record: Mapping[str, Any]) -> str:
     if epoch is None:
         return f"step {int(record['step']):,}"
     return "step 0" if epoch == 0 else f"epoch {epoch}"
+
+
+def binned(steps: Any, values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return a series as a figure draws it: a long one as the smallest and the largest value of each of some bins.
+
+    >>> [len(one) for one in binned(np.arange(100_000), np.sin(np.arange(100_000)))]
+    [400, 400]
+    """
+    steps, values = np.asarray(steps), np.asarray(values, dtype=float)
+    if len(values) <= 2 * BINS:
+        return steps, values
+    parts = np.array_split(np.arange(len(values)), BINS)
+    # In the order in which they came, so that the line goes forward.
+    ends = np.array([sorted((at[values[at].argmin()], at[values[at].argmax()])) for at in parts]).ravel()
+    return steps[ends], values[ends]
 
 
 def residual_histogram(axes: Axes, record: Mapping[str, Any], *, shade: Any) -> None:
@@ -58,8 +76,7 @@ def lines_over_steps(
         values = frame["value"].to_numpy(dtype=float)
         keep = np.isfinite(values) & (values > 0 if log else np.ones(len(values), dtype=bool))
         axes.plot(
-            frame["step"].to_numpy()[keep],
-            values[keep],
+            *binned(frame["step"].to_numpy()[keep], values[keep]),
             label=label if keep.any() else f"{label} (nothing to draw)",
             color=colour(index),
             linestyle=LINES[index % len(LINES)],
@@ -91,8 +108,7 @@ def tracks(
     for index, one in enumerate(found):
         keep = np.isfinite(one.values)
         axes.plot(
-            one.steps[keep],
-            one.values[keep],
+            *binned(one.steps[keep], one.values[keep]),
             label=plain(one.label) if keep.any() else f"{plain(one.label)} (nothing to draw)",
             color=colour(index),
             linestyle=LINES[index % len(LINES)],
@@ -140,8 +156,7 @@ def values_by_step(
     for index, (label, points) in enumerate(series.items()):
         finite = [(step, value) for step, value in points if math.isfinite(value)]
         axes.plot(
-            [step for step, _ in finite],
-            [value for _, value in finite],
+            *binned([step for step, _ in finite], [value for _, value in finite]),
             label=label,
             color=colour(index),
             marker=MARKERS[index % len(MARKERS)] if len(finite) < 30 else None,
@@ -253,8 +268,13 @@ def retrieval_by_epoch(
 
 def _spectrum(axes: Axes, record: Mapping[str, Any], *, label: str, shade: Any, style: str) -> None:
     values = np.asarray(record["values"]) / math.sqrt(int(record["n"]))
+    ranks = np.arange(1, len(values) + 1)
+    if len(ranks) > BINS:
+        # Evenly on the log axis: neighbours far out fall on one pixel.
+        ranks = np.unique(np.geomspace(1, len(values), BINS).round().astype(int))
+    values = values[ranks - 1]
     keep = values > values.max(initial=0.0) * 1e-7
-    axes.plot(np.arange(1, len(values) + 1)[keep], values[keep], label=label, color=shade, linestyle=style)
+    axes.plot(ranks[keep], values[keep], label=label, color=shade, linestyle=style)
 
 
 def _epoch_ticks(axes: Axes, found: Sequence[int]) -> None:

@@ -13,18 +13,22 @@ from ..experiments import RECORD, Ablation
 from ..journal import encode_number
 from ._drawing import draw_all
 from ._facts import Facts
+from ._page import PAGE, Part, write_page
 from ._place import identity, write_folder
 from ._render import render_template
 from ._sections import SECTIONS
 from ._style import can_draw
+from ._text import Aside, md
 
 REPORT = "failure_analysis.md"
+FOLDED = "Configuration, command and files"
 
 
 def write_report(run: Any, folder: str | os.PathLike[str] | None = None, *, figures: bool = True) -> Path:
-    """Write the report of a run: ``failure_analysis.md``, its figures and ``findings.json``. Can take seconds.
+    """Write the report of a run: ``failure_analysis.md``, the same as a page ``index.html``, figures. Can take seconds.
 
-    Its first lines are the first screen of :func:`collapse_probe.diagnose`. A report of the same run is replaced; a
+    Its first lines are the first screen of :func:`collapse_probe.diagnose`; ``findings.json`` has every finding. The
+    page is one file that needs neither network nor script. A report of the same run is replaced; a
     file of it that somebody changed since is kept beside the new one, and a folder that holds something else is left
     alone: then ``FOLDER-2`` is written, and so on.
 
@@ -53,21 +57,41 @@ def write_report(run: Any, folder: str | os.PathLike[str] | None = None, *, figu
     return write_folder(place, identity(loaded), lambda built: _build(facts, built)) / REPORT
 
 
-def render(facts: Facts) -> str:
-    """Return the report's Markdown."""
-    sections = [
+def written(facts: Facts) -> list[dict[str, Any]]:
+    """Return what every section says that applies: its title, whether it is folded, and its blocks of Markdown."""
+    return [
         {"title": one.title, "folded": one.folded, "blocks": blocks}
         for one in SECTIONS
         if one.applies(facts) and (blocks := [block for block in one.write(facts) if block])
     ]
-    return render_template("failure_analysis.md.j2", {"run": facts.run, "sections": sections})
+
+
+def _short(section: dict[str, Any]) -> dict[str, Any]:
+    """Return a section as the Markdown has it: without what only the page shows, and with a word on that."""
+    blocks = [one for one in section["blocks"] if not isinstance(one, Aside)]
+    more = [f"More of this is in `{PAGE}`."] if len(blocks) < len(section["blocks"]) else []
+    return {**section, "blocks": [*blocks, *more]}
+
+
+def _parts(facts: Facts, sections: list[dict[str, Any]]) -> list[Part]:
+    """Return the sections as parts of a page."""
+    parts = []
+    for one in sections:
+        heading = f"## {one['title']}" if one["title"] else f"# Diagnosis of {md(facts.run.name)}"
+        blocks = "\n\n".join(one["blocks"])
+        parts.append(Part(blocks, FOLDED, heading) if one["folded"] else Part(blocks, heading=heading))
+    return parts
 
 
 def _build(facts: Facts, folder: Path) -> None:
     if facts.drawing:
         (folder / "figures").mkdir()
         facts.figures = draw_all(facts, folder / "figures")
-    (folder / REPORT).write_text(render(facts), encoding="utf-8")
+    sections = written(facts)
+    context = {"run": facts.run, "sections": [_short(one) for one in sections], "folded": FOLDED}
+    (folder / REPORT).write_text(render_template("failure_analysis.md.j2", context), encoding="utf-8")
+    title = f"diagnosis of {facts.run.name}"
+    write_page(folder, _parts(facts, sections), title=title, screen=facts.diagnosis.summary)
     content = [_jsonable(finding) for finding in facts.findings]
     (folder / "findings.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     for section in SECTIONS:

@@ -81,13 +81,21 @@ def change(found: tuple[float, Any] | None) -> str:
     return signed(value) if math.isnan(ends.low) else f"{signed(value)} [{signed(ends.low)}, {signed(ends.high)}]"
 
 
-def one_line(text: object) -> str:
+def one_line(text: object, *, most: int = 600) -> str:
     r"""Return foreign text as one line without anything that moves a cursor or is not seen.
 
-    >>> one_line("a\x1b[31m\nb")
-    'a?[31m b'
+    Args:
+        text: Anything; of a long one both ends are kept.
+        most: Characters.
+
+    >>> one_line("a\x1b[31m\nb"), one_line("x" * 1_000_000, most=5)
+    ('a?[31m b', 'xx…xx')
     """
-    flat = " ".join(str(text).split())
+    flat = str(text)
+    # Before anything else is done to it: a megabyte takes a while.
+    flat = " ".join((flat if len(flat) <= 4 * most else f"{flat[: 2 * most]}{flat[-2 * most :]}").split())
+    if len(flat) > most:
+        flat = f"{flat[: most // 2]}…{flat[len(flat) - (most - most // 2 - 1) :]}"
     return "".join("?" if unicodedata.category(one)[0] == "C" else one for one in flat)
 
 
@@ -124,6 +132,12 @@ def fenced(text: str) -> str:
 def bullets(lines: Iterable[str]) -> str:
     """Return Markdown sentences as a list."""
     return "\n".join(f"- {line}" for line in lines)
+
+
+class Aside(str):
+    """A block of Markdown that only the page shows: the Markdown has little room, and says that there is more."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True)

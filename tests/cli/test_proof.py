@@ -116,7 +116,7 @@ def test_ablate_runs_once_resumes_and_grows(run, trained, in_this_process):
     assert "3 cells: 3 configurations x 1 seeds, 3 still to run" in out
     assert "projection=frozen:" in out
     folder, report = Path("ablations/respred-ablation"), Path("reports/respred-ablation")
-    assert (report / "ablation.md").is_file() and (report / "figures/forest.png").is_file()
+    assert (report / "ablation.md").is_file() and (report / "figures/forest.svg").is_file()
     table = pd.read_parquet(report / "cells.parquet")
     assert set(table["intervention"]) == {"control", "projection=frozen", "lambda_residual=0"}
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("journal.jsonl")}

@@ -23,7 +23,7 @@ def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
     text = report.read_text()
     assert "### Which module holds the change" in text
     assert "The control did not fall by more than noise: there is nothing to explain." in text
-    for name in ("forest.png", "learning_curves.png"):
+    for name in ("forest.svg", "learning_curves.svg"):
         assert f"(figures/{name})" in text
         assert (report.parent / "figures" / name).stat().st_size > 5_000
     assert (report.parent / "cells.parquet").is_file()
@@ -41,7 +41,7 @@ def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
 def test_nothing_of_the_forest_plot_is_cut_off(ablation, tmp_path, rows, name):
     one = next(e for e in effects(Ablation.load(ablation), "toy") if e.against_control is not None)
     found = [replace(one, intervention=name)] * rows
-    with saved(tmp_path / "forest.png", height=forest_height(found)) as axes:
+    with saved(tmp_path / "forest.svg", height=forest_height(found)) as axes:
         forest(axes[0], found, fall=0.1, title="toy", metric="nDCG@10")
         figure = axes[0].figure
         figure.canvas.draw()

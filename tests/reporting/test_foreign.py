@@ -79,12 +79,12 @@ def test_the_first_screen_stands_first_and_each_claim_has_its_figure(tmp_path, c
     assert text.startswith(f"# Diagnosis of mine\n\n```\n{found.summary}\n```\n")
     assert found.summary.startswith("UNHEALTHY")
     assert_speaks_of_its_own(text)
-    claims = re.findall(r"^\*\*\d\. (.*?)\*\* \((CP\d+), critical\)", text, re.MULTILINE)
+    claims = re.findall(r"^### \d\. (.*)\n\n(CP\d+), critical\.", text, re.MULTILINE)
     assert [(one.code, one.subject) for one in found.kinds] == [("CP421", "document"), ("CP421", "query")]
     assert [(claim.partition(", since")[0], code) for claim, code in claims] == [("Cone: document, query", "CP421")]
     for at, (claim, _) in enumerate(claims, start=1):
-        assert f"![{claim}](figures/happened_{at}.png)" in text
-        assert (path.parent / f"figures/happened_{at}.png").is_file()
+        assert f"![{claim}](figures/happened_{at}.svg)" in text
+        assert (path.parent / f"figures/happened_{at}.svg").is_file()
     drawn = {one.stem for one in (path.parent / "figures").iterdir()}
     assert drawn >= {"separation", "scale_and_rank", "loss_terms", "gradients_and_rates", "retrieval"} - {"retrieval"}
     assert text.index("## What happened") < text.index("## Retrieval") < text.index("## Settings and reproduction")
@@ -137,7 +137,7 @@ def test_without_matplotlib_one_line_says_which_extra_brings_figures(tmp_path, c
 def test_a_report_is_written_where_nothing_but_the_core_is_installed(tmp_path, collapsed):
     script = (
         "import sys\n"
-        "for name in ('matplotlib', 'seaborn', 'sentence_transformers'): sys.modules[name] = None\n"
+        "for name in ('matplotlib', 'sentence_transformers'): sys.modules[name] = None\n"
         "import collapse_probe\n"
         "text = collapse_probe.write_report(sys.argv[1], sys.argv[2]).read_text()\n"
         "print(text.count('collapse-probe[report]'), 'torch' in sys.modules)\n"
@@ -210,7 +210,7 @@ def test_every_evaluation_of_any_variant_is_kept(tmp_path):
     text = path.read_text()
     assert "| step 58, ema | 0.5800 |" in text and "40 more evaluations are in `evaluations.csv`." in text
     assert len((path.parent / "evaluations.csv").read_text().splitlines()) == 61
-    assert (path.parent / "figures/retrieval.png").is_file()
+    assert (path.parent / "figures/retrieval.svg").is_file()
 
 
 def test_names_with_markup_and_escapes_become_neither(tmp_path):

@@ -90,9 +90,9 @@ def test_a_watched_run_has_every_section_and_figure(report):
     unread = [line for line in text.splitlines() if line.startswith("| CP") and "| not measured |" in line]
     assert {line[2:7] for line in unread} <= {"CP410", "CP205"}
     assert_well_formed(text)
-    drawn = {path.stem for path in (report.parent / "figures").glob("*.png")}
+    drawn = {path.stem for path in (report.parent / "figures").glob("*.svg")}
     assert drawn >= set(FOUNDING_FIGURES)
-    shown = re.findall(r"!\[[^\n]*\]\(figures/(\w+)\.png\)\n\n\*Figure (\d+)\.", text)
+    shown = re.findall(r"!\[[^\n]*\]\(figures/(\w+)\.svg\)\n\n\*Figure (\d+)\.", text)
     assert {name for name, _ in shown} == drawn
     assert [int(number) for _, number in shown] == list(range(1, len(drawn) + 1))
 
@@ -313,7 +313,7 @@ def test_a_figure_that_is_no_longer_drawn_goes_with_its_report(tmp_path, respred
     path = write_report(Run.load(respred_run), tmp_path / "r")
     monkeypatch.setattr(_drawing, "FIGURES", {})
     write_report(Run.load(respred_run), tmp_path / "r")
-    assert not (path.parent / "figures" / "retrieval.png").exists()
+    assert not (path.parent / "figures" / "retrieval.svg").exists()
 
 
 @pytest.mark.usefixtures("quick")
@@ -342,7 +342,7 @@ def test_a_failure_half_way_leaves_the_old_report_and_no_litter(tmp_path, respre
     with pytest.raises(OSError, match="disk full"):
         write_report(Run.load(respred_run), tmp_path / "r")
     assert path.read_text() == before
-    assert (path.parent / "figures" / "retrieval.png").read_bytes() != b"half"
+    assert (path.parent / "figures" / "retrieval.svg").read_bytes() != b"half"
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from ...diagnosis import Attribution, attribution, collections, last_trained
+from ...diagnosis import Attribution, attribution, collections, evaluated_path, last_trained
 from ...journal import Counterfactual
 from .._facts import Facts, Section
 from .._moments import variant
-from .._text import Table, bullets, interval, md
+from .._text import Aside, Table, bullets, interval, md
 
 
 def _applies(facts: Facts) -> bool:
@@ -22,7 +22,9 @@ def _write(facts: Facts) -> list[str]:
             found = attribution(facts.run, collection, path)
             if found is not None:
                 title = f"### {md(collection)}, {variant(path)}, epoch {found.epoch}"
-                blocks += [title, _table(found).markdown]
+                # The other path is not the one that is judged.
+                judged = path == evaluated_path(facts.run)
+                blocks += [one if judged else Aside(one) for one in (title, _table(found).markdown)]
     note = (
         "Each trained module with its weights of step 0 or of now, in every mixture, without retraining. Trained "
         "alone: all others at step 0. Put back: all others as now. Single effects and interaction add up to the "

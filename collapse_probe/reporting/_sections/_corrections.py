@@ -11,7 +11,7 @@ from .. import _figures
 from .._facts import Facts, Section, value_of
 from .._moments import all_epochs, latest_by_epoch, some_epochs, thinned
 from .._style import epoch_colours, plain, saved
-from .._text import Table, bullets, md, number
+from .._text import Aside, Table, bullets, md, number
 
 _IN_EPOCH = {
     "delta/mean_abs.mean": "delta mean",
@@ -52,10 +52,12 @@ def _write(facts: Facts) -> list[str]:
     )
     if use:
         blocks += [
-            some_epochs(use, "corrections_in_use.csv"),
-            "On a fixed set of training pairs, in evaluation mode. For the ratios and the gain 0 is the identity; "
-            '"above chance" subtracts the cosine with other pairs\' d - q; a constancy of 1 is the same delta for '
-            "every query.",
+            Aside(some_epochs(use, "corrections_in_use.csv")),
+            Aside(
+                "On a fixed set of training pairs, in evaluation mode. For the ratios and the gain 0 is the identity; "
+                '"above chance" subtracts the cosine with other pairs\' d - q; a constancy of 1 is the same delta for '
+                "every query."
+            ),
         ]
     return [*blocks, facts.figure("residual_histograms"), facts.figure("residual_dynamics")]
 

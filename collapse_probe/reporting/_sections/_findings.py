@@ -7,8 +7,11 @@ from collections.abc import Collection, Sequence
 
 from ...diagnosis import FindingRow, Status
 from .._facts import MOST_ROWS, Facts, Section
-from .._text import Table, bullets, md, number
+from .._text import Aside, Table, bullets, md, number
 from ._happened import explained
+
+MOST = 10
+"""Findings of the table: the gravest have their own section."""
 
 _GRAVE = (Status.CRITICAL, Status.WARNING)
 _ORDER = (*_GRAVE, Status.NOT_MEASURED, Status.HEALTHY, Status.NOT_APPLICABLE)
@@ -21,13 +24,13 @@ def _write(facts: Facts) -> list[str]:
     many = len(rows) > MOST_ROWS
     healthy = [one for one in rows if many and one.status is Status.HEALTHY]
     shown = [one for one in rows if not (many and one.status is Status.HEALTHY)]
-    more = len(shown) - MOST_ROWS
+    more = len(shown) - MOST
     return [
         f"{counts(facts.findings)}.",
-        _table(shown[:MOST_ROWS]).markdown if shown else "",
+        _table(shown[:MOST]).markdown if shown else "",
         f"{more:,} more that are no better are in `findings.json`." if more > 0 else "",
         f"Healthy: {_by_code(healthy)}; their values are in `findings.json`." if healthy else "",
-        bullets(_reasons(shown[:MOST_ROWS], explained(facts))),
+        Aside(bullets(_reasons(shown[:MOST], explained(facts)))),
         "What each reads, and where its range comes from: `collapse-probe explain CODE`.",
     ]
 

@@ -35,10 +35,10 @@ def _write(facts: Facts) -> list[str]:
     for at, some in enumerate(kinds[:MOST]):
         finding = some[0]
         numbers = evidence_line(*some)
-        sentences = [f"**{at + 1}. {md(claim(*some))}** ({finding.code}, {finding.status.value})."]
+        sentences = [f"{finding.code}, {finding.status.value}."]
         sentences += [f"{md(numbers)}."] if numbers else []
         sentences += [md(BY_CODE[finding.code].why)] if finding.code not in {one[0].code for one in kinds[:at]} else []
-        blocks += [" ".join(sentences), facts.figure(f"happened_{at + 1}")]
+        blocks += [f"### {at + 1}. {md(claim(*some))}", " ".join(sentences), facts.figure(f"happened_{at + 1}")]
     if len(kinds) > MOST:
         rest = kinds[MOST : MOST + 14]
         blocks.append(bullets(f"{md(claim(*some))} ({some[0].code}, {some[0].status.value})" for some in rest))

@@ -103,7 +103,7 @@ def _sentences(facts: Facts) -> list[str]:
         ]
         start = f"On {md(collection)}, nDCG@10 {variant(path)} is {score(now)} after epoch {epoch}."
         n = int(records[(collection, path, epoch)]["n_queries"])
-        end = f"Differences are paired over n = {n:,} queries, with 95 % intervals."
+        end = f"n = {n:,} queries."
         lines.append(" ".join([start, *filter(None, clauses), end]))
     if not lines:
         lines = [
@@ -162,8 +162,8 @@ def _without_predictor(facts: Facts) -> list[str]:
         if gap is not None:
             lines.append(
                 f"On {md(collection)}, scoring with the predictor instead of without changes nDCG@10 by "
-                f"{interval(gap)} (n = {gap.n} queries): with- and without-predictor scores agree, so **adding delta "
-                "at scoring time is not what changed the scores**; its losses may still act through what they share."
+                f"{interval(gap)} (n = {gap.n} queries): scores agree, so **adding delta at scoring time is not what "
+                "changed the scores**."
             )
     return lines
 

@@ -6,9 +6,7 @@ from ...journal import Artifact, End
 from .._facts import Facts, Section
 from .._text import bullets, code, fenced, md
 
-_NO_FIGURES = (
-    "No figures: matplotlib and seaborn are not installed; `pip install 'collapse-probe[report]'` brings them."
-)
+_NO_FIGURES = "No figures: matplotlib is not installed; `pip install 'collapse-probe[report]'` brings it."
 
 
 def _write(facts: Facts) -> list[str]:

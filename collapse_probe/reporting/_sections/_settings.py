@@ -12,7 +12,7 @@ Rows = list[tuple[str, str]]
 
 
 def _write(facts: Facts) -> list[str]:
-    command = one_line(facts.run.config.command)
+    command = one_line(facts.run.config.command, most=4000)
     rows = [*(_founding(facts) if facts.founding else _foreign(facts)), *_reproduce(facts)]
     return [
         "\n".join(["| | |", "| --- | --- |", *(f"| {label} | {value} |" for label, value in rows if value)]),
