@@ -87,8 +87,8 @@ def main() -> None:
         said = {}
         for run in runs:
             found = diagnose(run)
-            kinds = ", ".join(dict.fromkeys(one["kind"] for one in found.kinds if one["status"] == "critical"))
-            causes = found.causes[0]["cause"] if found.causes else ""
+            kinds = ", ".join(dict.fromkeys(one.kind for one in found.kinds if one.status == "critical"))
+            causes = found.causes[0].cause if found.causes else ""
             line = " / ".join(one for one in (kinds or "no kind", causes) if one)
             said[f"{found.status}: {line}"] = said.get(f"{found.status}: {line}", 0) + 1
         shown = "; ".join(f"{count} x {line}" for line, count in said.items())

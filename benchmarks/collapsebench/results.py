@@ -55,6 +55,7 @@ a blind test.
 | --- | --- | --- | --- |
 | first round | .72 | .46 (macro-F1) | .44 |
 | second round (`blind`) | .89 | .62 (macro-F1) | .44 |
+| the training programs of the second round, by its rules | .87 | .82 (macro-F1) | .75 |
 
 They are among the training programs now.
 """
@@ -108,18 +109,26 @@ def main(folder: Path, out: Path) -> None:
 
     groups = {"training": answers(TUNED_ON, folder), "held_out": first_judgement(folder)}
     (training, _), (held_out, _) = groups["training"], groups["held_out"]
-    if not training or not held_out:
-        raise SystemExit(f"run run.py first: --group {', --group '.join(TUNED_ON + BLIND)}")
+    if not held_out:
+        raise SystemExit(f"run run.py first: --group {', --group '.join(BLIND)}")
     by_name = {group: {one.name: one for one in scores(found)} for group, (found, _) in groups.items()}
     rows = [
-        [name, str(one), str(by_name["held_out"].get(name, "-")), gap(training, held_out, name), BARS.get(name, "")]
-        for name, one in by_name["training"].items()
+        [
+            name,
+            str(by_name["training"].get(name, "-")),
+            str(one),
+            gap(training, held_out, name) if training else "-",
+            BARS.get(name, ""),
+        ]
+        for name, one in by_name["held_out"].items()
     ]
     sizes = [f"{len({one.program for one in found})} programs, {len(found)} trainings" for found, _ in groups.values()]
     parts = [INTRODUCTION, table(["", f"training ({sizes[0]})", f"held out ({sizes[1]})", "gap", "bar"], rows)]
     others = [list(one) for one in ANCHORS]
     parts += ["## What others report", table(["of their own benchmarks", "detection", "kind", "cause"], others)]
-    for group, (_, lines) in groups.items():
+    if not training:
+        parts.insert(1, "The training programs were not trained again for this table.")
+    for group, (_, lines) in ((name, one) for name, one in groups.items() if one[1]):
         parts += [f"## {group.replace('_', ' ').capitalize()} programs", table(list(HEADERS), lines)]
     out.write_text("\n\n".join(part.strip() for part in parts) + "\n", "utf-8")
     click.echo(out.read_text("utf-8"))

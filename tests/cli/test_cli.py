@@ -26,7 +26,7 @@ def test_the_main_job_then_evaluate_then_report(run, given, inputs, monkeypatch)
         assert line in out
     assert Path("reports/respred/failure_analysis.md").is_file()
     figures = Path("reports/respred/figures")
-    assert len(list(figures.glob("*.png"))) > 5
+    assert len(list(figures.glob("*.svg"))) > 5
     shutil.rmtree("reports")
     monkeypatch.setattr(_drawing, "FIGURES", {})
     code_again, out, _ = run("report", "runs/respred")

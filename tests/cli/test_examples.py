@@ -93,11 +93,25 @@ def test_the_example_of_watch_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_examples_of_the_documents_run(trained):
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    first, *others = [block for page in pages for block in blocks(page.read_text(encoding="utf-8"))]
-    assert "collapse_probe.watch(" in first and len(others) == 1  # the first is run in test_public_face
-    found: dict[str, torch.Tensor] = {}
-    exec(others[0], found)
-    assert found["scores"].shape == (1, 1) and torch.isfinite(found["scores"]).all()
+    found = {page.name: blocks(page.read_text(encoding="utf-8")) for page in pages}
+    assert {name: len(some) for name, some in found.items() if some} == {
+        "README.md": 1,  # run in test_public_face
+        "plain-loop.md": 2,  # run below
+        "training.md": 1,
+    }
+    known: dict[str, torch.Tensor] = {}
+    exec(found["training.md"][0], known)
+    assert known["scores"].shape == (1, 1) and torch.isfinite(known["scores"]).all()
+
+
+def test_the_tutorial_of_a_plain_loop_collapses_and_is_cured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, collapse_probe.Diagnosis] = {}
+    for block in blocks((ROOT / "docs" / "plain-loop.md").read_text(encoding="utf-8")):
+        exec(block, known)
+    collapsed, cured = known["found"], known["cured"]
+    assert (collapsed.exit_code, cured.exit_code) == (1, 0)
+    assert collapsed.causes[0].cause == "no_repulsion", collapsed.summary
 
 
 def commands() -> list[str]:

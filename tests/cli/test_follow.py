@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from collapse_probe.cli import _follow
-from collapse_probe.cli._follow import Look, command
+from collapse_probe.cli._follow import Look
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import JOURNAL, Run
 
@@ -23,7 +22,7 @@ def halves(respred_run, tmp_path) -> tuple[Path, list[bytes]]:
     return folder, lines
 
 
-def test_it_shows_findings_as_they_come_and_ends_with_the_run(halves, monkeypatch):
+def test_it_shows_findings_as_they_come_and_ends_with_the_run(run, halves, monkeypatch):
     folder, lines = halves
     waited = []
 
@@ -32,13 +31,11 @@ def test_it_shows_findings_as_they_come_and_ends_with_the_run(halves, monkeypatc
         (folder / JOURNAL).write_bytes(b"".join(lines))
 
     monkeypatch.setattr(_follow.time, "sleep", wait)
-    result = CliRunner().invoke(command, [str(folder), "--every", "3"], standalone_mode=False)
-    assert result.exception is None
+    code, out, err = run("follow", folder, "--every", 3)
     found = diagnose(folder)
-    assert result.output.rstrip().endswith(found.summary.rstrip()[-60:])
-    assert result.return_value == found.exit_code
+    assert (code, err) == (found.exit_code, "") and out.rstrip().endswith(found.summary.rstrip()[-60:])
     assert len(waited) == 1 and waited[0] >= 3
-    raised = [line for line in result.output.splitlines() if "  raised   CP" in line]
+    raised = [line for line in out.splitlines() if "  raised   CP" in line]
     assert len(raised) >= len({(one.code, one.subject) for one in found.kinds})
 
 
