@@ -33,7 +33,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "the same, learning rate 1e-4": {**ALONE, **CONTRASTIVE, "projection": "linear", "learning_rate": 1e-4},
 }
 COLLECTIONS = {"held-out pairs": "mrr@10", "scifact": "ndcg@10"}
-READINGS = ("pairs/d_prime", "pairs/mrr", "document/common_share", "document/participation_ratio")
+READINGS = ("pairs/d_prime", "pairs/mrr", "document/common_share", "document/participation_ratio_corrected")
 
 
 def trained(fields: dict[str, Any], folder: Path, seed: int) -> Run:
@@ -68,6 +68,8 @@ def cell(values: np.ndarray) -> str:
 def ends(run: Run, reading: str) -> list[float]:
     """Return a reading of the reference pairs at its first and last evaluation, of the most pairs that were read."""
     series = run.series(reading, on="reference")
+    if not len(series):
+        return [float("nan")] * 2
     kept = series.values[series.n == series.n.max()]
     return [float(kept[0]), float(kept[-1])]
 

@@ -31,6 +31,7 @@ def test_it_shows_findings_as_they_come_and_ends_with_the_run(run, halves, monke
         (folder / JOURNAL).write_bytes(b"".join(lines))
 
     monkeypatch.setattr(_follow.time, "sleep", wait)
+    monkeypatch.setenv("COLUMNS", "100")
     code, out, err = run("follow", folder, "--every", 3)
     found = diagnose(folder)
     assert (code, err) == (found.exit_code, "") and out.rstrip().endswith(found.summary.rstrip()[-60:])

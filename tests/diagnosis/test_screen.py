@@ -82,8 +82,8 @@ def test_both_sides_that_do_the_same_are_one_line(tmp_path):
     assert len(seen) == 1
     assert re.search(r"CP421  document, query: 1 - common share is \.\d+ and \.\d+ x that of the start", seen[0])
     report = write_report(run, tmp_path / "report", figures=False).read_text(encoding="utf-8")
-    assert len(re.findall(r"\(CP421, critical\)", report)) == 1
-    assert "**1. Cone: document, query, since step" in report
+    assert len(re.findall(r"CP421, critical\.", report)) == 1
+    assert "### 1. Cone: document, query, since step" in report
 
 
 @pytest.mark.parametrize(
