@@ -46,7 +46,7 @@ Exit codes: 0 healthy or a warning, 1 critical or not measured, 2 wrong use, 74 
 @click.option("--ignore", multiple=True, metavar="CODE", help="A code that does not count; may be given several times.")
 def command(run: Path, every: float, ignore: tuple[str, ...]) -> int:
     """Show how RUN goes on while another process writes it: its first screen, and findings as they come and go."""
-    from ._display import console, say
+    from ._display import console, say, writable
 
     look = Look(run, ignore)
     look.again()  # what is no run is refused at once
@@ -58,7 +58,7 @@ def command(run: Path, every: float, ignore: tuple[str, ...]) -> int:
             for line in look.news:
                 say(line)
             if window is not None:
-                window.update(Text(look.screen()), refresh=True)
+                window.update(Text(writable(look.screen())), refresh=True)
             time.sleep(max(every, look.cost / SHARE))
             look.again()
     finally:
@@ -90,13 +90,11 @@ class Look:
         self._run = run
         self._ignore = ignore
         self._size = -1
-        self._seen = False
         self._changed = time.monotonic()
         self._known: dict[tuple[str, str], Finding] = {}
         self.news: list[str] = []
         self.cost = 0.0
         self.ended = False
-        self._summary = ""
 
     def again(self) -> None:
         """Look again, if the journal has grown.
@@ -105,39 +103,37 @@ class Look:
             InputError: there is no such run, or it cannot be read.
             OSError: it was there before and is not any more.
         """
-        from ..diagnosis import diagnose
+        from ..diagnosis import diagnosed
         from ..journal import JOURNAL, LiveRun, Run
-        from ._verdict import summary
+        from ._display import columns
 
         self.news = []
         journal = self._run / JOURNAL
         size = journal.stat().st_size if journal.exists() else 0
-        if self._seen and size == self._size and self._run.is_dir():
+        seen = self._size >= 0
+        if size == self._size and self._run.is_dir():
             return
         start = time.process_time()
         try:
             loaded = Run.load(self._run)
         except InputError:
-            if self._seen and not self._run.is_dir():
+            if seen and not self._run.is_dir():
                 raise FileNotFoundError(f"{self._run}: the run's folder is gone") from None
             raise
         self.ended = loaded.status != "unfinished"
         # Of a run that goes on, what is raised may yet be cleared, and there is no end to miss.
         run = loaded if self.ended else LiveRun(loaded.config, loaded.store, folder=loaded.folder)
-        self.found = diagnose(run, ignore=self._ignore)
-        self._summary = summary(self.found, run, self._ignore)
+        self.found = diagnosed(run, ignore=self._ignore, width=columns())[1]
         self.news = self._compared({(one.code, one.subject): one for one in self.found.kinds})
         self.cost = time.process_time() - start
-        self._size, self._seen, self._changed = size, True, time.monotonic()
+        self._size, self._changed = size, time.monotonic()
 
     def screen(self, *, ended: bool = False) -> str:
         """Return the first screen, with how long ago it changed in a last line of its own while the run goes on."""
-        from ._display import writable
-
         silent = time.monotonic() - self._changed
         since = f", nothing new for {silent:,.0f} s" if silent >= 30 else ""
         last = "" if ended else f"\nstep {self.found.steps:,}{since}; Ctrl-C ends looking, not the run"
-        return writable(self._summary + last)
+        return self.found.summary + last
 
     def _compared(self, now: Mapping[tuple[str, str], Finding]) -> list[str]:
         step, lines = f"step {self.found.steps:,}", []

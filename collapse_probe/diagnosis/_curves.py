@@ -50,6 +50,11 @@ class Change:
     fell: bool | None
     cut: float = -SMALLEST
 
+    @property
+    def rose(self) -> bool:
+        """Whether it is a resolved rise."""
+        return self.interval is not None and self.interval.low > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
@@ -91,7 +96,7 @@ class Curve:
     def rose(self) -> bool:
         """Whether it rose, resolved, since step 0, and that counts."""
         start = next((one for one in self.changes if one.against == "start"), None)
-        return not self.seen and start is not None and start.interval is not None and start.interval.low > 0
+        return not self.seen and start is not None and start.rose
 
     @property
     def learnt(self) -> bool:

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from ..journal import Evaluation, Rankings, read_rankings
+from ..journal import LOST, Evaluation, Rankings, read_rankings
 from ._curves import Curve
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
-
-LOST = 0.2
-"""Loss of a metric in [0, 1] from which on a query counts as lost."""
 
 WORST = 0.1
 """Share of the queries, those that lost most, whose share of the whole loss is told."""
@@ -251,10 +248,7 @@ def fallen(
     shared = [query for query in before if query in after]
     loss = {query: before[query] - after[query] for query in shared}
     kept = ranked_before is not None and ranked_after is not None
-    rows = [
-        {} if one is None else {query: at for at, query in enumerate(one.query_ids)}
-        for one in (ranked_before, ranked_after)
-    ]
+    rows = [{} if one is None else one.rows for one in (ranked_before, ranked_after)]
     lost = []
     for query in (query for query in shared if loss[query] > LOST):
         one = LostQuery(query=query, before=before[query], after=after[query])
@@ -295,8 +289,7 @@ def worst_tenth(losses: Sequence[float]) -> float | None:
 
 
 def _with_ranks(one: LostQuery, before: Rankings, at: int, after: Rankings, now: int) -> LostQuery:
-    already = {before.documents[place] for place in before.above(at)}
-    above = [after.documents[place] for place in after.above(now)]
+    already = set(before.above(at))
     known = ((before, before.right[at]), (after, after.right[now]))
     right = next((rankings.documents[place] for rankings, place in known if place is not None), None)
     return LostQuery(
@@ -306,7 +299,7 @@ def _with_ranks(one: LostQuery, before: Rankings, at: int, after: Rankings, now:
         right=right,
         rank_before=before.best[at],
         rank_after=after.best[now],
-        takers=tuple(document for document in above if document not in already),
+        takers=tuple(document for document in after.above(now) if document not in already),
     )
 
 

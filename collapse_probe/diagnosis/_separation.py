@@ -52,7 +52,7 @@ def reference_curve(rank: Series, d_prime: Series, raw: dict[str, float], *, see
     start = [("start", float(series.values[0]))]
     against = start + ([("raw", raw[series.reading])] if series.reading in raw else [])
     changes = tuple(_of_reference(series, name, before, relative=relative) for name, before in against)
-    if relative and len(rank) and float(rank.values[-1]) > SATURATED and _rose(changes[0]):
+    if relative and len(rank) and float(rank.values[-1]) > SATURATED and changes[0].rose:
         # Pairs that are nearly all found, and further apart than at step 0, need not be as far as a good encoder's.
         changes = tuple(replace(one, fell=False) if one.against == "raw" else one for one in changes)
     return _curve("reference pairs", series, changes, d_prime, seen=seen)
@@ -115,10 +115,6 @@ def _curve(name: str, series: Series, changes: tuple[Change, ...], onsets: Serie
     onset = change_point(onsets.steps, onsets.values) or change_point(series.steps, series.values)
     since = onset.step if onset else curve.steps[-1]
     return replace(curve, onset=onset, outside=tuple(step for step in curve.steps if step >= since))
-
-
-def _rose(change: Change) -> bool:
-    return change.interval is not None and change.interval.low > 0
 
 
 def _of_reference(series: Series, against: str, before: float, *, relative: bool) -> Change:

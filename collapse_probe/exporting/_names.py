@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from ..reporting import one_line
+from ..reporting import no_formula, one_line
 
 NAME = 200
 """Characters of a name; MLflow takes 250."""
@@ -15,7 +15,6 @@ TEXT = 2000
 """Characters of a text."""
 
 _SHOWN = str.maketrans({"<": "\u2039", ">": "\u203a", "[": "(", "]": ")", "`": "'", "|": "/", "\\": "/"})
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def harmless(text: object, *, length: int = TEXT) -> str:
@@ -37,8 +36,7 @@ def cell(text: object, *, length: int = TEXT) -> str:
     >>> cell("=1+1"), cell("query")
     ("'=1+1", 'query')
     """
-    shown = harmless(text, length=length)
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown
+    return no_formula(harmless(text, length=length))
 
 
 def safe_name(name: str) -> str:

@@ -12,7 +12,7 @@ from ._course import SCHEMA, Artifact, Clock, End, Event, Raised, Start
 from ._fields import FieldError, decode_number, encode_number
 from ._files import atomic_write_text, fresh_folder, write_beside
 from ._kinds import KINDS, Record
-from ._rankings import RANKS, Rankings, drop_rankings, read_file, read_rankings, write_rankings
+from ._rankings import LOST, RANKS, TOP, Rankings, drop_rankings, read_file, read_rankings, write_rankings
 from ._read import JournalError
 from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, Terms
 from ._run import LiveRun, Run
@@ -24,8 +24,10 @@ __all__ = [
     "CONFIG",
     "JOURNAL",
     "KINDS",
+    "LOST",
     "RANKS",
     "SCHEMA",
+    "TOP",
     "Artifact",
     "Clock",
     "CollectionInfo",

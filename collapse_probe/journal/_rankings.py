@@ -14,6 +14,9 @@ from ._store import Store
 TOP = 10
 """Documents of each query that are kept."""
 
+LOST = 0.2
+"""Loss of a metric in [0, 1] from which on a query counts as lost."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rankings:
@@ -45,10 +48,15 @@ class Rankings:
     about: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     texts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def above(self, query: int) -> list[int]:
-        """Return the kept documents that stand above the right ones of the query in this place."""
+    @property
+    def rows(self) -> dict[str, int]:
+        """Query id to its place."""
+        return {query: row for row, query in enumerate(self.query_ids)}
+
+    def above(self, query: int) -> list[str]:
+        """Return the ids of the kept documents that stand above the right ones of the query in this place."""
         best = self.best[query]
-        return self.top[query][: None if best is None else best - 1]
+        return [self.documents[place] for place in self.top[query][: None if best is None else best - 1]]
 
 
 RANKS = ".ranks.json"

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import median
 from typing import Any
 
-from ..journal import Evaluation, JournalWriter, Rankings, drop_rankings, read_file, read_rankings, write_rankings
+from ..journal import (
+    LOST,
+    Evaluation,
+    JournalWriter,
+    Rankings,
+    drop_rankings,
+    read_file,
+    read_rankings,
+    write_rankings,
+)
 from ._language import language_of
 
 QUERIES = 200
@@ -24,9 +33,6 @@ TOLD = 1_000
 
 LENGTH = 300
 """Characters of a text that are kept."""
-
-LEAST = 0.2
-"""Loss of a metric from which on a query concerns the report."""
 
 _SAMPLED = 5_000
 _TOLD = 200
@@ -135,20 +141,20 @@ def _losses(before: Any, after: Scores) -> Lost:
         for query, value in zip(columns.get("query_ids", []), columns.get(metric, []), strict=False):
             if query in values and isinstance(value, int | float):
                 lost[query] = max(lost.get(query, 0.0), value - values[query])
-    return sorted(((one, by) for one, by in lost.items() if by > LEAST), key=lambda pair: -pair[1])
+    return sorted(((one, by) for one, by in lost.items() if by > LOST), key=lambda pair: -pair[1])
 
 
 def _described(after: Rankings, earlier: Sequence[tuple[Rankings, Lost]], texts: Texts) -> Rankings:
     """Return rankings with what is told of documents that took places, and the texts that concern lost queries."""
-    rows = _rows(after)
+    rows = after.rows
     taken: Counter[str] = Counter()
     worst: set[str] = set()
     right: set[str] = set()
     for before, lost in earlier:
-        known = _rows(before)
+        known = before.rows
         both = [query for query, _ in lost if query in rows and query in known]
         for query in both:
-            taken.update(set(_above(after, rows[query])) - set(_above(before, known[query])))
+            taken.update(set(after.above(rows[query])) - set(before.above(known[query])))
         worst.update(both[:QUERIES])
         right.update(
             one.documents[place]
@@ -169,14 +175,6 @@ def _described(after: Rankings, earlier: Sequence[tuple[Rankings, Lost]], texts:
         texts=kept if texts.shown else {},
         corpus=_corpus(texts, after.n_documents or 0),
     )
-
-
-def _rows(rankings: Rankings) -> dict[str, int]:
-    return {query: row for row, query in enumerate(rankings.query_ids)}
-
-
-def _above(rankings: Rankings, query: int) -> Iterator[str]:
-    return (rankings.documents[place] for place in rankings.above(query))
 
 
 def _about(document: str, text: str, texts: Texts) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from ._comparison import comparison_cells, comparison_notes, write_comparison
 from ._page import PAGE
 from ._place import write_folder
 from ._report import write_report
+from ._spreadsheet import no_formula
 from ._text import Table, bullets, fenced, md, one_line
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "comparison_notes",
     "fenced",
     "md",
+    "no_formula",
     "one_line",
     "write_ablation_report",
     "write_comparison",

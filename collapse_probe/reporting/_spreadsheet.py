@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from ._text import one_line
 
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def as_csv(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -26,5 +26,9 @@ def cell(text: str) -> str:
     >>> cell("=HYPERLINK(1)"), cell("-2 C"), cell("a\\tb"), cell("plain")
     ("'=HYPERLINK(1)", "'-2 C", 'a b', 'plain')
     """
-    flat = one_line(text)
-    return f"'{flat}" if flat.startswith(_FORMULA) else flat
+    return no_formula(one_line(text))
+
+
+def no_formula(text: str) -> str:
+    """Return a text behind an apostrophe where a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

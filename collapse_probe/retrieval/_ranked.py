@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..journal import TOP
 from ._search import Hits
-
-TOP = 10
-"""First hits that are kept."""
 
 
 @dataclass(frozen=True)

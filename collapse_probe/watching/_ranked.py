@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..journal import Rankings
+from ..journal import TOP, Rankings
 from ..recording import Texts
-
-TOP = 10
-"""First documents of each query that are kept."""
 
 Seen = Callable[[str, str], bool]
 """Tells of a document's id and text whether it is trained on."""

@@ -92,7 +92,7 @@ def suspected(
         for mechanism in mechanisms if _counts(kind) else ():
             if kind.kind not in mechanism.explains:
                 continue
-            if kind.kind == _FALL and mechanism.cause != "random_head" and getattr(evidence, "lost_before", False):
+            if kind.kind == _FALL and evidence.lost_before and not mechanism.before_training:
                 continue  # what was lost before the first step, no force of training has taken
             cuts = {name: one.value for name, one in mechanism.thresholds.items()}
             why = mechanism.suspects(evidence, kind, cuts)

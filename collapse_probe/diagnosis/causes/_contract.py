@@ -41,6 +41,7 @@ class Mechanism:
         thresholds: Its cuts, each with its source.
         remedies: What to do, as data.
         decides: The intervention that would decide, in words.
+        before_training: Whether it acts before the first step, so that what was lost then may be its doing.
     """
 
     cause: str
@@ -51,6 +52,7 @@ class Mechanism:
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     remedies: tuple[Remedy, ...] = ()
     decides: str = ""
+    before_training: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -351,6 +351,7 @@ MECHANISMS = (
             Remedy(change={"model": "let the head start at the identity, or leave it out"}),
         ),
         decides="a head that starts at the identity",
+        before_training=True,
     ),
     Mechanism(
         cause="narrow_data",

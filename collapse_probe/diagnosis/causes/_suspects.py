@@ -55,19 +55,21 @@ def half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
 def _half_weights(evidence: Evidence, kind: Finding) -> Suspicion | None:
     """Suspect weights of a half type that were no numbers after a step whose gradient was one."""
     onset = kind.judgement.onset if kind.judgement else None
-    gradient, halves = evidence.series("gradient/norm"), evidence.groups("lost")
-    if onset is None or not halves or not len(gradient.where(gradient.steps <= onset.step).finite()):
+    gradient = evidence.series("gradient/norm").finite()
+    if onset is None or not (gradient.steps <= onset.step).any():
         return None
-    at = gradient.where(gradient.steps == onset.step)
-    broken = [one.reading for one in halves if not np.isfinite(_drift(evidence, group_of(one), onset.step)).all()]
-    if not broken or not np.isfinite(at.values).all():
+    if _finite_at(evidence, "gradient/norm", onset.step) is False:
         return None
-    return Suspicion(because=numbers_of(kind), locus=", ".join(one.partition("/")[2] for one in broken))
+    halves = [group_of(one) for one in evidence.groups("lost")]
+    broken = [group for group in halves if _finite_at(evidence, f"drift/{group}", onset.step) is False]
+    return Suspicion(because=numbers_of(kind), locus=", ".join(broken)) if broken else None
 
 
-def _drift(evidence: Evidence, group: str, step: int) -> np.ndarray:
-    series = evidence.series(f"drift/{group}")
-    return series.values[series.steps == step] if len(series) else series.values
+def _finite_at(evidence: Evidence, reading: str, step: int) -> bool | None:
+    """Return whether a reading is a number at a step; None where it was not read then."""
+    series = evidence.series(reading)
+    values = series.values[series.steps == step] if len(series) else series.values
+    return bool(np.isfinite(values).all()) if len(values) else None
 
 
 def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

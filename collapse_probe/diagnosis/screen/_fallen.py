@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .._fallen import LOST, Fallen
+from ...journal import LOST
+from .._fallen import Fallen
 from ._words import clean, number
 
 FILE = "failing_queries.csv"

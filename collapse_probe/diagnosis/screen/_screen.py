@@ -34,7 +34,6 @@ FIRST = {
     Status.NOT_MEASURED: "NOT MEASURED",
 }
 _INDENT = 11
-_DOMAINS = {"in": "in-domain"}
 NARROWEST = 60
 """Columns below which no screen is laid out."""
 _UNTRAINED = {"scoring", "keep"}
@@ -214,7 +213,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
         sure = until.get(row["collection"]) or sure
         raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
         n = f"n {row['n']:,}" if row["n"] else ""
-        domain = _DOMAINS.get(row["domain"], "")
+        domain = "in-domain" if row["domain"] == "in" else ""
         lines.append("  ".join(one for one in (f"{name:<22}", moved, sure, n, raw, domain) if one))
     if len(rows) > 4:
         lines.append(f"and {len(rows) - 4} more collections")

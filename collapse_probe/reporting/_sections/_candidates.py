@@ -99,9 +99,8 @@ def _table(facts: Facts, collection: str, inside: str | None) -> Table:
         ]
         beside = [_value(chose, one)] if chose else []
         label = one.label.removeprefix("the ") if one.t is None else f"t = {one.t:g}"
-        held_out = [_value(pairs, one), interval(change(run, pairs, last_epoch(pairs), one)) or "-"] if pairs else []
-        if pairs and one == last:
-            held_out[1] = "-"
+        of_pairs = None if one == last else change(run, pairs, last_epoch(pairs), one)
+        held_out = [_value(pairs, one), interval(of_pairs)] if pairs else []
         n = f"{_n(found):,}"
         rows.append([md(label), *beside, score(value_of(found[one])), *(cell or "-" for cell in cells), *held_out, n])
     headers = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from ...retrieval import make_collection
 from ._evaluation import EvaluationSet
@@ -61,13 +60,12 @@ def held_out_pairs(data: TrainingData, *, most: int = MOST_DOCUMENTS) -> Evaluat
         source=HELD_OUT,
         identical_ids="keep",
     )
-    vectors = torch.cat([data.validation_document, data.document])
     return EvaluationSet(
         collection=collection,
         query_ids=list(collection.queries),
         document_ids=list(collection.documents),
-        query=_rows(data.validation_query, list(collection.queries)),
-        document=_rows(vectors, list(collection.documents)),
+        query=data.validation_query[[queries[text] for text in collection.queries.values()]],
+        document=torch.cat([data.validation_document, data.document])[list(kept.values())],
         domain="in",
         changed=False,
         trained=frozenset(f"d{kept[text]}" for text in set(texts.document) if text in kept),
@@ -81,7 +79,3 @@ def _distinct(texts: Sequence[str]) -> dict[str, int]:
         if text:
             found.setdefault(text, row)
     return found
-
-
-def _rows(vectors: Tensor, names: list[str]) -> Tensor:
-    return vectors[[int(name[1:]) for name in names]]
