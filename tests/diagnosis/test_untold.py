@@ -8,7 +8,7 @@ import pytest
 from journals_support import FALL, append, both, made, other_domain, ramp
 
 from collapse_probe.diagnosis import diagnose
-from collapse_probe.journal import Event, ReferenceInfo
+from collapse_probe.journal import Event, ReferenceInfo, StreamInfo
 
 SEEN = {"reference": ReferenceInfo(source="replayed", n=400, seen=True)}
 
@@ -96,3 +96,31 @@ def test_a_raw_encoder_of_other_pairs_is_no_start(tmp_path):
     readings = {"kind": "readings", "step": 0, "on": "raw", "n": 2, "values": {"pairs/mrr": 1.0}}
     said = diagnose(append(found, [raw, readings]))
     assert str(said.status) == "healthy" and said.retrieval[0]["raw"] is None
+
+
+def test_a_gate_that_closes_at_one_blow_closes_by_its_steps(tmp_path):
+    closed = {"gate/value": ramp(0.6, 0.0, since=0.01, until=0.02)}
+    blow = {"update/gate": lambda t: 0.6 if t < 0.02 else 0.001}
+    levels = {"terms": {"update/gate": 0.001}, "extra": {"pairs/push": 0.2, "gate/value": 0.6}}
+    gates = {"streams": (*made(tmp_path / "sides").config.streams, StreamInfo(name="gate", role="gate"))}
+    found = made(tmp_path / "blow", {**closed, **blow}, fields=gates, **levels)
+    assert kind(found) == "gate_collapse" and causes(found) == ["steps_too_large"]
+    assert causes(made(tmp_path / "calm", closed, fields=gates, **levels)) == []
+
+
+@pytest.mark.parametrize(("way", "named"), [(0.004, ["steps_too_small"]), (0.2, [])])
+def test_a_correction_that_hardly_a_step_moved(way, named, tmp_path):
+    terms = {"update/net": 1e-4, "drift/net": 1e-4, "update/last": 0.05, "drift/last": 3e8}
+    fields = {"streams": (*made(tmp_path / "sides").config.streams, StreamInfo(name="delta", role="correction"))}
+    extra = {"gradient/norm": 0.6, "delta/correction_over_residual": 0.005}
+    found = made(tmp_path / "run", {"drift/net": ramp(1e-4, way)}, fields=fields, terms=terms, extra=extra)
+    assert kind(found) == "identity" and causes(found) == named
+
+
+def test_a_loss_whose_terms_leave_some_of_it(tmp_path):
+    what = [
+        one.what for one in diagnose(made(tmp_path / "rest", terms={"loss/rest": 0.12, "loss/total": 1.0})).not_measured
+    ]
+    assert "0.12 of the loss" in what
+    whole = diagnose(made(tmp_path / "whole", terms={"loss/rest": 1e-7, "loss/total": 1.0})).not_measured
+    assert not [one for one in whole if "of the loss" in one.what]

@@ -464,6 +464,26 @@ def test_a_reference_that_gives_no_pairs(name, caplog):
     assert [one.essential for one in missing] == [True]
 
 
+@pytest.mark.parametrize("raw", [False, True])
+def test_reference_pairs_that_are_one_text_are_refused_unless_the_encoder_tells_them_apart(raw, caplog):
+    same, fixed = torch.ones(40, 8), torch.randn(40, 8)
+    options = {"raw": lambda: (fixed, fixed + 0.1)} if raw else {}
+    w = watched(reference=lambda: (same, fixed), **options)
+    assert ("all 40 query embeddings are equal at step 0" in "".join(said(caplog))) is not raw
+    assert any(one.what == "reference pairs" and one.essential for one in diagnose(w).not_measured) is not raw
+
+
+def test_reference_pairs_of_another_number_are_said(caplog):
+    sizes = iter([64, 40, 40])
+
+    def given() -> tuple[torch.Tensor, torch.Tensor]:
+        rows = torch.randn(next(sizes), 8)
+        return rows, rows + 0.1
+
+    watched(reference=given)
+    assert [one for one in said(caplog) if "the reference pairs are 40" in one and "were 64 before" in one]
+
+
 class Wrapped(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()

@@ -18,6 +18,8 @@ _GEOMETRY = ("one_sided_collapse", "complete_collapse", "cone", "dead_dimensions
 _COLLAPSES = (*_GEOMETRY, "scale_collapse", "scale_explosion")
 _FALLS = (*_COLLAPSES, "saturation", "hubness", "loss_against_retrieval", "harmful_correction", "side_gap")
 
+_FROM_ZERO = Threshold(1e3, "a group that goes so many times its own size at first began at zero")
+
 _NO_REPULSION = Mechanism(
     cause="no_repulsion",
     title="nothing pushes different texts apart",
@@ -125,10 +127,15 @@ MECHANISMS = (
     Mechanism(
         cause="steps_too_small",
         title="steps are too small to learn from",
-        explains=("no_learning",),
+        explains=("no_learning", "identity"),
         suspects=_suspects.small_steps,
-        formula="The largest group's median relative update is above 0 and below the cut.",
-        thresholds={"update": Threshold(1e-5, f"{MEASURED}: 7e-5 in a whole run was none")},
+        formula="The largest group's median relative update is above 0 and below the cut; or a correction is still "
+        "nothing at the end, gradients arrive, and no group that began at some length has gone as far as the cut.",
+        thresholds={
+            "update": Threshold(1e-5, f"{MEASURED}: 7e-5 in a whole run was none"),
+            "way": Threshold(0.02, "of its own length in a whole run; corrections that learnt .1 to .5 (measured)"),
+            "from_zero": _FROM_ZERO,
+        },
         remedies=(Remedy(change={"optimizer": "multiply the learning rate by 10, then by 100"}, reading="pairs/mrr"),),
         decides="the learning rate times 10, and times 100",
     ),
@@ -234,7 +241,7 @@ MECHANISMS = (
     Mechanism(
         cause="steps_too_large",
         title="steps are too large",
-        explains=(*_FALLS, "forgetting", "divergence"),
+        explains=(*_FALLS, "forgetting", "divergence", "gate_collapse", "delta_collapse"),
         suspects=_suspects.large_steps,
         formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
         "median of its own past, or in half of all steps; of a group that begins at zero, the first step is longer "
@@ -246,7 +253,7 @@ MECHANISMS = (
                 0.02, "a rate without an end to its warm-up .04; in healthy runs up to .017 (measured)"
             ),
             "least": Threshold(0.02, "a leap from nothing to little is none (own choice)"),
-            "from_zero": Threshold(1e3, "a group that goes so many times its own size at first began at zero"),
+            "from_zero": _FROM_ZERO,
         },
         remedies=(
             Remedy(change={"learning_rate": 1e-4}),
@@ -358,7 +365,8 @@ MECHANISMS = (
         title="the training pairs are of one domain",
         explains=("forgetting",),
         suspects=_suspects.narrow,
-        formula="The trained domain rises, resolved, while another falls, and nothing else explains it.",
+        formula="The trained domain rises, resolved, or does not fall, while another falls, and nothing else explains "
+        "it.",
         remedies=(
             Remedy(
                 change={

@@ -125,9 +125,16 @@ def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
 
 def small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     sizes = [float(np.median(one.values)) for one in evidence.groups("update")]
-    if not sizes or not 0 < max(sizes) < cuts["update"]:
+    if sizes and 0 < max(sizes) < cuts["update"]:
+        return Suspicion(because={"largest median update": max(sizes)}, locus="optimizer")
+    if kind.kind != "identity":
         return None
-    return Suspicion(because={"largest median update": max(sizes)}, locus="optimizer")
+    # What began at nothing has gone many times its own length after one step: the rest says how far steps carry.
+    ways = [float(one.values[-1]) for one in evidence.groups("drift") if float(one.values[0]) < cuts["from_zero"]]
+    gradient = evidence.series("gradient/norm").finite().values
+    if not ways or not 0 < max(ways) < cuts["way"] or not len(gradient) or float(np.median(gradient)) == 0:
+        return None
+    return Suspicion(because={"way of the farthest group": max(ways)}, locus="optimizer")
 
 
 def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -335,8 +342,10 @@ def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
 
 
 def narrow(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    rising = next((one for one in evidence.curves if one.inside and one.rose and not one.fell), None)
-    if rising is None or rising.worst is None:
+    inside = [one for one in evidence.curves if one.inside and one.fell is False]
+    starts = [(one, change) for one in inside for change in one.changes if change.against == "start"]
+    held = next(((one, change) for one, change in starts if one.rose or change.value >= 0), None)
+    if held is None:
         return None
-    start = next(one for one in rising.changes if one.against == "start")
-    return Suspicion(because={f"{rising.name}/{rising.metric}": start.value}, locus="training pairs")
+    curve, change = held
+    return Suspicion(because={f"{curve.name}/{curve.metric}": change.value}, locus="training pairs")

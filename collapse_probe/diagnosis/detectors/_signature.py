@@ -95,5 +95,6 @@ def _since(
     own = None
     if len(values) >= FEWEST:
         bounded = np.minimum(values, cut * 100) if above else np.maximum(values, cut / 100)
+        bounded = np.maximum(bounded, np.finfo(float).tiny)  # a cut of 0 bounds nothing
         own = change_point(track.series.steps, np.log(bounded), falls=not above)
     return surest((separation, own, evidence.moved(track), crossed), evidence.run.steps)
