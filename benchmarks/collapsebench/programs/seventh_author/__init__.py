@@ -1,0 +1,3 @@
+"""Programs of a seventh author."""
+
+from . import collapses  # noqa: F401
