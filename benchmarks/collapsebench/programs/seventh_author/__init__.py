@@ -1,3 +1,3 @@
 """Programs of a seventh author."""
 
-from . import collapses, learning, numbers, pairs, paths, scales  # noqa: F401
+from . import collapses, corrections, healthy, learning, numbers, pairs, paths, scales  # noqa: F401
