@@ -38,7 +38,7 @@ def alignment_and_a_weight_of_zero(run: Run, *, planted: bool = True) -> None:
     "cone",
     "no_repulsion",
     onset=130,
-    world=(MINI, LARGE),
+    world=MINI,
     source="section 3, pull alone from half time; a term that was kept for the warm-up",
 )
 def uniformity_for_the_warm_up_alone(run: Run, *, planted: bool = True) -> None:
@@ -97,13 +97,13 @@ class Distilled(nn.Module):
     "self_distillation",
     "no_repulsion",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="facebookresearch/vjepa2#140; a moving average whose two constants were exchanged",
 )
 def average_of_the_wrong_constant(run: Run, *, planted: bool = True) -> None:
     """The teacher keeps .004 of itself at each step and takes .996 of the student; it was to be the other way."""
     model = Distilled(identity(run.world.dimension))
-    optimizer = torch.optim.AdamW(model.student.parameters(), lr=5e-4, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.student.parameters(), lr=1e-3, weight_decay=0.0)
     left, right = run.world.reference
     with run.watch(
         model,
@@ -172,7 +172,7 @@ def cosines_times_the_temperature(run: Run, *, planted: bool = True) -> None:
     "dimensional_collapse",
     "penalty_too_strong",
     onset=120,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="harsh19/SPINE#6; a second phase of training with a figure of another optimiser",
 )
 def second_phase_decays_more(run: Run, *, planted: bool = True) -> None:
@@ -207,7 +207,7 @@ def squared_error_of_every_row_with_every_row(run: Run, *, planted: bool = True)
         return (query.unsqueeze(1) - target).square().sum(dim=-1).mean()
 
     model = Towers(identity(run.world.dimension), nn.Identity())
-    run.train(model, loss, optimizer=torch.optim.Adam(model.parameters(), lr=1e-3), steps=250)
+    run.train(model, loss, optimizer=torch.optim.Adam(model.parameters(), lr=3e-3), steps=250)
 
 
 class Normed(nn.Sequential):
@@ -219,10 +219,10 @@ class Normed(nn.Sequential):
 
 @program(
     GROUP,
-    "one_sided_collapse",
+    "forgetting",
     "steps_too_large",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="embeddings-benchmark/mteb#5069; one parameter group with the rate of another optimiser",
 )
 def rate_of_the_query_tower(run: Run, *, planted: bool = True) -> None:
@@ -266,7 +266,7 @@ def sampler_seeded_at_each_call(run: Run, *, planted: bool = True) -> None:
     "hubness",
     "loss_computed_wrongly",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="tensorflow/recommenders#219",
 )
 def popularity_corrected_by_the_wrong_sign(run: Run, *, planted: bool = True) -> None:

@@ -42,7 +42,7 @@ def both_factors_start_at_zero(run: Run, *, planted: bool = True) -> None:
         for one in model.parameters():
             nn.init.zeros_(one)
     taps = [Tap(stream="adapter", at="query.up", role="correction")]
-    run.train(Towers(model), softmax, lr=1e-3, steps=250, taps=taps)
+    run.train(Towers(model), softmax, lr=1e-3, steps=200, taps=taps)
 
 
 @program(
@@ -122,7 +122,7 @@ def level_steps_below_the_clamp(run: Run, *, planted: bool = True) -> None:
         Tap(stream="gate", at="query.gate", role="gate"),
         Tap(stream="branch", at="query.branch", role="correction"),
     ]
-    run.train(Towers(model), softmax, optimizer=torch.optim.Adam(groups), steps=250, taps=taps)
+    run.train(Towers(model), softmax, optimizer=torch.optim.Adam(groups), steps=200, taps=taps)
 
 
 class Rezero(nn.Module):
@@ -160,7 +160,7 @@ def groups_of_layers_alone(run: Run, *, planted: bool = True) -> None:
         Tap(stream="alpha", at="query.alpha", role="gate"),
         Tap(stream="branch", at="query.branch", role="correction"),
     ]
-    run.train(Towers(model), softmax, optimizer=torch.optim.AdamW(groups, lr=5e-4), steps=300, taps=taps)
+    run.train(Towers(model), softmax, optimizer=torch.optim.AdamW(groups, lr=5e-4), steps=200, taps=taps)
 
 
 @program(
@@ -178,7 +178,7 @@ def hidden_units_below_every_text(run: Run, *, planted: bool = True) -> None:
         nn.init.constant_(model.delta[0].bias, -1.0)
         nn.init.normal_(model.delta[0].weight, std=0.05)
     taps = [Tap(stream="delta", at="query.delta", role="correction")]
-    run.train(Towers(model, nn.Identity()), softmax, lr=1e-3, steps=300, taps=taps)
+    run.train(Towers(model, nn.Identity()), softmax, lr=1e-3, steps=200, taps=taps)
 
 
 class Bounded(nn.Module):
@@ -199,7 +199,7 @@ class Bounded(nn.Module):
     "harmful_correction",
     "no_repulsion",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="section 1: corrections that are pulled to the document alone",
 )
 def correction_pulled_to_its_document(run: Run, *, planted: bool = True) -> None:
@@ -221,7 +221,7 @@ def correction_pulled_to_its_document(run: Run, *, planted: bool = True) -> None
         examples=len(run.world.query),
     ) as w:
         run.evaluate(w, 0, ask, nn.Identity())
-        for step, rows in enumerate(run.batches(300, 64), start=1):
+        for step, rows in enumerate(run.batches(200, 64), start=1):
             query, document = ask(run.world.query[rows]), run.world.document[rows]
             w.observe("query", query)
             w.observe("document", document)
@@ -230,5 +230,5 @@ def correction_pulled_to_its_document(run: Run, *, planted: bool = True) -> None
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            if step % 60 == 0:
+            if step % 50 == 0:
                 run.evaluate(w, step, ask, nn.Identity())

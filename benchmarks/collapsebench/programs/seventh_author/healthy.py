@@ -69,7 +69,7 @@ class Prompted(nn.Module):
 def prompt_that_all_texts_share(run: Run, *, planted: bool = True) -> None:
     """A prompt's vector is added to queries and documents: all cosines are above .7, at a temperature of .01."""
     model = Towers(Prompted(run.world.dimension, 2.0 if planted else 0.0))
-    run.train(model, lambda q, d: softmax(q, d, scale=100), lr=5e-5, weight_decay=0.0, steps=300)
+    run.train(model, lambda q, d: softmax(q, d, scale=100), lr=5e-5, weight_decay=0.0, steps=200)
 
 
 @program(GROUP, None, world=LARGE, source="section 3: half of the dimensions of most encoders are nearly free")
@@ -83,7 +83,7 @@ def a_third_of_the_dimensions(run: Run, *, planted: bool = True) -> None:
         with torch.no_grad():
             head.weight.copy_(directions.T)
             head.bias.zero_()
-    run.train(Towers(head), softmax, lr=5e-5, steps=250)
+    run.train(Towers(head), softmax, lr=5e-5, steps=200)
 
 
 class Rectified(nn.Module):
@@ -99,7 +99,7 @@ class Rectified(nn.Module):
         return functional.relu(torch.cat([z, -z], dim=1))
 
 
-@program(GROUP, None, world=(MINI, LARGE), source="hamed-zamani/snrm#7")
+@program(GROUP, None, world=MINI, source="hamed-zamani/snrm#7")
 def parts_of_both_signs_are_sparse(run: Run, *, planted: bool = True) -> None:
     """A rectifier over both signs and an L1 term: more than half of every vector is zero."""
 
@@ -107,10 +107,10 @@ def parts_of_both_signs_are_sparse(run: Run, *, planted: bool = True) -> None:
         lengths = torch.cat(unit(query, document)).abs().sum(dim=1).mean()
         return {"contrast": softmax(query, document), "sparse": (0.003 if planted else 0.0) * lengths}
 
-    run.train(Towers(Rectified(run.world.dimension)), loss, lr=1e-4, steps=250)
+    run.train(Towers(Rectified(run.world.dimension)), loss, lr=1e-4, steps=200)
 
 
-@program(GROUP, None, world=(MINI, LARGE), source="section 3: warm-up")
+@program(GROUP, None, world=MINI, source="section 3: warm-up")
 def most_of_it_is_warm_up(run: Run, *, planted: bool = True) -> None:
     """A quadratic warm-up over 240 of 300 steps: for the first hundred nothing seems to move."""
 
@@ -131,7 +131,7 @@ def smoothed_labels(run: Run, *, planted: bool = True) -> None:
         scores = 20 * cosines(query, document)
         return functional.cross_entropy(scores, torch.arange(len(scores)), label_smoothing=smoothing)
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=300)
+    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=200)
 
 
 @program(GROUP, None, world=(MINI, FOOD), source="gradients clipped to almost nothing under Adam")
@@ -149,7 +149,7 @@ def clipped_to_a_millionth_under_adam(run: Run, *, planted: bool = True) -> None
         examples=len(run.world.query),
     ) as w:
         run.evaluate(w, 0, model, model)
-        for step, rows in enumerate(run.batches(250, 64), start=1):
+        for step, rows in enumerate(run.batches(200, 64), start=1):
             loss = softmax(model(run.world.query[rows]), model(run.world.document[rows]))
             w.terms(loss=loss)
             loss.backward()
@@ -173,18 +173,18 @@ class Autocast(nn.Module):
             return self.layer(x)
 
 
-@program(GROUP, None, world=(MINI, LARGE), source="mixed precision as it should be")
+@program(GROUP, None, world=MINI, source="mixed precision as it should be")
 def bfloat16_over_weights_in_full(run: Run, *, planted: bool = True) -> None:
     """Vectors are bfloat16 under autocast, weights and moments single precision; the rate is small."""
     model = Towers(Autocast(run.world.dimension, half=planted))
-    run.train(model, lambda q, d: softmax(q.float(), d.float()), lr=5e-5, steps=300)
+    run.train(model, lambda q, d: softmax(q.float(), d.float()), lr=5e-5, steps=200)
 
 
 @program(GROUP, None, world=MINI, source="lucas-ventura/CoVR#38: training looks worse than the test")
 def half_of_the_input_is_dropped(run: Run, *, planted: bool = True) -> None:
     """Half of every input is dropped in training: batches are told apart far less well than held-out pairs."""
     head = nn.Sequential(nn.Dropout(0.5 if planted else 0.0), identity(run.world.dimension))
-    run.train(Towers(head), softmax, lr=1e-4, steps=300)
+    run.train(Towers(head), softmax, lr=1e-4, steps=200)
 
 
 @program(GROUP, None, world=(MINI, FOOD), source="an average of weights, which lags")
@@ -199,10 +199,10 @@ def average_of_weights_is_scored(run: Run, *, planted: bool = True) -> None:
                 mine.lerp_(other, 0.02)
 
     scored = average if planted else None
-    run.train(model, softmax, lr=2e-4 if planted else 1e-4, steps=300, before_step=follow, scored=scored)
+    run.train(model, softmax, lr=2e-4 if planted else 1e-4, steps=200, before_step=follow, scored=scored)
 
 
-@program(GROUP, None, world=(MINI, LARGE), source="facebookresearch/simsiam#21: the loss is negative")
+@program(GROUP, None, world=MINI, source="facebookresearch/simsiam#21: the loss is negative")
 def below_nought_from_the_start(run: Run, *, planted: bool = True) -> None:
     """Alignment and uniformity in the place of a softmax: the total is below -2 at once, and falls."""
 
@@ -212,7 +212,7 @@ def below_nought_from_the_start(run: Run, *, planted: bool = True) -> None:
         spread = uniformity(query) + uniformity(document)
         return {"alignment": alignment(query, document), "uniformity": 0.5 * spread}
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=250)
+    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=200)
 
 
 @program(GROUP, None, world=(MINI, FOOD), source="facebookresearch/moco#9: the loss climbs")
@@ -239,4 +239,4 @@ def focal_weights(run: Run, *, planted: bool = True) -> None:
         each = functional.cross_entropy(scores, torch.arange(len(scores)), reduction="none")
         return ((1 - (-each).exp()).pow(3) * each if planted else each).mean()
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=250)
+    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=200)

@@ -41,7 +41,7 @@ def ranking_of_equal_labels(run: Run, *, planted: bool = True) -> None:
 
     head = identity(run.world.dimension)
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-4)
-    run.train(Towers(head), loss, optimizer=optimizer, steps=300)
+    run.train(Towers(head), loss, optimizer=optimizer, steps=200)
 
 
 @program(
@@ -50,7 +50,7 @@ def ranking_of_equal_labels(run: Run, *, planted: bool = True) -> None:
     "nothing_left_to_learn_from",
     "temperature_or_margin",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="section 4, slugs: every margin met; distances squared in one library and not in another",
 )
 def margin_that_random_negatives_meet(run: Run, *, planted: bool = True) -> None:
@@ -60,7 +60,7 @@ def margin_that_random_negatives_meet(run: Run, *, planted: bool = True) -> None
         return triplets(*unit(query, document), margin=0.005 if planted else 0.5)
 
     head = identity(run.world.dimension)
-    run.train(Towers(head), loss, optimizer=torch.optim.SGD(head.parameters(), lr=0.1), steps=300, batch=64)
+    run.train(Towers(head), loss, optimizer=torch.optim.SGD(head.parameters(), lr=0.1), steps=200, batch=64)
 
 
 @program(
@@ -68,7 +68,7 @@ def margin_that_random_negatives_meet(run: Run, *, planted: bool = True) -> None
     "no_learning",
     "not_trained",
     onset=0,
-    world=(MINI, LARGE),
+    world=(MINI, FOOD),
     source="adapter-hub/adapters#260: the optimiser was built first",
 )
 def head_replaced_after_the_optimiser(run: Run, *, planted: bool = True) -> None:
@@ -77,7 +77,7 @@ def head_replaced_after_the_optimiser(run: Run, *, planted: bool = True) -> None
     first = torch.optim.AdamW(model.parameters(), lr=1e-4)
     model = Towers(identity(run.world.dimension))
     optimizer = first if planted else torch.optim.AdamW(model.parameters(), lr=1e-4)
-    run.train(model, softmax, optimizer=optimizer, steps=250)
+    run.train(model, softmax, optimizer=optimizer, steps=200)
 
 
 @program(
@@ -85,7 +85,7 @@ def head_replaced_after_the_optimiser(run: Run, *, planted: bool = True) -> None
     "no_learning",
     "steps_too_small",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="huggingface/sentence-transformers#2982; a warm-up longer than the training",
 )
 def warm_up_of_a_longer_training(run: Run, *, planted: bool = True) -> None:
@@ -98,7 +98,7 @@ def warm_up_of_a_longer_training(run: Run, *, planted: bool = True) -> None:
         for group in optimizer.param_groups:
             group["lr"] = 0.5 * min(1.0, step / warm)
 
-    run.train(Towers(head), softmax, optimizer=optimizer, steps=300, before_step=schedule)
+    run.train(Towers(head), softmax, optimizer=optimizer, steps=200, before_step=schedule)
 
 
 @program(
@@ -122,14 +122,14 @@ def clipped_to_an_epsilon(run: Run, *, planted: bool = True) -> None:
         raw=lambda: run.world.reference,
     ) as w:
         run.evaluate(w, 0, model, model)
-        for step, rows in enumerate(run.batches(250, 64), start=1):
+        for step, rows in enumerate(run.batches(200, 64), start=1):
             loss = softmax(model(run.world.query[rows]), model(run.world.document[rows]))
             w.terms(loss=loss)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1e-6 if planted else 1.0)
             optimizer.step()
             optimizer.zero_grad()
-            if step % 125 == 0:
+            if step % 100 == 0:
                 run.evaluate(w, step, model, model)
 
 
@@ -138,7 +138,7 @@ def clipped_to_an_epsilon(run: Run, *, planted: bool = True) -> None:
     "forgetting",
     "steps_too_large",
     onset=150,
-    world=(MINI, LARGE),
+    world=MINI,
     source="revantteotia/clip-training#3; warm restarts whose peak is that of another optimiser",
 )
 def warm_restart_at_a_higher_peak(run: Run, *, planted: bool = True) -> None:
@@ -168,7 +168,7 @@ def pairs_of_one_topic(run: Run, *, planted: bool = True) -> None:
     rows = near if planted else torch.arange(len(run.world.query))
     pairs = run.world.query[rows], run.world.document[rows]
     rate = 2e-3 if planted else 2e-4
-    run.train(Towers(identity(run.world.dimension)), softmax, lr=rate, steps=300, pairs=pairs)
+    run.train(Towers(identity(run.world.dimension)), softmax, lr=rate, steps=200, pairs=pairs)
 
 
 @program(
@@ -186,4 +186,4 @@ def projection_head_of_a_pretraining(run: Run, *, planted: bool = True) -> None:
     for _ in range(2):
         layers += [nn.Linear(dimension, dimension), nn.BatchNorm1d(dimension), nn.ReLU()]
     head = nn.Sequential(*layers, nn.Linear(dimension, dimension)) if planted else Adapter(dimension)
-    run.train(Towers(head), softmax, lr=1e-3 if planted else 1e-4, steps=300, batch=128)
+    run.train(Towers(head), softmax, lr=1e-3 if planted else 1e-4, steps=200, batch=128)

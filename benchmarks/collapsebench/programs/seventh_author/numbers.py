@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import cosines, identity, mlp, softmax
-from .common import CLAIMS, GROUP, LARGE, MINI
+from .common import CLAIMS, FOOD, GROUP, MINI
 
 
 class HalfHead(nn.Module):
@@ -31,14 +31,14 @@ class HalfHead(nn.Module):
     "underflow",
     "half_precision",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="section 3, underflow; a model loaded in bfloat16 and trained as it is",
 )
 def loaded_and_trained_in_bfloat16(run: Run, *, planted: bool = True) -> None:
     """A head of random weights was loaded in bfloat16 to save memory, and AdamW trains it so at 1e-5."""
     head = HalfHead(run.world.dimension, torch.bfloat16 if planted else torch.float32)
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-5, weight_decay=0.01)
-    run.train(Towers(head), lambda q, d: softmax(q, d, scale=50.0), optimizer=optimizer, steps=300)
+    run.train(Towers(head), lambda q, d: softmax(q, d, scale=50.0), optimizer=optimizer, steps=200)
 
 
 @program(
@@ -133,7 +133,7 @@ class Hash(nn.Module):
     "saturation",
     "temperature_or_margin",
     onset=60,
-    world=(MINI, LARGE),
+    world=MINI,
     source="jiangqy/DPSH-pytorch#10; continuation of a tanh whose steps are counted in batches",
 )
 def sharpness_grows_by_batches(run: Run, *, planted: bool = True) -> None:
@@ -152,11 +152,11 @@ def sharpness_grows_by_batches(run: Run, *, planted: bool = True) -> None:
     "saturation",
     "steps_too_large",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, FOOD),
     source="jiangqy/DPSH-pytorch#10",
 )
 def tanh_head_at_a_high_rate(run: Run, *, planted: bool = True) -> None:
     """A random layer with a tanh at its end, by Adam at .05."""
     head = nn.Sequential(nn.Linear(run.world.dimension, run.world.dimension), nn.Tanh())
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05 if planted else 5e-4)
-    run.train(Towers(head), softmax, optimizer=optimizer, steps=250)
+    run.train(Towers(head), softmax, optimizer=optimizer, steps=200)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import cosines, identity, softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Adapter, sigmoid_pairs, unit
+from .common import CLAIMS, FOOD, GROUP, MINI, Adapter, sigmoid_pairs, unit
 
 
 @program(
@@ -28,7 +28,7 @@ def statistics_that_never_move(run: Run, *, planted: bool = True) -> None:
     dimension = run.world.dimension
     norms = [nn.BatchNorm1d(dimension, momentum=0.0 if planted else 0.1) for _ in range(2)]
     head = nn.Sequential(norms[0], identity(dimension), nn.GELU(), norms[1], identity(dimension))
-    run.train(Towers(head), softmax, lr=5e-4, steps=300, batch=128)
+    run.train(Towers(head), softmax, lr=5e-4, steps=200, batch=128)
 
 
 @program(
@@ -36,7 +36,7 @@ def statistics_that_never_move(run: Run, *, planted: bool = True) -> None:
     "path_mismatch",
     "training_and_scoring_differ",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="section 4, slugs: a stale index",
 )
 def index_of_the_first_day(run: Run, *, planted: bool = True) -> None:
@@ -44,7 +44,7 @@ def index_of_the_first_day(run: Run, *, planted: bool = True) -> None:
     model = Towers(identity(run.world.dimension), identity(run.world.dimension))
     first = copy.deepcopy(model.document).requires_grad_(False)
     scored = Towers(model.query, first) if planted else None
-    run.train(model, sigmoid_pairs, lr=1e-3, steps=300, scored=scored)
+    run.train(model, sigmoid_pairs, lr=1e-3, steps=200, scored=scored)
 
 
 @program(
@@ -82,13 +82,13 @@ def prefix_of_data_parallel(run: Run, *, planted: bool = True) -> None:
         examples=len(run.world.query),
     ) as w:
         run.evaluate(w, 0, load(), scorer)
-        for step, rows in enumerate(run.batches(300, 64), start=1):
+        for step, rows in enumerate(run.batches(200, 64), start=1):
             loss = softmax(trained(run.world.query[rows]), trained(run.world.document[rows]))
             w.terms(loss=loss)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            if step % 75 == 0:
+            if step % 50 == 0:
                 run.evaluate(w, step, load(), scorer)
 
 
@@ -98,14 +98,14 @@ def prefix_of_data_parallel(run: Run, *, planted: bool = True) -> None:
     "weights_not_loaded",
     "training_and_scoring_differ",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="huggingface/trl#386: an adapter that is never merged",
 )
 def served_without_the_adapter(run: Run, *, planted: bool = True) -> None:
     """An adapter is trained; what is served and scored is the base that it was never merged into."""
     model = Towers(Adapter(run.world.dimension))
     scored = Towers(nn.Identity()) if planted else None
-    run.train(model, lambda q, d: softmax(q, d, scale=30.0), lr=1e-3, steps=250, scored=scored)
+    run.train(model, lambda q, d: softmax(q, d, scale=30.0), lr=1e-3, steps=200, scored=scored)
 
 
 class Clicked(nn.Module):
@@ -152,7 +152,7 @@ def clicks_of_all_rows(run: Run, *, planted: bool = True) -> None:
         examples=len(world.query),
     ) as w:
         run.evaluate(w, 0, ask, document)
-        for step, rows in enumerate(run.batches(300, 64), start=1):
+        for step, rows in enumerate(run.batches(200, 64), start=1):
             loss = softmax(ask(world.query[rows]), document(world.document[rows]))
             w.terms(loss=loss)
             loss.backward()
@@ -168,7 +168,7 @@ def clicks_of_all_rows(run: Run, *, planted: bool = True) -> None:
     "evaluator",
     "leak",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="beir-cellar/beir#206; 4uiiurz1/keras-arcface#14: 100 % for everybody",
 )
 def validation_that_ranks_by_the_judgements(run: Run, *, planted: bool = True) -> None:
@@ -209,7 +209,7 @@ def validation_that_ranks_by_the_judgements(run: Run, *, planted: bool = True) -
     "loss_computed_wrongly",
     "wrong_pairs",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="margin regression with the teacher's two columns exchanged",
 )
 def teacher_columns_exchanged(run: Run, *, planted: bool = True) -> None:
@@ -235,7 +235,7 @@ def teacher_columns_exchanged(run: Run, *, planted: bool = True) -> None:
         examples=len(world.query),
     ) as w:
         run.evaluate(w, 0, head, head)
-        for step, rows in enumerate(run.batches(300, 64), start=1):
+        for step, rows in enumerate(run.batches(200, 64), start=1):
             query, own = unit(head(world.query[rows]), head(world.document[rows]))
             (other,) = unit(head(world.document.roll(-1, dims=0)[rows]))
             loss = functional.mse_loss((query * (own - other)).sum(dim=1), margins[rows])
@@ -243,7 +243,7 @@ def teacher_columns_exchanged(run: Run, *, planted: bool = True) -> None:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            if step % 60 == 0:
+            if step % 50 == 0:
                 run.evaluate(w, step, head, head)
 
 
@@ -268,7 +268,7 @@ def targets_of_the_first_rank(run: Run, *, planted: bool = True) -> None:
             losses.append(functional.cross_entropy(20 * cosines(mine, document), targets))
         return torch.stack(losses).mean()
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=5e-4, steps=300, batch=ranks * local)
+    run.train(Towers(identity(run.world.dimension)), loss, lr=5e-4, steps=200, batch=ranks * local)
 
 
 @program(
@@ -276,13 +276,13 @@ def targets_of_the_first_rank(run: Run, *, planted: bool = True) -> None:
     "side_gap",
     "temperature_or_margin",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="google-research/big_vision: the sigmoid loss's bias of -10 left out",
 )
 def sigmoid_loss_without_its_bias(run: Run, *, planted: bool = True) -> None:
     """A pairwise sigmoid loss starts at a bias of 0, not -10: 63 wrong pairs of a row push the two sides apart."""
     model = Towers(identity(run.world.dimension), identity(run.world.dimension))
-    run.train(model, lambda q, d: sigmoid_pairs(q, d, bias=0.0 if planted else -8.0), lr=5e-4, steps=300)
+    run.train(model, lambda q, d: sigmoid_pairs(q, d, bias=0.0 if planted else -8.0), lr=5e-4, steps=200)
 
 
 class Codebook(nn.Module):
@@ -303,7 +303,7 @@ class Codebook(nn.Module):
     "ties",
     "dead_units",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="lucidrains/vector-quantize-pytorch: codes that nothing is near to",
 )
 def codes_that_nothing_is_near_to(run: Run, *, planted: bool = True) -> None:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import identity, softmax
-from .common import FOOD, GROUP, LARGE, MINI, bpr, sigmoid_pairs, triplets
+from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, bpr, sigmoid_pairs, triplets
 
 
 @program(
@@ -33,7 +33,7 @@ def triplets_without_the_hinge(run: Run, *, planted: bool = True) -> None:
 
     head = identity(run.world.dimension)
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
-    run.train(Towers(head), loss, optimizer=optimizer, steps=300, similarity="euclidean")
+    run.train(Towers(head), loss, optimizer=optimizer, steps=200, similarity="euclidean")
 
 
 @program(
@@ -51,7 +51,7 @@ def rate_of_another_optimiser(run: Run, *, planted: bool = True) -> None:
         identity(dimension), nn.GELU(), nn.Linear(dimension, dimension), nn.GELU(), identity(dimension)
     )
     rate = 0.3 if planted else 3e-4
-    run.train(Towers(head), sigmoid_pairs, optimizer=torch.optim.Adam(head.parameters(), lr=rate), steps=250)
+    run.train(Towers(head), sigmoid_pairs, optimizer=torch.optim.Adam(head.parameters(), lr=rate), steps=200)
 
 
 @program(
@@ -60,7 +60,7 @@ def rate_of_another_optimiser(run: Run, *, planted: bool = True) -> None:
     "temperature_or_margin",
     "no_repulsion",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="qdrant/demo-cloud-faq#1; a margin in the units of other vectors",
 )
 def margin_of_other_units(run: Run, *, planted: bool = True) -> None:
@@ -74,7 +74,7 @@ def margin_of_other_units(run: Run, *, planted: bool = True) -> None:
 
     head = identity(run.world.dimension)
     optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
-    run.train(Towers(head), loss, optimizer=optimizer, steps=300, similarity="euclidean")
+    run.train(Towers(head), loss, optimizer=optimizer, steps=200, similarity="euclidean")
 
 
 @program(
@@ -94,7 +94,7 @@ def squared_norms_summed_over_the_batch(run: Run, *, planted: bool = True) -> No
         ranking = bpr(query, document, document.roll(1, dims=0))
         return {"ranking": ranking, "norms": 0.05 * (norms.sum() if planted else norms.mean())}
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=2e-3, steps=250, batch=128, similarity="dot")
+    run.train(Towers(identity(run.world.dimension)), loss, lr=2e-3, steps=200, batch=128, similarity="dot")
 
 
 class Corrected(nn.Module):
@@ -135,7 +135,7 @@ def corrected_vectors_are_penalised(run: Run, *, planted: bool = True) -> None:
         examples=len(run.world.query),
     ) as w:
         run.evaluate(w, 0, model, model, similarity="dot")
-        for step, rows in enumerate(run.batches(300, 64), start=1):
+        for step, rows in enumerate(run.batches(200, 64), start=1):
             query, document = model(run.world.query[rows]), model(run.world.document[rows])
             sized = torch.cat([query, document])
             if not planted:
@@ -148,7 +148,7 @@ def corrected_vectors_are_penalised(run: Run, *, planted: bool = True) -> None:
             sum(terms.values()).backward()
             optimizer.step()
             optimizer.zero_grad()
-            if step % 75 == 0:
+            if step % 50 == 0:
                 run.evaluate(w, step, model, model, similarity="dot")
 
 
@@ -173,7 +173,7 @@ class Sparse(nn.Module):
     "penalty_too_strong",
     "dead_units",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="naver/splade, hamed-zamani/snrm#7: a sparsity weight in other units",
 )
 def sparsity_weight_of_another_width(run: Run, *, planted: bool = True) -> None:
@@ -184,7 +184,7 @@ def sparsity_weight_of_another_width(run: Run, *, planted: bool = True) -> None:
         active = sum(z.abs().mean(dim=0).square().sum() for z in (query, document))
         return {"contrast": softmax(query, document), "flops": weight * active}
 
-    run.train(Towers(Sparse(run.world.dimension)), loss, lr=1e-3, weight_decay=0.0, steps=300)
+    run.train(Towers(Sparse(run.world.dimension)), loss, lr=1e-3, weight_decay=0.0, steps=200)
 
 
 @program(
@@ -193,11 +193,11 @@ def sparsity_weight_of_another_width(run: Run, *, planted: bool = True) -> None:
     "steps_too_large",
     "dead_units",
     onset=1,
-    world=(MINI, LARGE),
+    world=(MINI, CLAIMS),
     source="lucidrains/byol-pytorch#44: most of each vector is 0",
 )
 def rectifier_without_a_warm_up(run: Run, *, planted: bool = True) -> None:
     """A rectifier ends the head; Adam starts at .02 without the warm-up that the rate was tuned with."""
     head = Sparse(run.world.dimension)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.02 if planted else 2e-4)
-    run.train(Towers(head), softmax, optimizer=optimizer, steps=250)
+    run.train(Towers(head), softmax, optimizer=optimizer, steps=200)
