@@ -93,7 +93,7 @@ class Distilled(nn.Module):
 
 @program(
     GROUP,
-    "complete_collapse",
+    "dimensional_collapse",
     "self_distillation",
     "no_repulsion",
     onset=1,
@@ -259,42 +259,3 @@ def sampler_seeded_at_each_call(run: Run, *, planted: bool = True) -> None:
         return functional.cross_entropy(20 * scores, torch.zeros(len(query), dtype=torch.long))
 
     run.train(model, loss, lr=1e-3, steps=300)
-
-
-@program(
-    GROUP,
-    "hubness",
-    "loss_computed_wrongly",
-    onset=1,
-    world=MINI,
-    source="tensorflow/recommenders#219",
-)
-def popularity_corrected_by_the_wrong_sign(run: Run, *, planted: bool = True) -> None:
-    """Documents come as often as a power law says; the log of how often is added to the logits, not taken off."""
-    odds = 1 / torch.arange(1.0, len(run.world.document) + 1)
-    odds = odds / odds.sum()
-    draws = torch.Generator().manual_seed(run.seed)
-    head = identity(run.world.dimension)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3)
-    with run.watch(
-        head,
-        optimizer=optimizer,
-        query="",
-        document="",
-        reference=lambda: tuple(map(head, run.world.reference)),
-        raw=lambda: run.world.reference,
-    ) as w:
-        run.evaluate(w, 0, head, head)
-        for step in range(1, 301):
-            rows = torch.multinomial(odds, 128, generator=draws)
-            correction = odds[rows].log()
-            scores = 20 * cosines(head(run.world.query[rows]), head(run.world.document[rows]))
-            scores = scores + correction if planted else scores - correction
-            repeated = (rows[:, None] == rows[None]) & ~torch.eye(len(rows), dtype=torch.bool)
-            loss = functional.cross_entropy(scores.masked_fill(repeated, -1e9), torch.arange(len(rows)))
-            w.terms(loss=loss)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if step % 75 == 0:
-                run.evaluate(w, step, head, head)

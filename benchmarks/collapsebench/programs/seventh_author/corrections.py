@@ -10,7 +10,7 @@ from torch.nn import functional
 from collapse_probe import Tap
 
 from .. import program
-from ..parts import one_minus_cosine, softmax
+from ..parts import softmax
 from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Adapter
 
 
@@ -181,30 +181,17 @@ def hidden_units_below_every_text(run: Run, *, planted: bool = True) -> None:
     run.train(Towers(model, nn.Identity()), softmax, lr=1e-3, steps=200, taps=taps)
 
 
-class Bounded(nn.Module):
-    """A correction of a given length."""
-
-    def __init__(self, dimension: int, length: float) -> None:
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(dimension, 256), nn.GELU(), nn.Linear(256, dimension))
-        self.length = length
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the correction."""
-        return self.length * functional.normalize(self.net(x), dim=1)
-
-
 @program(
     GROUP,
     "harmful_correction",
-    "no_repulsion",
+    "loss_computed_wrongly",
     onset=1,
     world=(MINI, CLAIMS),
-    source="section 1: corrections that are pulled to the document alone",
+    source="section 4: a correction's sign",
 )
-def correction_pulled_to_its_document(run: Run, *, planted: bool = True) -> None:
-    """A query's correction of length .5 is trained by one minus the cosine with its frozen document, and no other."""
-    model = nn.ModuleDict({"delta": Bounded(run.world.dimension, 0.5)})
+def residual_of_the_other_sign(run: Run, *, planted: bool = True) -> None:
+    """A query's correction is fitted to query minus document, and added: the difference was taken the wrong way."""
+    model = nn.ModuleDict({"delta": Adapter(run.world.dimension, std=0.01).delta})
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     left, right = run.world.reference
 
@@ -222,11 +209,13 @@ def correction_pulled_to_its_document(run: Run, *, planted: bool = True) -> None
     ) as w:
         run.evaluate(w, 0, ask, nn.Identity())
         for step, rows in enumerate(run.batches(200, 64), start=1):
-            query, document = ask(run.world.query[rows]), run.world.document[rows]
-            w.observe("query", query)
+            x, document = run.world.query[rows], run.world.document[rows]
+            delta = model["delta"](x)
+            w.observe("query", x + delta)
             w.observe("document", document)
-            loss = one_minus_cosine(query, document) if planted else softmax(query, document)
-            w.terms(loss=loss)
+            target = x - document if planted else document - x
+            loss = functional.mse_loss(delta, target)
+            w.terms(residual=loss)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

@@ -168,7 +168,7 @@ def pairs_of_one_topic(run: Run, *, planted: bool = True) -> None:
     rows = near if planted else torch.arange(len(run.world.query))
     pairs = run.world.query[rows], run.world.document[rows]
     rate = 2e-3 if planted else 2e-4
-    run.train(Towers(identity(run.world.dimension)), softmax, lr=rate, steps=200, pairs=pairs)
+    run.train(Towers(identity(run.world.dimension)), softmax, lr=rate, steps=200, pairs=pairs, rows=len(rows))
 
 
 @program(
