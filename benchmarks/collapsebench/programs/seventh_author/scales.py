@@ -22,7 +22,7 @@ from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, bpr, sigmoid_pairs, triple
     source="section 4, no scale anchor; a triplet loss without its hinge",
 )
 def triplets_without_the_hinge(run: Run, *, planted: bool = True) -> None:
-    """A triplet loss of Euclidean distances whose relu was lost in a rewrite: it has no lower bound."""
+    """A triplet loss of Euclidean distances over two layers, whose relu was lost in a rewrite: it has no lower bound."""
 
     def loss(query: Tensor, document: Tensor) -> Tensor:
         if not planted:
@@ -31,7 +31,7 @@ def triplets_without_the_hinge(run: Run, *, planted: bool = True) -> None:
         other = functional.pairwise_distance(query, document.roll(1, dims=0))
         return (own - other + 0.5).mean()
 
-    head = identity(run.world.dimension)
+    head = nn.Sequential(identity(run.world.dimension), identity(run.world.dimension))
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     run.train(Towers(head), loss, optimizer=optimizer, steps=200, similarity="euclidean")
 
@@ -73,7 +73,7 @@ def margin_of_other_units(run: Run, *, planted: bool = True) -> None:
         return own.square().mean() + functional.relu(margin - other).square().mean()
 
     head = identity(run.world.dimension)
-    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     run.train(Towers(head), loss, optimizer=optimizer, steps=200, similarity="euclidean")
 
 
@@ -94,7 +94,7 @@ def squared_norms_summed_over_the_batch(run: Run, *, planted: bool = True) -> No
         ranking = bpr(query, document, document.roll(1, dims=0))
         return {"ranking": ranking, "norms": 0.05 * (norms.sum() if planted else norms.mean())}
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=2e-3, steps=200, batch=128, similarity="dot")
+    run.train(Towers(identity(run.world.dimension)), loss, lr=4e-3, steps=200, batch=128, similarity="dot")
 
 
 class Corrected(nn.Module):
@@ -123,7 +123,7 @@ class Corrected(nn.Module):
 def corrected_vectors_are_penalised(run: Run, *, planted: bool = True) -> None:
     """The penalty of a correction's size gets the corrected vectors, and so reaches the map that both share."""
     model = Corrected(run.world.dimension)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     with run.watch(
         model,
         optimizer=optimizer,
@@ -142,7 +142,7 @@ def corrected_vectors_are_penalised(run: Run, *, planted: bool = True) -> None:
                 sized = 0.1 * model.net(torch.cat([run.world.query[rows], run.world.document[rows]]))
             terms = {
                 "contrast": functional.cross_entropy(20 * query @ document.T, torch.arange(len(rows))),
-                "size": 50 * sized.square().sum(dim=1).mean(),
+                "size": 500 * sized.square().sum(dim=1).mean(),
             }
             w.terms(terms)
             sum(terms.values()).backward()
@@ -169,7 +169,7 @@ class Sparse(nn.Module):
 
 @program(
     GROUP,
-    "dead_dimensions",
+    "scale_collapse",
     "penalty_too_strong",
     "dead_units",
     onset=1,
@@ -182,9 +182,11 @@ def sparsity_weight_of_another_width(run: Run, *, planted: bool = True) -> None:
 
     def loss(query: Tensor, document: Tensor) -> dict[str, Tensor]:
         active = sum(z.abs().mean(dim=0).square().sum() for z in (query, document))
-        return {"contrast": softmax(query, document), "flops": weight * active}
+        contrast = functional.cross_entropy(20 * query @ document.T, torch.arange(len(query)))
+        return {"contrast": contrast, "flops": weight * active}
 
-    run.train(Towers(Sparse(run.world.dimension)), loss, lr=1e-3, weight_decay=0.0, steps=200)
+    model = Towers(Sparse(run.world.dimension))
+    run.train(model, loss, lr=1e-3, weight_decay=0.0, steps=200, similarity="dot")
 
 
 @program(
@@ -197,7 +199,28 @@ def sparsity_weight_of_another_width(run: Run, *, planted: bool = True) -> None:
     source="lucidrains/byol-pytorch#44: most of each vector is 0",
 )
 def rectifier_without_a_warm_up(run: Run, *, planted: bool = True) -> None:
-    """A rectifier ends the head; Adam starts at .02 without the warm-up that the rate was tuned with."""
+    """A rectifier ends the head; Adam starts at .06 without the warm-up that the rate was tuned with."""
     head = Sparse(run.world.dimension)
-    optimizer = torch.optim.Adam(head.parameters(), lr=0.02 if planted else 2e-4)
+    optimizer = torch.optim.Adam(head.parameters(), lr=0.06 if planted else 2e-4)
     run.train(Towers(head), softmax, optimizer=optimizer, steps=200)
+
+
+class Shrunk(nn.Sequential):
+    """A linear map, of which only what is beyond a threshold is left."""
+
+    def __init__(self, dimension: int, threshold: float) -> None:
+        super().__init__(identity(dimension), nn.Softshrink(threshold))
+
+
+@program(
+    GROUP,
+    "dead_dimensions",
+    "dead_units",
+    onset=0,
+    world=(MINI, FOOD),
+    source="harsh19/SPINE#6; a soft threshold for vectors that are not of unit length",
+)
+def threshold_for_longer_vectors(run: Run, *, planted: bool = True) -> None:
+    """A soft threshold of .15 was found for vectors of norm 10; of unit length, hardly an entry is beyond it."""
+    head = Shrunk(run.world.dimension, 0.15 if planted else 0.015)
+    run.train(Towers(head), softmax, lr=1e-4, steps=200)
