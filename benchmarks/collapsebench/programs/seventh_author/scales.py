@@ -22,7 +22,7 @@ from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, bpr, sigmoid_pairs, triple
     source="section 4, no scale anchor; a triplet loss without its hinge",
 )
 def triplets_without_the_hinge(run: Run, *, planted: bool = True) -> None:
-    """A triplet loss of Euclidean distances over two layers, whose relu was lost in a rewrite: it has no lower bound."""
+    """A triplet loss of distances over two layers, whose relu was lost in a rewrite: it has no lower bound."""
 
     def loss(query: Tensor, document: Tensor) -> Tensor:
         if not planted:
