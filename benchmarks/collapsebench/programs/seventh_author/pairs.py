@@ -17,7 +17,7 @@ from .common import FOOD, GROUP, LARGE, MINI
     "overfitting",
     "too_few_pairs",
     onset=1,
-    world=(LARGE, FOOD),
+    world=(FOOD, LARGE),
     source="gauravchak/two_tower_models#3; a subset for debugging that stayed in",
 )
 def subset_for_debugging(run: Run, *, planted: bool = True) -> None:
@@ -54,7 +54,7 @@ def item_ids_beside_the_text(run: Run, *, planted: bool = True) -> None:
     model = nn.ModuleDict(
         {
             "query": identity(run.world.dimension),
-            "item": Identified(run.world.dimension, len(run.world.document)),
+            "item": Identified(run.world.dimension, 2000),
         }
     )
     rates = [
@@ -72,10 +72,10 @@ def item_ids_beside_the_text(run: Run, *, planted: bool = True) -> None:
         document="item",
         reference=lambda: (query(left), new(right)),
         raw=lambda: run.world.reference,
-        examples=len(run.world.query),
+        examples=2000,
     ) as w:
         run.evaluate(w, 0, query, new)
-        for step, rows in enumerate(run.batches(200, 64, rows=2000), start=1):
+        for step, rows in enumerate(run.batches(150, 64, rows=2000), start=1):
             loss = softmax(query(run.world.query[rows]), model["item"](run.world.document[rows], rows))
             w.terms(loss=loss)
             loss.backward()
@@ -150,9 +150,9 @@ def only_one_column_is_shuffled_anew(run: Run, *, planted: bool = True) -> None:
     source="FlagOpen/FlagEmbedding#1400; passages of one page that overlap, and the hardest negative of a batch",
 )
 def hardest_negative_among_passages_of_a_page(run: Run, *, planted: bool = True) -> None:
-    """Batches hold four overlapping passages of each page; the hardest negative is another passage of the same page."""
+    """Batches hold eight overlapping passages of each page; the hardest negative is another passage of the same page."""
     head = identity(run.world.dimension)
-    optimizer = torch.optim.Adam(head.parameters(), lr=2e-4)
+    optimizer = torch.optim.Adam(head.parameters(), lr=2e-3)
     draws = torch.Generator().manual_seed(run.seed)
 
     def passages(x: Tensor, spread: float) -> Tensor:
@@ -165,12 +165,12 @@ def hardest_negative_among_passages_of_a_page(run: Run, *, planted: bool = True)
         document="",
         reference=lambda: tuple(map(head, run.world.reference)),
         raw=lambda: run.world.reference,
-        examples=4 * len(run.world.query),
+        examples=8 * len(run.world.query),
     ) as w:
         run.evaluate(w, 0, head, head)
-        for step, rows in enumerate(run.batches(200, 16), start=1):
-            page = rows.repeat_interleave(4)
-            query, document = passages(run.world.query[page], 0.3), passages(run.world.document[page], 0.1)
+        for step, rows in enumerate(run.batches(200, 8), start=1):
+            page = rows.repeat_interleave(8)
+            query, document = passages(run.world.query[page], 0.3), passages(run.world.document[page], 0.3)
             scores = cosines(head(query), head(document))
             same = torch.eye(len(page), dtype=torch.bool) if planted else page[:, None] == page[None]
             hardest = scores.masked_fill(same, -2.0).amax(dim=1)
