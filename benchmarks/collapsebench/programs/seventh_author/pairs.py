@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .. import program
-from ..parts import cosines, identity, softmax
+from ..parts import identity, softmax
 from .common import FOOD, GROUP, LARGE, MINI
 
 
@@ -146,38 +146,22 @@ def only_one_column_is_shuffled_anew(run: Run, *, planted: bool = True) -> None:
     "false_negatives",
     "false_negatives",
     onset=1,
-    world=MINI,
-    source="FlagOpen/FlagEmbedding#1400; passages of one page that overlap, and the hardest negative of a batch",
+    world=(MINI, FOOD),
+    source="FlagOpen/FlagEmbedding#1400: few distinct documents, all others of a batch as negatives",
 )
-def hardest_negative_among_passages_of_a_page(run: Run, *, planted: bool = True) -> None:
-    """Batches hold eight overlapping passages of each page; the hardest negative is another passage of the same page."""
+def canned_answers_as_documents(run: Run, *, planted: bool = True) -> None:
+    """Each question's document is the nearest of 12 canned answers; others of the batch, often equal, are negatives."""
+    canned = run.world.document[
+        torch.randperm(len(run.world.document), generator=torch.Generator().manual_seed(3))[:12]
+    ]
+    document = canned[(run.world.document @ canned.T).argmax(dim=1)]
+
+    def loss(query: Tensor, answer: Tensor) -> Tensor:
+        far = torch.cdist(functional.normalize(query, dim=1), functional.normalize(answer, dim=1))
+        equal = (answer[:, None] - answer[None]).abs().amax(dim=2) < 1e-6
+        wrong = ~torch.eye(len(query), dtype=torch.bool) if planted else ~equal
+        return far.diagonal().square().mean() + functional.relu(1.3 - far)[wrong].square().sum() / len(query)
+
     head = identity(run.world.dimension)
-    optimizer = torch.optim.Adam(head.parameters(), lr=2e-3)
-    draws = torch.Generator().manual_seed(run.seed)
-
-    def passages(x: Tensor, spread: float) -> Tensor:
-        return x + spread * torch.randn(x.shape, generator=draws) / x.shape[1] ** 0.5
-
-    with run.watch(
-        head,
-        optimizer=optimizer,
-        query="",
-        document="",
-        reference=lambda: tuple(map(head, run.world.reference)),
-        raw=lambda: run.world.reference,
-        examples=8 * len(run.world.query),
-    ) as w:
-        run.evaluate(w, 0, head, head)
-        for step, rows in enumerate(run.batches(200, 8), start=1):
-            page = rows.repeat_interleave(8)
-            query, document = passages(run.world.query[page], 0.3), passages(run.world.document[page], 0.3)
-            scores = cosines(head(query), head(document))
-            same = torch.eye(len(page), dtype=torch.bool) if planted else page[:, None] == page[None]
-            hardest = scores.masked_fill(same, -2.0).amax(dim=1)
-            loss = functional.relu(0.3 - scores.diagonal() + hardest).mean()
-            w.terms(triplet=loss)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if step % 50 == 0:
-                run.evaluate(w, step, head, head)
+    optimizer = torch.optim.Adam(head.parameters(), lr=3e-4)
+    run.train(Towers(head), loss, optimizer=optimizer, steps=200, pairs=(run.world.query, document))
