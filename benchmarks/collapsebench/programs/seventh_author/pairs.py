@@ -150,10 +150,9 @@ def only_one_column_is_shuffled_anew(run: Run, *, planted: bool = True) -> None:
     source="FlagOpen/FlagEmbedding#1400: few distinct documents, all others of a batch as negatives",
 )
 def canned_answers_as_documents(run: Run, *, planted: bool = True) -> None:
-    """Each question's document is the nearest of 12 canned answers; others of the batch, often equal, are negatives."""
-    canned = run.world.document[
-        torch.randperm(len(run.world.document), generator=torch.Generator().manual_seed(3))[:12]
-    ]
+    """A question's document is the nearest of 12 canned answers; all others of a batch, often equal, are wrong."""
+    draws = torch.Generator().manual_seed(3)
+    canned = run.world.document[torch.randperm(len(run.world.document), generator=draws)[:12]]
     document = canned[(run.world.document @ canned.T).argmax(dim=1)]
 
     def loss(query: Tensor, answer: Tensor) -> Tensor:
@@ -163,5 +162,5 @@ def canned_answers_as_documents(run: Run, *, planted: bool = True) -> None:
         return far.diagonal().square().mean() + functional.relu(1.3 - far)[wrong].square().sum() / len(query)
 
     head = identity(run.world.dimension)
-    optimizer = torch.optim.Adam(head.parameters(), lr=3e-4)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
     run.train(Towers(head), loss, optimizer=optimizer, steps=200, pairs=(run.world.query, document))

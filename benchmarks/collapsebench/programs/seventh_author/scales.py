@@ -32,7 +32,7 @@ def triplets_without_the_hinge(run: Run, *, planted: bool = True) -> None:
         return (own - other + 0.5).mean()
 
     head = nn.Sequential(identity(run.world.dimension), identity(run.world.dimension))
-    optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
+    optimizer = torch.optim.Adam(head.parameters(), lr=1e-3)
     run.train(Towers(head), loss, optimizer=optimizer, steps=200, similarity="euclidean")
 
 
