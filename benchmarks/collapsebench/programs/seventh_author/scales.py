@@ -191,9 +191,8 @@ def sparsity_weight_of_another_width(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "dead_dimensions",
+    "forgetting",
     "steps_too_large",
-    "dead_units",
     onset=1,
     world=(MINI, CLAIMS),
     source="lucidrains/byol-pytorch#44: most of each vector is 0",
