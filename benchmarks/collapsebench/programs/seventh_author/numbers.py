@@ -133,8 +133,9 @@ def sharpness_grows_by_batches(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "saturation",
+    "forgetting",
     "steps_too_large",
+    "random_head",
     onset=1,
     world=(MINI, FOOD),
     source="jiangqy/DPSH-pytorch#10",
