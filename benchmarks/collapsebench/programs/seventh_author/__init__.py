@@ -9,8 +9,8 @@ Labels that were changed when the geometry was seen, by the table of section 3:
 - a moving average with exchanged constants: common share at half of raw, rank at .09 (a complete collapse was planted);
 - a query tower and a rectifier at high rates, a tanh head at a high rate: in-domain rises, SciFact falls, no bound is
   reached (one-sided, dead dimensions, saturation): forgetting;
-- exchanged columns of a teacher, targets of the first rank: common share and what centring brings back say a cone
-  (loss against retrieval);
+- targets of the first rank: in-domain rises all the same and SciFact falls: forgetting (loss against retrieval);
+- exchanged columns of a teacher: common share, and what centring brings back, say a cone (loss against retrieval);
 - a sparsity weight: nearly all activations are 0 and dimensions are not dead, under a dot product a small scale.
 
 Rates, weights or batches of a dozen were changed so that what was planted happens at all, or so that the twin is well.
@@ -24,10 +24,10 @@ Tried, and dropped, since it was no honest failure, or no honest control:
 - label smoothing of .3 as a healthy one: .05 worse than without.
 
 What is less clean than its label: the codes' twin is far below the encoder, too; canned answers cost .02 against the
-twin, which gains nothing itself; the margin of other units leaves norms at a quarter, just at the cut, with hubs likely;
-penalties that shrink all vectors have twins that lose some of SciFact at their rates; statistics that never move make
-vectors with little of their own, as a random head has it; an early stop costs little; the twin of the loss below nought
-differs by a constant alone.
+twin, which gains nothing itself; the margin of other units leaves norms at a quarter, just at the cut, and hubs are
+likely; penalties that shrink all vectors have twins that lose some of SciFact at their rates; statistics that never
+move leave vectors little of their own, as a random head does; an early stop costs little; the twin of the loss below
+nought differs by a constant alone.
 """
 
 from . import collapses, corrections, healthy, learning, numbers, pairs, paths, scales  # noqa: F401

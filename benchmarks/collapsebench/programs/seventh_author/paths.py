@@ -258,7 +258,7 @@ def teacher_columns_exchanged(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "cone",
+    "forgetting",
     "lost_between_processes",
     "loss_computed_wrongly",
     "wrong_pairs",
