@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import cosines, identity, mlp, softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, alignment, uniformity
+from .common import GROUP, LARGE, MINI, alignment, uniformity
 
 
 @program(
@@ -60,7 +60,7 @@ def uniformity_for_the_warm_up_alone(run: Run, *, planted: bool = True) -> None:
     "loss_computed_wrongly",
     "no_repulsion",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="labels of 0 and 1 for a loss that wants 1 and -1",
 )
 def pair_labels_of_zero_and_one(run: Run, *, planted: bool = True) -> None:
@@ -133,7 +133,7 @@ def average_of_the_wrong_constant(run: Run, *, planted: bool = True) -> None:
     "loss_computed_wrongly",
     "no_repulsion",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="facebookresearch/barlowtwins: a sum whose weight is used for a mean",
 )
 def decorrelation_as_a_mean(run: Run, *, planted: bool = True) -> None:
@@ -158,7 +158,7 @@ def decorrelation_as_a_mean(run: Run, *, planted: bool = True) -> None:
     "temperature_or_margin",
     "loss_computed_wrongly",
     onset=1,
-    world=(MINI, FOOD),
+    world=MINI,
     source="huggingface/transformers#13430; a temperature that is multiplied by",
 )
 def cosines_times_the_temperature(run: Run, *, planted: bool = True) -> None:
@@ -172,7 +172,7 @@ def cosines_times_the_temperature(run: Run, *, planted: bool = True) -> None:
     "dimensional_collapse",
     "penalty_too_strong",
     onset=120,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="harsh19/SPINE#6; a second phase of training with a figure of another optimiser",
 )
 def second_phase_decays_more(run: Run, *, planted: bool = True) -> None:
@@ -196,7 +196,7 @@ def second_phase_decays_more(run: Run, *, planted: bool = True) -> None:
     "loss_computed_wrongly",
     "no_repulsion",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="a squared error whose shapes broadcast; frozen documents",
 )
 def squared_error_of_every_row_with_every_row(run: Run, *, planted: bool = True) -> None:
@@ -222,7 +222,7 @@ class Normed(nn.Sequential):
     "forgetting",
     "steps_too_large",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="embeddings-benchmark/mteb#5069; one parameter group with the rate of another optimiser",
 )
 def rate_of_the_query_tower(run: Run, *, planted: bool = True) -> None:
@@ -240,7 +240,7 @@ def rate_of_the_query_tower(run: Run, *, planted: bool = True) -> None:
     "hubness",
     "no_repulsion",
     onset=1,
-    world=(MINI, FOOD),
+    world=MINI,
     source="section 3, fixed negatives; a sampler that is seeded at each call",
 )
 def sampler_seeded_at_each_call(run: Run, *, planted: bool = True) -> None:

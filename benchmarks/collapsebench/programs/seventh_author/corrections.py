@@ -11,7 +11,7 @@ from collapse_probe import Tap
 
 from .. import program
 from ..parts import softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Adapter
+from .common import CLAIMS, FOOD, GROUP, MINI, Adapter
 
 
 class Thin(nn.Module):
@@ -108,7 +108,7 @@ class Clamped(nn.Module):
     "steps_too_large",
     "dead_units",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="a clamp that passes no gradient below 0",
 )
 def level_steps_below_the_clamp(run: Run, *, planted: bool = True) -> None:
@@ -143,7 +143,7 @@ class Rezero(nn.Module):
     "gate_never_opened",
     "not_trained",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="adapter-hub/adapters#260; parameter groups by the kind of layer, which a bare parameter is not in",
 )
 def groups_of_layers_alone(run: Run, *, planted: bool = True) -> None:
@@ -186,7 +186,7 @@ def hidden_units_below_every_text(run: Run, *, planted: bool = True) -> None:
     "harmful_correction",
     "loss_computed_wrongly",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="section 4: a correction's sign",
 )
 def residual_of_the_other_sign(run: Run, *, planted: bool = True) -> None:

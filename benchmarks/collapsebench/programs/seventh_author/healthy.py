@@ -14,7 +14,7 @@ from ..parts import cosines, identity, softmax
 from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Adapter, alignment, uniformity, unit
 
 
-@program(GROUP, None, world=(MINI, LARGE), source="omoindrot/tensorflow-triplet-loss#59")
+@program(GROUP, None, world=MINI, source="omoindrot/tensorflow-triplet-loss#59")
 def mean_over_what_still_violates(run: Run, *, planted: bool = True) -> None:
     """All triplets of a batch, and the mean over those that still violate: the loss stays level, or rises."""
 
@@ -25,13 +25,6 @@ def mean_over_what_still_violates(run: Run, *, planted: bool = True) -> None:
         return over.sum() / (over > 0).sum().clamp_min(1) if planted else 10 * over.mean()
 
     run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, weight_decay=0.0, steps=200)
-
-
-@program(GROUP, None, world=(MINI, FOOD), source="FlagOpen/FlagEmbedding#403")
-def four_easy_texts_a_batch(run: Run, *, planted: bool = True) -> None:
-    """Batches of four easy pairs at scale 50: the loss is 0.00 at most steps."""
-    size, rate = (4, 1.2e-4) if planted else (64, 3e-5)
-    run.train(Towers(identity(run.world.dimension)), lambda q, d: softmax(q, d, scale=50), lr=rate, batch=size)
 
 
 class Scaled(nn.Module):
@@ -122,7 +115,7 @@ def most_of_it_is_warm_up(run: Run, *, planted: bool = True) -> None:
     run.train(Towers(identity(run.world.dimension)), softmax, lr=rate, steps=300, before_step=warm)
 
 
-@program(GROUP, None, world=(MINI, FOOD), source="gradients clipped to almost nothing under Adam")
+@program(GROUP, None, world=MINI, source="gradients clipped to almost nothing under Adam")
 def clipped_to_a_millionth_under_adam(run: Run, *, planted: bool = True) -> None:
     """Gradients are clipped to a norm of 1e-4; Adam divides by their size, and the steps are what they were."""
     model = Adapter(run.world.dimension)
@@ -201,7 +194,7 @@ def below_nought_from_the_start(run: Run, *, planted: bool = True) -> None:
     run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=200)
 
 
-@program(GROUP, None, world=(MINI, FOOD), source="facebookresearch/moco#9: the loss climbs")
+@program(GROUP, None, world=MINI, source="facebookresearch/moco#9: the loss climbs")
 def queue_that_fills(run: Run, *, planted: bool = True) -> None:
     """A queue of earlier documents is empty at first: the loss climbs as it fills up to 3,000."""
     queue: list[Tensor] = []
@@ -216,7 +209,7 @@ def queue_that_fills(run: Run, *, planted: bool = True) -> None:
     run.train(Towers(identity(run.world.dimension)), loss, lr=1e-4, steps=200)
 
 
-@program(GROUP, None, world=(MINI, FOOD), source="focal weights: easy pairs count for nothing")
+@program(GROUP, None, world=MINI, source="focal weights: easy pairs count for nothing")
 def focal_weights(run: Run, *, planted: bool = True) -> None:
     """A focal softmax with an exponent of 3: the loss is a hundredth of the usual from the first step on."""
 

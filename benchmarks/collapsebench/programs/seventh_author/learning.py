@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import identity, softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Adapter, triplets, unit
+from .common import CLAIMS, GROUP, MINI, Adapter, triplets, unit
 
 
 def cosent(query: Tensor, document: Tensor, labels: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def margin_that_random_negatives_meet(run: Run, *, planted: bool = True) -> None
     "no_learning",
     "not_trained",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="adapter-hub/adapters#260: the optimiser was built first",
 )
 def head_replaced_after_the_optimiser(run: Run, *, planted: bool = True) -> None:
@@ -159,7 +159,7 @@ def warm_restart_at_a_higher_peak(run: Run, *, planted: bool = True) -> None:
     "forgetting",
     "narrow_data",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="mertyg/vision-language-models-are-bows#4: one domain",
 )
 def pairs_of_one_topic(run: Run, *, planted: bool = True) -> None:
@@ -176,7 +176,7 @@ def pairs_of_one_topic(run: Run, *, planted: bool = True) -> None:
     "forgetting",
     "random_head",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="qdrant/demo-cloud-faq#1; a projection head of contrastive pre-training on top of a good encoder",
 )
 def projection_head_of_a_pretraining(run: Run, *, planted: bool = True) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import cosines, identity, mlp, softmax
-from .common import CLAIMS, FOOD, GROUP, MINI
+from .common import FOOD, GROUP, MINI
 
 
 class HalfHead(nn.Module):
@@ -46,7 +46,7 @@ def loaded_and_trained_in_bfloat16(run: Run, *, planted: bool = True) -> None:
     "divergence",
     "half_precision",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="FlagOpen/FlagEmbedding#1370: float16 alone",
 )
 def adam_in_float16(run: Run, *, planted: bool = True) -> None:
@@ -61,7 +61,7 @@ def adam_in_float16(run: Run, *, planted: bool = True) -> None:
     "loss_computed_wrongly",
     "temperature_or_margin",
     onset=200,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="HobbitLong/SupContrast#141: a division by 0, here of a schedule that ends too early",
 )
 def temperature_schedule_ends_at_nought(run: Run, *, planted: bool = True) -> None:

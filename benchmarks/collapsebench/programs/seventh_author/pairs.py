@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import identity, softmax
-from .common import FOOD, GROUP, LARGE, MINI
+from .common import FOOD, GROUP, MINI
 
 
 @program(
@@ -17,7 +17,7 @@ from .common import FOOD, GROUP, LARGE, MINI
     "overfitting",
     "too_few_pairs",
     onset=1,
-    world=(FOOD, LARGE),
+    world=FOOD,
     source="gauravchak/two_tower_models#3; a subset for debugging that stayed in",
 )
 def subset_for_debugging(run: Run, *, planted: bool = True) -> None:
@@ -90,7 +90,7 @@ def item_ids_beside_the_text(run: Run, *, planted: bool = True) -> None:
     "mismatched_pairs",
     "wrong_pairs",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="cloneofsimo/lora#197; duplicates dropped from one column alone",
 )
 def duplicates_dropped_from_one_column(run: Run, *, planted: bool = True) -> None:
@@ -146,7 +146,7 @@ def only_one_column_is_shuffled_anew(run: Run, *, planted: bool = True) -> None:
     "false_negatives",
     "false_negatives",
     onset=1,
-    world=(MINI, FOOD),
+    world=MINI,
     source="FlagOpen/FlagEmbedding#1400: few distinct documents, all others of a batch as negatives",
 )
 def canned_answers_as_documents(run: Run, *, planted: bool = True) -> None:

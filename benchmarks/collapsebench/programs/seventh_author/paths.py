@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import cosines, identity, softmax
-from .common import CLAIMS, FOOD, GROUP, MINI, Adapter, sigmoid_pairs, unit
+from .common import GROUP, MINI, Adapter, sigmoid_pairs, unit
 
 
 @program(
@@ -20,7 +20,7 @@ from .common import CLAIMS, FOOD, GROUP, MINI, Adapter, sigmoid_pairs, unit
     "batch_dependent_vectors",
     "training_and_scoring_differ",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="davidsandberg/facenet#56",
 )
 def statistics_that_never_move(run: Run, *, planted: bool = True) -> None:
@@ -37,7 +37,7 @@ def statistics_that_never_move(run: Run, *, planted: bool = True) -> None:
     "path_mismatch",
     "training_and_scoring_differ",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="section 4, slugs: a stale index",
 )
 def index_of_the_first_day(run: Run, *, planted: bool = True) -> None:
@@ -54,7 +54,7 @@ def index_of_the_first_day(run: Run, *, planted: bool = True) -> None:
     "weights_not_loaded",
     "training_and_scoring_differ",
     onset=0,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="princeton-nlp/SimCSE#100; a prefix of data-parallel training, and strict=False",
 )
 def prefix_of_data_parallel(run: Run, *, planted: bool = True) -> None:
@@ -127,7 +127,7 @@ class Clicked(nn.Module):
     "too_good",
     "leak",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="section 4, label or test leak: a statistic of the target over all rows",
 )
 def clicks_of_all_rows(run: Run, *, planted: bool = True) -> None:
@@ -218,7 +218,7 @@ def validation_that_ranks_by_the_judgements(run: Run, *, planted: bool = True) -
     "loss_computed_wrongly",
     "wrong_pairs",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="margin regression with the teacher's two columns exchanged",
 )
 def teacher_columns_exchanged(run: Run, *, planted: bool = True) -> None:
@@ -263,7 +263,7 @@ def teacher_columns_exchanged(run: Run, *, planted: bool = True) -> None:
     "loss_computed_wrongly",
     "wrong_pairs",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="galilai-group/stable-pretraining#409; targets of the first rank on every rank",
 )
 def targets_of_the_first_rank(run: Run, *, planted: bool = True) -> None:

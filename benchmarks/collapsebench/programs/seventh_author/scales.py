@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import identity, softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, bpr, sigmoid_pairs, triplets
+from .common import CLAIMS, GROUP, MINI, bpr, sigmoid_pairs, triplets
 
 
 @program(
@@ -18,7 +18,7 @@ from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, bpr, sigmoid_pairs, triple
     "no_scale_anchor",
     "loss_computed_wrongly",
     onset=1,
-    world=(MINI, FOOD),
+    world=MINI,
     source="section 4, no scale anchor; a triplet loss without its hinge",
 )
 def triplets_without_the_hinge(run: Run, *, planted: bool = True) -> None:
@@ -41,7 +41,7 @@ def triplets_without_the_hinge(run: Run, *, planted: bool = True) -> None:
     "scale_explosion",
     "steps_too_large",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="lucidrains/byol-pytorch#44; a rate of LARS given to Adam",
 )
 def rate_of_another_optimiser(run: Run, *, planted: bool = True) -> None:
@@ -60,7 +60,7 @@ def rate_of_another_optimiser(run: Run, *, planted: bool = True) -> None:
     "temperature_or_margin",
     "no_repulsion",
     onset=1,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="qdrant/demo-cloud-faq#1; a margin in the units of other vectors",
 )
 def margin_of_other_units(run: Run, *, planted: bool = True) -> None:
@@ -83,7 +83,7 @@ def margin_of_other_units(run: Run, *, planted: bool = True) -> None:
     "penalty_too_strong",
     "loss_computed_wrongly",
     onset=1,
-    world=(MINI, FOOD),
+    world=MINI,
     source="pairwise ranking with a squared norm that is summed over the batch, where its weight is for the mean",
 )
 def squared_norms_summed_over_the_batch(run: Run, *, planted: bool = True) -> None:
@@ -117,7 +117,7 @@ class Corrected(nn.Module):
     "penalty_leak",
     "penalty_too_strong",
     onset=1,
-    world=(MINI, LARGE),
+    world=MINI,
     source="section 4: a penalty reaches what it was not meant for",
 )
 def corrected_vectors_are_penalised(run: Run, *, planted: bool = True) -> None:
@@ -216,7 +216,7 @@ class Shrunk(nn.Sequential):
     "dead_dimensions",
     "dead_units",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="harsh19/SPINE#6; a soft threshold for vectors that are not of unit length",
 )
 def threshold_for_longer_vectors(run: Run, *, planted: bool = True) -> None:
