@@ -173,9 +173,10 @@ def line(label: dict) -> str:
 @click.option("--only", multiple=True, help="Names of programs; all if none.")
 @click.option("--again", is_flag=True, help="Train again what was trained before.")
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("runs/qualify"), show_default=True)
-def main(group: str, seeds: int, only: tuple[str, ...], again: bool, folder: Path) -> None:
+@click.option("--threads", default=2, show_default=True, help="Of torch.")
+def main(group: str, seeds: int, only: tuple[str, ...], again: bool, folder: Path, threads: int) -> None:
     """Train programs and twins, and write their labels; a label that is not made anew stays."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(threads)
     import_module(f"programs.{group}")
     place = LABELS / f"{group}.json"
     for program in REGISTRY[group].values():
