@@ -26,6 +26,7 @@ class Heard:
         confirmed: Whether a backward came through it, or a user's hand gave it.
         again: Whether it had no graph, and was computed again inside of a backward.
         by_hand: Whether the user handed it over.
+        enabled: Whether gradients were enabled then, as they are in training, and seldom while something is scored.
         gradient: The loss's gradient at it, where it was asked for and came.
         point: Its place in the graph, in steps whose forces are read, until the backward.
         by_term: The weighted gradient at it of each term that reaches it.
@@ -40,6 +41,7 @@ class Heard:
     confirmed: bool = False
     again: bool = False
     by_hand: bool = False
+    enabled: bool = True
     gradient: Tensor | None = None
     point: Point | None = None
     by_term: dict[str, Tensor] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class Step:
         self._index[stream] = index + 1
         trained = passed.requires_grad and torch.is_grad_enabled()
         one = Heard(stream, tensor.detach().clone(), len(self.calls), self._micro, index, trained, by_hand)
-        one.by_hand = by_hand
+        one.by_hand, one.enabled = by_hand, torch.is_grad_enabled()
         self.calls.append(one)
         # A gate is a leaf, and has its place even where an evaluation is the first to come by it.
         placed = trained or (by_hand and passed.is_leaf and passed.requires_grad)
@@ -164,7 +166,7 @@ class Step:
 
         That is every one that a backward came through, and of a tap that has none such the calls that stand beside
         one: the frozen partner. Of several such calls in one micro-batch (an evaluation may lie between) the one whose
-        rows are as many, or a multiple, and that is nearest.
+        rows are as many, or a multiple, that was made with gradients enabled, and is nearest.
 
         Args:
             sides: How many sides a tap's calls are of: chunks of each are put together. 0 for calls that are never
@@ -182,7 +184,7 @@ class Step:
                 found = [one for one in self.calls if one.stream == stream and one.micro == micro]
                 fitting = [one for one in found if _fits(one, beside)] or ([] if len(found) > 1 else found)
                 if fitting:
-                    partners.append(min(fitting, key=lambda one: min(abs(one.order - b.order) for b in beside)))
+                    partners.append(min(fitting, key=lambda one: _away(one, beside)))
         return sorted([*confirmed, *partners], key=lambda one: one.order)
 
 
@@ -195,6 +197,13 @@ def _keep(one: Heard, gradient: Tensor) -> None:
 def _fits(one: Heard, beside: list[Heard]) -> bool:
     rows = [len(other.tensor) for other in beside if other.tensor.ndim]
     return one.tensor.ndim > 0 and any(n and len(one.tensor) % n == 0 for n in rows)
+
+
+def _away(one: Heard, beside: list[Heard]) -> tuple[bool, int, bool, int]:
+    """Return how far a call is from those that a backward came through: what looks like scoring is the farthest."""
+    distance = min(abs(one.order - other.order) for other in beside)
+    as_many = any(len(one.tensor) == len(other.tensor) for other in beside if other.tensor.ndim)
+    return not one.enabled, distance, not as_many, -one.order
 
 
 def _whole(confirmed: list[Heard], calls: list[Heard], stream: str, sides: int) -> list[Heard]:

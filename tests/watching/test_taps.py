@@ -206,6 +206,24 @@ def test_the_frozen_partner_is_heard(no_grad):
     w.close()
 
 
+@pytest.mark.parametrize("no_grad", [True, False])
+@pytest.mark.parametrize("rows", [20, 10])
+def test_an_evaluation_right_before_the_batch_is_not_the_frozen_partner(no_grad, rows):
+    model = TwoTowers(lambda q, d: (q, d))
+    model.doc_tower.requires_grad_(False)
+    w, optimizer = open_watch(model, query="query_tower", document="doc_tower")
+    a, b = next(pairs(1))
+    with torch.no_grad():
+        model.query_tower(torch.ones(rows, 12))
+        model.doc_tower(torch.ones(rows, 12))
+    q = model.query_tower(a)
+    with torch.set_grad_enabled(not no_grad):
+        d = model.doc_tower(b)
+    descend(optimizer, infonce(q, d))
+    assert values_at(w)["document/norm_mean"] == pytest.approx(norm_mean(d), rel=1e-5)
+    w.close()
+
+
 def test_two_optimizers_are_one_step():
     model = TwoTowers(lambda q, d: (q, d))
     optimizers = [torch.optim.SGD(model.query_tower.parameters(), 0.1), torch.optim.Adam(model.doc_tower.parameters())]
