@@ -56,6 +56,16 @@ MECHANISMS = (
         decides="batches without near-copies, or near-copies masked in the loss",
     ),
     Mechanism(
+        cause="evaluator",
+        title="the evaluator scores something else than the embeddings",
+        explains=("too_good",),
+        suspects=_suspects.evaluator,
+        formula="The kind itself, of a collection: its scores are all but perfect at every evaluation, whatever the "
+        "model is.",
+        remedies=(Remedy(change={"scoring": "score shuffled embeddings: what stays as good does not depend on them"}),),
+        decides="the same evaluation of shuffled embeddings",
+    ),
+    Mechanism(
         cause="leak",
         title="the answer is in the question, or the question in the answer",
         explains=("too_good",),
@@ -169,6 +179,7 @@ MECHANISMS = (
             "pull": Threshold(0.1, "what trains pairs pulls them, by -.1 to -.9 (own choice)"),
             "push": Threshold(0.02, f"{MEASURED}, as of no repulsion"),
             "auc": Threshold(0.65, "pairs that belong together, be they hard (own choice)"),
+            "whole": Threshold(1.0, "a step as long as the weights leaves nothing of them"),
         },
         remedies=(
             Remedy(
@@ -306,7 +317,8 @@ MECHANISMS = (
         suspects=_suspects.temperature,
         formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
         "temperature is too high. Or its descent spreads all rows alike and not the nearest; or in the first 20 steps "
-        "it moves own pairs apart with all others, or fewer rows than the cut teach.",
+        "it moves own pairs apart with all others, or fewer rows than the cut teach; of saturation, weights hardly "
+        "moved, and embeddings reached a bound that they were far from.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
@@ -315,6 +327,8 @@ MECHANISMS = (
             "near": Threshold(0.02, "as of no repulsion"),
             "turns": Threshold(0.1, "radial of what turns embeddings and does not stretch them (own choice)"),
             "teaching": Threshold(0.05, f"{MEASURED}; .13 at a healthy temperature of .01"),
+            "way": Threshold(1.0, "weights that moved by less than their length do not multiply what they give by 10"),
+            "open": Threshold(0.5, "pass-through of embeddings that are far from their bound (own choice)"),
             "rows": Threshold(32, "rows of a batch below which a single one is more (own choice)"),
         },
         remedies=(

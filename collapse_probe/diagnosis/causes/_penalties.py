@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .._contract import Finding
@@ -33,10 +33,14 @@ def forces(evidence: Evidence, at: str = "") -> list[TermForce]:
         evidence: The run.
         at: A correction or a gate; the embeddings if empty.
     """
+    return _forces(evidence, at, first)
+
+
+def _forces(evidence: Evidence, at: str, read: Callable[[Evidence, str], float | None]) -> list[TermForce]:
     found = []
     for term in evidence.terms_at(at):
         subject = f"force/{term}@{at}" if at else f"force/{term}"
-        share, radial = (first(evidence, f"{subject}/{name}") for name in ("share", "radial"))
+        share, radial = (read(evidence, f"{subject}/{name}") for name in ("share", "radial"))
         if share is not None and radial is not None:
             found.append(TermForce(share, radial, term))
     # What one term alone reaches is all its own, whether it holds it or is what it is there for.
@@ -57,6 +61,9 @@ def penalty(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
     if not added and kind.kind not in SHRUNK:
         return None
     found = forces(evidence, kind.subject if added else "")
+    if added:
+        # A penalty may grow until it is the stronger: of what is small in the end, it is most of the force there.
+        found += _forces(evidence, kind.subject, last)
     cut = cuts["at_correction" if added else "radial"]
     strong = next((one for one in found if one.share > cuts["share"] and one.radial < cut), None)
     if strong is not None:

@@ -22,6 +22,9 @@ from ._readings import first, group_of, last, leap, numbers_of, scaled_by
 WEIGHTS_OF_NOTHING = 1e-12
 """What the updates of a group that begins at zero are held against."""
 
+BEGAN_AT_NOTHING = 1e3
+"""Relative update above which a group began at zero."""
+
 _TEACHER = re.compile(r"teacher|target_|_target|momentum|(?<![a-z])(ema|slow)(?![a-z])", re.IGNORECASE)
 """What people call the slow copy of what they train."""
 
@@ -40,6 +43,12 @@ def false_negatives(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]
     if not len(copies) or not float(np.median(copies)) > cuts["copies"]:
         return None
     return Suspicion(because={NEAR_COPIES: float(np.median(copies))}, locus="training pairs")
+
+
+def evaluator(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    because = numbers_of(kind)
+    scored = next((name for name in because if name.endswith(" at every evaluation")), None)
+    return None if scored is None else Suspicion(because=because, locus=scored.partition("/")[0])
 
 
 def leaked(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -189,7 +198,7 @@ def inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]
     if onset is None or not len(bad) or int(bad[0]) != onset.step or evidence.config.precision in HALVES:
         return None
     before = gradient.where(gradient.steps < onset.step).finite().values
-    if len(before) and before[-1] > cuts["grew"] * float(np.median(before)):
+    if len(before) and before[-1] > cuts["grew"] * float(np.median(before)) and _longer(evidence, onset.step, cuts):
         return None
     separation = evidence.series("pairs/d_prime", on="batch")
     if not np.isfinite(separation.values[separation.steps <= onset.step]).all():
@@ -203,6 +212,13 @@ def inside_the_loss(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]
                 return None
             found[f"{one.name}/norm_median at that step"] = float(known.values[-1])
     return Suspicion(because={"gradient/norm": math.nan, **found}, locus="loss") if found else None
+
+
+def _longer(evidence: Evidence, step: int, cuts: Mapping[str, float]) -> bool:
+    """Return whether updates grew too before a step, or were not read: then the steps may have broken the weights."""
+    groups = [one.values[one.steps < step] for one in evidence.groups("update")]
+    groups = [one for one in groups if len(one)]
+    return not groups or any(one[-1] > cuts["grew"] * float(np.median(one)) for one in groups)
 
 
 def dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -220,9 +236,24 @@ def drives_apart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
         return None
     # What pushes everything apart, such as a sigmoid over all pairs, moves own documents away with the others at first.
     to_the_end = evidence.driven_apart
-    if pull < cuts["pull"] or (push > cuts["push"] and not to_the_end) or auc < cuts["auc"]:
+    pushes = max(push, _opening(evidence, "pairs/push") or push) > cuts["push"]
+    if pull < cuts["pull"] or (pushes and not to_the_end) or auc < cuts["auc"]:
         return None
+    if _replaced(evidence, cuts["whole"]):
+        return None  # after such a step the readings are of other weights, and the steps are to blame
     return Suspicion(because={"pairs/pull": pull, "pairs/push": push, "pairs/auc": auc}, locus="loss")
+
+
+def _opening(evidence: Evidence, reading: str) -> float | None:
+    """Return a reading's very first value of the batches, before any update where step 1 was read; None without one."""
+    series = evidence.series(reading, on="batch").finite()
+    return float(series.values[0]) if len(series) else None
+
+
+def _replaced(evidence: Evidence, whole: float) -> bool:
+    """Return whether one of the first steps moved every group farther than its own length."""
+    firsts = [one.values[one.steps <= 5] for one in evidence.groups("update") if group_of(one) != OUTSIDE]
+    return bool(firsts) and all(len(one) > 0 and whole < float(one.max()) < BEGAN_AT_NOTHING for one in firsts)
 
 
 def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -248,7 +279,9 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if len(batch) < 3:
         return None
     auc = float(np.median(batch.values[-8:]))
-    pull, push = first(evidence, "pairs/pull"), first(evidence, "pairs/push")
+    if kind.kind == "saturation":
+        return _sharpened(evidence, kind, cuts)
+    pull, push = _opening(evidence, "pairs/pull"), _opening(evidence, "pairs/push")
     pushed = pull is not None and push is not None and min(pull, push) > cuts["apart"]
     if pushed and auc > cuts["auc"] and not evidence.driven_apart:
         return Suspicion(because={"pairs/pull": pull, "pairs/push": push}, locus="loss")
@@ -270,6 +303,16 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if min(shares) < cuts["share"] or max(shares) > 1.05 or auc < cuts["auc"]:
         return None
     return Suspicion(because={"loss over log n": share, "pairs/auc": auc}, locus="loss")
+
+
+def _sharpened(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect what multiplies embeddings before a bound: weights that went no farther than their length cannot."""
+    track = evidence.track(kind.subject, "pass_through")
+    ways = [float(one.values[-1]) for one in evidence.groups("drift") if float(one.values[0]) < BEGAN_AT_NOTHING]
+    if track is None or not ways or max(ways) > cuts["way"] or float(track.series.values[0]) < cuts["open"]:
+        return None
+    because = {f"{kind.subject}/pass_through at first": float(track.series.values[0]), "way of the weights": max(ways)}
+    return Suspicion(because=because, locus="what multiplies embeddings before their bound")
 
 
 def _teaching(evidence: Evidence, kind: Finding) -> float | None:

@@ -130,7 +130,40 @@ def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | No
     return part("pairs/auc of the last batches", value, cuts["critical"], True) if value < cuts["critical"] else None
 
 
+def _solved_collection(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that a collection's scores are all but perfect at every evaluation, from step 0 on; None where none is."""
+    for curve in evidence.curves:
+        rows = max((one.interval.n for one in curve.changes if one.interval is not None), default=0)
+        many = len(curve.values) > 1 and rows >= cuts["pairs"]
+        if (
+            curve.name in (REFERENCE, BATCH)
+            or not many
+            or int(curve.steps[0]) > 0
+            or min(curve.values) < cuts["solved"]
+        ):
+            continue
+        reading = f"{curve.name}/{curve.metric}"
+        return Judgement(
+            value=min(curve.values),
+            bounds=Bounds(warning=cuts["solved"]),
+            conditions=(
+                part(f"{reading} at every evaluation", min(curve.values), cuts["solved"], True),
+                part(f"queries of {curve.name}", float(rows), cuts["pairs"], True),
+                Condition(reading="a fall elsewhere", value=None, cut=0.0, holds=None, harm=True),
+            ),
+            onset=Onset(step=0, low=0, high=0),
+            outside=tuple(curve.steps),
+            before=True,
+            evidence=(reading,),
+            n=rows,
+        )
+    return None
+
+
 def _solved(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    collection = _solved_collection(evidence, cuts)
+    if collection is not None:
+        return collection
     reading = "pairs/mrr"
     if evidence.config.reference is None or evidence.config.reference.seen:
         raise NotApplicable("no reference pairs beside those that are trained on")
@@ -280,8 +313,8 @@ DATA = (
         reads=("pairs/mrr", "pairs/own_equal"),
         per="run",
         formula="The own document of every reference pair is the first: at step 0, and by the raw encoder where it was "
-        "read, or of held-out pairs at the end. Before training: queries are their own documents, by a cosine above "
-        ".999, in half of the pairs.",
+        "read, or of held-out pairs at the end; or a collection's scores are that good at every evaluation. Before "
+        "training: queries are their own documents, by a cosine above .999, in half of the pairs.",
         thresholds={
             "solved": Threshold(
                 0.995,

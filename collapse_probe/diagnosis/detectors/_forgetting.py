@@ -67,7 +67,8 @@ def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     start = next((one for one in curve.changes if one.against == "start"), None)
     worst = curve.worst
     later = any(one.fell for one in curve.changes if one.against != "raw")
-    if start is not None and not later and start.value > _LOST_IN_TRAINING * min(worst.value, 0.0):
+    small = start is not None and start.value > _LOST_IN_TRAINING * min(worst.value, 0.0)
+    if not later and small and not (inside.rose and not inside.fell):
         raise NotApplicable("what is missing against the raw encoder was missing before the first step")
     reading, of_inside = f"{curve.name}/{curve.metric}", f"{inside.name}/{inside.metric}"
     return Judgement(
