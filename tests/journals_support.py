@@ -216,14 +216,18 @@ def other_domain(
     """A run whose held-out pairs hold while a collection of another domain falls."""
     held = {"unmoved": True, "scores": lambda t: 0.84}
     run = made(folder, planted, fields={"examples": examples, **fields}, **{**held, **settings})
+    return append(run, scored(folder, {at: QUERIES - (0.0 if at < 100 else 0.1) for at in (0, 100, 200)}))
+
+
+def scored(folder: Path, by_step: Mapping[int, np.ndarray]) -> list[dict]:
+    """Return evaluations of a collection of another domain, whose scores of queries lie in a run's folder now."""
     records = []
-    for at in (0, 100, 200):
-        scores = QUERIES - (0.0 if at < 100 else 0.1)
+    for at, scores in by_step.items():
         content = {"query_ids": [f"q{i}" for i in range(len(scores))], "ndcg@10": list(scores)}
         (folder / f"toy-{at}.json").write_text(json.dumps(content))
         one = {"kind": "evaluation", "collection": "toy", "step": at, "metrics": {"ndcg@10": float(scores.mean())}}
         records.append({**one, "n_queries": len(scores), "per_query": f"toy-{at}.json", "domain": "out"})
-    return append(run, records)
+    return records
 
 
 def wrong_pairs(folder: Path, auc: float) -> Run:

@@ -99,6 +99,12 @@ class Curve:
         return not self.seen and start is not None and start.rose
 
     @property
+    def gained(self) -> bool:
+        """Whether the interval of the change since step 0 lies above 0: less sure than a rise that counts."""
+        start = next((one for one in self.changes if one.against == "start"), None)
+        return not self.seen and start is not None and start.interval is not None and start.interval.low > 0
+
+    @property
     def learnt(self) -> bool:
         """Whether it rose so much since step 0 that geometry cannot have harmed it, be it of training pairs."""
         start = next((one for one in self.changes if one.against == "start"), None)

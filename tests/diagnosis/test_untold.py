@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from journals_support import FALL, append, both, made, other_domain, ramp
+from journals_support import FALL, append, both, made, other_domain, ramp, scored, step
 
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import Event, ReferenceInfo, StreamInfo
@@ -41,8 +42,8 @@ def test_a_loss_that_is_not_heard_is_told_by_where_it_pushes(radial, named, tmp_
 
 def test_pairs_that_a_collection_says_are_wrong(tmp_path):
     batch = {"pairs/auc": ramp(0.5, 0.95)}
-    scored = other_domain(tmp_path / "scored", batch, extra={"pairs/auc": 0.5}, fields=SEEN)
-    assert kind(scored) == "mismatched_pairs" and causes(scored) == ["wrong_pairs"]
+    elsewhere = other_domain(tmp_path / "scored", batch, extra={"pairs/auc": 0.5}, fields=SEEN)
+    assert kind(elsewhere) == "mismatched_pairs" and causes(elsewhere) == ["wrong_pairs"]
     alone = made(tmp_path / "alone", batch, extra={"pairs/auc": 0.5}, fields=SEEN)
     assert kind(alone) != "mismatched_pairs"
 
@@ -124,3 +125,52 @@ def test_a_loss_whose_terms_leave_some_of_it(tmp_path):
     assert "0.12 of the loss" in what
     whole = diagnose(made(tmp_path / "whole", terms={"loss/rest": 1e-7, "loss/total": 1.0})).not_measured
     assert not [one for one in whole if "of the loss" in one.what]
+
+
+@pytest.mark.parametrize(("score", "named"), [(1.0, "evaluator"), (0.8, None)])
+def test_a_collection_that_is_perfect_whatever_the_model_is(score, named, tmp_path):
+    run = made(tmp_path / "run")
+    found = diagnose(append(run, scored(run.folder, {at: np.full(300, score) for at in (0, 100, 200)})))
+    assert [one.kind for one in found.kinds] == (["too_good"] if named else [])
+    assert [one.cause for one in found.causes] == ([named] if named else [])
+    assert str(found.status) == ("warning" if named else "healthy")
+
+
+def test_steps_that_replace_the_weights_are_not_the_losss_sign(tmp_path):
+    grown = {**FALL, **both("norm_median", ramp(1.0, 9000.0, since=0.0, until=0.1))}
+    apart = {"pairs/pull": 0.4, "pairs/push": -0.1, "pairs/auc": 0.99}
+    calm = made(tmp_path / "calm", grown, extra=apart, terms={"update/net": 0.01})
+    assert causes(calm) == ["loss_computed_wrongly"]
+    blown = {**grown, "update/net": lambda t: 6.0 if t < 0.01 else 0.01, "pairs/push": step(0.2, -0.1, at=0.01)}
+    assert causes(made(tmp_path / "blown", blown, extra=apart, terms={"update/net": 0.01})) == ["steps_too_large"]
+
+
+def test_what_multiplies_embeddings_drives_them_to_their_bound(tmp_path):
+    bound = {**FALL, **both("pass_through", ramp(0.9, 0.01, since=0.2, until=0.6))}
+    extra = {"query/pass_through": 0.9, "document/pass_through": 0.9, "pairs/push": 0.2, "pairs/auc": 0.99}
+    near = made(tmp_path / "near", {**bound, "drift/net": ramp(0.001, 0.4)}, terms={"drift/net": 0.4}, extra=extra)
+    assert kind(near) == "saturation" and causes(near) == ["temperature_or_margin"]
+    far = made(tmp_path / "far", {**bound, "drift/net": ramp(0.001, 9.0)}, terms={"drift/net": 0.4}, extra=extra)
+    assert kind(far) == "saturation" and "temperature_or_margin" not in causes(far)
+
+
+def test_a_penalty_that_grows_until_it_is_the_stronger(tmp_path):
+    fields = {"streams": (*made(tmp_path / "sides").config.streams, StreamInfo(name="delta", role="correction"))}
+    weak, strong = {"share": ramp(0.01, 0.96), "radial": -0.98}, {"share": ramp(0.99, 0.04), "radial": 0.01}
+    forces = {f"force/size@delta/{name}": value for name, value in weak.items()}
+    forces |= {f"force/contrast@delta/{name}": value for name, value in strong.items()}
+    planted = {"delta/mean_abs": ramp(0.1, 0.001), **{name: one for name, one in forces.items() if callable(one)}}
+    levels = {name: 0.5 if callable(one) else one for name, one in forces.items()}
+    found = made(tmp_path / "run", planted, fields=fields, extra={"delta/mean_abs": 0.1}, terms=levels)
+    assert kind(found) == "delta_collapse" and causes(found) == ["penalty_too_strong"]
+    held = {name: one for name, one in planted.items() if not name.startswith("force/size")}
+    levels["force/size@delta/share"] = 0.01
+    assert causes(made(tmp_path / "held", held, fields=fields, extra={"delta/mean_abs": 0.1}, terms=levels)) == []
+
+
+def test_most_steps_without_a_gradient_teach_nothing_unless_the_domain_rises(tmp_path):
+    often = {"gradient/norm": lambda t: 0.0 if int(t * 200) % 5 < 3 else 0.03}
+    extra = {"terms": {"gradient/norm": 0.03, "update/head": 1e-3}}
+    assert kind(made(tmp_path / "level", often, **extra)) == "no_learning"
+    rising = made(tmp_path / "rising", {**often, "pairs/mrr": ramp(0.84, 0.93)}, **extra)
+    assert kind(rising) != "no_learning"

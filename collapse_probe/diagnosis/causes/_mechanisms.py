@@ -327,8 +327,8 @@ MECHANISMS = (
             "near": Threshold(0.02, "as of no repulsion"),
             "turns": Threshold(0.1, "radial of what turns embeddings and does not stretch them (own choice)"),
             "teaching": Threshold(0.05, f"{MEASURED}; .13 at a healthy temperature of .01"),
-            "way": Threshold(1.0, "weights that moved by less than their length do not multiply what they give by 10"),
-            "open": Threshold(0.5, "pass-through of embeddings that are far from their bound (own choice)"),
+            "way": Threshold(_suspects.OWN_LENGTH, "weights that moved less do not multiply what they give by 10"),
+            "open": Threshold(_suspects.FAR_FROM_BOUND, "pass-through of embeddings far from a bound (own choice)"),
             "rows": Threshold(32, "rows of a batch below which a single one is more (own choice)"),
         },
         remedies=(

@@ -22,6 +22,12 @@ from ._readings import first, group_of, last, leap, numbers_of, scaled_by
 WEIGHTS_OF_NOTHING = 1e-12
 """What the updates of a group that begins at zero are held against."""
 
+SOON = 5
+"""Steps within which what a large step broke is broken (own choice)."""
+
+OWN_LENGTH, FAR_FROM_BOUND = 1.0, 0.5
+"""Way of weights that multiplies nothing by 10, and pass-through of embeddings far from a bound (own choice)."""
+
 BEGAN_AT_NOTHING = 1e3
 """Relative update above which a group began at zero."""
 
@@ -146,14 +152,17 @@ def small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     return Suspicion(because={"way of the farthest group": max(ways)}, locus="optimizer")
 
 
+def _makers(evidence: Evidence) -> list[Series]:
+    """Return the updates of what makes embeddings: no part outside the model, no bias, which may begin at nothing."""
+    groups = evidence.groups("update")
+    return [one for one in groups if group_of(one) != OUTSIDE and group_of(one).rpartition(".")[2] != "bias"]
+
+
 def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     found = []
     drifts = [one for one in evidence.groups("drift") if float(one.values[0]) > cuts["from_zero"]]
     from_zero = {group_of(one): one for one in drifts}
-    groups = evidence.groups("update")
-    # What is no part of the model makes no embeddings, and a bias may begin at nearly nothing.
-    makes = [one for one in groups if group_of(one) != OUTSIDE and group_of(one).rpartition(".")[2] != "bias"]
-    for series in makes or groups:
+    for series in _makers(evidence) or evidence.groups("update"):
         way = from_zero.get(group_of(series))
         if way is not None:
             # Every step is a large share of what it began with: its own size counts, against a vector of length 1.
@@ -169,10 +178,18 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             continue
         if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
             found.append((*leapt, group_of(series)))
-    if not found:
+    if not found or _not_by_steps(evidence, kind, max(found)[1]):
         return None
     size, step, group = max(found)
     return Suspicion(because={f"update/{group}": size, "at step": float(step)}, locus=group)
+
+
+def _not_by_steps(evidence: Evidence, kind: Finding, step: int) -> bool:
+    """Return whether a large step cannot have done it: a gate that closed at another time, a bound not reached so."""
+    onset = kind.judgement.onset if kind.judgement else None
+    if kind.kind in ("gate_collapse", "delta_collapse"):
+        return onset is None or not onset.low - SOON <= step <= onset.high + SOON
+    return kind.kind == "saturation" and _multiplied(evidence, kind) is not None
 
 
 def _grown(series: Series, *, times: float) -> float:
@@ -251,9 +268,9 @@ def _opening(evidence: Evidence, reading: str) -> float | None:
 
 
 def _replaced(evidence: Evidence, whole: float) -> bool:
-    """Return whether one of the first steps moved every group farther than its own length."""
-    firsts = [one.values[one.steps <= 5] for one in evidence.groups("update") if group_of(one) != OUTSIDE]
-    return bool(firsts) and all(len(one) > 0 and whole < float(one.max()) < BEGAN_AT_NOTHING for one in firsts)
+    """Return whether one of the first steps moved a group, and no bias, farther than its own length."""
+    firsts = [one.values[one.steps <= SOON] for one in _makers(evidence)]
+    return any(len(one) > 0 and whole < float(one.max()) < BEGAN_AT_NOTHING for one in firsts)
 
 
 def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -279,8 +296,8 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if len(batch) < 3:
         return None
     auc = float(np.median(batch.values[-8:]))
-    if kind.kind == "saturation":
-        return _sharpened(evidence, kind, cuts)
+    if kind.kind == "saturation" and (found := _multiplied(evidence, kind)) is not None:
+        return Suspicion(because=found, locus="what multiplies embeddings before their bound")
     pull, push = _opening(evidence, "pairs/pull"), _opening(evidence, "pairs/push")
     pushed = pull is not None and push is not None and min(pull, push) > cuts["apart"]
     if pushed and auc > cuts["auc"] and not evidence.driven_apart:
@@ -305,14 +322,13 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     return Suspicion(because={"loss over log n": share, "pairs/auc": auc}, locus="loss")
 
 
-def _sharpened(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    """Suspect what multiplies embeddings before a bound: weights that went no farther than their length cannot."""
+def _multiplied(evidence: Evidence, kind: Finding) -> dict[str, float] | None:
+    """Return why what multiplies embeddings drove them to their bound: weights went no farther than their length."""
     track = evidence.track(kind.subject, "pass_through")
     ways = [float(one.values[-1]) for one in evidence.groups("drift") if float(one.values[0]) < BEGAN_AT_NOTHING]
-    if track is None or not ways or max(ways) > cuts["way"] or float(track.series.values[0]) < cuts["open"]:
+    if track is None or not ways or max(ways) > OWN_LENGTH or float(track.series.values[0]) < FAR_FROM_BOUND:
         return None
-    because = {f"{kind.subject}/pass_through at first": float(track.series.values[0]), "way of the weights": max(ways)}
-    return Suspicion(because=because, locus="what multiplies embeddings before their bound")
+    return {f"{kind.subject}/pass_through at first": float(track.series.values[0]), "way of the weights": max(ways)}
 
 
 def _teaching(evidence: Evidence, kind: Finding) -> float | None:
@@ -341,8 +357,10 @@ def _pulls_alone(evidence: Evidence) -> bool:
 
 
 def never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    start = first(evidence, "pairs/push")
-    return no_push(evidence, kind, cuts) if start is not None and start <= cuts["push"] else None
+    start, opening = first(evidence, "pairs/push"), _opening(evidence, "pairs/push")
+    if start is None or opening is None or max(start, opening) > cuts["push"]:
+        return None
+    return no_push(evidence, kind, cuts)
 
 
 def by_heart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

@@ -21,6 +21,9 @@ _Z = 3.0
 _LOST_IN_TRAINING = 0.25
 """Share of a fall against the raw encoder that comes after step 0, from which on training forgot it (own choice)."""
 
+_KEPT = 0.5
+"""Share of the raw encoder's score from which on a start still knew the domain (own choice)."""
+
 _ALL_FOUND = 0.99
 """Reciprocal rank above which pairs cannot say more: a text beside itself is found by any encoder."""
 
@@ -41,6 +44,12 @@ def _falls(curve: Curve) -> bool:
     start = next((one for one in curve.changes if one.against == "start"), None)
     small = start is not None and start.interval is not None and start.value <= -SMALLEST and start.interval.high < 0
     return bool(curve.fell) or small
+
+
+def _knew(inside: Curve) -> bool:
+    """Return whether the trained domain rises from a start that had kept most of what the raw encoder knew of it."""
+    raw = next((one.before for one in inside.changes if one.against == "raw"), math.inf)
+    return bool(inside.rose and not inside.fell) and inside.values[0] > _KEPT * raw
 
 
 def _change(curve: Curve) -> float:
@@ -68,7 +77,7 @@ def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     worst = curve.worst
     later = any(one.fell for one in curve.changes if one.against != "raw")
     small = start is not None and start.value > _LOST_IN_TRAINING * min(worst.value, 0.0)
-    if not later and small and not (inside.rose and not inside.fell):
+    if not later and small and not (_falls(curve) and _knew(inside)):
         raise NotApplicable("what is missing against the raw encoder was missing before the first step")
     reading, of_inside = f"{curve.name}/{curve.metric}", f"{inside.name}/{inside.metric}"
     return Judgement(
