@@ -1,5 +1,6 @@
 """The first screen of a diagnosis: its numbers in sentences, here and only here."""
 
+from ._live import course, verdict_so_far
 from ._preflight import preflight_screen
 from ._screen import decided_by, first_screen
 from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
@@ -7,6 +8,7 @@ from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named,
 __all__ = [
     "WIDTH",
     "clean",
+    "course",
     "decided_by",
     "evidence_line",
     "first_screen",
@@ -19,4 +21,5 @@ __all__ = [
     "remedies",
     "since",
     "title",
+    "verdict_so_far",
 ]
