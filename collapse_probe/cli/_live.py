@@ -23,7 +23,10 @@ SHARE = 0.005
 """Share of one core that looking may take."""
 
 JUDGING = 0.01
-"""Share of one core that judging may take: after a judgement that took a second, none comes for 100 seconds."""
+"""Share of one core that judging may take: in the long run a judgement that takes a second comes every 100 seconds."""
+
+ALLOWANCE = 3.0
+"""Seconds of a core that judging may take beyond its share, once, so that a short run is judged while it goes on."""
 
 _BAR = 20
 
@@ -137,7 +140,8 @@ class Look:
         self.ended = False
         self._verdict: list[str] = []
         self._course: list[str] = []
-        self._judged_until = 0.0
+        self._judged_until = self._judging = 0.0
+        self._began = time.monotonic()
 
     def pause(self, every: float) -> float:
         """Return the seconds until the next look, of which there are at least ``every``."""
@@ -175,6 +179,8 @@ class Look:
         judging = time.process_time()
         if self.ended or time.monotonic() >= self._judged_until:
             self._judge(run)
+            # Before the first step there is nothing to say of the training: it is judged again as soon as there is.
+            self._judged_until = self._judged_until if loaded.steps else 0.0
         judged = time.process_time() - judging
         self._course = course(Evidence(run), self.found, width=columns())
         self.cost = time.process_time() - start - judged
@@ -189,7 +195,10 @@ class Look:
         evidence, self.found, _ = diagnosed(run, ignore=self._ignore, width=columns())
         self._verdict = verdict_so_far(evidence, self.found, width=columns())
         self.news = self._compared({(one.code, one.subject): one for one in self.found.kinds})
-        self._judged_until = time.monotonic() + (time.process_time() - start) / JUDGING
+        cost = time.process_time() - start
+        self._judging += cost
+        owed = (self._judging + cost - ALLOWANCE) / JUDGING
+        self._judged_until = max(time.monotonic() + 5 * cost, self._began + owed)
 
     def screen(self, progress: str = "") -> str:
         """Return the verdict so far and the run's course, and how far it is in a last line.

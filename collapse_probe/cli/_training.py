@@ -33,7 +33,7 @@ class TrainingDisplay:
         self._look = None if run is None else Look(run)
         self._looked_until = self._drawn_until = 0.0
         self._first: tuple[int, float] | None = None
-        self._last = ""
+        self._last: tuple[int, int, float] | None = None
         self._broken = False
 
     def __enter__(self) -> Self:
@@ -75,9 +75,8 @@ class TrainingDisplay:
         if self._first is None:
             self._first = (step - 1, now)
         since, began = self._first
+        self._last = (step, steps, (now - began) / (step - since) * step)
         if now >= self._drawn_until:
-            each = (now - began) / (step - since)
-            self._last = progress(step, steps, each * step if now > began else None)
             self._drawn_until = now + DRAW_EVERY
             self._look_again()
             self._draw()
@@ -97,26 +96,25 @@ class TrainingDisplay:
 
     def _draw(self) -> None:
         if self._look is not None and self._window.there:
-            self._window.show(self._look.screen(self._last))
+            far = "before the first step" if self._last is None else progress(*self._last)
+            self._window.show(self._look.screen(far))
 
 
 def evaluation_line(label: str, values: Mapping[str, float], scores: Sequence[EpochScores]) -> str:
     """Return what an evaluation found in one line of at most 100 columns; what does not fit is counted.
 
-    Scores are those without a predictor's correction; with it they are shown where that makes a difference.
+    Scores are those without a predictor's correction; with it they are shown where that makes a difference and
+    there is room.
     """
-    from ..diagnosis.screen import WIDTH, clean
+    from ..diagnosis.screen import WIDTH
 
-    shown = []
-    for group in dict.fromkeys(one.group or one.collection for one in scores):
-        members = [one for one in scores if group == (one.group or one.collection)]
-        many = f", mean of {len(members)}," if members[0].group is not None else ""
-        shown.append(f"{clean(group, length=24)}{many} {_mean(members)}")
     line = f"{label:<11}"
     if "validation/total" in values:
         line += f"  loss {values['validation/total']:.2e}"
     after = f"  |delta| {values['delta']:.1e}" if "delta" in values else ""
-    for kept in range(len(shown), -1, -1):
+    named = _by_name(scores, both=True), _by_name(scores, both=False)
+    tried = [(some, len(some)) for some in named] + [(named[1], kept) for kept in range(len(named[1]) - 1, -1, -1)]
+    for shown, kept in tried:
         rest = f" and {len(shown) - kept} more" if kept < len(shown) else ""
         said = f"  nDCG@10 {', '.join(shown[:kept])}{rest}" if shown else ""
         if len(line + said + after) <= WIDTH:
@@ -124,11 +122,22 @@ def evaluation_line(label: str, values: Mapping[str, float], scores: Sequence[Ep
     return line[:WIDTH].rstrip()
 
 
-def _mean(entries: Sequence[EpochScores]) -> str:
+def _by_name(scores: Sequence[EpochScores], *, both: bool) -> list[str]:
+    from ..diagnosis.screen import clean
+
+    shown = []
+    for group in dict.fromkeys(one.group or one.collection for one in scores):
+        members = [one for one in scores if group == (one.group or one.collection)]
+        many = f", mean of {len(members)}," if members[0].group is not None else ""
+        shown.append(f"{clean(group, length=24)}{many} {_mean(members, both=both)}")
+    return shown
+
+
+def _mean(entries: Sequence[EpochScores], *, both: bool) -> str:
     """Return nDCG@10, averaged over collections as BEIR averages the parts of one."""
     means = {
         path: f"{sum(one.by_path[path].mean['ndcg@10'] for one in entries) / len(entries):.4f}"
         for path in entries[0].by_path
     }
     first, *others = means.values()
-    return f"{first} ({others[0]} with predictor)" if others and others[0] != first else first
+    return f"{first} ({others[0]} with predictor)" if both and others and others[0] != first else first

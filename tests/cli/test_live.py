@@ -82,6 +82,10 @@ def test_a_line_of_an_evaluation_counts_what_does_not_fit():
         "step 0", {}, [scores("beir", 0.5, 0.4), scores("a", 0.2, group="g"), scores("b", 0.4, group="g")]
     )
     assert one.endswith("nDCG@10 beir 0.5000 (0.4000 with predictor), g, mean of 2, 0.3000")
+    full = evaluation_line(
+        "epoch 12/12", {"validation/total": 2.2e-3, "delta": 1e-4}, [scores(name * 14, 0.5, 0.4) for name in "ab"]
+    )
+    assert full.count("0.5000") == 2 and "predictor" not in full and len(full) <= 100, full
     assert len(evaluation_line("t = 0.5", {}, [scores("x" * 300, 0.5)])) <= 100
 
 
@@ -92,6 +96,7 @@ def test_a_terminal_shows_how_far_it_is_and_findings_as_they_come(respred_run, t
             display.step(step=step, steps=200, epoch=1)
         display.epoch(epoch=1, epochs=4, values={}, scores=[scores("beir", 0.5)])
     out = terminal.file.getvalue()
+    assert "Ctrl-C ends looking, not the run" not in out, "of one's own training it would not be true"
     assert re.search(r"step 3 of 200, \d+:\d\d left", out) and "epoch 1/4" in out
     look = Look(respred_run)
     look.again()

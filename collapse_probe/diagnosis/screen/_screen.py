@@ -14,6 +14,7 @@ from .._curves import Change
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._fallen import Fallen
+from .._findings import ASKED
 from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
@@ -62,6 +63,7 @@ def first_screen(
         [f"{'':<{INDENT}}{FILE}"] if said else [],
         _damage(missing),
         measured(page, findings, missing),
+        _cost(evidence),
     ]
     return _fitted(page, parts)
 
@@ -235,8 +237,9 @@ def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasu
     known = asked - {one.code for one in applies if one.status is Status.NOT_MEASURED}
     names = [f"{clean(one.what.replace('_', ' '))} ({clean(one.why, length=100)})" for one in missing]
     names = [one for one in names if not one.startswith("an undamaged journal")]
-    ignored = sorted({one.code for one in findings if one.ignored})
-    left = f" Ignored: {', '.join(ignored)}." if ignored else ""
+    ignored = dict(sorted((one.code, one.ignored) for one in findings if one.ignored))
+    reasons = [code if why == ASKED else f"{code} ({clean(why, length=40)})" for code, why in ignored.items()]
+    left = f" Ignored: {', '.join(reasons)}." if reasons else ""
     for shown in range(min(len(names), 3), -1, -1):
         more = f" and {len(names) - shown} more" if len(names) > shown else ""
         rest = f" Not: {', '.join(names[:shown])}{more}." if names else ""
@@ -250,13 +253,22 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _cost(evidence: Evidence) -> list[str]:
+    """Return what share of the run's time was spent watching it; nothing where that was not measured."""
+    ends = evidence.run.of(End)
+    ours, seconds = (ends[-1].ours, ends[-1].seconds) if ends else (None, None)
+    if ours is None or not seconds or not 0 <= ours <= seconds:
+        return []
+    return labelled("Cost", [f"{100 * ours / seconds:.1f} % of the run's time was spent watching it"])
+
+
 def labelled(label: str, lines: Sequence[str]) -> list[str]:
     return [f"{'' if at else label:<{INDENT}}{line}" for at, line in enumerate(lines)]
 
 
 def _fitted(page: Page, parts: list[list[str]]) -> str:
-    """Return the parts in their order; who fell goes first where the screen is too small, then the curves."""
-    order = (8, 7, 5, 4, 1, 6, 3)
+    """Return the parts in their order; where there is no room the cost goes first, then who fell, then the curves."""
+    order = (11, 8, 7, 5, 4, 1, 6, 3)
     dropped: set[int] = set()
     while True:
         kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]
