@@ -194,7 +194,8 @@ class Look:
         start = time.process_time()
         evidence, self.found, _ = diagnosed(run, ignore=self._ignore, width=columns())
         self._verdict = verdict_so_far(evidence, self.found, width=columns())
-        self.news = self._compared({(one.code, one.subject): one for one in self.found.kinds})
+        # Before the first step nothing was trained: what is odd then is said if it lasts.
+        self.news = self._compared({(one.code, one.subject): one for one in self.found.kinds}) if run.steps else []
         cost = time.process_time() - start
         self._judging += cost
         owed = (self._judging + cost - ALLOWANCE) / JUDGING

@@ -110,15 +110,15 @@ def evaluation_line(label: str, values: Mapping[str, float], scores: Sequence[Ep
 
     line = f"{label:<11}"
     if "validation/total" in values:
-        line += f"  loss {values['validation/total']:.2e}"
-    after = f"  |delta| {values['delta']:.1e}" if "delta" in values else ""
-    named = _by_name(scores, both=True), _by_name(scores, both=False)
-    tried = [(some, len(some)) for some in named] + [(named[1], kept) for kept in range(len(named[1]) - 1, -1, -1)]
-    for shown, kept in tried:
+        line += f"  loss {values['validation/total']:.1e}"
+    after = f"  delta {values['delta']:.1e}" if "delta" in values else ""
+    whole, short = _by_name(scores, both=True), _by_name(scores, both=False)
+    tried = [(whole, len(whole), after), (short, len(short), after)]
+    for shown, kept, last in tried + [(short, kept, "") for kept in range(len(short), -1, -1)]:
         rest = f" and {len(shown) - kept} more" if kept < len(shown) else ""
         said = f"  nDCG@10 {', '.join(shown[:kept])}{rest}" if shown else ""
-        if len(line + said + after) <= WIDTH:
-            return (line + said + after).rstrip()
+        if len(line + said + last) <= WIDTH:
+            return (line + said + last).rstrip()
     return line[:WIDTH].rstrip()
 
 

@@ -295,7 +295,7 @@ def test_what_watching_cost_is_the_share_that_the_run_measured(tmp_path):
     assert end["kind"] == "end"
     journal.write_text("\n".join([*rest, json.dumps({**end, "ours": 1.5, "seconds": 200.0})]) + "\n")
     found = diagnose(folder)
-    assert found.summary.endswith("\nCost       0.8 % of the run's time was spent watching it")
+    assert found.summary.endswith("\nCost       0.8 % of the run's time (1.5 s of 200.0 s) was spent watching it")
     fits(found.summary)
 
 

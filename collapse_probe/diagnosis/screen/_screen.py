@@ -259,7 +259,8 @@ def _cost(evidence: Evidence) -> list[str]:
     ours, seconds = (ends[-1].ours, ends[-1].seconds) if ends else (None, None)
     if ours is None or not seconds or not 0 <= ours <= seconds:
         return []
-    return labelled("Cost", [f"{100 * ours / seconds:.1f} % of the run's time was spent watching it"])
+    share = f"{100 * ours / seconds:.1f} % of the run's time ({ours:,.1f} s of {seconds:,.1f} s)"
+    return labelled("Cost", [f"{share} was spent watching it"])
 
 
 def labelled(label: str, lines: Sequence[str]) -> list[str]:
