@@ -217,6 +217,8 @@ class Look:
         return f"{progress(pace.done, pace.steps, seconds)}{since}; Ctrl-C ends looking, not the run"
 
     def _compared(self, now: Mapping[tuple[str, str], Finding]) -> list[str]:
+        from ..diagnosis.screen import WIDTH, clean
+
         step, lines = f"step {self.found.steps:,}", []
         for key, one in now.items():
             before = self._known.get(key)
@@ -228,7 +230,7 @@ class Look:
         there = {(one.code, one.subject) for one in self.found.findings if one.state in ("raised", "confirmed")}
         lines += [f"{step}  cleared  {self._named(one)}" for key, one in self._known.items() if key not in there]
         self._known = dict(now)
-        return lines
+        return [clean(one, length=WIDTH) for one in lines]
 
     @staticmethod
     def _named(one: Finding) -> str:
