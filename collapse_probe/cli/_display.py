@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import spelt
 from ._flags import as_flag
 
 if TYPE_CHECKING:
-    from ..respred.training import EpochScores, Listener
+    from ..respred.training import Listener
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -63,7 +63,14 @@ def counting(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class Terminal:
-    """An audience that prints."""
+    """An audience that prints.
+
+    Args:
+        run: Folder of the run that is trained, to show how it goes on; None shows its evaluations alone.
+    """
+
+    def __init__(self, run: Path | None = None) -> None:
+        self._run = run
 
     def say(self, line: str) -> None:
         """Print one line."""
@@ -74,73 +81,7 @@ class Terminal:
         return counting(what)
 
     def training(self) -> AbstractContextManager[Listener]:
-        """Show a bar of training steps, and one line for every evaluation."""
-        return TrainingDisplay()
+        """Show how a training goes on, and one line for every evaluation."""
+        from ._training import TrainingDisplay
 
-
-class TrainingDisplay:
-    """A bar of training steps, and one line for every evaluation."""
-
-    def __init__(self) -> None:
-        self._bar = _progress()
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-    def step(self, *, step: int, steps: int, epoch: int) -> None:
-        """Move the bar."""
-        if self._task is None:
-            self._task = self._bar.add_task("training", total=None)
-        if step % 8 == 0 or step == steps:
-            self._bar.update(self._task, completed=step, total=steps, description=f"epoch {epoch}")
-
-    def epoch(self, *, epoch: int, epochs: int, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
-        """Print the line of one evaluation."""
-        label = {-1: "raw encoder", 0: "step 0"}.get(epoch, f"epoch {epoch}/{epochs}")
-        self._say(label, values, scores)
-
-    def between(self, *, t: float, scores: Sequence[EpochScores]) -> None:
-        """Print the line of one interpolation."""
-        self._say(f"t = {t:g}", {}, scores)
-
-    def _say(self, label: str, values: Mapping[str, float], scores: Sequence[EpochScores]) -> None:
-        shown = [_scores(entry.collection, [entry]) for entry in scores]
-        for group in dict.fromkeys(entry.group for entry in scores if entry.group is not None):
-            members = [entry for entry in scores if entry.group == group]
-            shown.append(_scores(f"{group}, mean of {len(members)},", members))
-        parts = [f"{label:<11}", _losses(values), _delta(values), *shown]
-        say("  ".join(part for part in parts if part))
-
-
-def _losses(values: Mapping[str, float]) -> str:
-    names = {"total": "loss", "isotropy": "iso", "predictive": "pred", "residual": "res", "contrastive": "con"}
-    found = [
-        f"{short} {values[f'validation/{name}']:.2e}" for name, short in names.items() if f"validation/{name}" in values
-    ]
-    return "validation " + " ".join(found) if found else ""
-
-
-def _delta(values: Mapping[str, float]) -> str:
-    if "delta" not in values:
-        return ""
-    return f"|delta| {values['delta']:.2e} alpha {values['alpha']:.4f} max |alpha delta| {values['correction']:.2e}"
-
-
-def _scores(name: str, entries: Sequence[EpochScores]) -> str:
-    """Return nDCG@10 on every path, averaged over collections as BEIR averages the parts of one."""
-    shown = {
-        path: sum(entry.by_path[path].mean["ndcg@10"] for entry in entries) / len(entries)
-        for path in entries[0].by_path
-    }
-    if "predictor" in shown:
-        text = f"{shown['no_predictor']:.4f} without, {shown['predictor']:.4f} with predictor"
-    else:
-        text = f"{next(iter(shown.values())):.4f}"
-    return f"{name} nDCG@10 {text}"
+        return TrainingDisplay(self._run)

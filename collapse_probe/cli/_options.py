@@ -223,11 +223,11 @@ def plain_name(name: str) -> str:
     return name
 
 
-def audience() -> Audience:
-    """Return who is told: the terminal of the process that writes the run."""
+def audience(run: Path | None = None) -> Audience:
+    """Return who is told: the terminal of the process that writes the run, whose folder it may show."""
     from ._display import Terminal
 
-    return Terminal() if is_main_process() else Quiet()
+    return Terminal(run) if is_main_process() else Quiet()
 
 
 def request_from(options: Mapping[str, Any]) -> Request:

@@ -68,16 +68,23 @@ def red(found: Sequence[Finding]) -> list[Finding]:
 
 
 def say_red(found: Sequence[Finding], told: Audience) -> None:
-    """Say the red lines."""
+    """Say the red lines, each in at most 100 columns."""
     lines: dict[str, list[Finding]] = {}
     for finding in red(found):
         lines.setdefault(finding.code, []).append(finding)
     for findings in lines.values():
         if len(findings) == 1:
-            told.say(f"preflight {line(findings[0])}")
+            told.say(_short(f"preflight {line(findings[0])}"))
         else:
             subjects = ", ".join(f"{finding.subject} {finding.value:.3g}" for finding in findings)
-            told.say(f"preflight red    {findings[0].code} {findings[0].why}: {subjects} ({findings[0].expected})")
+            told.say(_short(f"preflight red    {findings[0].code} {findings[0].why}: {subjects}"))
+
+
+def _short(said: str) -> str:
+    """Return a line that fits the terminal; ``preflight`` has the whole of it."""
+    from ..diagnosis.screen import WIDTH
+
+    return said if len(said) <= WIDTH else said[: WIDTH - 2].rsplit(" ", 1)[0] + " …"
 
 
 def line(finding: Finding) -> str:

@@ -43,6 +43,8 @@ Exit codes: 0 fine, 1 unhealthy run, 2 wrong use, 130 interrupted, 143 terminate
 demonstration: it reports what collapsed and still exits 0, unless its loss was not finite.
 """
 
+LOADING = "loading torch, the encoder, pairs and collections"
+"""Said at once, since what follows takes seconds."""
 
 _WITH_RESUME = ("resume", "features", "device", "cache", "reports")
 
@@ -107,6 +109,7 @@ def _start(options: dict[str, Any]) -> int:
         check_declared({probe.name: probe.as_dict() for probe in probes})
     name = plain_name(options["name"] or recipe.name)
     told = audience()
+    told.say(LOADING)
     prepared = prepare(recipe, request_from(options), told, similarity=options["similarity"], bundled=True)
     say_red(prepared.preflight, told)
     if options["strict"] and red(prepared.preflight):
@@ -123,6 +126,7 @@ def _resume(options: dict[str, Any]) -> int:
     from ..respred.session import resume
 
     told = audience()
+    told.say(LOADING)
     where = {name: options[name] for name in ("features", "device", "cache")}
     session = resume(Run.load(options["resume"]), **where, audience=told)
     reports = options["reports"] if _given("reports") else session.prepared.request.reports
@@ -151,7 +155,7 @@ def _train_and_report(session: Session, reports: Path, told: Audience) -> int:
     from ..respred.session import run_session
     from ._verdict import report_and_verdict
 
-    outcome = run_session(session, told)
+    outcome = run_session(session, audience(session.folder))
     if not is_main_process():
         session.discard()
         return 0

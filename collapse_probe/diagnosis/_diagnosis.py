@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,7 +84,10 @@ class Diagnosis:
         return _finite(plain)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(self.summary)}</pre>"
+        """Return the first screen, and the claims of the report's page, for a notebook."""
+        from .screen import screen_html
+
+        return screen_html(self.summary, self.kinds)
 
     def __str__(self) -> str:
         return self.summary

@@ -13,6 +13,9 @@ from ._status import state_of, status_of
 from .detectors import BY_CODE, DETECTORS, LISTED, find_detector
 from .detectors._ranges import declared
 
+ASKED = "asked for"
+"""The reason of a code that a caller ignores without one."""
+
 
 def examined(evidence: Evidence, *, ignored: Mapping[str, str]) -> Iterator[tuple[Detector, Subject, Finding]]:
     """Yield every detector with each of its subjects, and what it says of it."""
@@ -58,7 +61,7 @@ def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str
             if entry.get("ignore"):
                 found[code] = str(entry["ignore"])
     for code in codes:
-        found.setdefault(find_detector(code).code, "asked for")
+        found.setdefault(find_detector(code).code, ASKED)
     return found
 
 

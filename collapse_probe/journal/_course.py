@@ -109,6 +109,8 @@ class End:
         message: Why it did not complete.
         records: Records of the journal, this one among them; 0 in older journals.
         time: UTC, ISO 8601.
+        ours: Seconds inside hooks, readings and the writer; None where that was not measured.
+        seconds: Seconds from the beginning of watching to its end.
     """
 
     status: str
@@ -117,3 +119,5 @@ class End:
     message: str = ""
     records: int = 0
     time: str = ""
+    ours: Number | None = None
+    seconds: Number | None = None

@@ -115,10 +115,27 @@ class JournalWriter:
         plain = {key: [_plain(value) for value in values] for key, values in content.items()}
         return write_beside(self.folder / file, json.dumps(plain)).relative_to(self.folder).as_posix()
 
-    def end(self, status: str, *, step: int, epoch: int | None = None, message: str = "") -> None:
-        """Append the end record, which counts the records; to be called after everything else is saved."""
-        records = self._number + 1
-        self.write(End(status=status, step=step, epoch=epoch, message=message, records=records, time=now()))
+    def end(
+        self,
+        status: str,
+        *,
+        step: int,
+        epoch: int | None = None,
+        message: str = "",
+        cost: tuple[float, float] | None = None,
+    ) -> None:
+        """Append the end record, which counts the records; to be called after everything else is saved.
+
+        Args:
+            status: How it ended.
+            step: Optimiser steps done.
+            epoch: The epoch.
+            message: Why it did not complete.
+            cost: Seconds that watching took, and those in which it did; None where unknown.
+        """
+        ours, seconds = (None, None) if cost is None else cost
+        about = {"step": step, "epoch": epoch, "message": message, "ours": ours, "seconds": seconds}
+        self.write(End(status=status, **about, records=self._number + 1, time=now()))
 
     def _let_go(self) -> None:
         """Close the file and release the lock, also where a full disk keeps what is buffered from being written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -44,6 +45,14 @@ class Containment:
         self._off: set[str] = set()
         self._warned = False
         self._reporting = False
+        self._inside = False
+        self._ours = 0.0
+        self._began = time.perf_counter()
+
+    @property
+    def cost(self) -> tuple[float, float]:
+        """Seconds inside our code so far, and seconds since it was first there."""
+        return self._ours, time.perf_counter() - self._began
 
     def off(self, probe: str) -> bool:
         """Return whether a probe has failed."""
@@ -53,6 +62,7 @@ class Containment:
         """Call a function of ours; None where it failed, now or before."""
         if probe in self._off:
             return None
+        outermost, self._inside, start = not self._inside, True, time.perf_counter()
         try:
             return function(*args, **kwargs)
         except Exception as error:
@@ -60,6 +70,10 @@ class Containment:
                 raise
             self._switch_off(probe, error)
             return None
+        finally:
+            if outermost:
+                self._inside = False
+                self._ours += time.perf_counter() - start
 
     def _switch_off(self, probe: str, error: Exception) -> None:
         self._off.add(probe)

@@ -494,7 +494,8 @@ class Recorder:
             return
         self._closed = True
         self.window(epoch=self.epoch)
-        self.containment.run("end", self.journal.end, status, step=self.done, epoch=self.epoch, message=message)
+        end = {"step": self.done, "epoch": self.epoch, "message": message, "cost": self.containment.cost}
+        self.containment.run("end", self.journal.end, status, **end)
         self.containment.run("closing", self.journal.close)
 
     # How it is written

@@ -13,6 +13,7 @@ from ..diagnosis.screen import metric
 from ..experiments import CONTROL, Ablation, Effect, ModuleShare, Verdict, module_shares
 from ..statistics import Interval
 from ._ablation_figures import PER_PANEL, forest, forest_height, learning_curves
+from ._budget import fitted
 from ._page import parts_of, write_page
 from ._place import write_folder
 from ._render import render_template
@@ -23,6 +24,10 @@ REPORT = "ablation.md"
 
 DELTA_COLLAPSED = 0.1
 """Share of the untrained |delta| below which delta is said to have collapsed (own cut)."""
+
+
+SENTENCES = 10
+"""Interventions that have a sentence of their own; of more, a verdict has one."""
 
 
 def write_ablation_report(ablation: Ablation, folder: Path) -> tuple[Path, list[str]]:
@@ -63,9 +68,8 @@ def in_short(ablation: Ablation, collection: str, found: Sequence[Effect], share
             "Resetting trained modules to their initial weights, without retraining, attributes that change on the "
             f"evaluated path to: {parts} (n = {shares[0].share.sample})."
         )
-    for effect in found:
-        if effect.against_control is not None and effect.verdict is not None:
-            lines.append(_sentence(effect))
+    compared = [one for one in found if one.against_control is not None and one.verdict is not None]
+    lines += [_sentence(one) for one in compared] if len(compared) <= SENTENCES else _by_verdict(compared)
     lines += [
         f"**{md(name)}: failed.** No run of it finished{_why_failed(ablation, name)}." for name in _failed(ablation)
     ]
@@ -84,6 +88,17 @@ def _failed(ablation: Ablation) -> list[str]:
 def _why_failed(ablation: Ablation, name: str) -> str:
     errors = dict.fromkeys(one.error for one in ablation.failures if one.intervention == name)
     return f": {md('; '.join(errors))}" if errors else ""
+
+
+def _by_verdict(compared: Sequence[Effect]) -> list[str]:
+    """Return a sentence for each verdict with what it was given to: the tables have the rest of their numbers."""
+    lines = []
+    for verdict in Verdict:
+        some = [one for one in compared if one.verdict is verdict]
+        named = ", ".join(f"{md(one.intervention)} {interval(one.against_control)}" for one in some)
+        if named:
+            lines.append(f"**{verdict.value[:1].upper()}{verdict.value[1:]}**, against the control: {named}.")
+    return lines
 
 
 def _sentence(effect: Effect) -> str:
@@ -117,21 +132,24 @@ def _build(
     sections = []
     for number_, (collection, of_collection) in enumerate(found.items()):
         figures = _draw(ablation, collection, of_collection, folder / "figures", number_)
+        causes = _causes_table(ablation, of_collection)
         sections.append(
             {
                 "name": collection,
                 "metric": metric(of_collection[0].metric) if of_collection else "",
-                "effects": _effects_table(ablation, of_collection),
+                "effects": _effects_table(ablation, of_collection, changes=not number_),
+                "first": not number_,
                 "measures": Table((), ()) if number_ else _measures_table(of_collection),
                 "shares": _shares_table(shares[collection]),
-                "causes": _causes_table(ablation, of_collection),
+                "causes": causes,
+                "first_causes": bool(causes) and not any(one["causes"] for one in sections),
                 "figures": figures,
                 "claims": any(ablation.claim(name) for name in ablation.interventions),
             }
         )
     context = {"ablation": ablation, "lines": lines, "sections": sections, "header": _header(ablation)}
     written = render_template("ablation.md.j2", context)
-    (folder / REPORT).write_text(written, encoding="utf-8")
+    (folder / REPORT).write_text(fitted(written), encoding="utf-8")
     write_page(folder, parts_of(written, folded="Settings and files"), title=f"ablation {ablation.name}")
     ablation.table.to_parquet(folder / "cells.parquet", index=False)
     text = io.StringIO()
@@ -169,11 +187,12 @@ def _incomplete(ablation: Ablation) -> list[tuple[str, str]]:
     return [("Not compared", "; ".join(bad))] if bad else []
 
 
-def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
+def _effects_table(ablation: Ablation, found: Sequence[Effect], *, changes: bool) -> Table:
+    """Return the table of one collection; what each intervention changes stands in the first alone."""
     rows = [
         [
             md(effect.intervention),
-            _changes(ablation.changes(effect.intervention)),
+            *([_changes(ablation.changes(effect.intervention))] if changes else []),
             score(effect.score),
             interval(effect.since_start),
             interval(effect.against_control),
@@ -185,10 +204,11 @@ def _effects_table(ablation: Ablation, found: Sequence[Effect]) -> Table:
         for effect in found
     ]
     for name in _failed(ablation):
-        rows.append([md(name), _changes(ablation.changes(name)), *["-"] * 5, "**failed**", "-"])
+        what = [_changes(ablation.changes(name))] if changes else []
+        rows.append([md(name), *what, *["-"] * 5, "**failed**", "-"])
     headers = [
         "configuration",
-        "changes",
+        *(["changes"] if changes else []),
         metric(found[0].metric) if found else "score",
         "since step 0 [95 %]",
         "vs control [95 %]",

@@ -11,6 +11,7 @@ from ..diagnosis import FindingRow, as_run
 from ..errors import InputError
 from ..experiments import RECORD, Ablation
 from ..journal import encode_number
+from ._budget import fitted
 from ._drawing import draw_all
 from ._facts import Facts
 from ._page import PAGE, Part, write_page
@@ -89,7 +90,8 @@ def _build(facts: Facts, folder: Path) -> None:
         facts.figures = draw_all(facts, folder / "figures")
     sections = written(facts)
     context = {"run": facts.run, "sections": [_short(one) for one in sections], "folded": FOLDED}
-    (folder / REPORT).write_text(render_template("failure_analysis.md.j2", context), encoding="utf-8")
+    short = fitted(render_template("failure_analysis.md.j2", context))
+    (folder / REPORT).write_text(short, encoding="utf-8")
     title = f"diagnosis of {facts.run.name}"
     write_page(folder, _parts(facts, sections), title=title, screen=facts.diagnosis.summary)
     content = [_jsonable(finding) for finding in facts.findings]

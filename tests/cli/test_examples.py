@@ -114,6 +114,30 @@ def test_the_tutorial_of_a_plain_loop_collapses_and_is_cured(tmp_path, monkeypat
     assert collapsed.causes[0].cause == "no_repulsion", collapsed.summary
 
 
+@pytest.mark.usefixtures("without_figures")
+def test_the_founding_case_in_one_command_says_what_its_page_shows(one_command):
+    """On the small texts of these tests: the same lines in the same order, with other numbers."""
+    shown, printed = one_command
+    labels = [line.split("  ")[0] for line in shown.splitlines() if re.match(r"[A-Za-z]", line)]
+    assert {"UNHEALTHY", "Seen", "Why", "Retrieval", "Loss", "Do", "Measured"} <= set(labels)
+    words = [label.split()[0] for label in labels if label[0].islower()]
+    assert {"loading", "preflight", "raw", "step", "epoch", "report", "page"} <= set(words)
+    for word in dict.fromkeys(words):
+        assert re.search(rf"^{word}\b", printed, re.MULTILINE), word
+    assert max(map(len, shown.splitlines())) <= 150
+
+
+@pytest.fixture
+def one_command(train_once, inputs) -> tuple[str, str]:
+    """Return what the page shows and what its command prints on small texts."""
+    text = (ROOT / "docs" / "one-command.md").read_text(encoding="utf-8")
+    command, shown = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)[:2]
+    name, train, *flags = shlex.split(command)
+    assert (name, train) == ("collapse-probe", "train") and shown.startswith("loading ")
+    given = ("--pairs", inputs / "pairs.jsonl", "--beir", inputs / "beir", "--batch-size", 32)
+    return shown, train_once(*flags, *given)[1]
+
+
 def commands() -> list[str]:
     """Return every command line that the documents and the help show in a block."""
     found = [line.strip() for line in EXAMPLES.splitlines()]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from collapse_probe.cli import _follow
-from collapse_probe.cli._follow import Look
+from collapse_probe.cli._live import Look
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import JOURNAL, Run
 
@@ -58,6 +58,26 @@ def test_a_folder_that_goes_away_is_said(halves):
     shutil.rmtree(halves[0])
     with pytest.raises(FileNotFoundError, match="the run's folder is gone"):
         look.again()
+
+
+def test_judging_takes_its_small_share_and_the_course_goes_on(halves, monkeypatch):
+    """Judging takes a hundred times as long as reading: a journal that grows is drawn at once, judged in its turn."""
+    folder, lines = halves
+    look = Look(folder)
+    look.again()
+    judged = look.found
+    (folder / JOURNAL).write_bytes(b"".join(lines[: 3 * len(lines) // 4]))
+    look._judged_until = float("inf")
+    before = look.screen()
+    look.again()
+    assert look.found is judged and look.screen() != before and not look.news
+    look._judged_until = 0.0
+    (folder / JOURNAL).write_bytes(b"".join(lines[: 7 * len(lines) // 8]))
+    look.again()
+    assert look.found is not judged
+    (folder / JOURNAL).write_bytes(b"".join(lines))
+    look.again()
+    assert look.ended and look.found.summary == diagnose(folder).summary, "the end is judged at once"
 
 
 def test_what_is_no_run_is_refused(run):

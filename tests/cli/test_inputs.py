@@ -194,7 +194,7 @@ def test_layout_cqadupstack(run):
     assert (code, err) == (0, "")
     expected = {f"cqadupstack-{name}": library_ndcg(bundled(), part) for name, part in parts.items()}
     assert ndcg_by_collection(folder_of(out)) == near(expected)
-    assert f"cqadupstack, mean of 2, nDCG@10 {np.mean(list(expected.values())):.4f}" in out
+    assert f"cqadupstack, mean of 2, {np.mean(list(expected.values())):.4f}" in out
 
 
 def test_layout_hub_two_parts(score, shop, minilm_ndcg):

@@ -363,7 +363,7 @@ def test_a_probe_moves_a_cut_and_ignores_a_code(tmp_path):
     assert [one.code for one in found.kinds] == ["CP411"]
     ignored = [one for one in found.findings if one.code == "CP201"]
     assert ignored[0].ignored == "known" and ignored[0].status is Status.CRITICAL
-    assert "Ignored: CP201" in " ".join(found.summary.split())
+    assert "Ignored: CP201 (known)." in " ".join(found.summary.split()), "with the reason that the probe gives"
 
 
 def test_what_is_ignored_does_not_count(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import os
@@ -132,7 +133,10 @@ def test_many_streams_fit_too(tmp_path):
     names = [f"layer {i}" for i in range(40)]
     extra = {f"{name}/{measure}": value for name in names for measure, value in STREAM.items()}
     planted = {**FALL, **{f"{name}/norm_median": ramp(1.0, 0.01) for name in names}}
-    fits(diagnose(made(tmp_path / "run", planted, extra=extra)).summary)
+    found = diagnose(made(tmp_path / "run", planted, extra=extra))
+    fits(found.summary)
+    assert sum(one.subject in names for one in found.kinds) == len(names)
+    assert "layer 0, layer 1 and 38 more" in " ".join(found.summary.split()), "all are counted, two are named"
 
 
 def measured(found) -> str:
@@ -260,8 +264,39 @@ def test_a_healthy_run_has_no_kinds(healthy):
     assert {one["status"] for one in found["findings"]} <= {"healthy", "not applicable", "not measured"}
 
 
-def test_html_is_escaped(healthy):
-    assert "<script>" not in diagnose(healthy)._repr_html_().replace("<pre>", "")
+def test_a_notebook_shows_the_first_screen_and_the_claims_of_the_page(collapsed, healthy):
+    found = diagnose(collapsed)
+    shown = found._repr_html_()
+    screen, _, claims = shown.partition("</pre>")
+    assert html.unescape(screen.removeprefix("<pre>")) == found.summary
+    titles = [html.unescape(one) for one in re.findall(r"<li><b>(.*?)</b>", claims)]
+    report = write_report(collapsed, collapsed.folder.parent / "notebook", figures=False).read_text()
+    assert titles == re.findall(r"^### \d\. (.*)$", report.replace("\\", ""), re.MULTILINE) != []
+    assert all(code in claims for code in {one.code for one in found.kinds[:2]})
+    assert diagnose(healthy)._repr_html_().endswith("</pre>"), "a healthy run claims nothing"
+
+
+def test_a_notebook_takes_no_markup_of_names(tmp_path):
+    nasty = "<script>alert(1)</script>"
+    fields = {"streams": (StreamInfo(name=nasty, role="left"),), "reference": None}
+    extra = {f"{nasty}/{name}": value for name, value in STREAM.items()}
+    planted = {**FALL, f"{nasty}/norm_median": ramp(1.0, 0.01)}
+    shown = diagnose(made(tmp_path / "run", planted, fields=fields, extra=extra))._repr_html_()
+    assert "<script" not in shown and "&lt;script" in shown
+
+
+def test_what_watching_cost_is_the_share_that_the_run_measured(tmp_path):
+    folder = tmp_path / "run"
+    made(folder, FALL)
+    assert "Cost" not in diagnose(folder).summary, "a run that did not measure it says nothing of it"
+    journal = folder / "journal.jsonl"
+    *rest, last = journal.read_text().splitlines()
+    end = json.loads(last)
+    assert end["kind"] == "end"
+    journal.write_text("\n".join([*rest, json.dumps({**end, "ours": 1.5, "seconds": 200.0})]) + "\n")
+    found = diagnose(folder)
+    assert found.summary.endswith("\nCost       0.8 % of the run's time (1.5 s of 200.0 s) was spent watching it")
+    fits(found.summary)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def test_parquet_has_the_journals_numbers(run, told, tmp_path):
     pd = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     frame = pd.read_parquet(Path(export(told, to="parquet", into=tmp_path).where) / "readings.parquet")
-    same({(row.series, row.step): row.value for row in frame.itertuples()}, of_journal(run))
+    wanted = of_journal(run)
+    same({(row.series, row.step): row.value for row in frame.itertuples()}, wanted)
+    assert len(frame) == len(wanted) and frame["value"].dtype == "float64"
 
 
 def test_names_from_anywhere_are_harmless(odd, tmp_path):

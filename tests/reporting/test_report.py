@@ -19,7 +19,7 @@ from tests_support import FoundingWriter, Silent, founding_config, toy_data, toy
 from collapse_probe.diagnosis import findings
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Run, write_config
-from collapse_probe.reporting import _drawing, _figures, write_report
+from collapse_probe.reporting import _budget, _drawing, _figures, write_report
 from collapse_probe.reporting._drawing import FIGURES
 from collapse_probe.reporting._text import Table, code, md, number, percent, score, signed
 from collapse_probe.respred import Recipe, get_recipe
@@ -117,6 +117,24 @@ def test_a_long_run_fits_into_its_report(tmp_path):
 
 def test_the_report_of_the_founding_system_fits(report):
     assert len(report.read_text().encode()) <= 30_000
+
+
+def test_a_report_that_is_too_long_has_shorter_tables_and_every_sentence(report, tmp_path, monkeypatch):
+    """Bug: the report of the founding case was 31 kB. Rows are in the page; what answers is not cut."""
+    whole = report.read_text()
+    monkeypatch.setattr(_budget, "MOST", len(whole.encode()) - 1500)
+    short = _budget.fitted(whole)
+    assert len(short.encode()) <= _budget.MOST
+    said = [[line for line in text.splitlines() if line and not line.startswith("|")] for text in (whole, short)]
+    counts = [
+        line for line in said[1] if re.fullmatch(r"[\d,]+ more rows, before the last, are in `index.html`\.", line)
+    ]
+    assert counts and [line for line in said[1] if line not in counts] == said[0]
+    rows = [sum(line.startswith("|") for line in text.splitlines()) for text in (whole, short)]
+    assert rows[0] - rows[1] == sum(int(line.split()[0].replace(",", "")) for line in counts)
+    folded = [text.partition("<details>")[2] for text in (whole, short)]
+    assert folded[0] == folded[1] != ""
+    assert_well_formed(short)
 
 
 def test_healthy_findings_are_counted_by_code_where_there_are_many(report):

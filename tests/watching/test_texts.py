@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from sentence_transformers.sentence_transformer import losses
 from watching.trainers_support import encoder, pairs, search, st_trainer
 
 from collapse_probe import Run, WatchCallback, diagnose, write_report
+from collapse_probe.exporting import described, export
+from collapse_probe.journal import End
 from collapse_probe.watching import watch
 
 TEXT = "how is a zebra told from a horse"
@@ -26,9 +29,15 @@ def _lenient(monkeypatch: pytest.MonkeyPatch, unrendered: None) -> None:
 
 
 def written(run: Path) -> bytes:
-    """Return every byte of a run's folder and its report."""
+    """Return every byte of a run's folder, its report with the page, its exports and its card."""
     report = write_report(run, "report").parent
-    return b"\n".join(one.read_bytes() for place in (run, report) for one in place.rglob("*") if one.is_file())
+    assert (report / "index.html").is_file()
+    for target in ("csv", "parquet", "tensorboard"):
+        export(run, to=target, into=Path("exported") / target)
+    places = (run, report, Path("exported"))
+    files = [one for place in places for one in place.rglob("*") if one.is_file()]
+    assert {one.suffix for one in files} >= {".jsonl", ".md", ".html", ".csv", ".parquet"}
+    return b"\n".join([*(one.read_bytes() for one in files), described(Run.load(run)).card.encode()])
 
 
 def fails_with_text(**options: Any) -> bytes:
@@ -93,3 +102,27 @@ def test_a_trainers_texts_are_in_no_file(bert: Path, tmp_path: Path, callback: b
     secret = [*evaluator.queries, *evaluator.corpus, "zebra"]
     secret += [text for rows in (data, held_out) for column in ("anchor", "positive") for text in rows[column]]
     assert [text for text in secret if text.encode() in found] == []
+
+
+def test_what_watching_cost_is_measured_in_the_run(tmp_path: Path) -> None:
+    """A sleep of the user's is the run's; one in what is called for the reference pairs is ours."""
+    model = TwoTowers(lambda a, b: (a, b))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    held_out = next(iter(batches(1)))
+    calls = []
+
+    def reference() -> Any:
+        calls.append(time.sleep(0.02))
+        return model(*held_out)
+
+    sides = {"query": "query_tower", "document": "doc_tower"}
+    with watch(model, optimizer=optimizer, **sides, reference=reference, run=tmp_path / "run"):
+        for a, b in batches(5):
+            time.sleep(0.02)
+            descend(optimizer, infonce(*model(a, b)))
+    (end,) = Run.load(tmp_path / "run").of(End)
+    assert end.ours is not None and end.seconds is not None and calls
+    assert end.ours >= 0.02 * len(calls) and end.seconds - end.ours >= 0.02 * 5
+    seconds = f"({end.ours:,.1f} s of {end.seconds:,.1f} s)"
+    said = f"Cost       {100 * end.ours / end.seconds:.1f} % of the run's time {seconds} was spent watching it"
+    assert diagnose(tmp_path / "run").summary.splitlines()[-1] == said

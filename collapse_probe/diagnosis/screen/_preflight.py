@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from .._contract import Finding, Remedy, Status
 from .._measured import NotMeasured
 from ..causes import Cause
-from ._screen import FIRST, Page, headline, labelled, measured, seen, why
+from ._paper import Page
+from ._screen import FIRST, headline, labelled, measured, seen, why
 from ._words import WIDTH, clean, number
 
 if TYPE_CHECKING:

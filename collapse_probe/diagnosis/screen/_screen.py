@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +14,13 @@ from .._curves import Change
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._fallen import Fallen
+from .._findings import ASKED
 from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
+from ._curves import curves, until
 from ._fallen import FILE, who_fell
-from ._spark import sparkline
+from ._paper import INDENT, Page, page_of
 from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
 
 LINES = 24
@@ -33,48 +32,8 @@ FIRST = {
     Status.CRITICAL: "UNHEALTHY",
     Status.NOT_MEASURED: "NOT MEASURED",
 }
-_INDENT = 11
-NARROWEST = 60
-"""Columns below which no screen is laid out."""
 _UNTRAINED = {"scoring", "keep"}
 """What remedies change without further training."""
-_CURVES = (
-    ("common_share", "common share"),
-    ("mean_cosine", "mean cosine"),
-    ("norm_median", "norm"),
-    ("norm_mean", "norm"),
-)
-
-
-@dataclass(frozen=True)
-class Page:
-    """What parts are laid out on.
-
-    Attributes:
-        width: Its columns.
-    """
-
-    width: int
-
-    def lines(self, of_widest: int) -> int:
-        """Return how many lines there is room for, where the widest page has so many."""
-        return math.ceil(of_widest * WIDTH / self.width)
-
-    def wrapped(self, label: str, text: str, *, indent: int = _INDENT, most: int = 3) -> list[str]:
-        """Return a paragraph behind its label."""
-        room, most = self.width - indent, self.lines(most)
-        lines = textwrap.wrap(text, room, max_lines=most, placeholder=" …", break_on_hyphens=False) or [""]
-        return [f"{'' if at else label:<{indent}}{line}".rstrip() for at, line in enumerate(lines)]
-
-    def cut(self, line: str) -> list[str]:
-        """Return a line of a table, in several where it is too long."""
-        return (
-            textwrap.wrap(
-                line, self.width, subsequent_indent=" " * (_INDENT + 2), break_on_hyphens=False, drop_whitespace=True
-            )
-            if len(line) > self.width
-            else [line]
-        )
 
 
 def first_screen(
@@ -90,27 +49,29 @@ def first_screen(
     lost: Sequence[Fallen] = (),
 ) -> str:
     """Return the first screen as plain text, in as many columns as are asked for."""
-    page = Page(max(NARROWEST, width))
-    dead = _dead_since(findings)
+    page = page_of(width)
+    dead = dead_since(findings)
     parts = [
-        [*_verdict(page, evidence, status, kinds, missing), *_ended(page, evidence)],
+        [*verdict(page, evidence, status, kinds, missing), *_ended(page, evidence)],
         seen(page, kinds),
         why(page, causes),
         _retrieval(evidence, rows, dead),
         _loss(evidence),
-        _curves(page, evidence, dead),
+        curves(page, evidence, dead),
         _do(page, evidence, kinds, causes),
         page.wrapped("Who fell", said, most=2) if (said := who_fell(lost)) else [],
-        [f"{'':<{_INDENT}}{FILE}"] if said else [],
+        [f"{'':<{INDENT}}{FILE}"] if said else [],
         _damage(missing),
         measured(page, findings, missing),
+        _cost(evidence),
     ]
     return _fitted(page, parts)
 
 
-def _verdict(
+def verdict(
     page: Page, evidence: Evidence, status: Status, kinds: Sequence[Finding], missing: Sequence[NotMeasured]
 ) -> list[str]:
+    """Return the first word, what was found, and since when."""
     first = FIRST[status]
     if status is Status.NOT_MEASURED:
         grave = [one for one in missing if one.essential]
@@ -120,7 +81,7 @@ def _verdict(
     else:
         text = f"nothing was found in {evidence.run.steps:,} steps"
         text += ", then the run was interrupted" if evidence.run.status == "interrupted" else ""
-    return page.wrapped(first, text, indent=max(_INDENT, len(first) + 2))
+    return page.wrapped(first, text, indent=max(INDENT, len(first) + 2))
 
 
 def _ended(page: Page, evidence: Evidence) -> list[str]:
@@ -184,19 +145,15 @@ def decided_by(one: Decision) -> str:
     return f"{clean(one.intervention, length=60)}: {what}, {over}"
 
 
-def _dead_since(findings: Sequence[Finding]) -> int | None:
+def dead_since(findings: Sequence[Finding]) -> int | None:
     """Return the step from which the run is not finite for good; None where it is."""
     grave = [one.judgement for one in findings if one.kind == "divergence" and one.status is Status.CRITICAL]
     return next((one.onset.step for one in grave if one and one.onset), None)
 
 
-def _until(steps: Sequence[int], dead: int | None) -> str:
-    return f"until step {dead:,}" if dead is not None and steps[-1] < dead else ""
-
-
 def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | None) -> list[str]:
     lines = []
-    until = {one.name: _until(one.steps, dead) for one in evidence.curves}
+    lives = {one.name: until(one.steps, dead) for one in evidence.curves}
     worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
     for row in sorted(rows, key=lambda one: one["domain"] != "in" or one["collection"] == REFERENCE)[:4]:
         change = worst.get(row["collection"])
@@ -210,7 +167,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
         if change and change["low"] is not None:
             ends = f"[{number(change['low'], sign=True)}, {number(change['high'], sign=True)}]"
             sure = f"{number(change['value'], sign=True)} {ends}"
-        sure = until.get(row["collection"]) or sure
+        sure = lives.get(row["collection"]) or sure
         raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
         n = f"n {row['n']:,}" if row["n"] else ""
         domain = "in-domain" if row["domain"] == "in" else ""
@@ -241,42 +198,6 @@ def _loss(evidence: Evidence) -> list[str]:
     return labelled("Loss", [text + (f"; {bad:,} readings are not finite" if bad else "")])
 
 
-def _curves(page: Page, evidence: Evidence, dead: int | None) -> list[str]:
-    lines = []
-    curve = next((one for one in evidence.curves if one.metric == "d_prime"), None)
-    if curve is not None:
-        lines.append(_curve(page, "separation (d')", np.array(curve.steps), np.array(curve.values), dead))
-    else:
-        for on in ("reference", "batch"):
-            series = evidence.series("pairs/d_prime", on=on)
-            if len(series) > 1:
-                lines.append(_curve(page, "separation (d')", series.steps, series.values, dead))
-                break
-    roles = ("query", "document", "embedding", "hidden")
-    streams = sorted((one for one in evidence.streams if one.role in roles), key=lambda one: one.role == "hidden")
-    for measure, label in _CURVES:
-        for subject in streams[:2]:
-            track = evidence.track(subject.name, measure)
-            known = any(label in line for line in lines if clean(subject.name) in line)
-            if track is not None and track.reading.endswith(measure) and not known and len(lines) < 5:
-                lines.append(
-                    _curve(
-                        page, f"{clean(subject.name, length=12)} {label}", track.series.steps, track.series.values, dead
-                    )
-                )
-    return [line for line in lines if line]
-
-
-def _curve(page: Page, label: str, steps: np.ndarray, values: np.ndarray, dead: int | None) -> str:
-    narrow = page.width < 80
-    blocks, finite = sparkline(steps, values, width=8 if narrow else 13), np.isfinite(values)
-    if not blocks:
-        return ""
-    first, last = (number(float(values[finite][at])) for at in (0, -1))
-    line = f"{'':<{2 if narrow else _INDENT}}{label:<26} {first:>8}  {blocks:<{8 if narrow else 13}}  {last}"
-    return f"{line}  {_until(steps[finite], dead)}".rstrip()
-
-
 def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequence[Cause]) -> list[str]:
     gravest = [one for one in kinds if one.status is kinds[0].status]
     losses = [name.partition("/")[2] for name, _, _ in evidence.run.keys if name.startswith("loss/")]
@@ -305,7 +226,7 @@ def _gain(one: Remedy) -> str:
 
 
 def _damage(missing: Sequence[NotMeasured]) -> list[str]:
-    lines = [clean(one.why, length=WIDTH - _INDENT - 2) for one in missing if one.what == "an undamaged journal"]
+    lines = [clean(one.why, length=WIDTH - INDENT - 2) for one in missing if one.what == "an undamaged journal"]
     return labelled("Damaged", lines[:2] + ([f"and {len(lines) - 2} more faults"] if len(lines) > 2 else []))
 
 
@@ -316,8 +237,9 @@ def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasu
     known = asked - {one.code for one in applies if one.status is Status.NOT_MEASURED}
     names = [f"{clean(one.what.replace('_', ' '))} ({clean(one.why, length=100)})" for one in missing]
     names = [one for one in names if not one.startswith("an undamaged journal")]
-    ignored = sorted({one.code for one in findings if one.ignored})
-    left = f" Ignored: {', '.join(ignored)}." if ignored else ""
+    ignored = dict(sorted((one.code, one.ignored) for one in findings if one.ignored))
+    reasons = [code if why == ASKED else f"{code} ({clean(why, length=40)})" for code, why in ignored.items()]
+    left = f" Ignored: {', '.join(reasons)}." if reasons else ""
     for shown in range(min(len(names), 3), -1, -1):
         more = f" and {len(names) - shown} more" if len(names) > shown else ""
         rest = f" Not: {', '.join(names[:shown])}{more}." if names else ""
@@ -331,13 +253,23 @@ def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _cost(evidence: Evidence) -> list[str]:
+    """Return what share of the run's time was spent watching it; nothing where that was not measured."""
+    ends = evidence.run.of(End)
+    ours, seconds = (ends[-1].ours, ends[-1].seconds) if ends else (None, None)
+    if ours is None or not seconds or not 0 <= ours <= seconds:
+        return []
+    share = f"{100 * ours / seconds:.1f} % of the run's time ({ours:,.1f} s of {seconds:,.1f} s)"
+    return labelled("Cost", [f"{share} was spent watching it"])
+
+
 def labelled(label: str, lines: Sequence[str]) -> list[str]:
-    return [f"{'' if at else label:<{_INDENT}}{line}" for at, line in enumerate(lines)]
+    return [f"{'' if at else label:<{INDENT}}{line}" for at, line in enumerate(lines)]
 
 
 def _fitted(page: Page, parts: list[list[str]]) -> str:
-    """Return the parts in their order; who fell goes first where the screen is too small, then the curves."""
-    order = (8, 7, 5, 4, 1, 6, 3)
+    """Return the parts in their order; where there is no room the cost goes first, then who fell, then the curves."""
+    order = (11, 8, 7, 5, 4, 1, 6, 3)
     dropped: set[int] = set()
     while True:
         kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]

@@ -131,6 +131,15 @@ def evidence_line(finding: Finding, *alike: Finding) -> str:
     return "; ".join(text for text in texts if text)
 
 
+def claim(finding: Finding, *alike: Finding) -> str:
+    """Return what a finding says, with those that are folded with it, as a title."""
+    some = (finding, *alike)
+    subjects = [one.subject for one in some if one.subject]
+    what = f"{title(finding)}: {named(subjects)}" if subjects else title(finding)
+    when = " and ".join(dict.fromkeys(said for one in some[:2] if (said := since(one.judgement))))
+    return f"{what[0].upper()}{what[1:]}{f', {when}' if when else ''}"
+
+
 def named(names: Sequence[str]) -> str:
     """Return names as a list, the first two of many.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...diagnosis import BY_CODE, FindingRow, Status
 from ...diagnosis import Finding as Judged
-from ...diagnosis.screen import evidence_line, folded, named, since, title
+from ...diagnosis.screen import claim, evidence_line, folded
 from .. import _figures
 from .._facts import Facts, Figure, Section
 from .._style import plain, saved
@@ -18,15 +18,6 @@ from .._tracks import Track, tracks_of
 
 MOST = 6
 """Findings that have a figure."""
-
-
-def claim(finding: Judged, *alike: Judged) -> str:
-    """Return what a finding says, with those that are folded with it, as a figure's title."""
-    some = (finding, *alike)
-    subjects = [one.subject for one in some if one.subject]
-    what = f"{title(finding)}: {named(subjects)}" if subjects else title(finding)
-    when = " and ".join(dict.fromkeys(said for one in some[:2] if (said := since(one.judgement))))
-    return f"{what[0].upper()}{what[1:]}{f', {when}' if when else ''}"
 
 
 def _write(facts: Facts) -> list[str]:

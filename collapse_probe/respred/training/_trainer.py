@@ -258,11 +258,20 @@ def make_trainer(
     return trainer
 
 
+def planned_steps(recipe: Recipe, pairs: int) -> int:
+    """Return the optimiser steps that a recipe takes over so many pairs, unless something stops it early."""
+    most = _most_steps(recipe, pairs)
+    return most if most > 0 else _steps_of_epochs(recipe, pairs)
+
+
 def _most_steps(recipe: Recipe, pairs: int) -> int:
     """Return the steps to stop after, -1 for all epochs: the library would go on beyond the epochs for more."""
+    return recipe.max_steps if 0 < recipe.max_steps < _steps_of_epochs(recipe, pairs) else -1
+
+
+def _steps_of_epochs(recipe: Recipe, pairs: int) -> int:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    steps = recipe.epochs * -(-pairs // (recipe.batch_size * processes))
-    return recipe.max_steps if 0 < recipe.max_steps < steps else -1
+    return recipe.epochs * -(-pairs // (recipe.batch_size * processes))
 
 
 def make_optimiser(recipe: Recipe, loss: WeightedTerms) -> Optimizer:

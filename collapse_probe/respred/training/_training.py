@@ -36,7 +36,7 @@ from ._held_out import MOST_ENCODED, held_out_pairs
 from ._interpolations import Ends, score_interpolations, trained_weights
 from ._saved import sound_checkpoint
 from ._selection import development_history
-from ._trainer import make_trainer
+from ._trainer import make_trainer, planned_steps
 from ._vectors import LiveVectors, StoredVectors, TrainingData, Vectors
 
 REFERENCE_EVERY = 25
@@ -111,7 +111,8 @@ def train_recipe(
             checkpoint, damaged = sound_checkpoint(folder / "checkpoints", recipe, dimension)
             _journal_resumption(journal, checkpoint, damaged)
         if checkpoint is None:
-            journal.write(Start(time=now()))
+            planned = None if data is None or not recipe.trains else planned_steps(recipe, len(data.query))
+            journal.write(Start(time=now(), steps=planned))
             similarity = raw_similarity or recipe.similarity
             _evaluate_raw(recipe, folder, evaluations, journal, listener, similarity=similarity, device=device)
         if not recipe.trains:
