@@ -26,6 +26,9 @@ from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named,
 LINES = 24
 BYTES = 2048
 
+_LONG_ENOUGH = 60.0
+"""Seconds of a run from which on its share of watching is said: to begin and to end takes about a second."""
+
 FIRST = {
     Status.HEALTHY: "HEALTHY",
     Status.WARNING: "WARNING",
@@ -259,6 +262,9 @@ def _cost(evidence: Evidence) -> list[str]:
     ours, seconds = (ends[-1].ours, ends[-1].seconds) if ends else (None, None)
     if ours is None or not seconds or not 0 <= ours <= seconds:
         return []
+    if seconds < _LONG_ENOUGH:
+        line = f"{ours:.1f} s of {seconds:.1f} s went into watching; so short a run says little of a long one"
+        return labelled("Cost", [line])
     share = f"{100 * ours / seconds:.1f} % of the run's time ({ours:,.1f} s of {seconds:,.1f} s)"
     return labelled("Cost", [f"{share} was spent watching it"])
 
