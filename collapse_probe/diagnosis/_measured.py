@@ -278,8 +278,13 @@ def _streams(evidence: Evidence, known: set[str]) -> list[NotMeasured]:
 
 def _by_kind(findings: list[Finding]) -> list[NotMeasured]:
     missing: dict[str, list[str]] = {}
+    found_out = {one.kind for one in findings if one.grave}
     for one in findings:
-        if one.status is Status.NOT_MEASURED and one.code not in ("CP001", "CP002", "CP201"):
+        if (
+            one.kind not in found_out
+            and one.status is Status.NOT_MEASURED
+            and one.code not in ("CP001", "CP002", "CP201")
+        ):
             missing.setdefault(one.kind, []).extend(_unread(one))
     found = []
     for kind, names in missing.items():

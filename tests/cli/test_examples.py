@@ -97,6 +97,7 @@ def test_the_examples_of_the_documents_run(trained):
     assert {name: len(some) for name, some in found.items() if some} == {
         "README.md": 1,  # run in test_public_face
         "plain-loop.md": 2,  # run below
+        "fine-tuning.md": 2,  # the first is run below, and the second is the same with another rate
         "training.md": 1,
     }
     known: dict[str, torch.Tensor] = {}
@@ -112,6 +113,16 @@ def test_the_tutorial_of_a_plain_loop_collapses_and_is_cured(tmp_path, monkeypat
     collapsed, cured = known["found"], known["cured"]
     assert (collapsed.exit_code, cured.exit_code) == (1, 0)
     assert collapsed.causes[0].cause == "no_repulsion", collapsed.summary
+
+
+def test_the_tutorial_of_a_fine_tuning_forgets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = blocks((ROOT / "docs" / "fine-tuning.md").read_text(encoding="utf-8"))
+    known: dict[str, collapse_probe.Diagnosis] = {}
+    exec(first, known)
+    assert known["found"].exit_code == 1
+    assert [one.kind for one in known["found"].kinds] == ["forgetting"], known["found"].summary
+    assert second.startswith('cured = tuned("careful", learning_rate=2e-5)')
 
 
 @pytest.mark.usefixtures("without_figures")

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from journals_support import FALL, append, both, made, other_domain, ramp, scored, step
+from journals_support import FALL, QUERIES, append, both, made, other_domain, ramp, scored, step
 
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import Event, ReferenceInfo, StreamInfo
@@ -174,3 +174,21 @@ def test_most_steps_without_a_gradient_teach_nothing_unless_the_domain_rises(tmp
     assert kind(made(tmp_path / "level", often, **extra)) == "no_learning"
     rising = made(tmp_path / "rising", {**often, "pairs/mrr": ramp(0.84, 0.93)}, **extra)
     assert kind(rising) != "no_learning"
+
+
+def test_what_falls_while_the_trained_domain_rises_is_of_another(tmp_path):
+    run = made(tmp_path / "rises", {"pairs/mrr": ramp(0.84, 0.93)})
+    untold = [{**one, "domain": None} for one in scored(run.folder, {at: QUERIES - at / 2000 for at in (0, 100, 200)})]
+    assert kind(append(run, untold)) == "forgetting"
+    level = made(tmp_path / "level")
+    untold = [
+        {**one, "domain": None} for one in scored(level.folder, {at: QUERIES - at / 2000 for at in (0, 100, 200)})
+    ]
+    assert kind(append(level, untold)) == "loss_against_retrieval"
+
+
+def test_pairs_that_were_seen_once_are_not_too_few(tmp_path):
+    rises = {"planted": {}, "scores": lambda t: 0.84 + 0.09 * t}
+    often = other_domain(tmp_path / "often", examples=300, **rises)
+    once = other_domain(tmp_path / "once", examples=900, n=4, **rises)
+    assert causes(often) == ["too_few_pairs"] and causes(once) == ["narrow_data"]

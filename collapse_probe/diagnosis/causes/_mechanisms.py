@@ -343,8 +343,11 @@ MECHANISMS = (
         title="too few pairs",
         explains=("overfitting", "forgetting"),
         suspects=_suspects.few,
-        formula="There are fewer distinct training examples than the cut.",
-        thresholds={"examples": Threshold(1000, "96 pairs cost SciFact .07 (measured); own choice")},
+        formula="There are fewer distinct training examples than the cut, and each was seen at least twice.",
+        thresholds={
+            "examples": Threshold(1000, "96 pairs cost SciFact .07 (measured); own choice"),
+            "epochs": Threshold(2, "what was seen once is not learnt by heart (own choice)"),
+        },
         remedies=(Remedy(change={"data": "train on more pairs", "optimizer": "take fewer or smaller steps"}),),
         decides="the same number of steps on ten times the pairs",
     ),

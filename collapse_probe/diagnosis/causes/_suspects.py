@@ -13,6 +13,7 @@ from ...journal.vocabulary import OUTSIDE
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
 from ..detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
+from ..detectors._forgetting import epochs
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ..detectors._paths import BATCH_MEANS
 from ._contract import Suspicion
@@ -368,10 +369,11 @@ def by_heart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Su
 
 
 def few(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    examples = evidence.config.examples
-    if examples is None or examples > cuts["examples"]:
+    examples, seen = evidence.config.examples, epochs(evidence)
+    if examples is None or examples > cuts["examples"] or (seen is not None and seen < cuts["epochs"]):
         return None
-    return Suspicion(because={"training pairs": float(examples)}, locus="training pairs")
+    times = {} if seen is None else {"times that each was seen": seen}
+    return Suspicion(because={"training pairs": float(examples), **times}, locus="training pairs")
 
 
 def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

@@ -65,11 +65,13 @@ def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         raise NotApplicable("it is of the domain that is trained on")
     inside = _inside(evidence)
     outside = [one for one in evidence.curves if one.inside is False]
-    if not outside and (curve is None or curve.inside is None):
+    # What falls, resolved, while the trained domain rises is of another, whether that was told or not.
+    parts = curve is not None and bool(curve.fell) and inside is not None and inside.rose and not inside.fell
+    if not outside and not parts and (curve is None or curve.inside is None):
         return _neighbours(evidence, inside, cuts)
     if curve is None or curve.worst is None:
         return Judgement(value=None, evidence=(subject.name,))
-    if curve.inside is None:
+    if curve.inside is None and not parts:
         raise NotApplicable("it was not told whether it is of the domain that is trained on")
     if inside is None:
         raise NotApplicable("nothing says how the trained domain did")
@@ -133,7 +135,7 @@ def _gained(evidence: Evidence) -> tuple[float, float, float] | None:
     return float(last.mean() - first.mean()), error, float(last.mean())
 
 
-def _epochs(evidence: Evidence) -> float | None:
+def epochs(evidence: Evidence) -> float | None:
     """Return how often each training example was seen; None where that is not known."""
     batch, examples = evidence.series(RANK, on="batch"), evidence.config.examples
     if not examples or not len(batch) or batch.n[-1] <= 0:
@@ -145,7 +147,7 @@ def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
     seen = evidence.config.reference is None or evidence.config.reference.seen
     if seen:
         raise NotApplicable("there are no held-out pairs")
-    if (_epochs(evidence) or math.inf) < cuts["epochs"]:
+    if (epochs(evidence) or math.inf) < cuts["epochs"]:
         raise NotApplicable("no pair was seen often enough to be learnt by heart")
     inside = _inside(evidence)
     trained = _gained(evidence)
@@ -214,9 +216,9 @@ FORGETTING = (
         title="forgetting: another domain falls",
         reads=("COLLECTION/METRIC", "pairs/mrr", "pairs/neighbour_overlap"),
         per="collection",
-        formula="Retrieval on a collection of another domain fell, and in the domain that is trained on it did not. "
-        "Where no other domain was scored: the documents kept less than the cut of their ten nearest neighbours, while "
-        "the trained domain rises (a warning).",
+        formula="Retrieval on a collection of another domain fell, and in the domain that is trained on it did not; of "
+        "a collection whose domain nobody told, it rose, resolved. Where no other domain was scored: the documents "
+        "kept less than the cut of their ten nearest neighbours, while the trained domain rises (a warning).",
         thresholds={
             "neighbours": Threshold(
                 0.45,
