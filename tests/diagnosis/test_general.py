@@ -47,9 +47,9 @@ def test_ranks_of_batches_where_no_pair_was_read(tmp_path):
 
 @pytest.mark.parametrize(("change", "status"), [(-0.004, "healthy"), (-0.015, "warning")])
 def test_geometry_beside_a_trifle_is_no_warning(change, status, tmp_path):
-    """Neither is resolved of 24 pairs; .004 less would be none if it were."""
+    """Neither is resolved of 40 pairs; .004 less would be none if it were."""
     cone = both("common_share", ramp(0.2, 0.7))
-    run = made(tmp_path / "run", cone, scores=ramp(0.84, 0.84 + change), pairs=24)
+    run = made(tmp_path / "run", cone, scores=ramp(0.84, 0.84 + change), pairs=40)
     assert str(diagnose(run).status) == status
 
 
