@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._autolog import Autolog, autolog
+from ._calls import is_compiled
 from ._dispatch import watch
 from ._options import Prepared
-from ._watch import Watch
+from ._watch import Watch, open_watches
 
 if TYPE_CHECKING:
     from ._callback import WatchCallback
 
-__all__ = ["Autolog", "Prepared", "Watch", "WatchCallback", "autolog", "watch"]
+__all__ = ["Autolog", "Prepared", "Watch", "WatchCallback", "autolog", "is_compiled", "open_watches", "watch"]
 
 
 def __getattr__(name: str) -> Any:

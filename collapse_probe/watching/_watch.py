@@ -55,6 +55,12 @@ _log = logging.getLogger("collapse_probe")
 _watched: weakref.WeakKeyDictionary[Any, weakref.ref[Watch]] = weakref.WeakKeyDictionary()
 
 
+def open_watches() -> list[Watch]:
+    """Return the watches of this process that have not ended: of models, and of trainers that train."""
+    found = [known() for known in list(_watched.values())]
+    return [one for one in found if one is not None and hasattr(one, "live") and not one._closed]
+
+
 class Watch(Lifetime, ByHand):
     """What listens to one training; made by :func:`watch`, and a context manager.
 
@@ -196,6 +202,11 @@ class Watch(Lifetime, ByHand):
         _watched[target] = weakref.ref(self)
         self._begin_reading(prepared, said_by=asked, continued=continued, reference=reference)
         atexit.register(self._at_exit)
+
+    @property
+    def optimizers(self) -> Sequence[Optimizer]:
+        """The optimisers whose steps are counted."""
+        return self._optimizers
 
     # How it begins and ends
 
