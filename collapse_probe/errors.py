@@ -89,6 +89,7 @@ _EXTRAS = {
     "tokenizers transformers",
     "report": "matplotlib",
     "embedded": "networkx sklearn",
+    "lightning": "lightning pytorch_lightning",
     "tensorboard": "tensorboard",
     "wandb": "wandb",
     "mlflow": "alembic mlflow sqlalchemy",

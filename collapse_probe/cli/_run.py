@@ -28,8 +28,26 @@ error. The exit code is the script's own; `collapse-probe diagnose RUN` exits 1 
 _BY_HAND = re.compile(r"Give query= and document= \(module paths\), or hand them over:.*")
 
 
+class Leading(click.Command):
+    """A command whose own options end at the program's name: what follows is the program's, also after ``-m``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put an end of our options after the module's name."""
+        flags = {name: one for one in self.params for name in (*one.opts, *one.secondary_opts)}
+        at = 0
+        while at < len(args) and args[at].startswith("-") and args[at] != "--":
+            name, equals, _ = args[at].partition("=")
+            option = flags.get(name)
+            if name == "-m" and at + 1 < len(args):
+                args = [*args[: at + 2], "--", *args[at + 2 :]]
+                break
+            at += 1 if equals or option is None or getattr(option, "is_flag", False) else 2
+        return super().parse_args(ctx, args)
+
+
 @click.command(
     "run",
+    cls=Leading,
     epilog=EPILOG,
     context_settings={
         "help_option_names": ["-h", "--help"],

@@ -64,7 +64,7 @@ def find_program(what: str, arguments: Sequence[str], *, module: bool = False) -
     if what in _LAUNCHERS:
         raise InputError(
             f"{what}: starts other processes, which are not watched from here; let it start this command: "
-            f"{what} ... -m collapse_probe run {'train.py'}"
+            f"{what} ... -m collapse_probe run train.py"
         )
     command = _command(what) if os.sep not in what and path.suffix != ".py" else None
     if command is None:
@@ -95,7 +95,7 @@ def _start_script(path: str, arguments: Sequence[str]) -> None:
     _first_in_path(os.path.dirname(full))
     with io.open_code(full) as file:
         source = file.read()
-    exec(compile(source, path, "exec", dont_inherit=True), vars(main))
+    exec(compile(source, full, "exec", dont_inherit=True), vars(main))
 
 
 def _main(file: str | None, loader: Any) -> ModuleType:
@@ -136,7 +136,7 @@ def _check_module(name: str) -> None:
 
 
 def _near(part: str, known: Iterable[str], name: str) -> str:
-    near = difflib.get_close_matches(part, known, n=1)
+    near = difflib.get_close_matches(part, known, n=1, cutoff=0.8)
     return f"; did you mean {name.replace(part, near[0], 1)!r}?" if near else ""
 
 
