@@ -39,7 +39,17 @@ ALLOWED = {
         "experiments",
         "audits",
     },
-    "cli": {"journal", "recording", "retrieval", "diagnosis", "experiments", "reporting", "exporting", "respred", "running"},
+    "cli": {
+        "journal",
+        "recording",
+        "retrieval",
+        "diagnosis",
+        "experiments",
+        "reporting",
+        "exporting",
+        "respred",
+        "running",
+    },
 }
 
 WITHOUT_TORCH = (

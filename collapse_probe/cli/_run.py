@@ -87,7 +87,9 @@ def command(
         raise InputError(f"{setting('run', folder)}: is a file, where a folder is needed; choose another name")
     what, *arguments = program if module is None else (module, *program)
     found = find_program(what, arguments, module=module is not None)
-    given = {name: one for name, one in options.items() if one is not None} | ({"probes": list(probes)} if probes else {})
+    given = {name: one for name, one in options.items() if one is not None} | (
+        {"probes": list(probes)} if probes else {}
+    )
     asked = Asked(run=folder, options=given, width=columns())
     said = Said(quiet=os.environ.get("RANK", "0") != "0", spell=_spell)
     return lambda: run_program(found, asked, said)

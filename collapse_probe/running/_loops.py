@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from ..errors import InputError
 from ..journal import LiveRun
 from ..watching import Watch, open_watches, watch
-from ._owners import optimizers_beside, owner_of
+from ._owners import has_gradient, optimizers_beside, owner_of
 from ._proposals import Proposals
 from ._said import Said
 
@@ -72,11 +72,10 @@ class Loops:
             self._known[optimizer] = None
             return
         together = optimizers_beside(optimizer)
-        if closure is not None and len(together) == 1 and optimizer not in self._waiting:
+        if closure is not None and optimizer not in self._waiting and not any(map(has_gradient, together)):
             # Forward and backward are still to run, inside of this step: what is trained shows in the next one.
-            if all(parameter.grad is None for group in optimizer.param_groups for parameter in group["params"]):
-                self._waiting.add(optimizer)
-                return
+            self._waiting.add(optimizer)
+            return
         together = [one for one in together if one not in self._known]
         for one in together:
             self._known[one] = None

@@ -32,12 +32,18 @@ class Together(nn.Module):
 def optimizers_beside(optimizer: Optimizer) -> list[Optimizer]:
     """Return an optimiser with those whose parameters have a gradient now: they step in the same iteration."""
     found = {id(optimizer): optimizer}
-    for one in gc.get_objects():
-        # The class alone is looked at: an object may do something when it is asked for an attribute.
-        if issubclass(type(one), Optimizer) and "param_groups" in vars(one) and not isinstance(one.__dict__.get("optimizer"), Optimizer):
-            if any(parameter.grad is not None for parameter in _parameters(one)):
-                found.setdefault(id(one), one)
+    # The class alone is looked at: an object may do something when it is asked for an attribute.
+    known = [one for one in gc.get_objects() if issubclass(type(one), Optimizer) and "param_groups" in vars(one)]
+    for one in known:
+        wraps = isinstance(vars(one).get("optimizer"), Optimizer)
+        if not wraps and has_gradient(one):
+            found.setdefault(id(one), one)
     return list(found.values())
+
+
+def has_gradient(optimizer: Optimizer) -> bool:
+    """Return whether a parameter of an optimiser has a gradient."""
+    return any(parameter.grad is not None for parameter in _parameters(optimizer))
 
 
 def owner_of(optimizers: Sequence[Optimizer]) -> nn.Module | None:
@@ -58,7 +64,7 @@ def owner_of(optimizers: Sequence[Optimizer]) -> nn.Module | None:
     while left:
         root, held = _widest(direct[next(iter(left))], parents, left)
         roots.append(root)
-        left = {one: None for one in left if one not in held}
+        left = dict.fromkeys(one for one in left if one not in held)
     trained = [_model_in(_outermost(root, parents), set(wanted)) for root in roots]
     trained = list({id(one): one for one in trained}.values())
     # A loss with weights of its own is heard as a loss, which is no part of the model.

@@ -151,7 +151,9 @@ def _start_module(name: str, arguments: Sequence[str]) -> None:
         # As `python -m`, `pdb -m` and `cProfile -m` find it: a package's __main__, too.
         _, spec, code = runpy._get_module_details(name, _NotThereError)  # type: ignore[attr-defined]
     except _NotThereError as error:
-        raise ProgramNotFoundError(f"no module {name!r} that can be run: {_inside(name) or ' '.join(str(error).split())}") from None
+        raise ProgramNotFoundError(
+            f"no module {name!r} that can be run: {_inside(name) or ' '.join(str(error).split())}"
+        ) from None
     main = _main(spec.origin, spec.loader)
     vars(main).update(__spec__=spec, __package__=spec.parent, __cached__=spec.cached)
     sys.argv[0] = spec.origin
