@@ -24,7 +24,7 @@ ALLOWED = {
     "retrieval": {"journal", "demo"},
     "statistics": set(),
     "diagnosis": {"journal", "statistics"},
-    "running": {"journal", "watching", "diagnosis"},
+    "running": {"journal", "recording", "watching", "diagnosis"},
     "experiments": {"journal", "statistics", "diagnosis"},
     "reporting": {"journal", "statistics", "diagnosis", "experiments"},
     "exporting": {"journal", "diagnosis", "reporting"},

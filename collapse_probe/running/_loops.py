@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
@@ -12,6 +13,8 @@ from torch.optim import Optimizer
 from ..errors import InputError
 from ..journal import LiveRun
 from ..watching import Watch, open_watches, watch
+from ._gates import gates
+from ._losses import hear_backwards
 from ._owners import has_gradient, optimizers_beside, owner_of
 from ._proposals import Proposals
 from ._said import Said
@@ -21,6 +24,10 @@ OPEN = 2
 
 MOST = 20
 """Loops that are watched in one program, such as one for each fold."""
+
+
+def _nothing() -> None:
+    """Undo nothing."""
 
 
 class Loops:
@@ -39,6 +46,7 @@ class Loops:
         self._open: list[Watch] = []
         self._heard: dict[int, LiveRun] = {}
         self._proposals: dict[int, Proposals] = {}
+        self._losses: Callable[[], None] = _nothing
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Hear that an optimiser is about to step."""
@@ -51,6 +59,7 @@ class Loops:
 
     def close(self, error: BaseException | None) -> list[LiveRun]:
         """Close all that is open, and return every run of this program, of trainers too, in their order."""
+        self._losses()
         for one in open_watches():
             one.close(error)
         return list(self._heard.values())
@@ -92,16 +101,24 @@ class Loops:
         while len(self._open) >= OPEN:
             self._end(self._open.pop(0))
         options = {**({} if reference is None else {"reference": reference}), **self._options}
+        options["taps"] = [*options.pop("taps", ()), *gates(target, optimizers)]
         try:
             begun = self._watch(target, optimizers, options)
         except InputError as error:
             self._said.line(f"this training is not watched: {error}")
             return
         self._open.append(begun)
+        if reference is None:
+            self._hear_losses()
         self._heard[id(begun.live)] = begun.live
         for one in optimizers:
             self._known[one] = begun
         self._proposals[id(begun)] = Proposals(begun, target, self._said)
+
+    def _hear_losses(self) -> None:
+        """Hear what backwards begin from: in one process alone, since a loss of several is not read apart."""
+        if self._losses is _nothing:
+            self._losses = hear_backwards(lambda loss: [one.begins_backward(loss) for one in self._open])
 
     def _end(self, watch: Watch) -> None:
         """Close a watch and forget its model."""

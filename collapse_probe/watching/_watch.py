@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
@@ -43,7 +43,7 @@ from ._optimizers import ClipListener, StepListener, as_optimizers, describe, pa
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
 from ._references import NAME, ReferenceReader
-from ._rules import Choice
+from ._rules import STORED, Choice
 from ._scoring import compares_by, own_similarity
 from ._terms import LossListener
 from ._verdicts import Verdicts
@@ -154,6 +154,7 @@ class Watch(Lifetime, ByHand):
         self._left_out = LeftOut(target, self._parameters) if optimizers else None
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
+        self._roots: int | None = 0
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
@@ -262,6 +263,22 @@ class Watch(Lifetime, ByHand):
                 modules=[self._target, *self._target.children()],
             )
 
+    def begins_backward(self, loss: Tensor) -> None:
+        """Hear the loss that a backward begins from, where no module and nobody else says what it is.
+
+        Only where a step has one backward: several are of parts, or of what stands for a loss.
+        """
+        if self._roots is None or self._closed or self._loss.paused:
+            return
+        self._roots += 1
+        if self._roots > 1:
+            self._loss.forget(0)
+            self._roots = None
+        elif self._loss.heard or self._loss.by_hand:
+            self._roots = None
+        elif loss.numel() == 1 and loss.requires_grad:
+            self.recorder.containment.run("loss", self._loss.total, "loss", loss)
+
     def _pause(self, paused: bool) -> None:
         self._calls.paused = paused
         if self._finder is not None:
@@ -319,6 +336,7 @@ class Watch(Lifetime, ByHand):
             self.recorder.containment.run("finding streams", self._finder.end_step)
         self.recorder.containment.run("replayed pairs", self._calls.end_step)
         self._loss.end_step()
+        self._roots = None if self._roots is None else 0
         self.recorder.step()
         step = self.recorder.done
         self._reference.after_step()
@@ -351,7 +369,7 @@ class Watch(Lifetime, ByHand):
             self._say("one matrix", one_matrix(chosen.streams[0][0].said))
         elif not self._replays:
             return
-        elif chosen.rule != "loss module":
+        elif chosen.rule not in ("loss module", STORED):
             self._replay_declared(chosen.places)
         elif chosen.replay is not None:
             self._replay_declared(chosen.replay)
