@@ -50,9 +50,9 @@ class RankingLoss(nn.Module):
 
 
 torch.manual_seed(0)
-turned = functional.normalize(torch.randn(48, 48), dim=1) / 2 + torch.eye(48)  # queries are worded otherwise
+turned = functional.normalize(torch.randn(48, 48), dim=1) + torch.eye(48) / 2  # queries are worded otherwise
 documents = functional.normalize(torch.randn(3000, 48), dim=1)
-queries = functional.normalize(documents @ turned + 0.1 * torch.randn(3000, 48), dim=1)
+queries = functional.normalize(documents @ turned + 0.08 * torch.randn(3000, 48), dim=1)
 adapter = Adapter(48, zero=not arguments.cured)
 loss_module = RankingLoss(adapter)
 optimizer = torch.optim.AdamW(adapter.parameters(), lr=1e-2)

@@ -20,16 +20,17 @@ WORDS, LONGEST = 500, 12
 
 
 class Encoder(nn.Module):
-    """Words, one layer on each of them, and their mean."""
+    """Words in their places, one layer on each of them, and their mean."""
 
     def __init__(self, *, right: bool) -> None:
         super().__init__()
         self.right = right
         self.words = nn.Embedding(WORDS, 32, padding_idx=0)
+        self.places = nn.Embedding(LONGEST, 32)
         self.layer = nn.Sequential(nn.Linear(32, 64), nn.GELU(), nn.Linear(64, 32))
 
     def forward(self, ids: Tensor) -> Tensor:
-        tokens = self.layer(self.words(ids))
+        tokens = self.layer(self.words(ids) + self.places.weight)
         mask = ids != 0 if self.right else ids == 0
         weight = mask[:, :, None].float()
         return (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)

@@ -32,12 +32,13 @@ class Program:
         name: A plain name, for its run's folder.
         shown: What it is called in messages.
         start: Runs it in this process; what it raises is its own.
-
+        dies: Whether Ctrl-C ends Python by the signal: it does where a script is run, and not where a module is.
     """
 
     name: str
     shown: str
     start: Callable[[], None]
+    dies: bool = True
 
 
 def find_program(what: str, arguments: Sequence[str], *, module: bool = False) -> Program:
@@ -53,7 +54,7 @@ def find_program(what: str, arguments: Sequence[str], *, module: bool = False) -
     """
     if module:
         _check_module(what)
-        return Program(_plain(what), what, lambda: _start_module(what, arguments))
+        return Program(_plain(what), what, lambda: _start_module(what, arguments), dies=False)
     path = Path(what)
     if path.is_dir():
         raise InputError(f"{what}: a folder; give a script in it, or a module")
@@ -126,6 +127,8 @@ def _check_module(name: str) -> None:
     if not all(part.isidentifier() for part in name.split(".")):
         near = name.removesuffix(".py").replace(os.sep, ".")
         raise InputError(f"{name!r} is no module's name: give it with dots, such as {near or 'package.module'}")
+    if name.endswith(".py") and Path(name).is_file():
+        raise InputError(f"{name}: a script, no module's name; leave out -m")
     top = name.partition(".")[0]
     if top in sys.modules:
         return

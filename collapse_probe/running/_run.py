@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -32,6 +35,9 @@ def run_program(program: Program, asked: Asked, said: Said) -> None:
     """
     session = Session(program, asked, said)
     launcher = vars(sys.modules["__main__"])
+    interrupted: list[bool] = []
+    # What is registered first is called last, after all that the program has registered.
+    atexit.register(lambda: _die() if interrupted and program.dies else None)
     session.begin()
     _end_on_sigterm(session)
     try:
@@ -43,6 +49,7 @@ def run_program(program: Program, asked: Asked, said: Said) -> None:
         session.finish()
         raise
     except BaseException as error:
+        interrupted += [True] if isinstance(error, KeyboardInterrupt) else []
         _print_as_its_own(error, launcher, session)
         raise
     session.finish()
@@ -71,6 +78,16 @@ def _print_as_its_own(error: BaseException, launcher: dict[str, Any], session: S
             session.finish(error)
 
     sys.excepthook = print_it
+
+
+def _die() -> None:
+    """End by the signal of Ctrl-C, as Python does after all else; what runs us may be a module, which does not."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
 
 
 def _end_on_sigterm(session: Session) -> None:
