@@ -1,9 +1,10 @@
-"""Public training programs, each in its own environment, plain and by ``collapse-probe run``: what was heard, which bits.
+"""Public training programs, each in its own environment, plain and by ``collapse-probe run``.
 
     python benchmarks/wild/run.py --environments DIR [--make] [NAME ...]
 
-``--make`` makes a virtual environment for each program from the package index first; torch's CPU build and the trainers'
-libraries are those of the interpreter that runs this. Not run by CI: it needs what others publish.
+It prints what was heard, and whether both left the same bits. ``--make`` makes an environment for each program from the
+package index first; torch's CPU build and the trainers' libraries are those of the interpreter that runs this.
+ Not run by CI: it needs what others publish.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ _FLAG = "-m FlagEmbedding.finetune.embedder.encoder_only.base --model_name_or_pa
 _FLAG += "--train_group_size 4 --output_dir out --per_device_train_batch_size 8 --max_steps 40 --report_to none "
 _FLAG += "--save_strategy no --learning_rate 1e-4 --use_cpu true --query_max_len 16 --passage_max_len 16 "
 _FLAG += "--dataloader_num_workers 0 --logging_steps 10"
-_CLIP = "-m open_clip_train.main --model local-dir:model --dataset-type csv --train-data pairs.csv --csv-img-key filepath "
+_CLIP = (
+    "-m open_clip_train.main --model local-dir:model --dataset-type csv --train-data pairs.csv --csv-img-key filepath "
+)
 _CLIP += "--csv-caption-key title --precision fp32 --device cpu --batch-size 8 --epochs 2 --workers 0 --warmup 2 "
 _CLIP += "--logs logs --name it --save-frequency 2"
 

@@ -1,9 +1,8 @@
 """lightly: SimCLR under Lightning, with a memory bank."""
 
-from _data import save_weights
-
 import pytorch_lightning
 import torch
+from _data import save_weights
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from torch import nn

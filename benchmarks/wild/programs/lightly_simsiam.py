@@ -1,8 +1,7 @@
 """lightly: SimSiam in the loop of its tutorial."""
 
-from _data import save_weights
-
 import torch
+from _data import save_weights
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from torch import nn

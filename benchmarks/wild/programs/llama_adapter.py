@@ -2,14 +2,12 @@
 
 import hashlib
 
-from _data import pairs, save_weights
-
 import numpy as np
 import torch
+from _data import pairs, save_weights
 from llama_index.core.base.embeddings.base import BaseEmbedding
-from llama_index.core.llama_dataset.legacy.embedding import EmbeddingQAFinetuneDataset
 from llama_index.embeddings.adapter.utils import TwoLayerNN
-from llama_index.finetuning import EmbeddingAdapterFinetuneEngine
+from llama_index.finetuning import EmbeddingAdapterFinetuneEngine, EmbeddingQAFinetuneDataset
 
 
 class Words(BaseEmbedding):
@@ -35,7 +33,14 @@ data = EmbeddingQAFinetuneDataset(
 )
 adapter = TwoLayerNN(32, 48, 32, add_residual=True)
 engine = EmbeddingAdapterFinetuneEngine(
-    data, Words(), batch_size=8, epochs=2, adapter_model=adapter, device="cpu", optimizer_params={"lr": 1e-2}, warmup_steps=1
+    data,
+    Words(),
+    batch_size=8,
+    epochs=2,
+    adapter_model=adapter,
+    device="cpu",
+    optimizer_params={"lr": 1e-2},
+    warmup_steps=1,
 )
 engine.finetune()
 save_weights(adapter)

@@ -1,8 +1,7 @@
 """pytorch-metric-learning in a plain loop."""
 
-from _data import save_weights
-
 import torch
+from _data import save_weights
 from pytorch_metric_learning import losses
 from torch import nn
 

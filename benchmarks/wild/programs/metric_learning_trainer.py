@@ -1,8 +1,7 @@
 """pytorch-metric-learning's own trainer: a trunk and an embedder, an optimiser each."""
 
-from _data import save_weights
-
 import torch
+from _data import save_weights
 from pytorch_metric_learning import losses, miners, trainers
 from torch import nn
 from torch.utils.data import TensorDataset

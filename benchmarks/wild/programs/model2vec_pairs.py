@@ -1,8 +1,7 @@
 """model2vec: static vectors of words, trained on pairs of texts."""
 
-from _data import WORDS, pairs, save_weights
-
 import numpy as np
+from _data import WORDS, pairs, save_weights
 from model2vec import StaticModel
 from model2vec.train import StaticModelForPairSimilarity
 from tokenizers import Tokenizer, models, pre_tokenizers

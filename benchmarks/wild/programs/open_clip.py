@@ -4,9 +4,8 @@ import csv
 import json
 from pathlib import Path
 
-from _data import texts
-
 import numpy as np
+from _data import texts
 from PIL import Image
 
 folder = Path("images")

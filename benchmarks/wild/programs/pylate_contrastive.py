@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from _data import pairs, save_bert, save_weights, texts
-
 from datasets import Dataset
 from pylate import losses, models, utils
 from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 
-model = models.ColBERT(str(save_bert(Path("bert"))), embedding_size=16, document_length=24, query_length=16, device="cpu")
+model = models.ColBERT(
+    str(save_bert(Path("bert"))), embedding_size=16, document_length=24, query_length=16, device="cpu"
+)
 queries, documents = pairs(160)
 data = Dataset.from_dict({"query": queries, "positive": documents, "negative": texts(160, 5)})
 args = SentenceTransformerTrainingArguments(

@@ -1,8 +1,7 @@
 """tokenlearn: static vectors that learn a teacher's."""
 
-from _data import WORDS, save_weights, texts
-
 import numpy as np
+from _data import WORDS, texts
 from model2vec import StaticModel
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenlearn.train import train_model
