@@ -1,11 +1,14 @@
 """tokenlearn: static vectors that learn a teacher's."""
 
 import numpy as np
+import torch
 from _data import WORDS, texts
 from model2vec import StaticModel
 from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenlearn.train import train_model
 
+torch.manual_seed(0)
+np.random.seed(0)  # its PCA draws from here
 known = {word: index for index, word in enumerate(["[PAD]", "[UNK]", *WORDS])}
 tokenizer = Tokenizer(models.WordLevel(known, unk_token="[UNK]"))
 tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
