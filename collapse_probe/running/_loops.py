@@ -60,6 +60,8 @@ class Loops:
     def close(self, error: BaseException | None) -> list[LiveRun]:
         """Close all that is open, and return every run of this program, of trainers too, in their order."""
         self._losses()
+        for proposals in self._proposals.values():
+            proposals.close()
         for one in open_watches():
             one.close(error)
         return list(self._heard.values())
@@ -100,7 +102,7 @@ class Loops:
             return
         while len(self._open) >= OPEN:
             self._end(self._open.pop(0))
-        options = {**({} if reference is None else {"reference": reference}), **self._options}
+        options = {**self._options, **({} if reference is None else {"reference": reference})}
         options["taps"] = [*options.pop("taps", ()), *gates(target, optimizers)]
         try:
             begun = self._watch(target, optimizers, options)
@@ -123,7 +125,9 @@ class Loops:
     def _end(self, watch: Watch) -> None:
         """Close a watch and forget its model."""
         watch.close()
-        self._proposals.pop(id(watch), None)
+        proposals = self._proposals.pop(id(watch), None)
+        if proposals is not None:
+            proposals.close()
         for one, known in list(self._known.items()):
             self._known[one] = None if known is watch else known
 

@@ -13,8 +13,8 @@ from ..errors import setting
 from ..watching import Watch, is_compiled
 from ._said import Said
 
-LOOK_AT = 4
-"""The step at which every module is heard, if nothing was found before."""
+LOOK_AT = 3
+"""Steps after which every module is heard for one, if nothing was found."""
 
 _NUMBERS = {1: "once", 2: "twice"}
 
@@ -32,18 +32,21 @@ class Proposals:
         self._watch = watch
         self._target = target
         self._said = said
-        self._step = 0
+        self._at: int | None = None
         self._calls: Counter[tuple[str, tuple[int, ...]]] = Counter()
         self._undo: list[Callable[[], None]] = []
 
     def before_step(self) -> None:
         """Hear that an optimiser is about to step."""
-        self._step += 1
-        if self._step == LOOK_AT and not self._found() and not any(map(is_compiled, self._target.modules())):
-            self._listen()
-        elif self._step == LOOK_AT + 1 and self._undo:
+        done = self._watch.recorder.done
+        if self._undo and self._at is not None and done > self._at:
+            # Several optimisers of one iteration are one step.
             self.close()
             self._propose()
+        elif self._at is None and done >= LOOK_AT:
+            self._at = done
+            if not self._found() and not any(map(is_compiled, self._target.modules())):
+                self._listen()
 
     def close(self) -> None:
         """Hear nothing any more."""
