@@ -10,8 +10,8 @@ One line watches a training that stays as it is::
     collapse_probe.watch(trainer); trainer.train()       # of transformers and sentence-transformers
     collapse_probe.autolog()                             # every trainer that is made from here on
 
-A trainer of Lightning takes ``collapse_probe.LightningCallback()``, and ``collapse-probe run train.py`` watches a script
-as it is. ``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step;
+A trainer of Lightning takes ``collapse_probe.LightningCallback()``; ``collapse-probe run train.py`` watches a script as
+it is. ``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step;
 ``collapse_probe.interpolate(start, end, 0.25, "folder")`` writes the model a quarter of the way from one to another.
 What a run does wrong is in its journal; ``diagnose`` reads it, on any machine. Importing this package costs nothing
 heavy: torch is imported by what needs it.

@@ -68,7 +68,6 @@ WILD = {
     "open_clip": Wild("openclip", "open_clip_torch braceexpand webdataset", _CLIP, ("logs/it/checkpoints/epoch_2.pt",)),
     "model2vec_pairs": Wild("model2vec", "model2vec[train]"),
     "tokenlearn_train": Wild("tokenlearn", "tokenlearn", weights=("weights.npy",)),
-    "stable_simclr": Wild("stable", "stable-pretraining", alone=True),
 }
 
 

@@ -45,7 +45,7 @@ from ._path import ScoredPath
 from ._references import NAME, ReferenceReader
 from ._rules import STORED, Choice
 from ._scoring import compares_by, own_similarity
-from ._terms import LossListener
+from ._terms import LossListener, of_others
 from ._verdicts import Verdicts
 
 WINDOW = 100
@@ -269,6 +269,8 @@ class Watch(Lifetime, ByHand):
         Only where a step has one backward: several are of parts, or of what stands for a loss.
         """
         if self._roots is None or self._closed or self._loss.paused:
+            return
+        if len(open_watches()) > 1 and of_others(loss, [*self._target.parameters(), *self._parameters]):
             return
         self._roots += 1
         if self._roots > 1:
