@@ -10,7 +10,8 @@ One line watches a training that stays as it is::
     collapse_probe.watch(trainer); trainer.train()       # of transformers and sentence-transformers
     collapse_probe.autolog()                             # every trainer that is made from here on
 
-``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step;
+A trainer of Lightning takes ``collapse_probe.LightningCallback()``; ``collapse-probe run train.py`` watches a script as
+it is. ``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step;
 ``collapse_probe.interpolate(start, end, 0.25, "folder")`` writes the model a quarter of the way from one to another.
 What a run does wrong is in its journal; ``diagnose`` reads it, on any machine. Importing this package costs nothing
 heavy: torch is imported by what needs it.
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
     from .recording import Tap, added, call, input, item, output
     from .reporting import write_report
     from .retrieval import interpolate
-    from .watching import Watch, WatchCallback, autolog, watch
+    from .watching import LightningCallback, Watch, WatchCallback, autolog, watch
 
 _HOMES = {
+    "LightningCallback": "watching",
     "Run": "journal",
     "Tap": "recording",
     "Watch": "watching",
@@ -55,6 +57,7 @@ _HOMES = {
 """Every public name and the layer that it comes from, which is imported when it is first asked for."""
 
 __all__ = [
+    "LightningCallback",
     "Run",
     "Tap",
     "Watch",

@@ -34,6 +34,10 @@ class InputError(ValueError):
         return spelt(super().__str__(), spell)
 
 
+class ProgramNotFoundError(InputError):
+    """A program that was to be run turned out not to be there, when what it is part of was imported."""
+
+
 def setting(name: str, value: object = None) -> str:
     """Return a setting to be named in an error's message, spelt when the message is shown.
 
@@ -85,6 +89,7 @@ _EXTRAS = {
     "tokenizers transformers",
     "report": "matplotlib",
     "embedded": "networkx sklearn",
+    "lightning": "lightning pytorch_lightning",
     "tensorboard": "tensorboard",
     "wandb": "wandb",
     "mlflow": "alembic mlflow sqlalchemy",

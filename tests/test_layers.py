@@ -24,6 +24,7 @@ ALLOWED = {
     "retrieval": {"journal", "demo"},
     "statistics": set(),
     "diagnosis": {"journal", "statistics"},
+    "running": {"journal", "recording", "watching", "diagnosis"},
     "experiments": {"journal", "statistics", "diagnosis"},
     "reporting": {"journal", "statistics", "diagnosis", "experiments"},
     "exporting": {"journal", "diagnosis", "reporting"},
@@ -38,7 +39,17 @@ ALLOWED = {
         "experiments",
         "audits",
     },
-    "cli": {"journal", "recording", "retrieval", "diagnosis", "experiments", "reporting", "exporting", "respred"},
+    "cli": {
+        "journal",
+        "recording",
+        "retrieval",
+        "diagnosis",
+        "experiments",
+        "reporting",
+        "exporting",
+        "respred",
+        "running",
+    },
 }
 
 WITHOUT_TORCH = (
@@ -50,6 +61,8 @@ WITHOUT_TORCH = (
     "reporting",
     "exporting",
     "errors",
+    "imported",
+    "running",
     "cli",
     "recording",
 )
@@ -65,7 +78,7 @@ def imported_layers(path: Path) -> set[str]:
             found.update(names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("collapse_probe"):
             found.update((node.module or "").split(".")[1:2])
-    return found - {layer, "errors", "__version__"}
+    return found - {layer, "errors", "imported", "__version__"}
 
 
 def test_every_layer_is_in_the_table():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import collapse_probe
-from collapse_probe import Run, Tap, Watch, WatchCallback, added, call, input, item, output, respred
+from collapse_probe import LightningCallback, Run, Tap, Watch, WatchCallback, added, call, input, item, output, respred
 
 
 def plain_loop(model: nn.Module, held_out: tuple[Tensor, Tensor], loader: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -63,6 +63,7 @@ def taps(adapter: nn.Module, optimizers: list[torch.optim.Optimizer]) -> None:
 
 def trainers(trainer: object, loss: nn.Module) -> None:
     assert_type(collapse_probe.watch(trainer, run=Path("runs/st"), baseline=True), Watch)
+    assert_type(LightningCallback(run="runs/mine", every=5, on_collapse="stop").watch, Watch | None)
     callback = WatchCallback(run="runs/mine", loss=loss, evaluator=None)
     mine: Watch = callback.watch
     mine.close()

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
-# Read by OpenMP when torch is loaded, here and in the processes that are started from here: threads that spin while
-# they wait take the core that a busy neighbour needs.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
+from . import _environment  # noqa: F401  (before anything that loads torch)
 from ._group import main
 
 __all__ = ["main"]

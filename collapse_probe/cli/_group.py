@@ -7,19 +7,21 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
 import click
 
 from .. import __version__
-from ..errors import InputError, naming_extras, unknown_name
+from ..errors import InputError, ProgramNotFoundError, naming_extras, unknown_name
+from ._environment import OUR_POLICY
 from ._flags import as_flag
 from ._output import lasting_output
 
 COMMANDS = {
     "train": ("_train", "Train a recipe, watch it, score every epoch, and write the failure analysis."),
+    "run": ("_run", "Run a training script, unchanged, and watch what it trains."),
     "preflight": ("_preflight", "Judge a recipe on its data before any training step."),
     "ablate": ("_ablate", "Run a run again with fields changed, and say what each change does."),
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
@@ -38,6 +40,7 @@ EXAMPLES = """\b
 Examples:
   collapse-probe train --watch-delta
   collapse-probe train --watch-delta --pairs pairs.jsonl --beir path/to/scifact --beir nfcorpus
+  collapse-probe run train.py --epochs 1
   collapse-probe preflight --recipe respred --pairs pairs.jsonl
   collapse-probe ablate runs/respred --plan causes --seeds 3
   collapse-probe compare runs/baseline runs/respred
@@ -56,7 +59,10 @@ memory) after the work began, 130 interrupted, 143 terminated. COLLAPSE_PROBE_TR
 
 FIRST = """collapse-probe finds out that, when and why an embedding model collapses while it trains.
 
-Watch your own training with one line in your script, and ask what happened:
+Run your training script as it is, and see what happened in it:
+  collapse-probe run train.py
+
+Or watch it with one line in the script, and ask afterwards:
   with collapse_probe.watch(model, optimizer=optimizer, run="runs/mine") as w:
   collapse-probe diagnose runs/mine
 
@@ -126,6 +132,9 @@ def main() -> None:
     """Run the command line: one-line errors, and the exit codes that the help names."""
     with lasting_output() as lost, _terminated_as_interrupted() as signals:
         code = _exit_code()
+    if callable(code):
+        _run(code)
+        return
     if lost:
         code = _broken(lost[0])
     if code != 130:
@@ -155,7 +164,18 @@ def _terminated_as_interrupted() -> Iterator[list[int]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _exit_code() -> int:
+def _run(program: Callable[[], None]) -> None:
+    """Run somebody's program with its own output, signals and exit code, outside of all that is ours."""
+    if OUR_POLICY:
+        os.environ.pop("OMP_WAIT_POLICY", None)
+    try:
+        program()
+    except ProgramNotFoundError as error:
+        click.echo(f"collapse-probe: {error.told(as_flag)}", err=True)
+        sys.exit(2)
+
+
+def _exit_code() -> int | Callable[[], None]:
     try:
         with naming_extras():
             result = group(standalone_mode=False)
@@ -171,7 +191,7 @@ def _exit_code() -> int:
         return 130
     except Exception as error:
         return _broken(error)
-    return result if isinstance(result, int) else 0
+    return result if isinstance(result, int) or callable(result) else 0
 
 
 def _broken(error: Exception) -> int:

@@ -24,7 +24,7 @@ from ._wishes import added_wishes, cadence_of, judged_wishes, wishes_of
 
 if TYPE_CHECKING:
     from ._cadence import Cadence
-    from ._containment import Containment, in_one_line
+    from ._containment import STRICT, Containment, in_one_line
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _WITH_TORCH = {
     "Cadence": "_cadence",
+    "STRICT": "_containment",
     "Containment": "_containment",
     "in_one_line": "_containment",
     "checked_role": "_handed",
@@ -90,6 +91,7 @@ __all__ = [
     "REPLAYED_PAIRS",
     "REPLAYED_STEPS",
     "RESIDUAL_SET",
+    "STRICT",
     "Budget",
     "Cadence",
     "Call",

@@ -31,15 +31,16 @@ REPLAYED_BYTES = 64 * 2**20
 
 @contextmanager
 def undisturbed(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Run something in evaluation mode without gradients, and put modes and random states back.
+    """Run something in evaluation mode without gradients, and put modes, buffers and random states back.
 
-    The states of torch (every device that has one), NumPy and Python, the mode of every module, and autocast are as
-    they were afterwards, also if it fails.
+    The states of torch (every device that has one), NumPy and Python, the mode and the buffers of every module, such as
+    a queue that a forward fills, and autocast are as they were afterwards, also if it fails.
 
     Args:
         modules: What is put into evaluation mode, with all below.
     """
     modes = [(module, module.training) for root in modules for module in root.modules()]
+    buffers = [(module, name, one, *_copy_of(one)) for module, _ in modes for name, one in module._buffers.items()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices), torch.no_grad(), _without_autocast():
@@ -50,8 +51,19 @@ def undisturbed(modules: Iterable[nn.Module]) -> Iterator[None]:
         finally:
             for module, mode in modes:
                 module.training = mode
+            for module, name, buffer, copy, version in buffers:
+                module._buffers[name] = buffer
+                if copy is not None and buffer is not None and buffer._version != version:
+                    buffer.copy_(copy)
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def _copy_of(buffer: Tensor | None) -> tuple[Tensor | None, int]:
+    """Return a copy of a buffer and how often it has been written; none of what cannot be written."""
+    if buffer is None or buffer.is_inference():
+        return None, 0
+    return buffer.detach().clone(), buffer._version
 
 
 @contextmanager

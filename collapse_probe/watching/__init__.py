@@ -5,20 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._autolog import Autolog, autolog
+from ._calls import is_compiled
 from ._dispatch import watch
 from ._options import Prepared
-from ._watch import Watch
+from ._watch import Watch, open_watches
 
 if TYPE_CHECKING:
     from ._callback import WatchCallback
+    from .lightning import LightningCallback
 
-__all__ = ["Autolog", "Prepared", "Watch", "WatchCallback", "autolog", "watch"]
+__all__ = [
+    "Autolog",
+    "LightningCallback",
+    "Prepared",
+    "Watch",
+    "WatchCallback",
+    "autolog",
+    "is_compiled",
+    "open_watches",
+    "watch",
+]
 
 
 def __getattr__(name: str) -> Any:
-    # A callback is a class of transformers', which is imported for those alone who ask for one.
+    # A callback is a class of a trainer's library, which is imported for those alone who ask for one.
     if name == "WatchCallback":
         from ._callback import WatchCallback
 
         return WatchCallback
+    if name == "LightningCallback":
+        from .lightning import LightningCallback
+
+        return LightningCallback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import functools
-import importlib.abc
-import importlib.util
 import logging
-import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
 
 from torch import Tensor, nn
 
+from ..imported import WhenImported
 from ..journal import Run
 from ..journal.vocabulary import Similarity
 from ..recording import Tap
@@ -41,11 +38,8 @@ class Autolog:
         self._options = options
         self._undo: list[Callable[[], None]] = []
         self._making: set[int] = set()
-        self._finder = _Finder(self._patch)
-        sys.meta_path.insert(0, self._finder)
-        for name in _PLACES:
-            if name in sys.modules:
-                self._patch(sys.modules[name])
+        self._finder = WhenImported(_PLACES, self._patch)
+        self._finder.start()
 
     def __enter__(self) -> Self:
         return self
@@ -57,8 +51,7 @@ class Autolog:
 
     def close(self) -> None:
         """Leave trainers that are made from now on alone; may be called twice."""
-        if self._finder in sys.meta_path:
-            sys.meta_path.remove(self._finder)
+        self._finder.close()
         while self._undo:
             self._undo.pop()()
         if self in _current:
@@ -97,34 +90,6 @@ class Autolog:
                 watch_trainer(trainer, self._options, automatic=True)
         except Exception as error:
             _log.warning("collapse-probe: this %s is not watched (%s)", type(trainer).__name__, error)
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Calls back when one of the places is imported."""
-
-    def __init__(self, imported: Callable[[ModuleType], None]) -> None:
-        self._imported = imported
-        self._looking = False
-
-    def find_spec(self, name: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return the place's own spec, whose loader tells when the module is there."""
-        if name not in _PLACES or self._looking:
-            return None
-        self._looking = True
-        try:
-            spec = importlib.util.find_spec(name)
-        finally:
-            self._looking = False
-        if spec is not None and spec.loader is not None:
-            loader: Any = spec.loader
-            load = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                load(module)
-                self._imported(module)
-
-            loader.exec_module = exec_module
-        return spec
 
 
 def autolog(

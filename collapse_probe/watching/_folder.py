@@ -62,7 +62,7 @@ def choose_folder(
         raise InputError(f"run={str(asked)!r}: cannot be made ({error.strerror})") from None
     if owner is not None:
         _claims[folder.absolute()] = owner
-    said = "" if folder == asked else f"{asked} exists, so this run is written to {folder}"
+    said = "" if folder == asked else f"{in_short(asked)} exists, so this run is written to {in_short(folder)}"
     return folder.absolute(), said
 
 

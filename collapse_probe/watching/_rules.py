@@ -14,6 +14,9 @@ from ..recording import Place, Take, Tap, call, item, output
 from ._candidates import Candidate
 from ._roles import is_view, role_of_name, roles_of_pair
 
+STORED = "output beside an argument of the loss"
+"""The rule for one side that is trained and another one that is stored."""
+
 _SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
 
 
@@ -45,7 +48,29 @@ def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
     for rule in (_by_loss, _by_output, _by_method, _by_call):
         found = rule(usable, scores)
         if found is not None:
-            return (_beside(found, kept) or found) if found.rule == "single output" else found
+            return (
+                (_with_stored(found, kept) or _beside(found, kept) or found) if found.rule == "single output" else found
+            )
+    return None
+
+
+def _with_stored(single: Choice, kept: Sequence[Candidate]) -> Choice | None:
+    """Return a single output with the side that is stored: an adapter's loss is given both raw, and it adapts one."""
+    one = single.streams[0][0]
+    given = [
+        other for other in kept if other.kind == "argument" and other.width == one.width and not other.heard.trained
+    ]
+    for raw in (other for other in given if other.address in one.inputs):
+        beside = {other.key: other for other in given if other.module is raw.module and other is not raw}
+        sides = {role_of_name(str(raw.key)): raw, **{role_of_name(str(key)): other for key, other in beside.items()}}
+        if len(beside) != 1 or set(sides) != {Role.query, Role.document}:
+            continue
+        stored = next(iter(beside.values()))
+        role = Role.query if sides[Role.query] is raw else Role.document
+        other = Role.document if role is Role.query else Role.query
+        tap = Tap(stream=str(other), at=stored.module, take=argument(str(stored.key)), role=other)
+        places = [_place(one, str(role), role), Place(tap, stored.path, module=stored.module)]
+        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places)
     return None
 
 

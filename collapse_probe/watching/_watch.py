@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
@@ -43,9 +43,9 @@ from ._optimizers import ClipListener, StepListener, as_optimizers, describe, pa
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
 from ._references import NAME, ReferenceReader
-from ._rules import Choice
+from ._rules import STORED, Choice
 from ._scoring import compares_by, own_similarity
-from ._terms import LossListener
+from ._terms import LossListener, of_others
 from ._verdicts import Verdicts
 
 WINDOW = 100
@@ -53,6 +53,12 @@ WINDOW = 100
 
 _log = logging.getLogger("collapse_probe")
 _watched: weakref.WeakKeyDictionary[Any, weakref.ref[Watch]] = weakref.WeakKeyDictionary()
+
+
+def open_watches() -> list[Watch]:
+    """Return the watches of this process that have not ended: of models, and of trainers that train."""
+    found = [known() for known in list(_watched.values())]
+    return [one for one in found if one is not None and hasattr(one, "live") and not one._closed]
 
 
 class Watch(Lifetime, ByHand):
@@ -148,6 +154,7 @@ class Watch(Lifetime, ByHand):
         self._left_out = LeftOut(target, self._parameters) if optimizers else None
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
+        self._roots: int | None = 0
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
@@ -196,6 +203,11 @@ class Watch(Lifetime, ByHand):
         _watched[target] = weakref.ref(self)
         self._begin_reading(prepared, said_by=asked, continued=continued, reference=reference)
         atexit.register(self._at_exit)
+
+    @property
+    def optimizers(self) -> Sequence[Optimizer]:
+        """The optimisers whose steps are counted."""
+        return self._optimizers
 
     # How it begins and ends
 
@@ -250,6 +262,24 @@ class Watch(Lifetime, ByHand):
                 attachments=self._attachments,
                 modules=[self._target, *self._target.children()],
             )
+
+    def begins_backward(self, loss: Tensor) -> None:
+        """Hear the loss that a backward begins from, where no module and nobody else says what it is.
+
+        Only where a step has one backward: several are of parts, or of what stands for a loss.
+        """
+        if self._roots is None or self._closed or self._loss.paused:
+            return
+        if len(open_watches()) > 1 and of_others(loss, [*self._target.parameters(), *self._parameters]):
+            return
+        self._roots += 1
+        if self._roots > 1:
+            self._loss.forget(0)
+            self._roots = None
+        elif self._loss.heard or self._loss.by_hand:
+            self._roots = None
+        elif loss.numel() == 1 and loss.requires_grad:
+            self.recorder.containment.run("loss", self._loss.total, "loss", loss)
 
     def _pause(self, paused: bool) -> None:
         self._calls.paused = paused
@@ -308,6 +338,7 @@ class Watch(Lifetime, ByHand):
             self.recorder.containment.run("finding streams", self._finder.end_step)
         self.recorder.containment.run("replayed pairs", self._calls.end_step)
         self._loss.end_step()
+        self._roots = None if self._roots is None else 0
         self.recorder.step()
         step = self.recorder.done
         self._reference.after_step()
@@ -340,7 +371,7 @@ class Watch(Lifetime, ByHand):
             self._say("one matrix", one_matrix(chosen.streams[0][0].said))
         elif not self._replays:
             return
-        elif chosen.rule != "loss module":
+        elif chosen.rule not in ("loss module", STORED):
             self._replay_declared(chosen.places)
         elif chosen.replay is not None:
             self._replay_declared(chosen.replay)

@@ -88,6 +88,43 @@ def test_training_is_bit_for_bit_the_same(loop, kind):
     assert watched[2] is not None and watched[2].recorder.streams["query"].steps >= 20
 
 
+class Queue(OneTower):
+    """A model whose forward fills a queue, in evaluation mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("queue", torch.zeros(12, 8))
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = super().forward(x)
+        self.queue[: len(found)] = found.detach()
+        self.calls = self.calls + 1
+        return found
+
+
+def test_what_a_forward_keeps_in_buffers_is_put_back():
+    """A part of the reference was read by the live module, which put our rows into its queue."""
+
+    def trained(watched: bool) -> list[Tensor]:
+        seed_all()
+        model = Queue()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        w = watch(model, optimizer=optimizer, run=False, reference_every=2) if watched else None
+        for a, b in pairs(30):
+            stale = model.queue.clone()
+            loss = infonce(model(a), model(b)) + (model.tower(a) @ stale.T).square().mean()
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        if w is not None:
+            w.close()
+            assert len(w.live.series("pairs/mrr", on="reference").steps) > 3
+        return list(model.state_dict().values())
+
+    assert all(torch.equal(*both) for both in zip(trained(False), trained(True), strict=True))
+
+
 def test_the_comparison_sees_a_single_random_number():
     plain = train(None)
     torch.randn(1)

@@ -1,0 +1,105 @@
+"""Running a program: its exit code, its traceback, its signals and its output are its own."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import Any
+
+from ..errors import ProgramNotFoundError
+from ._program import Program
+from ._said import Said
+from ._session import Asked, Session
+
+_OURS = (__package__.partition(".")[0], "click", "runpy")
+"""Packages whose frames stand around the program's own in a traceback."""
+
+
+def run_program(program: Program, asked: Asked, said: Said) -> None:
+    """Run a program in this process and watch what it trains; returns or raises as the program does.
+
+    Args:
+        program: The program.
+        asked: What is watched, and how.
+        said: Where lines of ours go.
+
+    Raises:
+        ProgramNotFoundError: it is a module that is not there.
+    """
+    session = Session(program, asked, said)
+    launcher = vars(sys.modules["__main__"])
+    interrupted: list[bool] = []
+    # What is registered first is called last, after all that the program has registered.
+    atexit.register(lambda: _die() if interrupted and program.dies else None)
+    session.begin()
+    _end_on_sigterm(session)
+    try:
+        program.start()
+    except ProgramNotFoundError:
+        session.close()
+        raise
+    except SystemExit:
+        session.finish()
+        raise
+    except BaseException as error:
+        interrupted += [True] if isinstance(error, KeyboardInterrupt) else []
+        _print_as_its_own(error, launcher, session)
+        raise
+    session.finish()
+
+
+def _without_ours(trace: TracebackType | None, launcher: dict[str, Any]) -> TracebackType | None:
+    """Return a traceback from the program's first frame on."""
+    while trace is not None:
+        there = trace.tb_frame.f_globals
+        if there is not launcher and str(there.get("__name__")).partition(".")[0] not in _OURS:
+            break
+        trace = trace.tb_next
+    return trace
+
+
+def _print_as_its_own(error: BaseException, launcher: dict[str, Any], session: Session) -> None:
+    """Let Python print an error without our frames, by the program's own hook, and end as it would; then finish."""
+    hook: Callable[..., Any] = sys.excepthook
+    trace = _without_ours(error.__traceback__, launcher)
+
+    def print_it(kind: type[BaseException], value: BaseException, _: TracebackType | None) -> None:
+        value.__traceback__ = trace if value is error else value.__traceback__
+        try:
+            hook(kind, value, value.__traceback__)
+        finally:
+            session.finish(error)
+
+    sys.excepthook = print_it
+
+
+def _die() -> None:
+    """End by the signal of Ctrl-C, as Python does after all else; what runs us may be a module, which does not."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _end_on_sigterm(session: Session) -> None:
+    """Close the run before SIGTERM ends the process, as it would have ended without us."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    process = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() == process:
+            session.finish(KeyboardInterrupt("SIGTERM"), briefly=True)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)

@@ -1,0 +1,123 @@
+"""A program that is run is what Python makes of it: exit code, output, traceback, signals, standard input, imports."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running.running_support import PROBE, both, ran, without_ours
+
+ENDS = {
+    "nothing": "print('fine')",
+    "exit 3": "import sys; print('a'); sys.exit(3)",
+    "exit with a text": "import sys; sys.exit('no more')",
+    "an error": "def f():\n    raise ValueError\ntry:\n    f()\nexcept ValueError as e:\n    raise KeyError from e",
+    "a syntax error": "print('a'\n",
+    "interrupted": "raise KeyboardInterrupt",
+    "terminated": "import os, signal; print('a', flush=True); os.kill(os.getpid(), signal.SIGTERM); print('b')",
+    "killed": "import os, signal; print('a', flush=True); os.kill(os.getpid(), signal.SIGKILL)",
+    "at once": "import os; print('a', flush=True); os._exit(5)",
+    "its own hook": "import sys; sys.excepthook = lambda kind, value, trace: print(value, trace.tb_lineno); 1/0",
+    "its own handler": "import os, signal, sys; signal.signal(signal.SIGTERM, lambda n, f: sys.exit(7)); "
+    "os.kill(os.getpid(), signal.SIGTERM); signal.pause()",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_it_ends_as_it_ends_without_us(tmp_path, end):
+    plain, watched = both(tmp_path, ENDS[end])
+    assert (watched.returncode, watched.stdout) == (plain.returncode, plain.stdout)
+    assert without_ours(watched.stderr) == plain.stderr
+    ours = [line for line in watched.stderr.splitlines() if line.startswith("collapse-probe: ")]
+    silent = end in ("killed", "at once")
+    assert ours == [] if silent else ours == ["collapse-probe: trained nothing: no optimiser step was heard"]
+    assert not (tmp_path / "runs").exists()
+
+
+WORLD = """
+import atexit, multiprocessing, os, pickle, sys, threading
+class Mine: pass
+def work(n): return n + 1
+if __name__ == "__main__":
+    atexit.register(lambda: print("at exit", Mine.__module__))
+    print(sys.argv, __file__, __name__, __package__, __spec__, sys.path[0], os.getcwd(), sys.stdin.read())
+    print(sorted(name for name in os.environ if name.startswith("OMP")), "torch" in sys.modules, "numpy" in sys.modules)
+    print(type(pickle.loads(pickle.dumps(Mine()))).__name__, sys.modules["__main__"].Mine is Mine)
+    for kind in ("spawn", "fork"):
+        with multiprocessing.get_context(kind).Pool(1) as pool:
+            print(pool.map(work, [1, 2]))
+    child = os.fork()
+    if not child:
+        sys.exit(0)
+    print(os.waitpid(child, 0)[1])
+    threading.Timer(0.2, print, ["a thread that goes on"]).start()
+"""
+
+
+def test_it_has_the_world_that_it_has_without_us(tmp_path):
+    plain, watched = both(tmp_path, WORLD, "--query", "x", "--", "-m", input="typed")
+    assert watched.stdout == plain.stdout and "typed" in plain.stdout and "at exit" in plain.stdout
+    assert watched.returncode == 0 and watched.stderr.count("\n") == 1, watched.stderr
+
+
+def test_a_module_is_run_as_python_runs_it(tmp_path):
+    package = tmp_path / "package"
+    (package / "inner").mkdir(parents=True)
+    for name in ("__init__.py", "inner/__init__.py"):
+        (package / name).write_text("")
+    (package / "other.py").write_text("VALUE = 4")
+    lines = [
+        "import sys",
+        "from ..other import VALUE",
+        "print(VALUE, sys.argv, __spec__.name, __package__, sys.path[0])",
+    ]
+    (package / "inner" / "__main__.py").write_text("\n".join([*lines, "sys.exit(9)"]))
+    plain = ran([sys.executable, "-m", "package.inner", "--help", "-m"], tmp_path)
+    watched = ran([*PROBE, "-m", "package.inner", "--help", "-m"], tmp_path)
+    assert (watched.returncode, watched.stdout) == (plain.returncode, plain.stdout) == (9, plain.stdout)
+    assert "--help" in plain.stdout
+
+
+def test_an_installed_command_is_run(tmp_path):
+    watched = ran([*PROBE, "pygmentize", "-V"], tmp_path)
+    assert watched.returncode == 0 and watched.stdout.startswith("Pygments")
+
+
+WRONG = {
+    "": "nothing to run: give a script",
+    "trian.py": "trian.py: no such script, and no installed command; did you mean train.py?",
+    "nowhere": "nowhere: no such script, and no installed command",
+    ".": "a folder; give a script in it, or a module",
+    "-m nowhere.at.all": "no module 'nowhere.at.all'",
+    "-m json.tol": "did you mean json.tool?",
+    "-m train.py": "a script, no module's name; leave out -m",
+    "-m a/b.py": "is no module's name",
+    "--every 0 train.py": "0 is not in the range x>=1",
+    "--epochs 1 train.py": "No such option '--epochs'",
+    "--run train.py train.py": "is a file, where a folder is needed",
+    "torchrun train.py": "let it start this command: torchrun ... -m collapse_probe run train.py",
+}
+
+
+def test_wrong_use_is_one_line_and_exits_2(tmp_path):
+    (tmp_path / "train.py").write_text("print('ran')")
+    script = (
+        "import sys, subprocess\n"
+        "from collapse_probe.cli import main\n"
+        "for given in sys.argv[1:]:\n"
+        "    child = __import__('os').fork()\n"
+        "    if not child:\n"
+        "        sys.argv = ['collapse-probe', 'run', *given.split()]\n"
+        "        main()\n"
+        "    print(__import__('os').waitstatus_to_exitcode(__import__('os').waitpid(child, 0)[1]), flush=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *WRONG], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    said = done.stderr.splitlines()
+    assert done.stdout.split() == ["2"] * len(WRONG), done.stderr
+    for line, wanted in zip(said, WRONG.values(), strict=True):
+        assert line.startswith("collapse-probe: ") and wanted in line, line
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["train.py"]
