@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import find_lazily
 from ._collections import Collection, IdenticalIds, judged_pairs, make_collection
 from ._download import BEIR_MD5, open_collections
+from ._encoding import Told, encode_missing, texts_of
 from ._features import Features
 from ._overlap import Overlap, find_overlap
 from ._pairs import Pairs
@@ -33,6 +34,7 @@ from .encoders import (
 from .forms import FORMS, parse_columns, read_beir, read_collections, read_pairs
 
 if TYPE_CHECKING:
+    from ._rankings import rankings_of
     from ._scoring import METRICS, Scores, evaluate_variants, evaluate_vectors, score_hits
     from ._search import Hits, exact_search, tied_share
 
@@ -43,6 +45,7 @@ _LATER = {
     "evaluate_variants": "_scoring",
     "evaluate_vectors": "_scoring",
     "exact_search": "_search",
+    "rankings_of": "_rankings",
     "score_hits": "_scoring",
     "tied_share": "_search",
 }
@@ -65,8 +68,10 @@ __all__ = [
     "Prompts",
     "Scores",
     "Task",
+    "Told",
     "between",
     "default_cache",
+    "encode_missing",
     "encode_with",
     "evaluate_variants",
     "evaluate_vectors",
@@ -80,11 +85,13 @@ __all__ = [
     "open_encoder",
     "own_similarity",
     "parse_columns",
+    "rankings_of",
     "read_beir",
     "read_collections",
     "read_pairs",
     "score_hits",
     "stored_identity",
+    "texts_of",
     "tied_share",
 ]
 
