@@ -38,7 +38,18 @@ ALLOWED = {
         "experiments",
         "audits",
     },
-    "cli": {"journal", "recording", "retrieval", "diagnosis", "experiments", "reporting", "exporting", "respred"},
+    "examining": {"journal", "measures", "recording", "retrieval", "diagnosis"},
+    "cli": {
+        "journal",
+        "recording",
+        "retrieval",
+        "diagnosis",
+        "experiments",
+        "reporting",
+        "exporting",
+        "respred",
+        "examining",
+    },
 }
 
 WITHOUT_TORCH = (

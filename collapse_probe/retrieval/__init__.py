@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import find_lazily
 from ._collections import Collection, IdenticalIds, judged_pairs, make_collection
+from ._device import resolve_device
 from ._download import BEIR_MD5, open_collections
 from ._encoding import Told, encode_missing, texts_of
 from ._features import Features
 from ._overlap import Overlap, find_overlap
-from ._pairs import Pairs
+from ._pairs import Pairs, make_pairs
 from ._store import FeatureStore
 from ._stored import stored_identity
 from .encoders import (
@@ -24,8 +25,10 @@ from .encoders import (
     Prompts,
     Task,
     between,
+    check_encoder,
     default_cache,
     encode_with,
+    find_encoder,
     interpolate,
     is_half,
     open_encoder,
@@ -70,17 +73,20 @@ __all__ = [
     "Task",
     "Told",
     "between",
+    "check_encoder",
     "default_cache",
     "encode_missing",
     "encode_with",
     "evaluate_variants",
     "evaluate_vectors",
     "exact_search",
+    "find_encoder",
     "find_overlap",
     "interpolate",
     "is_half",
     "judged_pairs",
     "make_collection",
+    "make_pairs",
     "open_collections",
     "open_encoder",
     "own_similarity",
@@ -89,6 +95,7 @@ __all__ = [
     "read_beir",
     "read_collections",
     "read_pairs",
+    "resolve_device",
     "score_hits",
     "stored_identity",
     "texts_of",

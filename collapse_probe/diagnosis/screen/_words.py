@@ -71,11 +71,13 @@ def metric(name: str) -> str:
     return METRICS.get(name, clean(name))
 
 
-def since(judgement: Judgement | None) -> str:
-    """Return since when, in words; empty where that is unknown."""
+def since(judgement: Judgement | None, config: RunConfig | None = None) -> str:
+    """Return since when, in words; empty where that is unknown, and where one model is judged against another."""
     onset = judgement.onset if judgement else None
-    if onset is None:
+    if onset is None or (config is not None and len(config.examined) == 2):
         return ""
+    if config is not None and (name := config.at(onset.step)):
+        return f"since {clean(name)}"
     span = "" if onset.low == onset.high else f" [{onset.low:,}, {onset.high:,}]"
     return f"since step {onset.step:,}{span}"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from ...diagnosis import BY_CODE, FindingRow, Status
 from ...diagnosis import Finding as Judged
 from ...diagnosis.screen import evidence_line, folded, named, since, title
+from ...journal import RunConfig
 from .. import _figures
 from .._facts import Facts, Figure, Section
 from .._style import plain, saved
@@ -20,17 +21,17 @@ MOST = 6
 """Findings that have a figure."""
 
 
-def claim(finding: Judged, *alike: Judged) -> str:
+def claim(finding: Judged, *alike: Judged, config: RunConfig | None = None) -> str:
     """Return what a finding says, with those that are folded with it, as a figure's title."""
     some = (finding, *alike)
     subjects = [one.subject for one in some if one.subject]
     what = f"{title(finding)}: {named(subjects)}" if subjects else title(finding)
-    when = " and ".join(dict.fromkeys(said for one in some[:2] if (said := since(one.judgement))))
+    when = " and ".join(dict.fromkeys(said for one in some[:2] if (said := since(one.judgement, config))))
     return f"{what[0].upper()}{what[1:]}{f', {when}' if when else ''}"
 
 
 def _write(facts: Facts) -> list[str]:
-    kinds = _gravest(facts)
+    kinds, config = _gravest(facts), facts.run.config
     blocks = []
     for at, some in enumerate(kinds[:MOST]):
         finding = some[0]
@@ -38,10 +39,16 @@ def _write(facts: Facts) -> list[str]:
         sentences = [f"{finding.code}, {finding.status.value}."]
         sentences += [f"{md(numbers)}."] if numbers else []
         sentences += [md(BY_CODE[finding.code].why)] if finding.code not in {one[0].code for one in kinds[:at]} else []
-        blocks += [f"### {at + 1}. {md(claim(*some))}", " ".join(sentences), facts.figure(f"happened_{at + 1}")]
+        blocks += [
+            f"### {at + 1}. {md(claim(*some, config=config))}",
+            " ".join(sentences),
+            facts.figure(f"happened_{at + 1}"),
+        ]
     if len(kinds) > MOST:
         rest = kinds[MOST : MOST + 14]
-        blocks.append(bullets(f"{md(claim(*some))} ({some[0].code}, {some[0].status.value})" for some in rest))
+        blocks.append(
+            bullets(f"{md(claim(*some, config=config))} ({some[0].code}, {some[0].status.value})" for some in rest)
+        )
     if len(kinds) > MOST + 14:
         blocks.append(f"{len(kinds) - MOST - 14:,} more findings are in `findings.json`.")
     return [*blocks, bullets(_critical(facts.findings))]
@@ -57,7 +64,7 @@ def _gravest(facts: Facts) -> list[tuple[Judged, ...]]:
 
 
 def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
-    kinds = _gravest(facts)
+    kinds, config = _gravest(facts), facts.run.config
     if at >= len(kinds):
         return None
     some = kinds[at]
@@ -66,8 +73,8 @@ def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
         return None
     with saved(path, height=3.4) as axes:
         _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
-        axes[0].set_title(plain(claim(*some), length=90), loc="left")
-    return Figure(path.name, _legend(finding, tracks), claim(*some))
+        axes[0].set_title(plain(claim(*some, config=config), length=90), loc="left")
+    return Figure(path.name, _legend(finding, tracks), claim(*some, config=config))
 
 
 def _legend(finding: Judged, tracks: list[Track]) -> str:
