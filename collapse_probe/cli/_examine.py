@@ -17,11 +17,11 @@ Examples:
   collapse-probe examine all-MiniLM-L6-v2 my-finetuned --beir nfcorpus
   collapse-probe examine all-MiniLM-L6-v2 my-finetuned --beir scifact --documents 1000 --queries 200
 
-BASE is what the others began as. MODEL is a sentence-transformers or transformers folder, a PEFT adapter, a run of ours,
-or a trainer's output folder, of which every checkpoint-* is taken in the order of its steps. Give --pairs of the domain
-that was trained on, which were not trained on themselves: without them forgetting cannot be told from a collapse.
-Every text is encoded once for each model and kept, so an interrupted examination goes on where it was. The run folder
-that is written is read by diagnose, report, export and card like any other.
+BASE is what the others began as. MODEL is a sentence-transformers or transformers folder, a PEFT adapter, a run of
+ours, or a trainer's output folder, of which every checkpoint-* is taken in the order of its steps. Give --pairs of the
+domain that was trained on, which were not trained on themselves: without them forgetting cannot be told from a
+collapse. Every text is encoded once for each model and kept, so an interrupted examination goes on where it was. The
+run folder that is written is read by diagnose, report, export and card like any other.
 
 Exit codes: 0 healthy or a warning, 1 critical or not measured, 2 wrong use, 70 a fault of ours, 74 the system.
 """

@@ -88,7 +88,10 @@ def audit(
     identity = encoder.identity
     missing, unexpected = _keys(found, encoder.folder)
     settings = {
-        **{f"{task} prompt": json.dumps(one, ensure_ascii=False) for task, one in zip(TASKS, identity.prompts)},
+        **{
+            f"{task} prompt": json.dumps(one, ensure_ascii=False)
+            for task, one in zip(TASKS, identity.prompts, strict=True)
+        },
         "pooling": identity.pooling,
         "unit length": "yes" if identity.normalised else "no",
         "similarity": identity.similarity,
@@ -153,9 +156,8 @@ def _keys(found: Found, folder: Path) -> tuple[list[str], list[str]]:
     Raises:
         InputError: some are missing that vectors are made of.
     """
-    place = next(
-        (one for one in (folder, *sorted(folder.glob("*Transformer"))) if (one / "config.json").is_file()), None
-    )
+    places = (folder, *sorted(folder.glob("*Transformer")))
+    place = next((one for one in places if (one / "config.json").is_file()), None)
     if place is None:
         return [], []
     from transformers import AutoModel
@@ -171,7 +173,7 @@ def _keys(found: Found, folder: Path) -> tuple[list[str], list[str]]:
         some = ", ".join(needed[:_SHOWN]) + (" ..." if len(needed) > _SHOWN else "")
         own = f"; its files have {', '.join(unexpected[:_SHOWN])} instead" if unexpected else ""
         raise InputError(
-            f"{found.folder}: {len(needed)} weights are missing in its files ({some}){own}, so they would be made anew; "
+            f"{found.folder}: {len(needed)} weights are missing in its files ({some}){own}, and would be made anew; "
             "save the encoder itself, not a module around it"
         )
     return missing, unexpected

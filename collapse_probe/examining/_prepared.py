@@ -12,8 +12,20 @@ from ..errors import InputError
 from ..retrieval import Encoder, Prompts, open_encoder
 from ._found import Found
 
-_TOKENS = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt",
-           "added_tokens.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model")  # fmt: skip
+_TOKENS = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+_READ = (".safetensors", ".json", ".txt", ".model", ".bin", ".jinja")
+_UNREAD = ("trainer_state.json", "training_args.bin", "modules.json")
 _SETTINGS = ("sentence_bert_config.json", "sentence_transformer_config.json")
 _OWN = ("sentence_transformers.", "collapse_probe.")
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
@@ -136,9 +148,8 @@ def _linked(folder: Path, place: Path) -> None:
     """Link the files of a model, without its training's state and its checkpoints."""
     place.mkdir(parents=True)
     for path in folder.iterdir():
-        if path.is_file() and path.suffix in (".safetensors", ".json", ".txt", ".model", ".bin", ".jinja"):
-            if path.name not in ("trainer_state.json", "training_args.bin", "modules.json"):
-                (place / path.name).symlink_to(path.resolve())
+        if path.is_file() and path.suffix in _READ and path.name not in _UNREAD:
+            (place / path.name).symlink_to(path.resolve())
 
 
 def _merged(folder: Path, base: Path | None, place: Path) -> tuple[str, ...]:
