@@ -161,7 +161,10 @@ def _keys(found: Found, folder: Path) -> tuple[list[str], list[str]]:
     if place is None:
         return [], []
     from transformers import AutoModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         _, told = AutoModel.from_pretrained(str(place), output_loading_info=True, local_files_only=True)
     except Exception:

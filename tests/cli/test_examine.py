@@ -112,7 +112,7 @@ def test_checkpoints_that_collapse(examine):
     assert rows["held-out pairs"]["domain"] == "in" and rows["shop"]["domain"] == "in"
     assert rows["held-out pairs"]["change"]["high"] < 0
     assert len(run.series("loss/total")) == 15
-    assert next(one for one in found.who_fell if one.collection == "held-out pairs").lost > 20
+    assert len(next(one for one in found.who_fell if one.collection == "held-out pairs").lost) > 20
     shares = [one.t for one in run.of(Counterfactual)]
     assert sorted(set(shares)) == [0.25, 0.5, 0.75]
     report = Path("reports/examine-trained/failure_analysis.md").read_text()
