@@ -45,7 +45,7 @@ def _write(facts: Facts) -> list[str]:
     ]
     lines += [f"{md(str(one.get('name')))}: {md(str(said))}." for one in models for said in one.get("assumed") or ()]
     lines += [_keys(one) for one in models if one.get("missing") or one.get("unexpected")]
-    lines += [f"{md(said[0].upper() + said[1:])}." for said in facts.run.config.remarks]
+    lines += [f"{md(said)}." for said in facts.run.config.remarks]
     note = "Every model is scored with its own settings, as it would be served. `tokens` is a digest of the tokens of "
     return [shown(_table(facts), FILE, what="models"), note + "some of the texts.", bullets(lines[:20])]
 
