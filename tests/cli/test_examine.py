@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -117,6 +118,17 @@ def test_checkpoints_that_collapse(examine):
     assert sorted(set(shares)) == [0.25, 0.5, 0.75]
     report = Path("reports/examine-trained/failure_analysis.md").read_text()
     assert "## The models" in report and "| checkpoint-30 | 30 |" in report
+
+
+def test_the_example_of_the_page_runs(place, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(place / "cache"))
+    names = {"base-model": "base", "checkpoints": "trained", "scifact": "shop", "dev.jsonl": "dev.jsonl"}
+    for name, model in names.items():
+        Path(name).symlink_to(place / model)
+    page = Path(__file__).parents[2] / "docs" / "examine.md"
+    exec(re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)[0], {})
+    assert capsys.readouterr().out.startswith("UNHEALTHY  complete collapse")
 
 
 def test_a_healthy_model_again_and_nothing_is_encoded_or_overwritten(examine):

@@ -139,11 +139,12 @@ def _queries(facts: Facts) -> str | None:
 
 def _cells(facts: Facts, one: Fallen):
     queries, documents = (one.texts.get(kind, {}) for kind in ("queries", "documents"))
+    against = "the raw encoder" if one.against == "raw" else facts.run.config.at(0) or "step 0"
 
     def cells(query: LostQuery) -> list[object]:
         ranks = [_rank(query.rank_before, one), _rank(query.rank_after, one)] if one.kept else [None, None]
         return [
-            *(one.collection, query.query, queries.get(query.query), one.metric, _against(facts, one)),
+            *(one.collection, query.query, queries.get(query.query), one.metric, against),
             *(query.before, query.after, query.change),
             *(query.right, documents.get(query.right or ""), *ranks, " ".join(query.takers)),
         ]

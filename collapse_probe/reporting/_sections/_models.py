@@ -46,8 +46,11 @@ def _write(facts: Facts) -> list[str]:
     lines += [f"{md(str(one.get('name')))}: {md(str(said))}." for one in models for said in one.get("assumed") or ()]
     lines += [_keys(one) for one in models if one.get("missing") or one.get("unexpected")]
     lines += [f"{md(said)}." for said in facts.run.config.remarks]
-    note = "Every model is scored with its own settings, as it would be served. `tokens` is a digest of the tokens of "
-    return [shown(_table(facts), FILE, what="models"), note + "some of the texts.", bullets(lines[:20])]
+    note = (
+        f"Step 0 is {first}. Every model is scored with its own settings, as it would be served. `tokens` is a digest "
+        "of the tokens of some of the texts."
+    )
+    return [shown(_table(facts), FILE, what="models"), note, bullets(lines[:20])]
 
 
 def _keys(one: Mapping[str, Any]) -> str:
