@@ -187,9 +187,9 @@ def _between(
     from ._vectors import encoded
 
     if not asked.between:
-        return [], "not asked for"
+        return [], ""
     if audits[-1].equal:
-        return [], "nothing lies there, since they are the same"
+        return [], ""
     found = []
     for t in SHARES:
         folder = scratch / f"between-{t:g}"
