@@ -186,9 +186,7 @@ def _between(
     from ..retrieval import open_encoder
     from ._vectors import encoded
 
-    if not asked.between:
-        return [], ""
-    if audits[-1].equal:
+    if not asked.between or audits[-1].equal:
         return [], ""
     found = []
     for t in SHARES:

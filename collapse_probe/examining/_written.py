@@ -85,7 +85,8 @@ def write_run(
         journal.write(Start(time=now()))
         recorder = Recorder(journal)
         earlier: measures.Neighbours | None = None
-        logged = list(models[-1][0].history) if config.examined[-1].counted or len(models) > 2 else []
+        # The trainer's steps say nothing where the models are counted by their places.
+        logged = list(models[-1][0].history) if any(one.counted for one in config.examined) else []
         for found, features in models:
             recorder.done = int(found.step or 0)
             logged = _losses(journal, logged, until=recorder.done)
@@ -94,14 +95,8 @@ def write_run(
                 earlier = earlier or measures.neighbours_of(now_read)
                 recorder.reference(now_read)
             _evaluate(recorder, features, material, device=device)
-        for said in [*config.remarks, *(f"{one.name}: {said}" for one in _told(config) for said in one.differs)]:
-            recorder.event("note", said, subject="examined")
         _between(journal, between, material, step=recorder.done, device=device)
         recorder.close()
-
-
-def _told(config: RunConfig) -> Sequence[ExaminedInfo]:
-    return config.examined[1:]
 
 
 def _losses(journal: JournalWriter, logged: Sequence[dict], *, until: int) -> list[dict]:

