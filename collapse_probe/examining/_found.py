@@ -81,7 +81,9 @@ def find_models(given: str, *, cache: Path) -> list[Found]:
     if not inside and not own:
         _refuse(path)
     history = max((one.history for one in inside), key=len, default=())
-    return [replace(one, history=history) for one in inside] + [replace(one, history=history) for one in own]
+    return [replace(one, history=history) for one in inside] + [
+        replace(one, history=history or one.history) for one in own
+    ]
 
 
 def in_order(base: Found, models: Sequence[Found]) -> list[Found]:

@@ -123,6 +123,12 @@ def test_checkpoints_that_collapse(examine):
     assert "## The models" in report and "| checkpoint-30 | 30 |" in report
 
 
+def test_a_checkpoint_by_itself_has_the_losses_up_to_it(examine, place):
+    code, out, err = examine("base", place / "trained" / "checkpoint-20", *ON_BOTH, "--no-between")
+    assert code == 1, out + err
+    assert "checkpoint-20 (step 20) against base" in out and "Loss       0.5 -> 0.05 in 20 steps" in out
+
+
 def test_the_example_of_the_page_runs(place, monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(place / "cache"))
