@@ -12,6 +12,7 @@ One line watches a training that stays as it is::
 
 A trainer of Lightning takes ``collapse_probe.LightningCallback()``; ``collapse-probe run train.py`` watches a script as
 it is. ``collapse_probe.preflight(loss, queries, documents)`` judges any loss and its pairs before the first step;
+``collapse_probe.examine(base, model, collections=["scifact"])`` judges finished models without any journal;
 ``collapse_probe.interpolate(start, end, 0.25, "folder")`` writes the model a quarter of the way from one to another.
 What a run does wrong is in its journal; ``diagnose`` reads it, on any machine. Importing this package costs nothing
 heavy: torch is imported by what needs it.
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from . import respred
     from .audits import preflight
     from .diagnosis import compare, diagnose
+    from .examining import examine
     from .experiments import ablate
     from .journal import Run
     from .recording import Tap, added, call, input, item, output
@@ -46,6 +48,7 @@ _HOMES = {
     "call": "recording",
     "compare": "diagnosis",
     "diagnose": "diagnosis",
+    "examine": "examining",
     "input": "recording",
     "interpolate": "retrieval",
     "item": "recording",
@@ -68,6 +71,7 @@ __all__ = [
     "call",
     "compare",
     "diagnose",
+    "examine",
     "input",
     "interpolate",
     "item",

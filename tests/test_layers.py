@@ -39,6 +39,7 @@ ALLOWED = {
         "experiments",
         "audits",
     },
+    "examining": {"journal", "measures", "recording", "retrieval", "diagnosis"},
     "cli": {
         "journal",
         "recording",
@@ -49,6 +50,7 @@ ALLOWED = {
         "exporting",
         "respred",
         "running",
+        "examining",
     },
 }
 

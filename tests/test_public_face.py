@@ -31,6 +31,7 @@ NAMES = {
     "call",
     "compare",
     "diagnose",
+    "examine",
     "input",
     "interpolate",
     "item",
@@ -82,6 +83,8 @@ def test_its_signatures():
     assert list(inspect.signature(collapse_probe.ablate).parameters) == ablate
     assert list(inspect.signature(collapse_probe.write_report).parameters)[:2] == ["run", "folder"]
     assert list(inspect.signature(collapse_probe.preflight).parameters) == PREFLIGHT
+    examine = ["base", "models", "collections", "pairs", "run", "queries", "documents", "between"]
+    assert list(inspect.signature(collapse_probe.examine).parameters) == examine
     assert list(inspect.signature(collapse_probe.interpolate).parameters) == ["start", "end", "t", "folder"]
     assert list(inspect.signature(collapse_probe.Tap).parameters) == ["stream", "at", "take", "role"]
     methods = {"observe", "terms", "monitor", "step", "window", "evaluation", "close"}

@@ -72,6 +72,15 @@ def trainers(trainer: object, loss: nn.Module) -> None:
     collapse_probe.autolog().close()
 
 
+def finished() -> None:
+    found = collapse_probe.examine(
+        "base", Path("checkpoints"), collections=["scifact"], pairs="dev.jsonl", run="runs/x"
+    )
+    assert_type(found.run, Path)
+    assert_type(found.exit_code, int)
+    assert_type(collapse_probe.diagnose(found).summary, str)
+
+
 def before(loss: nn.Module, model: nn.Module, queries: Tensor, documents: Tensor) -> None:
     found = collapse_probe.preflight(loss, queries, documents, model=model, similarity="dot")
     assert_type(found.exit_code, int)

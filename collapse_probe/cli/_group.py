@@ -24,6 +24,7 @@ COMMANDS = {
     "run": ("_run", "Run a training script, unchanged, and watch what it trains."),
     "preflight": ("_preflight", "Judge a recipe on its data before any training step."),
     "ablate": ("_ablate", "Run a run again with fields changed, and say what each change does."),
+    "examine": ("_examine", "Judge finished models against what they began as; no journal is needed."),
     "evaluate": ("_evaluate", "Score a run's raw encoder, step 0 and every epoch on more collections."),
     "compare": ("_compare", "Print the performance table of several runs, with intervals."),
     "diagnose": ("_diagnose", "Say whether a run is healthy, what happened, and since when."),
@@ -45,6 +46,7 @@ Examples:
   collapse-probe ablate runs/respred --plan causes --seeds 3
   collapse-probe compare runs/baseline runs/respred
   collapse-probe evaluate runs/respred --beir path/to/nfcorpus
+  collapse-probe examine all-MiniLM-L6-v2 my-finetuned --beir scifact --pairs dev.jsonl
   collapse-probe diagnose runs/respred
   collapse-probe follow runs/respred
   collapse-probe explain CP411

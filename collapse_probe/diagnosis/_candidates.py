@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,13 @@ class Candidate:
         path: ``raw`` for the raw encoder, or the evaluated path.
         epoch: 0 for the raw encoder and for step 0; of an interpolation, the epoch at its end.
         t: Of an interpolation, the share of the way from step 0 to that epoch; None for others.
+        name: What it is called, where finished models were examined.
     """
 
     path: str
     epoch: int
     t: float | None = None
+    name: str = field(default="", compare=False)
 
     @property
     def label(self) -> str:
@@ -39,6 +41,8 @@ class Candidate:
         >>> Candidate("raw", 0).label, Candidate("no_predictor", 3, 0.25).label
         ('the raw encoder', 't = 0.25 of the way from step 0 to epoch 3')
         """
+        if self.name:
+            return self.name
         if self.t is not None:
             return f"t = {self.t:g} of the way from step 0 to epoch {self.epoch}"
         return "the raw encoder" if self.path == "raw" else f"epoch {self.epoch}" if self.epoch else "step 0"
@@ -73,8 +77,9 @@ def candidates(run: Run, collection: str, *, role: str = "test") -> dict[Candida
     """
     path = _scores.evaluated_path(run)
     records = {key: one for key, one in _scores.evaluation_records(run, role=role).items() if key[0] == collection}
+    names = {one.step: one.name for one in run.config.examined}
     found = {
-        Candidate(kind, epoch): record
+        Candidate(kind, epoch, name=names.get(epoch, "")): record
         for (_, kind, epoch), record in sorted(records.items(), key=lambda entry: entry[0][2])
         if kind in ("raw", path) and _scores.HEADLINE in record["metrics"]
     }
@@ -198,6 +203,12 @@ def _interpolated(run: Run, collection: str, split: str) -> dict[Candidate, dict
         and (one["collection"], one["split"], one["path"]) == (collection, split, _scores.evaluated_path(run))
         and one["t"] is not None
     ]
-    last = max((int(one["epoch"]) for one in records), default=0)
-    found = {Candidate(one["path"], last, float(one["t"])): one for one in records if int(one["epoch"]) == last}
+    last = max(map(_scores.moment, records), default=0)
+    models = run.config.examined
+    way = f" of the way from {models[0].name} to {models[-1].name}" if models else ""
+    found = {
+        Candidate(one["path"], last, float(one["t"]), name=f"t = {float(one['t']):g}{way}" if way else ""): one
+        for one in records
+        if _scores.moment(one) == last
+    }
     return dict(sorted(found.items(), key=lambda entry: entry[0].t or 0.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -358,7 +358,7 @@ class Evidence:
     def _separation(self, *, seen: bool) -> Curve | None:
         rank, d_prime = (self._series(name, "reference") for name in (RANK, D_PRIME))
         raw = {name: float(one.values[0]) for name in (RANK, D_PRIME) if len(one := self._series(name, "raw").finite())}
-        found = reference_curve(rank, d_prime, raw, seen=seen)
+        found = self._of_domain(reference_curve(rank, d_prime, raw, seen=seen))
         if found is not None and found.fell is not None:
             return found
         return batch_curve(*(self._series(name, "batch") for name in (RANK, D_PRIME))) or found
@@ -368,13 +368,20 @@ class Evidence:
 
         From the part of the pairs that is read in between, else from the batches; None where neither shows a fall.
         """
-        part = part_curve(*(self._series(name, "reference", dense=True) for name in (RANK, D_PRIME)), seen=seen)
+        dense = (self._series(name, "reference", dense=True) for name in (RANK, D_PRIME))
+        part = self._of_domain(part_curve(*dense, seen=seen))
         found = (
             part
             if part is not None and part.fell
             else batch_curve(*(self._series(name, "batch") for name in (RANK, D_PRIME)))
         )
         return found if found is not None and found.fell else None
+
+    def _of_domain(self, curve: Curve | None) -> Curve | None:
+        """Return a curve of the reference pairs with their domain."""
+        known = self.config.reference
+        inside = True if known is None else {"in": True, "out": False}.get(known.domain or "")
+        return None if curve is None else replace(curve, inside=inside)
 
     @staticmethod
     def _saturated(curve: Curve) -> bool:

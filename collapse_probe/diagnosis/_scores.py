@@ -30,7 +30,7 @@ def evaluation_records(run: Run, *, role: str = "test") -> dict[tuple[str, str, 
     for record in records:
         name = record["collection"]
         label = name if len(splits[name]) == 1 else f"{name} ({record['split']})"
-        found[(label, record["path"], _moment(record))] = record
+        found[(label, record["path"], moment(record))] = record
     return found
 
 
@@ -126,6 +126,6 @@ def fall_onset(run: Run, collection: str, path: str, reference: tuple[str, int])
     return bracket(steps, bad)
 
 
-def _moment(record: dict[str, Any]) -> int:
-    """Return the epoch of an evaluation, or its step in a run without epochs."""
+def moment(record: Mapping[str, Any]) -> int:
+    """Return the epoch of a record, or its step in a run without epochs."""
     return int(record["step"] if record["epoch"] is None else record["epoch"])

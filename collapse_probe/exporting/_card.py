@@ -7,13 +7,19 @@ from typing import Any
 
 from ..diagnosis import Diagnosis, Finding, diagnosed
 from ..diagnosis.screen import evidence_line, metric, number, since, title
-from ..journal import LiveRun
+from ..journal import LiveRun, RunConfig
 from ..reporting import Table, bullets, md
 from ._names import harmless
 
 _WORDS = {"healthy": "HEALTHY", "warning": "WARNING", "critical": "UNHEALTHY", "not measured": "NOT MEASURED"}
 _FINDINGS = 10
 _COLLECTIONS = 20
+
+_TRAINED = (
+    "Row 0 is the encoder before this training. Changes are from row 1, or from row 0 where there is no row 1, with "
+    "95 % intervals over the queries. Read from the training's journal"
+)
+_EXAMINED = "Row 0 is what the model began as. Changes have 95 % intervals over the queries. Examined"
 
 
 def card(run: LiveRun) -> str:
@@ -29,20 +35,26 @@ def card_of(diagnosis: Diagnosis, run: LiveRun) -> str:
     """Return the section of a run that is diagnosed."""
     from .. import __version__
 
-    table = _table(diagnosis)
+    table = _of_models(diagnosis, run) if run.config.examined else _table(diagnosis)
     rest = len(diagnosis.retrieval) - _COLLECTIONS
     parts = [
         "## Did training harm the embeddings?",
-        f"**{_WORDS[diagnosis.status.value]}** after {diagnosis.steps:,} steps{_unfinished(run)}. {_first(diagnosis)}",
+        f"**{_WORDS[diagnosis.status.value]}** {_what(diagnosis, run)}{_unfinished(run)}. {_first(diagnosis)}",
         table.markdown if table else "Retrieval was not measured, so there is no score of the raw encoder either.",
         f"{rest:,} more collections were scored." if rest > 0 else "",
-        bullets(_sentence(one) for one in diagnosis.kinds[:_FINDINGS]),
+        bullets(_sentence(one, run.config) for one in diagnosis.kinds[:_FINDINGS]),
         f"{len(diagnosis.kinds) - _FINDINGS:,} more findings." if len(diagnosis.kinds) > _FINDINGS else "",
         _missing(diagnosis),
-        f"Row 0 is the encoder before this training. Changes are from row 1, or from row 0 where there is no row 1, "
-        f"with 95 % intervals over the queries. Read from the training's journal by collapse-probe {__version__}.",
+        f"{_EXAMINED if run.config.examined else _TRAINED} by collapse-probe {__version__}.",
     ]
     return "\n\n".join(one for one in parts if one) + "\n"
+
+
+def _what(diagnosis: Diagnosis, run: LiveRun) -> str:
+    models = run.config.examined
+    if not models:
+        return f"after {diagnosis.steps:,} steps"
+    return f"{md(_text(models[-1].name))} against {md(_text(models[0].name))}"
 
 
 def _unfinished(run: LiveRun) -> str:
@@ -74,6 +86,19 @@ def _score(value: float | None) -> str:
     return number(value)
 
 
+def _of_models(diagnosis: Diagnosis, run: LiveRun) -> Table:
+    """Return the scores of the first and of the last of finished models."""
+    first, last = (md(_text(one.name)) for one in (run.config.examined[0], run.config.examined[-1]))
+    rows = []
+    for one in diagnosis.retrieval[:_COLLECTIONS]:
+        name, n = md(_text(one["collection"])), "-" if one["n"] is None else f"{one['n']:,}"
+        about = [name, md(metric(one["metric"])), n]
+        rows.append(["0", first, *about, _score(one["start"]), "-"])
+        rows.append(["1", last, *about, _score(one["end"]), _change(one["change"])])
+    headers = ["row", "model", "collection", "metric", "n", "score", "change"]
+    return Table(headers, rows, words=("model", "collection", "metric"))
+
+
 def _change(change: dict[str, Any] | None) -> str:
     if change is None or change["value"] is None:
         return "-"
@@ -83,9 +108,9 @@ def _change(change: dict[str, Any] | None) -> str:
     return f"{shown} [{number(low, sign=True)}, {number(high, sign=True)}]"
 
 
-def _sentence(finding: Finding) -> str:
+def _sentence(finding: Finding, config: RunConfig) -> str:
     of = f" of {md(_text(finding.subject))}" if finding.subject else ""
-    when = since(finding.judgement)
+    when = since(finding.judgement, config)
     numbers = md(harmless(evidence_line(finding)))
     said = f"{finding.status.value}: {md(title(finding))}{of}{f' {when}' if when else ''} ({finding.code})"
     return f"{said}. {numbers}" if numbers else said

@@ -2,6 +2,7 @@
 
 from ._config import (
     CollectionInfo,
+    ExaminedInfo,
     ModuleInfo,
     ReferenceInfo,
     RunConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "End",
     "Evaluation",
     "Event",
+    "ExaminedInfo",
     "FieldError",
     "Force",
     "Histogram",

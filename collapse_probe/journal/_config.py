@@ -85,16 +85,35 @@ class ReferenceInfo:
     """The reference pairs.
 
     Attributes:
-        source: ``given``, ``evaluator``, ``evaluation pairs``, ``training pairs`` or ``replayed``.
+        source: ``given``, ``evaluator``, ``evaluation pairs``, ``training pairs``, ``replayed`` or ``collections``.
         n: Pairs; None until known.
         seen: Whether they are trained on: a fall there counts, a rise does not.
         declared: Whether the user gave them.
+        domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
     """
 
     source: str
     n: int | None = None
     seen: bool = False
     declared: bool = False
+    domain: str | None = "in"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExaminedInfo:
+    """A finished model, of a run that was made of several: the first is what the others began as.
+
+    Attributes:
+        name: What it is called.
+        step: Optimiser steps of its training, or its place among the models where these are unknown.
+        counted: Whether the step is one of its training.
+        differs: Settings that are other than the first one's, in words.
+    """
+
+    name: str
+    step: int
+    counted: bool = False
+    differs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +137,8 @@ class RunConfig:
         reference: The reference pairs; None for a run without any.
         examples: Distinct training examples; None where unknown.
         probes: Declarations of the watched probes, by name.
+        examined: The models that the run was made of, where it was made of finished ones.
+        remarks: What the first screen says of how the run was made.
         versions: Versions of the packages that matter.
         command: What was typed.
         session: What the program that trained needs to go on or to explain itself; diagnosis does not read it.
@@ -139,6 +160,8 @@ class RunConfig:
     reference: ReferenceInfo | None = None
     examples: int | None = None
     probes: Mapping[str, Any] = field(default_factory=dict)
+    examined: tuple[ExaminedInfo, ...] = ()
+    remarks: list[str] = field(default_factory=list)
     versions: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     session: Mapping[str, Any] = field(default_factory=dict)
@@ -159,6 +182,15 @@ class RunConfig:
             FieldError: a field is missing, or of a wrong type.
         """
         return _from(cls, content)
+
+    def at(self, step: int) -> str:
+        """Return the name of the finished model that stands at a step; empty for a step of a training.
+
+        >>> models = (ExaminedInfo(name="base", step=0), ExaminedInfo(name="b", step=9, counted=True))
+        >>> RunConfig(name="x", examined=models).at(0), RunConfig(name="x", examined=models).at(9)
+        ('base', '')
+        """
+        return next((one.name for one in self.examined if one.step == step and not one.counted), "")
 
     def module(self, name: str) -> ModuleInfo | None:
         """Return one module, or None."""

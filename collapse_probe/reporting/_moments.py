@@ -25,9 +25,16 @@ def variant(name: str) -> str:
 
 def moment(facts: Facts, one: Evaluation) -> str:
     """Return when something was scored: the epoch where each has one evaluation, else the step."""
+    if name := facts.run.config.at(one.step):
+        return md(name)
     if one.step == 0:
         return "step 0"
     return f"epoch {one.epoch}" if one.epoch is not None and _by_epochs(facts) else f"step {one.step:,}"
+
+
+def beginning(facts: Facts) -> str:
+    """Return what a run is held against where it has no other encoder: the first model, or step 0."""
+    return md(facts.run.config.at(0)) or "step 0"
 
 
 def _by_epochs(facts: Facts) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..diagnosis.screen import metric as metric_label
 from ..journal import Evaluation
 from ._facts import MOST_ROWS, Facts
-from ._moments import moment, spread, variant
+from ._moments import beginning, moment, spread, variant
 from ._text import Table, change, md, number, percent, score
 
 METRIC_LABELS = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map@100": "MAP@100", "recall@100": "Recall@100"}
@@ -27,7 +27,7 @@ def performance(facts: Facts, collection: str) -> Table:
     metrics = metric_names(facts, collection)
     rows = [_row(facts, collection, one, metrics) for one in some(facts, records)]
     labels = [metric_name(name) for name in metrics]
-    headers = ["model", *labels, "vs raw", "vs raw [95 %]", "vs step 0 [95 %]", "tied", "n queries"]
+    headers = ["model", *labels, "vs raw", "vs raw [95 %]", f"vs {beginning(facts)} [95 %]", "tied", "n queries"]
     return Table(headers, rows).without_empty_columns()
 
 

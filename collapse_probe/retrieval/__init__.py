@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import find_lazily
 from ._collections import Collection, IdenticalIds, judged_pairs, make_collection
+from ._device import resolve_device
 from ._download import BEIR_MD5, open_collections
+from ._encoding import Told, encode_missing, texts_of
 from ._features import Features
 from ._overlap import Overlap, find_overlap
-from ._pairs import Pairs
+from ._pairs import Pairs, make_pairs
 from ._store import FeatureStore
 from ._stored import stored_identity
 from .encoders import (
@@ -23,8 +25,10 @@ from .encoders import (
     Prompts,
     Task,
     between,
+    check_encoder,
     default_cache,
     encode_with,
+    find_encoder,
     interpolate,
     is_half,
     open_encoder,
@@ -33,6 +37,7 @@ from .encoders import (
 from .forms import FORMS, parse_columns, read_beir, read_collections, read_pairs
 
 if TYPE_CHECKING:
+    from ._rankings import rankings_of
     from ._scoring import METRICS, Scores, evaluate_variants, evaluate_vectors, score_hits
     from ._search import Hits, exact_search, tied_share
 
@@ -43,6 +48,7 @@ _LATER = {
     "evaluate_variants": "_scoring",
     "evaluate_vectors": "_scoring",
     "exact_search": "_search",
+    "rankings_of": "_rankings",
     "score_hits": "_scoring",
     "tied_share": "_search",
 }
@@ -65,26 +71,34 @@ __all__ = [
     "Prompts",
     "Scores",
     "Task",
+    "Told",
     "between",
+    "check_encoder",
     "default_cache",
+    "encode_missing",
     "encode_with",
     "evaluate_variants",
     "evaluate_vectors",
     "exact_search",
+    "find_encoder",
     "find_overlap",
     "interpolate",
     "is_half",
     "judged_pairs",
     "make_collection",
+    "make_pairs",
     "open_collections",
     "open_encoder",
     "own_similarity",
     "parse_columns",
+    "rankings_of",
     "read_beir",
     "read_collections",
     "read_pairs",
+    "resolve_device",
     "score_hits",
     "stored_identity",
+    "texts_of",
     "tied_share",
 ]
 

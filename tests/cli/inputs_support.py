@@ -147,10 +147,13 @@ def bundled() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def plain_bert(folder: Path, *, seed: int = 7, dtype: torch.dtype = torch.float32, **save: object) -> Path:
+def plain_bert(
+    folder: Path, *, seed: int = 7, dtype: torch.dtype = torch.float32, hidden_size: int = 32, **save: object
+) -> Path:
     """Save a small random transformer, with the bundled model's tokenizer."""
     torch.manual_seed(seed)
-    BertModel(BertConfig(**TINY, intermediate_size=64)).to(dtype).save_pretrained(folder, **save)
+    shape = {**TINY, "hidden_size": hidden_size}
+    BertModel(BertConfig(**shape, intermediate_size=64)).to(dtype).save_pretrained(folder, **save)
     AutoTokenizer.from_pretrained(str(bundled())).save_pretrained(folder)
     return folder
 

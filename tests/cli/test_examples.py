@@ -96,6 +96,7 @@ def test_the_examples_of_the_documents_run(trained):
     found = {page.name: blocks(page.read_text(encoding="utf-8")) for page in pages}
     assert {name: len(some) for name, some in found.items() if some} == {
         "README.md": 1,  # run in test_public_face
+        "examine.md": 1,  # run in test_examine
         "plain-loop.md": 2,  # run below
         "fine-tuning.md": 2,  # the first is run below, and the second is the same with another rate
         "training.md": 1,

@@ -64,6 +64,15 @@ def test_types_are_the_ends_own_and_whole_numbers_are_its_own(tmp_path):
     assert note["start"]["model"] == str(start) and list(note["end"]["sha256"]) == ["model.safetensors"]
 
 
+def test_positions_that_an_older_library_saved_may_be_in_one_alone(tmp_path):
+    """As in the hub's all-MiniLM-L6-v2 and in what is fine-tuned of it today."""
+    start = written(tmp_path / "a", w=torch.zeros(2), position_ids=torch.arange(3))
+    end = written(tmp_path / "b", w=torch.ones(2))
+    assert load_file(interpolate(start, end, 0.5, tmp_path / "c") / "model.safetensors")["w"].tolist() == [0.5, 0.5]
+    found = load_file(interpolate(end, start, 0.25, tmp_path / "d") / "model.safetensors")
+    assert (found["w"].tolist(), found["position_ids"].tolist()) == ([0.75, 0.75], [0, 1, 2])
+
+
 @pytest.mark.parametrize("t", [0, 1.0])
 def test_the_ends_are_exact(tmp_path, t):
     generator = torch.Generator().manual_seed(0)

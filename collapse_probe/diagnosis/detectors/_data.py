@@ -26,6 +26,8 @@ _FIRST = 3
 
 
 def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    if evidence.config.examined:
+        raise NotApplicable("no batch of a training was read")
     reading = "pairs/auc"
     batch = evidence.series(reading, on="batch").finite()
     first = first_batches(batch)
@@ -201,6 +203,8 @@ def first_copies(evidence: Evidence) -> Series:
 
 
 def _copies(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    if evidence.config.examined:
+        raise NotApplicable("no batch of a training was read")
     equal = _own_as_negatives(evidence, cuts)
     if equal is not None:
         return equal

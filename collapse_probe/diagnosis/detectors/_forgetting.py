@@ -147,6 +147,8 @@ def _overfitting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]
     seen = evidence.config.reference is None or evidence.config.reference.seen
     if seen:
         raise NotApplicable("there are no held-out pairs")
+    if evidence.config.examined:
+        raise NotApplicable("no training pair was read")
     if (epochs(evidence) or math.inf) < cuts["epochs"]:
         raise NotApplicable("no pair was seen often enough to be learnt by heart")
     inside = _inside(evidence)

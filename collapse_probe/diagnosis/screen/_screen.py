@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...journal import End, Run
+from ...journal import End, Run, RunConfig
 from ...statistics import SEEDS_TO_CONFIRM
 from .._contract import Finding, Remedy, Status
 from .._curves import Change
@@ -19,6 +19,7 @@ from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
 from ._curves import curves, until
+from ._examined import examined
 from ._fallen import FILE, who_fell
 from ._paper import INDENT, Page, page_of
 from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
@@ -58,12 +59,13 @@ def first_screen(
         [*verdict(page, evidence, status, kinds, missing), *_ended(page, evidence)],
         seen(page, kinds),
         why(page, causes),
+        page.wrapped("Models", said) if (said := examined(evidence.config)) else [],
         _retrieval(evidence, rows, dead),
         _loss(evidence),
         curves(page, evidence, dead),
         _do(page, evidence, kinds, causes),
-        page.wrapped("Who fell", said, most=2) if (said := who_fell(lost)) else [],
-        [f"{'':<{INDENT}}{FILE}"] if said else [],
+        page.wrapped("Who fell", fell, most=2) if (fell := who_fell(lost)) else [],
+        [f"{'':<{INDENT}}{FILE}"] if fell else [],
         _damage(missing),
         measured(page, findings, missing),
         _cost(evidence),
@@ -80,9 +82,11 @@ def verdict(
         grave = [one for one in missing if one.essential]
         text = f"{clean(grave[0].what, length=60)}: {clean(grave[0].why, length=200)}" if grave else ""
     elif kinds:
-        text = headline(kinds)
+        text = headline(kinds, evidence.config)
     else:
-        text = f"nothing was found in {evidence.run.steps:,} steps"
+        models = len(evidence.config.examined) - 1
+        what = f"{evidence.run.steps:,} steps" if models < 0 else "1 model" if models == 1 else f"{models} models"
+        text = f"nothing was found in {what}"
         text += ", then the run was interrupted" if evidence.run.status == "interrupted" else ""
     return page.wrapped(first, text, indent=max(INDENT, len(first) + 2))
 
@@ -100,7 +104,7 @@ def _ended(page: Page, evidence: Evidence) -> list[str]:
     return page.wrapped("Ended", f"{run.status} after step {run.steps:,}" + (f": {message}" if message else ""))
 
 
-def headline(kinds: Sequence[Finding]) -> str:
+def headline(kinds: Sequence[Finding], config: RunConfig | None = None) -> str:
     grave = [one for one in kinds if one.status is kinds[0].status]
     grave = [one for one in grave if one.kind != "range"] or grave
     by_kind: dict[str, list[Finding]] = {}
@@ -111,7 +115,7 @@ def headline(kinds: Sequence[Finding]) -> str:
         subjects = [one.subject for one in some if one.subject]
         names.append(f"{name} ({named(subjects)})" if subjects else name)
     more = f", and {len(by_kind) - 3} more" if len(by_kind) > 3 else ""
-    said = [one for one in (since(grave[0].judgement), halving(grave[0].judgement)) if one]
+    said = [one for one in (since(grave[0].judgement, config), halving(grave[0].judgement)) if one]
     return ", ".join([", then ".join(names) + more, *said])
 
 
@@ -275,7 +279,7 @@ def labelled(label: str, lines: Sequence[str]) -> list[str]:
 
 def _fitted(page: Page, parts: list[list[str]]) -> str:
     """Return the parts in their order; where there is no room the cost goes first, then who fell, then the curves."""
-    order = (11, 8, 7, 5, 4, 1, 6, 3)
+    order = (12, 9, 8, 6, 5, 1, 7, 4)
     dropped: set[int] = set()
     while True:
         kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]

@@ -71,11 +71,13 @@ def metric(name: str) -> str:
     return METRICS.get(name, clean(name))
 
 
-def since(judgement: Judgement | None) -> str:
-    """Return since when, in words; empty where that is unknown."""
+def since(judgement: Judgement | None, config: RunConfig | None = None) -> str:
+    """Return since when, in words; empty where that is unknown, and where one model is judged against another."""
     onset = judgement.onset if judgement else None
-    if onset is None:
+    if onset is None or (config is not None and len(config.examined) == 2):
         return ""
+    if config is not None and (name := config.at(onset.step)):
+        return f"since {clean(name)}"
     span = "" if onset.low == onset.high else f" [{onset.low:,}, {onset.high:,}]"
     return f"since step {onset.step:,}{span}"
 
@@ -131,12 +133,12 @@ def evidence_line(finding: Finding, *alike: Finding) -> str:
     return "; ".join(text for text in texts if text)
 
 
-def claim(finding: Finding, *alike: Finding) -> str:
+def claim(finding: Finding, *alike: Finding, config: RunConfig | None = None) -> str:
     """Return what a finding says, with those that are folded with it, as a title."""
     some = (finding, *alike)
     subjects = [one.subject for one in some if one.subject]
     what = f"{title(finding)}: {named(subjects)}" if subjects else title(finding)
-    when = " and ".join(dict.fromkeys(said for one in some[:2] if (said := since(one.judgement))))
+    when = " and ".join(dict.fromkeys(said for one in some[:2] if (said := since(one.judgement, config))))
     return f"{what[0].upper()}{what[1:]}{f', {when}' if when else ''}"
 
 

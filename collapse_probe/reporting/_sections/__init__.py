@@ -14,6 +14,7 @@ from ._errors import ERRORS
 from ._fallen import FALLEN
 from ._findings import FINDINGS
 from ._happened import HAPPENED
+from ._models import MODELS
 from ._preflight import PREFLIGHT
 from ._retrieval import RETRIEVAL
 from ._screen import SCREEN
@@ -29,6 +30,7 @@ SECTIONS: tuple[Section, ...] = (
     SCREEN,
     HAPPENED,
     WHY,
+    MODELS,
     RETRIEVAL,
     FALLEN,
     AVERAGES,

@@ -23,7 +23,7 @@ from ...statistics import Interval
 from .._facts import Facts, Section
 from .._text import Table, bullets, interval, md, score
 
-_NOTE = "t: share of the way from step 0 to the last epoch, without training. Intervals are not adjusted."
+_NOTE = "t: share of the way from {first} to {last}, without training. Intervals are not adjusted."
 
 
 def _applies(facts: Facts) -> bool:
@@ -41,7 +41,9 @@ def _write(facts: Facts) -> list[str]:
         table = _table(facts, collection, None if inside == collection else inside)
         if table.rows:
             blocks += [f"### {md(collection)}", table.markdown]
-    return [*blocks, _NOTE]
+    models = facts.run.config.examined
+    ends = (md(models[0].name), md(models[-1].name)) if models else ("step 0", "the last epoch")
+    return [*blocks, _NOTE.format(first=ends[0], last=ends[1])]
 
 
 def _sentences(facts: Facts) -> list[str]:
@@ -73,8 +75,9 @@ def _unchosen(facts: Facts) -> list[str]:
     if found is None:
         return []
     gain = Interval(found.gain or 0.0, found.low or 0.0, found.high or 0.0, math.nan)
+    over = "the last model" if facts.run.config.examined else "the last epoch"
     return [
-        f"**{md(str(found.change['keep']))}** gains {interval(gain)} {md(found.reading)} over the last epoch and is "
+        f"**{md(str(found.change['keep']))}** gains {interval(gain)} {md(found.reading)} over {over} and is "
         "worse nowhere that it was scored. It was picked on these queries, so the interval is adjusted for all "
         "that were compared; a development split would choose on others."
     ]

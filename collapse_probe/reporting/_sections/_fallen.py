@@ -8,6 +8,7 @@ from statistics import median
 from ...diagnosis import Fallen, LostQuery, Taker
 from ...diagnosis.screen import metric as metric_label
 from .._facts import MOST_ROWS, Facts, Section
+from .._moments import beginning
 from .._spreadsheet import as_csv
 from .._text import Table, bullets, md, signed
 
@@ -20,12 +21,10 @@ _COLLECTIONS = 3
 _QUERY, _DOCUMENT = 120, 60
 """Characters of a text that are shown."""
 
-_AGAINST = {"start": "step 0", "raw": "the raw encoder"}
-
 
 def _write(facts: Facts) -> list[str]:
     found = facts.diagnosis.who_fell
-    said = bullets(_said(one) for one in found[:_COLLECTIONS])
+    said = bullets(_said(one, against=_against(facts, one)) for one in found[:_COLLECTIONS])
     files = f"Every lost query is in `{QUERIES_FILE}`"
     files += f", every document that took a place in `{TAKERS_FILE}`." if any(one.places for one in found) else "."
     first = found[0]
@@ -41,10 +40,14 @@ def _write(facts: Facts) -> list[str]:
     return [said, files]
 
 
-def _said(one: Fallen) -> str:
+def _against(facts: Facts, one: Fallen) -> str:
+    return "the raw encoder" if one.against == "raw" else beginning(facts)
+
+
+def _said(one: Fallen, *, against: str) -> str:
     sentences = [
         f"On {md(one.collection)}, {len(one.lost):,} of {one.n:,} queries lost more than .2 "
-        f"{md(metric_label(one.metric))} against {_AGAINST[one.against]}, and {one.gained:,} gained as much."
+        f"{md(metric_label(one.metric))} against {against}, and {one.gained:,} gained as much."
     ]
     if one.worst_tenth is not None:
         how = {"broad": "The fall is broad: the", "few": "The fall is in a few queries: the"}.get(one.spread, "The")
@@ -131,16 +134,17 @@ def _queries(facts: Facts) -> str | None:
         *("collection", "query", "text", "metric", "against", "before", "after", "change"),
         *("right_document", "right_text", "rank_before", "rank_after", "taken_by"),
     ]
-    return as_csv(headers, (row for one in facts.diagnosis.who_fell for row in map(_cells(one), one.lost)))
+    return as_csv(headers, (row for one in facts.diagnosis.who_fell for row in map(_cells(facts, one), one.lost)))
 
 
-def _cells(one: Fallen):
+def _cells(facts: Facts, one: Fallen):
     queries, documents = (one.texts.get(kind, {}) for kind in ("queries", "documents"))
+    against = "the raw encoder" if one.against == "raw" else facts.run.config.at(0) or "step 0"
 
     def cells(query: LostQuery) -> list[object]:
         ranks = [_rank(query.rank_before, one), _rank(query.rank_after, one)] if one.kept else [None, None]
         return [
-            *(one.collection, query.query, queries.get(query.query), one.metric, _AGAINST[one.against]),
+            *(one.collection, query.query, queries.get(query.query), one.metric, against),
             *(query.before, query.after, query.change),
             *(query.right, documents.get(query.right or ""), *ranks, " ".join(query.takers)),
         ]

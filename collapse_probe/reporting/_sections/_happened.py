@@ -21,7 +21,7 @@ MOST = 6
 
 
 def _write(facts: Facts) -> list[str]:
-    kinds = _gravest(facts)
+    kinds, config = _gravest(facts), facts.run.config
     blocks = []
     for at, some in enumerate(kinds[:MOST]):
         finding = some[0]
@@ -29,10 +29,16 @@ def _write(facts: Facts) -> list[str]:
         sentences = [f"{finding.code}, {finding.status.value}."]
         sentences += [f"{md(numbers)}."] if numbers else []
         sentences += [md(BY_CODE[finding.code].why)] if finding.code not in {one[0].code for one in kinds[:at]} else []
-        blocks += [f"### {at + 1}. {md(claim(*some))}", " ".join(sentences), facts.figure(f"happened_{at + 1}")]
+        blocks += [
+            f"### {at + 1}. {md(claim(*some, config=config))}",
+            " ".join(sentences),
+            facts.figure(f"happened_{at + 1}"),
+        ]
     if len(kinds) > MOST:
         rest = kinds[MOST : MOST + 14]
-        blocks.append(bullets(f"{md(claim(*some))} ({some[0].code}, {some[0].status.value})" for some in rest))
+        blocks.append(
+            bullets(f"{md(claim(*some, config=config))} ({some[0].code}, {some[0].status.value})" for some in rest)
+        )
     if len(kinds) > MOST + 14:
         blocks.append(f"{len(kinds) - MOST - 14:,} more findings are in `findings.json`.")
     return [*blocks, bullets(_critical(facts.findings))]
@@ -48,7 +54,7 @@ def _gravest(facts: Facts) -> list[tuple[Judged, ...]]:
 
 
 def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
-    kinds = _gravest(facts)
+    kinds, config = _gravest(facts), facts.run.config
     if at >= len(kinds):
         return None
     some = kinds[at]
@@ -57,8 +63,8 @@ def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
         return None
     with saved(path, height=3.4) as axes:
         _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
-        axes[0].set_title(plain(claim(*some), length=90), loc="left")
-    return Figure(path.name, _legend(finding, tracks), claim(*some))
+        axes[0].set_title(plain(claim(*some, config=config), length=90), loc="left")
+    return Figure(path.name, _legend(finding, tracks), claim(*some, config=config))
 
 
 def _legend(finding: Judged, tracks: list[Track]) -> str:

@@ -25,7 +25,7 @@ from ...journal import Evaluation
 from ...statistics import PairedDifference
 from .. import _figures
 from .._facts import Facts, Section
-from .._moments import variant
+from .._moments import beginning, variant
 from .._scores import MOST_METRICS, performance, scored, some
 from .._style import plain, saved
 from .._text import Table, bullets, interval, md, percent, score, signed
@@ -93,7 +93,7 @@ def _sample(facts: Facts, collection: str) -> str:
 def _sentences(facts: Facts) -> list[str]:
     """Return how retrieval changed, collection by collection."""
     if not facts.founding:
-        return [_changed(curve) for curve in facts.evidence.curves[:_COLLECTIONS] if curve.changes]
+        return [_changed(facts, curve) for curve in facts.evidence.curves[:_COLLECTIONS] if curve.changes]
     run, records, lines = facts.run, evaluation_records(facts.run), []
     for collection, path, epoch in last_trained(run):
         now = float(records[(collection, path, epoch)]["metrics"][HEADLINE])
@@ -115,10 +115,10 @@ def _sentences(facts: Facts) -> list[str]:
     return [*lines, *_without_predictor(facts), *_overlap(facts)]
 
 
-def _changed(curve: Curve) -> str:
+def _changed(facts: Facts, curve: Curve) -> str:
     one = curve.worst if curve.fell else next((c for c in curve.changes if c.against == "start"), curve.changes[0])
     relative = " (relative)" if curve.metric == "d_prime" else ""
-    against = {"start": "step 0", "raw": "the raw encoder", "best": "its best stretch"}[one.against]
+    against = {"start": beginning(facts), "raw": "the raw encoder", "best": "its best stretch"}[one.against]
     sure = "" if one.interval is None else f" [{signed(one.interval.low)}, {signed(one.interval.high)}]"
     verb = _verb_of(one)
     n = "" if one.interval is None else f" (n = {one.interval.n:,})"

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError, setting
 from ...journal import Artifact, Evaluation, JournalWriter, Run
-from ...retrieval import Collection, Features, Prompts, encode_with
+from ...retrieval import Collection, Features, Prompts, encode_missing, encode_with, resolve_device, texts_of
 from . import _describe
 from ._inputs import Inputs, open_named_encoder, open_scored
 from ._listener import Audience
 from ._record import SessionRecord
 from ._recorded import check_encoder_unchanged, recorded_request
-from ._request import Request, resolve_device
-from ._vectors import encode_missing, texts_of
+from ._request import Request
 
 if TYPE_CHECKING:
     from torch import nn

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...retrieval import Features, Overlap
+from ...retrieval import Features, Overlap, resolve_device
 from ..recipes import Recipe, Similarity
 from . import _describe
 from ._inputs import Inputs, open_inputs, with_own_similarity
 from ._listener import Audience
-from ._request import Request, check_precision, resolve_device
+from ._request import Request, check_precision
 from ._vectors import encode, overlaps, training_data
 
 if TYPE_CHECKING:

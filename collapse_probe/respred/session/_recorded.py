@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from ...errors import InputError, setting
 from ...journal import Run
-from ...retrieval import Encoder, Features
+from ...retrieval import Encoder, Features, resolve_device
 from ._inputs import Inputs, open_inputs
 from ._listener import Audience
 from ._prepare import Preparation
 from ._record import SessionRecord
-from ._request import Request, resolve_device
+from ._request import Request
 from ._vectors import encode, training_data
 
 if TYPE_CHECKING:

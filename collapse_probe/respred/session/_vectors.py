@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...journal import RunConfig
-from ...retrieval import TASKS, Collection, Features, Overlap, Task, find_overlap
+from ...retrieval import Features, Overlap, Task, encode_missing, find_overlap, texts_of
 from ._inputs import Inputs
 from ._listener import Audience
 
@@ -25,33 +25,6 @@ def encode(inputs: Inputs, features: Features, audience: Audience) -> None:
     if inputs.development is not None:
         sources.append(texts_of(inputs.development))
     encode_missing(features, sources, audience)
-
-
-def texts_of(collection: Collection) -> dict[Task, list[str]]:
-    """Return the texts of a collection by task."""
-    return {"query": list(collection.queries.values()), "document": list(collection.documents.values())}
-
-
-def encode_missing(features: Features, sources: Sequence[dict[Task, list[str]]], audience: Audience) -> None:
-    """Verify the stores, then encode the texts that they lack; an interruption keeps what is done."""
-    said = features.verify(*sources)
-    # Of an encoder that is not here, what it is was said to be unverified.
-    for line in said if features.encoder.is_here else ():
-        audience.say(f"vectors {line}")
-    texts: dict[Task, list[str]] = {task: [text for part in sources for text in part[task]] for task in TASKS}
-    missing = features.missing(texts)
-    count = sum(map(len, missing.values()))
-    if not count:
-        return
-    if features.encoder.is_here:
-        audience.say(f"encoding {count:,} texts once with {features.encoder.name}; they are kept for every later run")
-    try:
-        with audience.counting("encoding") as update:
-            features.add(missing, progress=update)
-    except KeyboardInterrupt:
-        left = sum(map(len, features.missing(missing).values()))
-        audience.say(f"interrupted: {count - left:,} of {count:,} texts are encoded and kept")
-        raise
 
 
 def overlaps(inputs: Inputs, features: Features) -> list[Overlap]:

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from ...journal import Evaluation, JournalWriter, now, write_beside
 from ...recording import Texts, keep_rankings
-from ...retrieval import Collection, Features, Scores, evaluate_variants
+from ...retrieval import Collection, Features, Scores, evaluate_variants, rankings_of
 from ..modules import HeadParts, ResidualPredictor, head_parts
 from ..recipes import Similarity
-from ._ranked import rankings_of
 
 Domain = Literal["in", "out"]
 

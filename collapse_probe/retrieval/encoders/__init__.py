@@ -1,9 +1,10 @@
 """Encoders: found by path or name, recognised, and asked as their library asks them."""
 
 from ._encoder import Encoder, Prompts, encode_with, is_half, open_encoder, own_similarity
-from ._find import default_cache
+from ._find import default_cache, find_encoder
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Encoding, Task
 from ._interpolate import between, interpolate
+from ._recognise import check_encoder
 
 __all__ = [
     "TASKS",
@@ -14,8 +15,10 @@ __all__ = [
     "Prompts",
     "Task",
     "between",
+    "check_encoder",
     "default_cache",
     "encode_with",
+    "find_encoder",
     "interpolate",
     "is_half",
     "open_encoder",

@@ -159,6 +159,10 @@ class Encoder:
         self._saved_dtype = str(model.dtype).removeprefix("torch.")
         return model.float() if self.full_precision else model
 
+    def unload(self) -> None:
+        """Let the model go; it is loaded again where it is asked once more."""
+        self.__dict__.pop("model", None)
+
     def encode(self, texts: Sequence[str], task: Task, *, batch_size: int = 32) -> np.ndarray:
         """Return the vectors of texts, as ``encode_query`` or ``encode_document`` gives them.
 

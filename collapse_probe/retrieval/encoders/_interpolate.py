@@ -41,7 +41,7 @@ def interpolate(start: str | Path, end: str | Path, t: float, folder: str | Path
     whole or not at all.
 
     Weights are interpolated in float32 and keep the type that they have in ``end``. Tensors of whole numbers or truth
-    values (positions, counters) are those of ``end``: nothing lies between them.
+    values (positions, counters) are those of ``end``, whether ``start`` has them or not: nothing lies between them.
 
     Args:
         start: A model's folder, or the name of one that is on this machine; what ``t=0`` gives.
@@ -207,7 +207,8 @@ def _write_weights(start: Path, end: Path, t: float, folder: Path) -> dict[str, 
         for path, names in files.items():
             tensors = {}
             for name in names:
-                old, new = (found[name][1].get_tensor(found[name][2]) for found in (before, after))
+                new = after[name][1].get_tensor(after[name][2])
+                old = before[name][1].get_tensor(before[name][2]) if name in before else new
                 if not new.is_floating_point():
                     from_end.append(name)
                 tensors[after[name][2]] = _checked_between(start, end, name, old, new, t)
@@ -234,8 +235,10 @@ def _opened(folder: Path, stack: ExitStack) -> dict[str, tuple[Path, Any, str]]:
     return found
 
 
-def _check_same(start: Path, before: Mapping[str, Any], end: Path, after: Mapping[str, Any]) -> None:
-    """Refuse models of which one has tensors that the other has not, or has in another shape.
+def _check_same(start: Path, before: dict[str, Any], end: Path, after: dict[str, Any]) -> None:
+    """Refuse models of which one has weights that the other has not, or tensors in another shape.
+
+    Tensors of whole numbers, such as the positions that older versions of the library saved, may be there or not.
 
     Raises:
         InputError: what differs.
@@ -245,15 +248,23 @@ def _check_same(start: Path, before: Mapping[str, Any], end: Path, after: Mappin
         raise InputError(f"{end}: model_type is {kinds[1]}, and {kinds[0]} in {start}; {_NEEDED}")
     missing = [
         f"{len(names)} only in {place} ({_some(names)})"
-        for place, names in ((start, before.keys() - after.keys()), (end, after.keys() - before.keys()))
-        if names
+        for place, own, other in ((start, before, after), (end, after, before))
+        if (names := {name for name in own.keys() - other.keys() if _is_weight(own[name])})
     ]
     if missing:
         raise InputError(f"{end}: other tensors than {start}: {', '.join(missing)}; {_NEEDED}")
     for name, (_, file, key) in after.items():
+        if name not in before:
+            continue
         shapes = [opened.get_slice(of).get_shape() for opened, of in (before[name][1:], (file, key))]
         if shapes[0] != shapes[1]:
             raise InputError(f"{end}: {name} is {shapes[1]}, and {shapes[0]} in {start}; {_NEEDED}")
+
+
+def _is_weight(found: tuple[Path, Any, str]) -> bool:
+    """Return whether a tensor in a file is of floating point."""
+    _, file, key = found
+    return str(file.get_slice(key).get_dtype()).startswith(("F", "BF"))
 
 
 def _checked_between(start: Path, end: Path, name: str, old: Tensor, new: Tensor, t: float) -> Tensor:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...journal import Rankings
-from ...retrieval import Scores
+from ..journal import Rankings
+from ._scoring import Scores
 
 
 def rankings_of(scores: Scores, query_ids: Sequence[str], document_ids: Sequence[str]) -> Rankings | None:
