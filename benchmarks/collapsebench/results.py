@@ -42,8 +42,9 @@ INTRODUCTION = """# CollapseBench: how often the diagnosis is right
 
 Written by `python benchmarks/collapsebench/results.py`. A program is a training as people write it with one planted
 mistake, or a healthy one that looks alarming; labels say for each how much worse it is than the same training without
-the mistake. Rules were tuned on the training programs: six groups by six authors, trained once in each of their worlds
-(encoder, pairs, collection). Means are over programs, with 95 % bootstrap intervals over programs.
+the mistake. Rules were tuned on the training programs, six groups by six authors; those that were trained again for
+this table are counted, once in each of their worlds (encoder, pairs, collection). Means are over programs, with 95 %
+bootstrap intervals over programs.
 
 The held-out programs are by a seventh author, who had read what kinds and causes mean and no rule; their labels were
 committed before, they were trained once in each of their worlds, and judged once, before anybody had looked at them.
