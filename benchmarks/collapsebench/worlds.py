@@ -31,8 +31,8 @@ _SPLIT = 20_251_118
 BUNDLED = "bundled/packages/library"
 """The world that needs nothing but what is installed: docstrings of scientific packages, and the standard library's."""
 
-_OF_PACKAGES, _OF_LIBRARY = 1000, 400
-"""Pairs that are encoded of each."""
+_OF_PACKAGES, _OF_LIBRARY, _WORDS = 600, 150, 30
+"""Pairs that are encoded of each, and the most words of a document."""
 
 
 class Vectors:
@@ -121,14 +121,18 @@ class World:
 def _of_packages() -> tuple[list[str], list[str]]:
     """Return summaries and what follows them, of the scientific packages' docstrings in the order of their hashes."""
     pairs = sorted(docstring_pairs(), key=lambda pair: hashlib.sha256(pair[0].encode()).digest())[:_OF_PACKAGES]
-    return [query for query, _ in pairs], [document for _, document in pairs]
+    return [query for query, _ in pairs], [_cut(document) for _, document in pairs]
+
+
+def _cut(text: str) -> str:
+    return " ".join(text.split()[:_WORDS])
 
 
 def _of_library() -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
     """Return queries, documents and judgements by id, of the standard library's docstrings."""
     files = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py"))
     found = [pair for path in files for pair in _file_pairs(path)]
-    by_query = {query: document for query, document in found}
+    by_query = {query: _cut(document) for query, document in found}
     by_document = {document: query for query, document in by_query.items()}
     pairs = sorted(by_document.items(), key=lambda pair: hashlib.sha256(pair[1].encode()).digest())[:_OF_LIBRARY]
     queries = {str(row): query for row, (_, query) in enumerate(pairs)}
