@@ -46,6 +46,10 @@ _LOADED = "(() => { const one = performance.getEntriesByType('navigation')[0]; r
 _FOCUS = "(document.activeElement.className || document.activeElement.tagName)"
 
 
+NO_BROWSER = 75
+"""Exit code where Chromium does not start: nothing was checked."""
+
+
 class Browser:
     """A headless Chromium, spoken to over its debugging pipes."""
 
@@ -201,7 +205,11 @@ def main() -> int:
         screen = diagnose(options.run).to_dict()["summary"]
         print(f"the first screen has {len(re.findall(r'[0-9.]+', screen))} numbers")
     axe = options.axe.read_text(encoding="utf-8") if options.axe else ""
-    browser, wrong = Browser(options.chromium), []
+    try:
+        browser, wrong = Browser(options.chromium), []
+    except (OSError, RuntimeError) as error:
+        print(f"{options.chromium}: {error}")
+        return NO_BROWSER
     try:
         for page in options.pages:
             print(f"{page}: {page.stat().st_size:,} bytes")
