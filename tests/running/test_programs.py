@@ -84,6 +84,7 @@ for step in range(25):
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 if rank == 0:
     torch.save(model.state_dict(), sys.argv[1])
+distributed.barrier()
 distributed.destroy_process_group()
 """
 
@@ -91,9 +92,12 @@ distributed.destroy_process_group()
 def test_several_processes_train_as_they_would_and_the_first_one_writes(tmp_path):
     (tmp_path / "train.py").write_text(RANKS)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    plain = ran([*launcher, "train.py", "plain.pt"], tmp_path)
+    # On a busy machine the launcher itself fails at times, with nobody watching: that says nothing of us.
+    tries = (ran([*launcher, "train.py", "plain.pt"], tmp_path) for _ in range(3))
+    plain = next((one for one in tries if one.returncode == 0), None)
+    assert plain is not None, "the launcher failed three times"
     watched = ran([*launcher, "-m", "collapse_probe", "run", "train.py", "watched.pt"], tmp_path)
-    assert (plain.returncode, watched.returncode) == (0, 0), watched.stderr
+    assert watched.returncode == 0, watched.stderr
     before, after = (torch.load(tmp_path / f"{name}.pt") for name in ("plain", "watched"))
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["train"]
