@@ -86,6 +86,10 @@ class Curve:
     onset: Onset | None = None
     outside: tuple[int, ...] = ()
 
+    def against(self, what: str) -> Change | None:
+        """Return the comparison with ``start``, ``raw`` or ``best``; None where there is none."""
+        return next((one for one in self.changes if one.against == what), None)
+
     @property
     def fell(self) -> bool | None:
         """Whether one of the comparisons is a fall that counts; None where none could be made."""
@@ -95,19 +99,13 @@ class Curve:
     @property
     def rose(self) -> bool:
         """Whether it rose, resolved, since step 0, and that counts."""
-        start = next((one for one in self.changes if one.against == "start"), None)
+        start = self.against("start")
         return not self.seen and start is not None and start.rose
-
-    @property
-    def gained(self) -> bool:
-        """Whether the interval of the change since step 0 lies above 0: less sure than a rise that counts."""
-        start = next((one for one in self.changes if one.against == "start"), None)
-        return not self.seen and start is not None and start.interval is not None and start.interval.low > 0
 
     @property
     def learnt(self) -> bool:
         """Whether it rose so much since step 0 that geometry cannot have harmed it, be it of training pairs."""
-        start = next((one for one in self.changes if one.against == "start"), None)
+        start = self.against("start")
         return start is not None and start.interval is not None and start.interval.low > SMALLEST_FROM_BEST
 
     @property

@@ -13,7 +13,7 @@ from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
 from ._onset import FEWEST, change_point, left, levelled, surest, within
-from ._separation import BATCH, D_PRIME, RANK, batch_curve, part_curve, reference_curve
+from ._separation import BATCH, D_PRIME, RANK, SATURATED, batch_curve, part_curve, reference_curve
 from ._solved import solved_without_separating
 
 EMBEDDINGS = ("query", "document", "view", "class", "left", "right", "served", "hidden", "embedding")
@@ -72,9 +72,6 @@ APART = 0.1
 
 _ENDS = 8
 """Readings of an end of the run that are pooled."""
-
-_SATURATED = 0.95
-"""Reciprocal rank above which nearly every own document is the first."""
 
 
 class Evidence:
@@ -385,7 +382,7 @@ class Evidence:
 
     @staticmethod
     def _saturated(curve: Curve) -> bool:
-        return bool(curve.values) and curve.values[0] > _SATURATED
+        return bool(curve.values) and curve.values[0] > SATURATED
 
     def _series(self, reading: str, on: str | None, *, dense: bool | None = None) -> Series:
         """Return a reading of all data sets; of the reference pairs those of one number of pairs.
@@ -445,9 +442,9 @@ def _solved(curve: Curve) -> bool:
 
     Scores that spread less are no harm there: what retrieves has not fallen.
     """
-    start = next((one for one in curve.changes if one.against == "start"), None)
-    rose = start is not None and start.interval is not None and start.interval.low > 0
-    return rose and curve.metric == "mrr" and curve.values[-1] > _SATURATED
+    start = curve.against("start")
+    rose = start is not None and start.rose
+    return rose and curve.metric == "mrr" and curve.values[-1] > SATURATED
 
 
 def _moves(series: Series) -> bool:

@@ -13,7 +13,7 @@ from ._curves import Curve
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
 from ._onset import FEWEST
-from ._separation import BATCH, RANK
+from ._separation import BATCH, FEWEST_PAIRS, RANK
 
 _SHOWN = 3
 
@@ -24,9 +24,6 @@ _COSINES = ("cosine_mean", "cosine_random_mean")
 
 _EQUAL = 1e-5
 """Distance of a mean cosine from 1 up to which vectors are equal but for rounding (own choice)."""
-
-FEWEST_PAIRS = 32
-"""Reference pairs below which no fall is told: at 8, one place in eight is an eighth of the whole (own choice)."""
 
 _WORTH = 0.01
 """Share of the loss in no term from which on it is said."""

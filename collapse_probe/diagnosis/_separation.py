@@ -27,6 +27,9 @@ SATURATED = 0.95
 D_PRIME_FALL = 0.25
 """Relative fall of d' that counts: none of 99 trainings whose retrieval held fell so far on its batches."""
 
+FEWEST_PAIRS = 32
+"""Reference pairs below which nothing is told: at 8, one place in eight is an eighth of the whole (own choice)."""
+
 _Z = 4.0
 _FEWEST = 6
 _POOLED = 3

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import InputError, setting
 from ..journal import fresh_folder, is_plain_name
 from ..retrieval import (
+    SHARES,
     Collection,
     Encoder,
     Features,
@@ -28,9 +29,6 @@ from ..retrieval import (
 )
 from ._examination import Examination
 from ._found import Found, find_base, find_models, in_order
-
-SHARES = (0.25, 0.5, 0.75)
-"""Shares of the way from the first to the last model that are scored."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError, setting
 from ..journal import CollectionInfo
-from ..retrieval import Collection, Pairs, find_overlap, make_collection
-
-HELD_OUT = "held-out pairs"
-"""Name of the collection that pairs make."""
-
-FEWEST = 32
-"""Queries below which hardly any change could be told from chance (own choice)."""
+from ..retrieval import (
+    FEWEST_QUERIES,
+    HELD_OUT,
+    MOST_DOCUMENTS,
+    Collection,
+    Pairs,
+    find_overlap,
+    judged_texts,
+    make_collection,
+)
 
 MOST_REFERENCE = 2_000
 """Reference pairs: five rows a dimension of the usual encoders (own choice)."""
-
-MOST_DOCUMENTS = 20_000
-"""Documents of pairs that their queries are ranked among."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +40,8 @@ class Examined:
     @property
     def info(self) -> CollectionInfo:
         """What ``run.json`` keeps of it."""
-        one = self.collection
-        return CollectionInfo(
-            name=one.name,
-            split=one.split,
-            domain=self.domain,
-            n_queries=len(one.queries),
-            n_documents=len(one.documents),
-            fingerprint=one.fingerprint,
-            form=one.form,
-            group=one.group,
-            notes=[*one.notes, *([self.remark] if self.remark else [])],
-        )
+        found = self.collection.info
+        return replace(found, domain=self.domain, notes=[*found.notes, *([self.remark] if self.remark else [])])
 
 
 @dataclass(frozen=True)
@@ -117,14 +107,11 @@ def _of_pairs(pairs: Pairs) -> Collection:
     queries = {text: f"q{at}" for at, text in enumerate(dict.fromkeys(one for one in pairs.queries if one))}
     documents = {text: f"d{at}" for at, text in enumerate(dict.fromkeys(one for one in pairs.documents if one))}
     documents = dict(list(documents.items())[:MOST_DOCUMENTS])
-    judged: dict[str, dict[str, int]] = {}
-    for query, document in zip(pairs.queries, pairs.documents, strict=True):
-        if query and document in documents:
-            judged.setdefault(queries[query], {})[documents[document]] = 1
-    if len(judged) < FEWEST or len(documents) < FEWEST:
+    judged = judged_texts(queries, documents, zip(pairs.queries, pairs.documents, strict=True))
+    if len(judged) < FEWEST_QUERIES or len(documents) < FEWEST_QUERIES:
         raise InputError(
             f"{pairs.source}: {len(judged)} distinct queries and {len(documents)} distinct documents, where at least "
-            f"{FEWEST} of each are needed to tell a change from chance; give more {setting('pairs')}"
+            f"{FEWEST_QUERIES} of each are needed to tell a change from chance; give more {setting('pairs')}"
         )
     return make_collection(
         HELD_OUT,

@@ -18,6 +18,7 @@ from ..journal import (
     Store,
     Terms,
     now,
+    versions_of,
     write_config,
 )
 from ..recording import Recorder, Texts
@@ -29,6 +30,8 @@ from ._vectors import sample, scored
 
 METRIC = "ndcg@10"
 """What interpolations are scored by."""
+
+_PACKAGES = ("collapse-probe", "torch", "sentence-transformers", "transformers", "peft", "pytrec-eval-terrier")
 
 _LOGGED = {"loss": "loss/total", "grad_norm": "gradient/norm", "learning_rate": "rate/0"}
 
@@ -55,7 +58,7 @@ def run_config(
         ),
         examined=tuple(models),
         remarks=list(remarks),
-        versions=_versions(),
+        versions=versions_of(_PACKAGES),
         command=command,
         session={"program": "examine", "models": [one.as_dict() for one in audits]},
     )
@@ -171,16 +174,3 @@ def _between(
                         fingerprint=collection.fingerprint,
                     )
                 )
-
-
-def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    names = ("collapse-probe", "torch", "sentence-transformers", "transformers", "peft", "pytrec-eval-terrier")
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

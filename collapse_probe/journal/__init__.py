@@ -19,6 +19,7 @@ from ._readings import Coverage, Force, Histogram, Readings, Spectrum, Summary, 
 from ._run import LiveRun, Run
 from ._scored import Counterfactual, Evaluation
 from ._store import Series, Store
+from ._versions import versions_of
 from ._writer import CONFIG, JOURNAL, JournalWriter, now, write_config
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "now",
     "read_file",
     "read_rankings",
+    "versions_of",
     "write_beside",
     "write_config",
     "write_rankings",

@@ -70,11 +70,11 @@ def tracks_of(facts: Facts, finding: Finding, *alike: Finding) -> list[Track]:
     """Return what findings rest on, as it is drawn: the curve of a collection, else their readings in turn."""
     curve = next((one for one in facts.evidence.curves if one.name == finding.subject), None)
     if curve is not None:
-        raw = next((one.before for one in curve.changes if one.against == "raw"), None)
-        start = next((one.before for one in curve.changes if one.against == "start"), None)
+        raw, start = curve.against("raw"), curve.against("start")
         against = "the raw encoder" if raw is not None else "step 0"
         label = f"{curve.name}, {metric(curve.metric)}"
-        baseline = raw if raw is not None else start
+        known = raw or start
+        baseline = known.before if known is not None else None
         return [Track(label, np.array(curve.steps), np.array(curve.values), baseline, against)]
     in_turn = chain.from_iterable(zip_longest(*(one.evidence for one in (finding, *alike))))
     names = [name for name in dict.fromkeys(in_turn) if name and name.rpartition("/")[0]]

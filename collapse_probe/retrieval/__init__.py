@@ -13,11 +13,13 @@ from ._device import resolve_device
 from ._download import BEIR_MD5, open_collections
 from ._encoding import Told, encode_missing, texts_of
 from ._features import Features
+from ._held_out import FEWEST_QUERIES, HELD_OUT, MOST_DOCUMENTS, judged_texts
 from ._overlap import Overlap, find_overlap
 from ._pairs import Pairs, make_pairs
 from ._store import FeatureStore
 from ._stored import stored_identity
 from .encoders import (
+    SHARES,
     TASKS,
     Encoder,
     EncoderIdentity,
@@ -55,8 +57,12 @@ _LATER = {
 
 __all__ = [
     "BEIR_MD5",
+    "FEWEST_QUERIES",
     "FORMS",
+    "HELD_OUT",
     "METRICS",
+    "MOST_DOCUMENTS",
+    "SHARES",
     "TASKS",
     "Collection",
     "Encoder",
@@ -85,6 +91,7 @@ __all__ = [
     "interpolate",
     "is_half",
     "judged_pairs",
+    "judged_texts",
     "make_collection",
     "make_pairs",
     "open_collections",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import InputError
+from ..journal import CollectionInfo
 from ._pairs import Pairs, fingerprint, make_pairs
 
 Qrels = dict[str, dict[str, int]]
@@ -47,6 +48,20 @@ class Collection:
     leave_out: frozenset[str] = frozenset()
     group: str | None = None
     form: str = ""
+
+    @property
+    def info(self) -> CollectionInfo:
+        """What ``run.json`` keeps of it, as far as it says so itself."""
+        return CollectionInfo(
+            name=self.name,
+            split=self.split,
+            n_queries=len(self.queries),
+            n_documents=len(self.documents),
+            fingerprint=self.fingerprint,
+            form=self.form,
+            group=self.group,
+            notes=list(self.notes),
+        )
 
     @property
     def missing(self) -> int:

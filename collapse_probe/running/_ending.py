@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..journal import LiveRun
 from ._said import Said
@@ -34,18 +33,17 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
 
 def _in_a_line(run: LiveRun) -> str:
     steps = f"{run.steps:,} step{'s' if run.steps != 1 else ''}"
-    return f"heard {steps}; the run is {_short(run.folder)}" if run.folder is not None else f"heard {steps}"
+    from ..watching import in_short
+
+    return f"heard {steps}; the run is {in_short(run.folder)}" if run.folder is not None else f"heard {steps}"
 
 
 def _screen(run: LiveRun, width: int) -> str:
     from ..diagnosis import diagnosed
+    from ..watching import in_short
 
     _, found, _ = diagnosed(run, width=width)
     if run.folder is None:
         return found.summary
-    folder = _short(run.folder)
+    folder = in_short(run.folder)
     return f"{found.summary}\nrun     {folder}\nreport  collapse-probe report {folder}"
-
-
-def _short(folder: Path) -> Path:
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

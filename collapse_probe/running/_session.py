@@ -138,7 +138,9 @@ class Session:
             self._fail(error)
 
     def _fail(self, error: Exception) -> None:
-        if os.environ.get("COLLAPSE_PROBE_STRICT") == "1":
+        from ..recording import STRICT
+
+        if os.environ.get(STRICT) == "1":
             raise error
         self._said.once(f"a part of this program is not watched ({type(error).__name__}: {error}); it goes on")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._autolog import Autolog, autolog
 from ._calls import is_compiled
 from ._dispatch import watch
+from ._folder import in_short
 from ._options import Prepared
 from ._watch import Watch, open_watches
 
@@ -21,6 +22,7 @@ __all__ = [
     "Watch",
     "WatchCallback",
     "autolog",
+    "in_short",
     "is_compiled",
     "open_watches",
     "watch",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shlex
 import sys
 import weakref
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ..errors import InputError
-from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name
+from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name, versions_of
 from ..journal.vocabulary import Role
 from ..recording import Place, Wishes, canonical
 from ._options import Prepared
@@ -138,13 +136,7 @@ def is_main_process() -> bool:
 
 def versions() -> dict[str, str]:
     """Return the versions of what matters, of those that are installed."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return versions_of(_PACKAGES)
 
 
 def command(*, arguments: bool = True) -> str:

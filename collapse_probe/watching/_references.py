@@ -312,17 +312,19 @@ class ReferenceReader:
         Raises:
             InputError: they are equal.
         """
-        known = None
-        if self._raw is not None:
-            with self._quietly(raw=True):
-                known = self._sample(self._raw())
         for name in ("query", "document"):
             rows = sample.streams[name]
-            if len(rows) > 1 and _equal(rows) and (known is None or _equal(known.streams[name])):
+            if len(rows) > 1 and _equal(rows) and not self._told_apart_by_raw(name):
                 raise InputError(
                     f"all {len(rows)} {name} embeddings are equal at step {step}: are they one text, or does what "
                     "scores them lose it? give pairs of different texts"
                 )
+
+    def _told_apart_by_raw(self, name: str) -> bool:
+        if self._raw is None:
+            return False
+        with self._quietly(raw=True):
+            return not _equal(self._sample(self._raw()).streams[name])
 
     def _part(self) -> None:
         assert self._pairs is not None

@@ -18,7 +18,9 @@ _GEOMETRY = ("one_sided_collapse", "complete_collapse", "cone", "dead_dimensions
 _COLLAPSES = (*_GEOMETRY, "scale_collapse", "scale_explosion")
 _FALLS = (*_COLLAPSES, "saturation", "hubness", "loss_against_retrieval", "harmful_correction", "side_gap")
 
-_FROM_ZERO = Threshold(1e3, "a group that goes so many times its own size at first began at zero")
+_FROM_ZERO = Threshold(
+    _suspects.BEGAN_AT_NOTHING, "a group that goes so many times its own size at first began at zero"
+)
 
 _NO_REPULSION = Mechanism(
     cause="no_repulsion",

@@ -146,11 +146,16 @@ def small_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if kind.kind != "identity":
         return None
     # What began at nothing has gone many times its own length after one step: the rest says how far steps carry.
-    ways = [float(one.values[-1]) for one in evidence.groups("drift") if float(one.values[0]) < cuts["from_zero"]]
+    ways = _ways(evidence)
     gradient = evidence.series("gradient/norm").finite().values
     if not ways or not 0 < max(ways) < cuts["way"] or not len(gradient) or float(np.median(gradient)) == 0:
         return None
     return Suspicion(because={"way of the farthest group": max(ways)}, locus="optimizer")
+
+
+def _ways(evidence: Evidence) -> list[float]:
+    """Return how far each group has gone in all, over its length at first; not those that began at nothing."""
+    return [float(one.values[-1]) for one in evidence.groups("drift") if float(one.values[0]) < BEGAN_AT_NOTHING]
 
 
 def _makers(evidence: Evidence) -> list[Series]:
@@ -326,7 +331,7 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
 def _multiplied(evidence: Evidence, kind: Finding) -> dict[str, float] | None:
     """Return why what multiplies embeddings drove them to their bound: weights went no farther than their length."""
     track = evidence.track(kind.subject, "pass_through")
-    ways = [float(one.values[-1]) for one in evidence.groups("drift") if float(one.values[0]) < BEGAN_AT_NOTHING]
+    ways = _ways(evidence)
     if track is None or not ways or max(ways) > OWN_LENGTH or float(track.series.values[0]) < FAR_FROM_BOUND:
         return None
     return {f"{kind.subject}/pass_through at first": float(track.series.values[0]), "way of the weights": max(ways)}
@@ -406,7 +411,7 @@ def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
 
 def narrow(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     inside = [one for one in evidence.curves if one.inside and one.fell is False]
-    starts = [(one, change) for one in inside for change in one.changes if change.against == "start"]
+    starts = [(one, change) for one in inside if (change := one.against("start")) is not None]
     held = next(((one, change) for one, change in starts if one.rose or change.value >= 0), None)
     if held is None:
         return None

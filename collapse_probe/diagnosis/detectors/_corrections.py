@@ -60,9 +60,7 @@ def _constant(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     others = [
         Condition(reading="a fall, and nothing else is trained", value=None, cut=0.0, holds=made or None, harm=True)
     ]
-    if any(
-        curve.inside and not curve.fell and (curve.rose or curve.learnt or curve.gained) for curve in evidence.curves
-    ):
+    if any(curve.inside and not curve.fell and (curve.rose or curve.learnt) for curve in evidence.curves):
         # What is not the same for every query may be small, and be what the pairs gain by.
         others.append(part(f"{subject.name}/constancy while pairs gain", last, cuts["same"], same))
     values = np.asarray(track.series.values)

@@ -41,15 +41,15 @@ def _all_found(curve: Curve) -> bool:
 
 def _falls(curve: Curve) -> bool:
     """Return whether a curve is below its start, resolved: less than what is critical, and no rise or level."""
-    start = next((one for one in curve.changes if one.against == "start"), None)
+    start = curve.against("start")
     small = start is not None and start.interval is not None and start.value <= -SMALLEST and start.interval.high < 0
     return bool(curve.fell) or small
 
 
 def _knew(inside: Curve) -> bool:
     """Return whether the trained domain rises from a start that had kept most of what the raw encoder knew of it."""
-    raw = next((one.before for one in inside.changes if one.against == "raw"), math.inf)
-    return bool(inside.rose and not inside.fell) and inside.values[0] > _KEPT * raw
+    raw = inside.against("raw")
+    return bool(inside.rose and not inside.fell) and raw is not None and inside.values[0] > _KEPT * raw.before
 
 
 def _change(curve: Curve) -> float:
@@ -75,7 +75,7 @@ def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         raise NotApplicable("it was not told whether it is of the domain that is trained on")
     if inside is None:
         raise NotApplicable("nothing says how the trained domain did")
-    start = next((one for one in curve.changes if one.against == "start"), None)
+    start = curve.against("start")
     worst = curve.worst
     later = any(one.fell for one in curve.changes if one.against != "raw")
     small = start is not None and start.value > _LOST_IN_TRAINING * min(worst.value, 0.0)

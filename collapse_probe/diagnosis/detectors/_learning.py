@@ -11,7 +11,7 @@ from ...journal import Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
 from .._onset import crossing
-from .._separation import BATCH
+from .._separation import BATCH, FEWEST_PAIRS
 from ._signature import part
 
 CANDIDATES = "number of candidates in a batch"
@@ -23,9 +23,6 @@ LEFT_OUT = "modules with a gradient that no optimiser holds"
 _FEWEST = 3
 _LONG = 50
 """Steps before which a run from random weights may still be at chance (own choice)."""
-
-_ROWS = 32
-"""Reference pairs below which d' is at chance by chance."""
 
 MOSTLY, _MANY = 0.8, 20
 """Share of steps without a gradient, of the first fifth and of all, from which on nothing is learnt (own choice)."""
@@ -155,7 +152,7 @@ def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
     """Return that a run that has ended tells pairs apart no better than by chance, as it did at its start."""
     series = evidence.series("pairs/d_prime", on="reference").finite()
     solved = any(one.harm and one.holds for one in evidence.harm)
-    if not evidence.ended or solved or evidence.run.steps < _LONG or len(series) < 2 or series.n[-1] < _ROWS:
+    if not evidence.ended or solved or evidence.run.steps < _LONG or len(series) < 2 or series.n[-1] < FEWEST_PAIRS:
         return None
     if float(series.values.max()) >= cut or evidence.reference_still:
         return None

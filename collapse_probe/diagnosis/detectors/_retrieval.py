@@ -32,7 +32,7 @@ def _fall(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     worst = curve.worst
     if worst is None:
         return Judgement(value=None, evidence=(f"{curve.name}/{curve.metric}",))
-    start = next((one for one in curve.changes if one.against == "start"), None)
+    start = curve.against("start")
     if not worst.fell and worst.against == "raw" and start is not None and start.value > 0:
         # A head that is on its way, and little below the encoder that it began under, is no fall.
         worst = start

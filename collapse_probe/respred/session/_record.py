@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import InputError
-from ...journal import CollectionInfo, ReferenceInfo, Run, RunConfig
+from ...journal import CollectionInfo, ReferenceInfo, Run, RunConfig, versions_of
 from ...retrieval import Collection, Overlap
 from ..recipes import Recipe, Similarity, head_modules, head_streams
 from ._request import Request
@@ -121,7 +119,7 @@ def run_config(prepared: Preparation, *, name: str, probes: Sequence[Probe], com
         development=None if inputs.development is None else _collection(inputs.development, None),
         examples=None if prepared.data is None else len(prepared.data.query),
         probes={probe.name: probe.as_dict() for probe in probes},
-        versions=_versions(),
+        versions=versions_of(_PACKAGES, missing="not installed"),
         command=command,
         session=session.to_json(),
     )
@@ -142,16 +140,9 @@ def recipe_config(recipe: Recipe) -> dict[str, Any]:
 
 def _collection(collection: Collection, overlap: Overlap | None) -> CollectionInfo:
     trained = None if overlap is None else {"distinct": overlap.trained, "equal": overlap.equal, "near": overlap.near}
-    return CollectionInfo(
-        name=collection.name,
-        split=collection.split,
-        n_queries=len(collection.queries),
-        n_documents=len(collection.documents),
-        fingerprint=collection.fingerprint,
-        form=collection.form,
-        group=collection.group,
+    return replace(
+        collection.info,
         domain=None if overlap is None else overlap.domain,
-        notes=list(collection.notes),
         seen_queries=[] if overlap is None else list(overlap.queries),
         trained_documents=trained,
     )
@@ -174,16 +165,6 @@ def _pairs(inputs: Inputs, data: TrainingData | None) -> dict[str, Any] | None:
         described["validation_source"] = inputs.validation.source
         described["validation_fingerprint"] = inputs.validation.fingerprint
     return described
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def _git_state() -> dict[str, Any] | None:

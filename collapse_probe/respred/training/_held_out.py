@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 
-from ...retrieval import make_collection
+from ...retrieval import FEWEST_QUERIES, HELD_OUT, MOST_DOCUMENTS, judged_texts, make_collection
 from ._evaluation import EvaluationSet
 from ._vectors import TrainingData
 
-HELD_OUT = "held-out pairs"
-"""Name of the collection."""
-
-FEWEST = 32
-"""Queries below which nothing is scored: of fewer, hardly any change could be told from chance (own choice)."""
-
-MOST_DOCUMENTS = 20_000
-"""Documents that held-out queries are ranked among, where vectors are stored."""
-
 MOST_ENCODED = 512
-"""The same where every evaluation encodes them again."""
+"""Documents that held-out queries are ranked among, where every evaluation encodes them again."""
 
 
 def held_out_pairs(data: TrainingData, *, most: int = MOST_DOCUMENTS) -> EvaluationSet | None:
@@ -42,20 +34,19 @@ def held_out_pairs(data: TrainingData, *, most: int = MOST_DOCUMENTS) -> Evaluat
     queries = _distinct(texts.validation_query)
     documents = _distinct([*texts.validation_document, *texts.document])
     kept = dict(list(documents.items())[:most])
-    judged: dict[str, dict[str, int]] = {f"q{row}": {} for row in queries.values()}
-    for asked, answers in ((texts.validation_query, texts.validation_document), (texts.query, texts.document)):
-        for query, document in zip(asked, answers, strict=True):
-            if query in queries and document in kept:
-                judged[f"q{queries[query]}"][f"d{kept[document]}"] = 1
-    judged = {query: found for query, found in judged.items() if found}
-    if len(judged) < FEWEST:
+    query_ids = {text: f"q{row}" for text, row in queries.items()}
+    document_ids = {text: f"d{row}" for text, row in kept.items()}
+    given = ((texts.validation_query, texts.validation_document), (texts.query, texts.document))
+    pairs = chain.from_iterable(zip(asked, answers, strict=True) for asked, answers in given)
+    judged = judged_texts(query_ids, document_ids, pairs)
+    if len(judged) < FEWEST_QUERIES:
         return None
     collection = make_collection(
         HELD_OUT,
         "validation",
-        documents={f"d{row}": text for text, row in kept.items()},
+        documents={name: text for text, name in document_ids.items()},
         titles={},
-        queries={f"q{row}": text for text, row in queries.items()},
+        queries={name: text for text, name in query_ids.items()},
         judged=judged,
         source=HELD_OUT,
         identical_ids="keep",
@@ -68,7 +59,7 @@ def held_out_pairs(data: TrainingData, *, most: int = MOST_DOCUMENTS) -> Evaluat
         document=torch.cat([data.validation_document, data.document])[list(kept.values())],
         domain="in",
         changed=False,
-        trained=frozenset(f"d{kept[text]}" for text in set(texts.document) if text in kept),
+        trained=frozenset(document_ids[text] for text in set(texts.document) if text in kept),
     )
 
 

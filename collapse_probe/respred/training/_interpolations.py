@@ -13,16 +13,13 @@ from sentence_transformers.base.modules import Router
 from torch import Tensor, nn
 
 from ...journal import Evaluation, JournalWriter, Run
-from ...retrieval import Scores, between
+from ...retrieval import SHARES, Scores, between
 from ..modules import build_head, head_parts
 from ..recipes import Recipe
 from ._callback import EpochScores
 from ._counterfactuals import ChangedModel, record_counterfactuals
 from ._evaluation import EvaluationSet, embed, score_embedded
 from ._vectors import Vectors
-
-SHARES = (0.25, 0.5, 0.75)
-"""Shares of the way that are scored; 0 is step 0, and 1 the model as it is."""
 
 FAMILY = "interpolation"
 _FILE = "interpolations"

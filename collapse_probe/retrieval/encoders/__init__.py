@@ -3,10 +3,11 @@
 from ._encoder import Encoder, Prompts, encode_with, is_half, open_encoder, own_similarity
 from ._find import default_cache, find_encoder
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Encoding, Task
-from ._interpolate import between, interpolate
+from ._interpolate import SHARES, between, interpolate
 from ._recognise import check_encoder
 
 __all__ = [
+    "SHARES",
     "TASKS",
     "UNKNOWN",
     "Encoder",

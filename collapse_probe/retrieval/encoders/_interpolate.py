@@ -20,6 +20,9 @@ from ._recognise import check_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
+SHARES = (0.25, 0.5, 0.75)
+"""Shares of the way from the first model to the last that are scored; 0 is the first, and 1 the last."""
+
 NOTE = "interpolation.json"
 """In the folder of an interpolated model: what it was made of."""
 
