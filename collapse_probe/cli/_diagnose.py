@@ -11,7 +11,7 @@ EPILOG = """\b
 Examples:
   collapse-probe diagnose runs/mine
   collapse-probe diagnose runs/mine --json
-  collapse-probe diagnose runs/mine --fail-on warning --ignore CP204
+  collapse-probe diagnose runs/mine --fail-on warning --ignore 'CP204=planned: a projector follows'
 
 Exit codes: 0 healthy or a warning, 1 critical or not measured, 2 wrong use, 70 a fault of ours, 74 the system.
 """
@@ -27,7 +27,12 @@ Exit codes: 0 healthy or a warning, 1 critical or not measured, 2 wrong use, 70 
     show_default=True,
     help="From which status on the exit code is 1; what was not measured counts as critical.",
 )
-@click.option("--ignore", multiple=True, metavar="CODE", help="A code that does not count; may be given several times.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="CODE[=REASON]",
+    help="A code that does not count, and why; may be given several times.",
+)
 def command(run: Path, as_json: bool, fail_on: str, ignore: tuple[str, ...]) -> int:
     """Say whether RUN is healthy, what happened, since when, and what was not measured. Reads its journal alone."""
     from ..diagnosis import diagnose

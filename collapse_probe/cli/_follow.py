@@ -31,7 +31,12 @@ Exit codes: 0 healthy or a warning, 1 critical or not measured, 2 wrong use, 74 
     metavar="SECONDS",
     help="Least time between two looks; more where a look takes long, so that it stays below 2 % of one core.",
 )
-@click.option("--ignore", multiple=True, metavar="CODE", help="A code that does not count; may be given several times.")
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="CODE[=REASON]",
+    help="A code that does not count, and why; may be given several times.",
+)
 def command(run: Path, every: float, ignore: tuple[str, ...]) -> int:
     """Show how RUN goes on while another process writes it: its course, and findings as they come and go."""
     from ._display import say

@@ -100,7 +100,7 @@ def diagnose(run: Any, *, ablation: Any = None, ignore: tuple[str, ...] | list[s
         run: A run folder's path, a ``Run``, a ``LiveRun``, or whatever has one of them as ``live`` or ``run``.
         ablation: An ``Ablation`` or its folder, of a training like this run's: what its interventions showed decides
             the causes. None for the verdicts that ``ablate`` left beside the run, where there are any.
-        ignore: Codes that do not count; they are listed all the same.
+        ignore: Codes that do not count, ``CODE`` or ``CODE=reason``; they are listed all the same.
 
     Raises:
         InputError: no such run or ablation, one that cannot be read, or a code that no detector has.

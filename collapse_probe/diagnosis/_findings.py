@@ -51,6 +51,10 @@ def cuts_of(detector: Detector, probes: Mapping[str, Any]) -> dict[str, float]:
 def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str, str]:
     """Return the codes that do not count, each with the reason.
 
+    Args:
+        probes: As :func:`check_declared` takes them.
+        codes: ``CODE`` or ``CODE=reason`` each; what a probe says is the reason of those without one.
+
     Raises:
         InputError: no detector has that code, or as :func:`check_declared`.
     """
@@ -60,8 +64,10 @@ def ignored_codes(probes: Mapping[str, Any], codes: tuple[str, ...]) -> dict[str
         for entry in _entries(probes, code):
             if entry.get("ignore"):
                 found[code] = str(entry["ignore"])
-    for code in codes:
-        found.setdefault(find_detector(code).code, ASKED)
+    for one in codes:
+        asked, _, reason = one.partition("=")
+        code = find_detector(asked.strip()).code
+        found[code] = reason.strip() or found.get(code, ASKED)
     return found
 
 

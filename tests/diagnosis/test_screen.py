@@ -341,6 +341,12 @@ def test_a_code_is_ignored_however_explain_takes_it(collapsed, spelt):
     assert ignored == {"CP421"} and explained(spelt).startswith("CP421 cone")
 
 
+def test_a_code_is_ignored_with_a_reason_of_the_caller_s(collapsed):
+    found = diagnose(collapsed, ignore=["cone = a whitening follows"])
+    assert "Ignored: CP421 (a whitening follows)." in " ".join(found.summary.split())
+    assert {one.ignored for one in found.findings if one.code == "CP421"} == {"a whitening follows"}
+
+
 @pytest.mark.parametrize("asked", ["CP999", "CP41", "nothing like it"])
 def test_an_unknown_code_names_the_nearest_and_the_list(healthy, asked):
     for refused in (lambda: diagnose(healthy, ignore=[asked]), lambda: explained(asked)):
