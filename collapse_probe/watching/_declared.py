@@ -138,12 +138,23 @@ def _texts(reference: Any) -> list[tuple[str, str]]:
         found = read_pairs(Path(reference))
         return list(zip(found.queries, found.documents, strict=True))
     try:
-        pairs = [tuple(pair) for pair in reference]
+        pairs = [() if isinstance(pair, str) else tuple(pair) for pair in reference]
     except TypeError:
         pairs = []
     if len(pairs) < 2 or any(len(pair) != 2 or not all(isinstance(text, str) for text in pair) for pair in pairs):
         raise InputError(
-            "reference is none: give a function that returns (queries, documents), a list of (query, document) texts, "
-            "a pairs file, or False"
+            f"reference is {_arrived(reference, pairs)}: give a function that returns (queries, documents) as the model "
+            "embeds them now, lambda: (model(q), model(d)); a list of at least 2 (query, document) texts; a pairs "
+            "file; or False"
         )
     return pairs  # type: ignore[return-value]
+
+
+def _arrived(reference: Any, pairs: Sequence[tuple]) -> str:
+    """Return in words what was given as the reference."""
+    parts = [type(reference).__name__]
+    if isinstance(reference, list | tuple):
+        parts.append(f"of length {len(reference)}")
+        inner = {type(one).__name__ for pair in pairs for one in pair if not isinstance(one, str)}
+        parts += [f"with {', '.join(sorted(inner))} in it"] if inner else []
+    return " ".join(parts)

@@ -464,6 +464,20 @@ def test_a_reference_that_gives_no_pairs(name, caplog):
     assert [one.essential for one in missing] == [True]
 
 
+@pytest.mark.parametrize(
+    ("given", "arrived"),
+    [
+        ((torch.ones(9, 4), torch.ones(9, 4)), "tuple of length 2 with Tensor in it"),
+        (["ab", "cd"], "list of length 2"),
+        ([("a query", "a document")], "list of length 1"),
+        (3, "int"),
+    ],
+)
+def test_a_reference_that_is_none_is_named(given, arrived):
+    with pytest.raises(InputError, match=f"^reference is {arrived}: give a function"):
+        watched(reference=given)
+
+
 @pytest.mark.parametrize("raw", [False, True])
 def test_reference_pairs_that_are_one_text_are_refused_unless_the_encoder_tells_them_apart(raw, caplog):
     same, fixed = torch.ones(40, 8), torch.randn(40, 8)
