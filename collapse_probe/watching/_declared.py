@@ -143,9 +143,9 @@ def _texts(reference: Any) -> list[tuple[str, str]]:
         pairs = []
     if len(pairs) < 2 or any(len(pair) != 2 or not all(isinstance(text, str) for text in pair) for pair in pairs):
         raise InputError(
-            f"reference is {_arrived(reference, pairs)}: give a function that returns (queries, documents) as the model "
-            "embeds them now, lambda: (model(q), model(d)); a list of at least 2 (query, document) texts; a pairs "
-            "file; or False"
+            f"reference is {_arrived(reference, pairs)}: give a function that returns (queries, documents) as the "
+            "model embeds them now, lambda: (model(q), model(d)); a list of at least 2 (query, document) texts; a "
+            "pairs file; or False"
         )
     return pairs  # type: ignore[return-value]
 
