@@ -96,6 +96,8 @@ class TrainerWatch(Watch):
         self._pauses = 0
         self._before: list[tuple[Any, ...]] = []
         self.evaluated_before = False
+        self._best: int | None = None
+        self._early = False
         self._failures: list[tuple[str, str]] = []
         self._containment = Containment(self._report, messages=options.texts)
         self._choose()
@@ -171,10 +173,19 @@ class TrainerWatch(Watch):
         """
         self._do("evaluation", self._evaluation, collection, metrics, None, "model", *about)
 
-    def train_ends(self, state: Any) -> None:
-        """End, and say which weights the training leaves."""
+    def saves(self) -> None:
+        """A checkpoint is written."""
         if self.begun and not self._closed:
-            self._containment.run("delivered weights", self._say_delivered, state)
+            self._note_weights()
+
+    def train_ends(self, state: Any, *, early: bool = False) -> None:
+        """End, and say which weights the training leaves.
+
+        Args:
+            state: The trainer's.
+            early: Whether the best weights are still to be loaded, if they are.
+        """
+        self._best, self._early = self._step_of_best(state), early
         self.close()
 
     def failed(self, error: BaseException) -> None:
@@ -375,12 +386,13 @@ class TrainerWatch(Watch):
                 self._before_step()
             self._after_step()
 
-    def _say_delivered(self, state: Any) -> None:
+    def _deliver(self, named: int | None = None, *, early: bool = False) -> bool:
+        return super()._deliver(self._best, early=self._early)
+
+    def _step_of_best(self, state: Any) -> int | None:
         checkpoint = getattr(state, "best_model_checkpoint", None)
-        if checkpoint and self._source.loads_best:
-            step = str(checkpoint).rpartition("-")[2]
-            if step.isdigit() and int(step) != self.recorder.done:
-                self.recorder.event("note", f"the delivered weights are those of step {step}", subject="delivered")
+        step = str(checkpoint or "").rpartition("-")[2]
+        return int(step) if step.isdigit() and self._source.loads_best else None
 
     def _report(self, probe: str, message: str) -> None:
         if hasattr(self, "recorder"):

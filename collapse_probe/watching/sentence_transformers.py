@@ -107,6 +107,7 @@ class SentenceTransformersSource(TransformersSource):
                 one.pairs = self._reference
         model = self.model
         assert model is not None
+        watch.trains_beside(self.losses)
         for loss in dict.fromkeys(self.losses):
             Seam(watch, loss, model, attachments, columns=lambda: self._batch, streams=self.seam)
         if self.finds and not self.seam:

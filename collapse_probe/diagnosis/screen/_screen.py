@@ -19,6 +19,7 @@ from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
 from ._curves import curves, until
+from ._delivered import delivered
 from ._examined import examined
 from ._fallen import FILE, who_fell
 from ._paper import INDENT, Page, page_of
@@ -59,11 +60,12 @@ def first_screen(
         [*verdict(page, evidence, status, kinds, missing), *_ended(page, evidence)],
         seen(page, kinds),
         why(page, causes),
-        page.wrapped("Models", said) if (said := examined(evidence.config)) else [],
+        page.wrapped("Models", models) if (models := examined(evidence.config)) else [],
         _retrieval(evidence, rows, dead),
         _loss(evidence),
         curves(page, evidence, dead),
         _do(page, evidence, kinds, causes),
+        page.wrapped("Delivered", said) if (said := delivered(evidence, rows)) else [],
         page.wrapped("Who fell", fell, most=2) if (fell := who_fell(lost)) else [],
         [f"{'':<{INDENT}}{FILE}"] if fell else [],
         _damage(missing),
@@ -279,7 +281,7 @@ def labelled(label: str, lines: Sequence[str]) -> list[str]:
 
 def _fitted(page: Page, parts: list[list[str]]) -> str:
     """Return the parts in their order; where there is no room the cost goes first, then who fell, then the curves."""
-    order = (12, 9, 8, 6, 5, 1, 7, 4)
+    order = (13, 10, 9, 6, 5, 1, 7, 4)
     dropped: set[int] = set()
     while True:
         kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]
