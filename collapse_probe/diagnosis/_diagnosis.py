@@ -44,8 +44,8 @@ class Diagnosis:
         not_measured: What was not measured, the essential first.
         errors: Faults of ours that were contained.
         who_fell: Queries that lost and what took their places, by collection; empty while the run goes on.
-        delivered: Whose weights the training left: ``step`` (0 for the start, None where it is not known), ``last``, the
-            last step, and ``said``, a sentence; None where they are those of the last step.
+        delivered: Whose weights the training left: ``step`` (0 for the start, None where it is not known), ``last``,
+            the last step, and ``said``, a sentence; None where they are those of the last step.
     """
 
     run: str
