@@ -107,7 +107,7 @@ def _by_comparison(detector: Detector, finding: Finding) -> list[FindingRow]:
         )
         status = status_of(part)
         against = one.reading.rpartition(" ")[2]
-        reference = {"start": "step 0", "raw": "the raw encoder", "best": "its best evaluations"}[against]
+        reference = {"start": "its first evaluation", "raw": "the raw encoder", "best": "its best evaluations"}[against]
         fell = status in (Status.WARNING, Status.CRITICAL)
         rows.append(
             FindingRow(

@@ -164,6 +164,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
     lines = []
     lives = {one.name: until(one.steps, dead) for one in evidence.curves}
     worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
+    since = {one.name: one.steps[0] for one in evidence.curves if one.variant and one.steps[0]}
     for row in sorted(rows, key=lambda one: one["domain"] != "in" or one["collection"] == REFERENCE)[:4]:
         change = worst.get(row["collection"])
         if change is not None and change.against == "best":
@@ -180,7 +181,9 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
         raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
         n = f"n {row['n']:,}" if row["n"] else ""
         domain = "in-domain" if row["domain"] == "in" else ""
-        lines.append("  ".join(one for one in (f"{name:<22}", moved, sure, n, raw, domain) if one))
+        late = since.get(row["collection"]) if row["start"] is not None else None
+        first = f"from step {late:,}" if late else ""
+        lines.append("  ".join(one for one in (f"{name:<22}", moved, sure, n, raw, first, domain) if one))
     if len(rows) > 4:
         lines.append(f"and {len(rows) - 4} more collections")
     return labelled("Retrieval", lines)

@@ -41,7 +41,7 @@ def _write(facts: Facts) -> list[str]:
 
 
 def _against(facts: Facts, one: Fallen) -> str:
-    return "the raw encoder" if one.against == "raw" else beginning(facts)
+    return "the raw encoder" if one.against == "raw" else beginning(facts, one.since)
 
 
 def _said(one: Fallen, *, against: str) -> str:
@@ -139,7 +139,7 @@ def _queries(facts: Facts) -> str | None:
 
 def _cells(facts: Facts, one: Fallen):
     queries, documents = (one.texts.get(kind, {}) for kind in ("queries", "documents"))
-    against = "the raw encoder" if one.against == "raw" else facts.run.config.at(0) or "step 0"
+    against = "the raw encoder" if one.against == "raw" else facts.run.config.at(one.since) or f"step {one.since}"
 
     def cells(query: LostQuery) -> list[object]:
         ranks = [_rank(query.rank_before, one), _rank(query.rank_after, one)] if one.kept else [None, None]
