@@ -169,7 +169,15 @@ class ByHand:
         self.recorder.epoch = epoch + 1
 
     def _evaluation(
-        self, collection: Any, metrics: Any, step: Any, variant: Any, per_query: Any, domain: Any, ranked: Any = None
+        self,
+        collection: Any,
+        metrics: Any,
+        step: Any,
+        variant: Any,
+        per_query: Any,
+        domain: Any,
+        ranked: Any = None,
+        further: Mapping[str, Any] | None = None,
     ) -> None:
         left = self._read_pairs()
         if step is None and left is not None:
@@ -177,7 +185,7 @@ class ByHand:
         about = {"step": step, "variant": variant, "per_query": per_query, "domain": domain}
         found = scores(collection, metrics, **about, say=self._say)
         if found is not None:
-            self.recorder.evaluation(collection, **found, ranked=ranked)
+            self.recorder.evaluation(collection, **found, ranked=ranked, **(further or {}))
         self._verdicts.judge()
 
     def _read_pairs(self) -> Left | None:

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..journal import JournalWriter, Run
+from ..journal.vocabulary import Similarity
 from ..recording import Cadence, Containment, added_wishes
 from ._attach import Attachments
 from ._calls import CallListener
@@ -21,6 +22,7 @@ from ._folder import IN_MEMORY, choose_folder, in_short, is_main_process, model_
 from ._optimizers import ClipListener, as_optimizers
 from ._options import Facts, Known, Options, Prepared
 from ._references import ReferenceReader
+from ._scoring import own_similarity
 from ._terms import LossListener
 from ._watch import Watch, _watched
 
@@ -123,6 +125,11 @@ class TrainerWatch(Watch):
         return self._options.texts
 
     @property
+    def scores_by(self) -> Similarity:
+        """How the model scores, also before training begins."""
+        return self.recorder.similarity if self.begun else own_similarity(self._source.model, self._options.similarity)
+
+    @property
     def loss(self) -> LossListener:
         """What hears loss terms."""
         return self._loss
@@ -169,7 +176,7 @@ class TrainerWatch(Watch):
     def ranked_evaluation(self, collection: str, metrics: Mapping[str, float], *about: Any) -> None:
         """Hear an evaluator's scores: by query, the domain, and what was ranked with the texts; also before training.
 
-        ``about`` is ``per_query``, ``domain`` and the pair of rankings and texts.
+        ``about`` is ``per_query``, ``domain``, the pair of rankings and texts, and further fields of the record.
         """
         self._do("evaluation", self._evaluation, collection, metrics, None, "model", *about)
 
