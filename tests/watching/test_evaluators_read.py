@@ -236,3 +236,15 @@ def test_no_bit_of_training_and_no_score_changes(
     assert all(torch.equal(one, others[name]) for name, one in weights.items())
     assert torch.equal(rest[1][0], same[1][0]) and rest[1][1:] == same[1][1:]
     assert rest[0] == same[0] and rest[2] == same[2]
+
+
+def test_a_first_evaluation_that_is_not_of_step_0_is_not_called_so(bert: Path, tmp_path: Path) -> None:
+    """Bug: without a baseline the report spoke of a change against step 0, of which nothing was scored."""
+    trainer = make(bert, tmp_path, searching())
+    watching = watch(trainer, run=tmp_path / "run", baseline=False)
+    trainer.train()
+    text = write_report(watching, tmp_path / "report", figures=False).read_text()
+    (line,) = [one for one in text.splitlines() if one.startswith("- On toy, ")]
+    assert "against step 2, where it was scored first" in line
+    assert "  from step 2" in diagnose(watching).summary
+    assert "toy: change against step 0" not in (tmp_path / "report" / "findings.json").read_text()
