@@ -189,13 +189,13 @@ class ByHand:
         self._verdicts.judge()
 
     def _read_pairs(self) -> Left | None:
-        """Read the reference pairs, and keep whose weights these are; return whose if others have been put back.
+        """Read the reference pairs, and keep whose weights these are; return whose if earlier ones have been put back.
 
-        What is read then would be none of the last step's.
+        What is read then would be none of the last step's. Weights of no step, as a moving average of them, are read.
         """
         if self._left is not None and self._left.loaded:
             left = self.recorder.containment.run("delivered weights", self._left.found)
-            if left is not None and left.step != self.recorder.done:
+            if left is not None and left.step not in (None, self.recorder.done):
                 return left
         self._reference.full()
         self._note_weights()

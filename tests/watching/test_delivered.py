@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from plain_loops import random_state, seed_all
 from sentence_transformers.sentence_transformer import losses
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
-from watching.trainers_support import encoder, pairs, search, st_trainer
+from watching.trainers_support import encoder, hf_trainer, pairs, search, st_trainer
 
 from collapse_probe import diagnose, watch, write_report
 from collapse_probe.journal import Evaluation, Event
@@ -161,11 +163,12 @@ def test_no_bit_changes_and_no_hook_is_left() -> None:
 
 
 def test_a_copy_of_a_watched_model_tells_nobody_what_it_loads() -> None:
+    """Bug: while it was watched, a model whose module was named could not be pickled, nor saved by ``torch.save``."""
     model = Tower()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     with watch(model, optimizer=optimizer, query="", document="", run=False) as w:
-        other = copy.deepcopy(model)
-        other.load_state_dict(copied(other))
+        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            other.load_state_dict(copied(other))
         assert w._left is not None and not w._left.loaded
 
 
@@ -216,6 +219,28 @@ def test_the_report_says_whose_weights_are_delivered(bert: Path, tmp_path: Path)
     assert step != "6" and f"| Delivered | {said} |" in text and f"\nDelivered  step {step}, not step 6" in text
     page = (tmp_path / "report" / "index.html").read_text()
     assert said in page
+
+
+def test_where_the_watch_ends_before_the_best_weights_are_loaded_the_trainer_is_believed(tmp_path: Path) -> None:
+    """As it does where programs take numbers: the trainer's last log comes first."""
+    trainer = hf_trainer(
+        tmp_path / "out",
+        steps=6,
+        eval_strategy="steps",
+        eval_steps=2,
+        save_strategy="steps",
+        save_steps=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=True,
+        label_names=["query"],
+        learning_rate=1e-2,
+    )
+    w = watch(trainer, run=False)
+    events = next(one for one in trainer.callback_handler.callbacks if type(one).__name__ == "Events")
+    events._reports = SimpleNamespace(programs=["one"], send=lambda *_: None, verdict=lambda *_: None)
+    trainer.train()
+    assert diagnose(w).delivered["step"] == int(trainer.state.best_model_checkpoint.rpartition("-")[2]) < 6
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.int8])
