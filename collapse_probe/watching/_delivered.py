@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from ._attach import Attachments, is_traced
 _ASKED_FOR = 20
 _SHARE = 10
 """States that are told apart because the program asked for them: so many, and one more in so many steps."""
+
+_READ, _READ_SHARE = 3, 100
+"""Times that pairs are read before a state is loaded: so many, and one more in so many steps."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,18 @@ class WeightsLeft:
         trained: What the optimisers hold; empty for all that can be trained.
         recorder: Knows how many steps are done.
         attachments: What takes the hooks off again.
+        before_loading: Called before a state is loaded, the first time after a step: it is the last moment at which
+            something can be read of these weights.
     """
 
     def __init__(
-        self, target: nn.Module, trained: Iterable[nn.Parameter], recorder: Recorder, attachments: Attachments
+        self,
+        target: nn.Module,
+        trained: Iterable[nn.Parameter],
+        recorder: Recorder,
+        attachments: Attachments,
+        *,
+        before_loading: Callable[[], None],
     ) -> None:
         self._target = target
         held = {id(one) for one in trained}
@@ -56,7 +67,8 @@ class WeightsLeft:
         self._types = {name: (one.dtype, one.is_meta) for name, one in known.items()}
         self._recorder = recorder
         self._kept: list[tuple[int, Tensor]] = []
-        self._asked = 0
+        self._asked = self._read = 0
+        self._before_loading = before_loading
         self._loaded, self._itself = -1, False
         self._ends = [*known.values()][:1] + [*known.values()][1:][-1:]
         self._written = self._counts()
@@ -127,8 +139,11 @@ class WeightsLeft:
         self.note()
         own = [one for name, one in module.named_parameters() if _is_one(one, state.get(prefix + name))]
         itself = len(own) == sum(1 for _ in module.parameters())
-        self._itself = itself and (self._itself or not self.loaded)
-        self._loaded = self._recorder.done
+        done, first = self._recorder.done, not self.loaded
+        self._itself, self._loaded = itself and (self._itself or first), done
+        if done and first and self._read < _READ + done // _READ_SHARE:
+            self._read += 1
+            self._before_loading()
 
 
 def said_of(left: Left, last: int) -> str:

@@ -158,7 +158,13 @@ class Watch(Lifetime, ByHand):
         self._roots: int | None = 0
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
         self._left = containment.run(
-            "delivered weights", WeightsLeft, target, self._parameters, self.recorder, self._attachments
+            "delivered weights",
+            WeightsLeft,
+            target,
+            self._parameters,
+            self.recorder,
+            self._attachments,
+            before_loading=lambda: self._reference.full(),
         )
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)

@@ -20,6 +20,7 @@ from watching.trainers_support import encoder, hf_trainer, pairs, search, st_tra
 from collapse_probe import diagnose, watch, write_report
 from collapse_probe.journal import Evaluation, Event
 from collapse_probe.recording import digest
+from collapse_probe.watching import open_watches
 
 State = dict[str, Tensor]
 STEPS, BEST = 24, 11
@@ -130,26 +131,19 @@ def test_the_start_is_said_where_it_is_delivered() -> None:
 
 def test_what_is_scored_when_weights_are_put_back_is_of_their_step() -> None:
     """What is read last would else be called the last step's, and a collapse that came after the best one be gone."""
-    seed_all()
 
     def end(model: Tower, state: State) -> None:
-        model.load_state_dict(state)
+        if state is not None:
+            model.load_state_dict(state)
+        (w,) = open_watches()
         w.evaluation("mine", {"ndcg@10": 0.5})
 
-    model = Tower()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    w = watch(model, optimizer=optimizer, query="", document="", run=False)
-    for step in range(1, STEPS + 1):
-        rows = torch.randn(16, 8)
-        cross_entropy(model(rows) @ model(rows + 0.1).T, torch.arange(16)).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if step == BEST:
-            kept = copied(model)
-    end(model, kept)
-    w.close()
-    scored = {one.collection: one.step for one in w.live.of(Evaluation)}
-    assert scored["mine"] == BEST and scored.get("reference pairs", 0) < STEPS
+    runs = [trained(best=best, end=end)[1] for best in (copied, None)]
+    steps = [{one.collection: one.step for one in w.live.of(Evaluation)} for w in runs]
+    assert steps == [{"mine": at, "reference pairs": STEPS} for at in (BEST, STEPS)]
+    put_back, left = (w.live.series("pairs/d_prime", on="reference") for w in runs)
+    assert len(put_back) > 1 and list(put_back.steps) == list(left.steps)
+    assert put_back.values.tolist() == left.values.tolist(), "read before they were put back"
 
 
 def test_no_bit_changes_and_no_hook_is_left() -> None:
