@@ -15,6 +15,7 @@ from sentence_transformers import util
 from sentence_transformers.base.evaluation import SequentialEvaluator
 from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.sentence_transformer.evaluation import (
+    EmbeddingSimilarityEvaluator,
     InformationRetrievalEvaluator,
     NanoBEIREvaluator,
     TripletEvaluator,
@@ -248,3 +249,19 @@ def test_a_first_evaluation_that_is_not_of_step_0_is_not_called_so(bert: Path, t
     assert "against step 2, where it was scored first" in line
     assert "  from step 2" in diagnose(watching).summary
     assert "toy: change against step 0" not in (tmp_path / "report" / "findings.json").read_text()
+
+
+def test_evaluators_whose_names_begin_alike_keep_their_own_scores(bert: Path, tmp_path: Path) -> None:
+    data = pairs(20, seed=9, labels=True)
+    alike = [
+        EmbeddingSimilarityEvaluator(data["anchor"], data["positive"], data["label"], name=n) for n in ("a", "a_b")
+    ]
+    trainer = make(bert, tmp_path, SequentialEvaluator([*alike, searching(name="a_b_c")]))
+    watching = watch(trainer, run=False, baseline=False)
+    trainer.train()
+    log = [one for one in trainer.state.log_history if "eval_a_spearman_cosine" in one][-1]
+    for name in ("a", "a_b"):
+        metrics = scores(watching, name)[-1].metrics
+        assert set(metrics) == {"pearson_cosine", "spearman_cosine"}
+        assert metrics["spearman_cosine"] == pytest.approx(log[f"eval_{name}_spearman_cosine"])
+    assert "ndcg@10" in scores(watching, "a_b_c")[-1].metrics and not scores(watching, "evaluation")
