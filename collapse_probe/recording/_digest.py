@@ -34,7 +34,8 @@ def digest(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _number(tensor: Tensor) -> Tensor:
-    own = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    local = getattr(tensor, "to_local", None)
+    own: Tensor = tensor if local is None else local()
     flat = own.detach().contiguous().view(-1)
     size = flat.element_size()
     rest = flat.numel() % max(1, _BYTES // size)

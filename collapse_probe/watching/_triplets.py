@@ -66,7 +66,7 @@ class TripletListener:
         self._vectors.append(result)
         if len(self._vectors) == 3:
             vectors, self._vectors = self._vectors, []
-            self._scored(kwargs["model"] if "model" in kwargs else args[0], vectors)
+            self._scored(args[0] if args else kwargs["model"], vectors)
 
     def _scored(self, model: Any, vectors: Sequence[Any]) -> None:
         names = list(self.evaluator.similarity_fn_names) or [model.similarity_fn_name]
@@ -108,7 +108,7 @@ class TripletListener:
             documents=list(places),
             top=[[p, n] if one else [n, p] for one, p, n in zip(right, near, far, strict=True)],
             best=[1 if one else 2 for one in right],
-            right=near,
+            right=list(near),
             depth=2,
             n_documents=len(places),
         )
