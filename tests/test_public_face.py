@@ -189,6 +189,7 @@ SCHEMA = {
             ],
         }
     ],
+    "delivered": ({"step": (int, None), "last": int, "said": str}, None),
 }
 """Schema 1 of a diagnosis: every field in its order, with what it may be: a type, a value, a list or an object."""
 

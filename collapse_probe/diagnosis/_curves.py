@@ -132,9 +132,10 @@ class Curve:
 
     def conditions(self) -> tuple[Condition, ...]:
         """Return the comparisons as parts of a signature."""
+        start = f"step {self.steps[0]}" if self.variant and self.steps[0] else "start"
         return tuple(
             Condition(
-                reading=f"{self.name}/{self.metric} against {one.against}",
+                reading=f"{self.name}/{self.metric} against {start if one.against == 'start' else one.against}",
                 value=one.value,
                 cut=one.cut,
                 holds=one.fell,

@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..journal import Event, LiveRun, Run
 from ._contract import Finding, Status
 from ._curves import Curve
+from ._delivered import delivered_of
 from ._evaluations import REFERENCE
 from ._evidence import Evidence
 from ._fallen import Fallen, who_fell
@@ -43,6 +44,8 @@ class Diagnosis:
         not_measured: What was not measured, the essential first.
         errors: Faults of ours that were contained.
         who_fell: Queries that lost and what took their places, by collection; empty while the run goes on.
+        delivered: Whose weights the training left: ``step`` (0 for the start, None where it is not known), ``last``,
+            the last step, and ``said``, a sentence; None where they are those of the last step.
     """
 
     run: str
@@ -57,6 +60,7 @@ class Diagnosis:
     not_measured: tuple[NotMeasured, ...]
     errors: tuple[dict[str, Any], ...]
     who_fell: tuple[Fallen, ...] = ()
+    delivered: dict[str, Any] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -80,6 +84,7 @@ class Diagnosis:
             "findings": [{**_as_dict(one), **_more(one)} for one in self.findings],
             "not_measured": [asdict(one) for one in self.not_measured],
             "who_fell": [one.to_dict() for one in self.who_fell],
+            "delivered": self.delivered,
         }
         return _finite(plain)
 
@@ -161,6 +166,7 @@ def diagnosed(
         )
         + (({"what": VERDICTS, "message": decisions.fault, "step": None},) if decisions.fault else ()),
         who_fell=lost,
+        delivered=delivered_of(evidence),
     )
     return evidence, diagnosis, rows_of(everything)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -102,6 +102,7 @@ class Fallen:
         hubs: Share of all documents that are hubs; None where rankings were not kept.
         corpus: What all documents are like, as :class:`Rankings` has it.
         texts: Beginnings of texts by id: ``queries``, ``documents``.
+        since: The step of what was before.
     """
 
     collection: str
@@ -119,6 +120,7 @@ class Fallen:
     hubs: float | None
     corpus: Mapping[str, Any]
     texts: Mapping[str, Mapping[str, str]]
+    since: int = 0
 
     @property
     def half(self) -> tuple[Taker, ...]:
@@ -215,7 +217,7 @@ def _of_curve(evidence: Evidence, curve: Curve) -> Fallen | None:
     rankings = [_rankings(evidence, one) for one in (first, scored[-1])]
     name = {"collection": curve.name, "metric": curve.metric, "against": against, "fell": bool(curve.fell)}
     found = fallen(before, after, *rankings, **name)
-    return found if found.lost else None
+    return replace(found, since=first.step) if found.lost else None
 
 
 def _rankings(evidence: Evidence, one: Evaluation) -> Rankings | None:

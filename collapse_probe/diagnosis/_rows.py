@@ -107,12 +107,12 @@ def _by_comparison(detector: Detector, finding: Finding) -> list[FindingRow]:
         )
         status = status_of(part)
         against = one.reading.rpartition(" ")[2]
-        reference = {"start": "step 0", "raw": "the raw encoder", "best": "its best evaluations"}[against]
+        named = {"start": "step 0", "raw": "the raw encoder", "best": "its best evaluations"}
         fell = status in (Status.WARNING, Status.CRITICAL)
         rows.append(
             FindingRow(
                 code=finding.code,
-                title=f"{finding.subject}: change against {reference}",
+                title=f"{finding.subject}: change against {named.get(against, f'step {against}')}",
                 status=status,
                 value=one.value,
                 expected="no fall" + _interval(one),

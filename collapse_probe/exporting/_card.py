@@ -42,6 +42,7 @@ def card_of(diagnosis: Diagnosis, run: LiveRun) -> str:
         f"**{_WORDS[diagnosis.status.value]}** {_what(diagnosis, run)}{_unfinished(run)}. {_first(diagnosis)}",
         table.markdown if table else "Retrieval was not measured, so there is no score of the raw encoder either.",
         f"{rest:,} more collections were scored." if rest > 0 else "",
+        _delivered(diagnosis),
         bullets(_sentence(one, run.config) for one in diagnosis.kinds[:_FINDINGS]),
         f"{len(diagnosis.kinds) - _FINDINGS:,} more findings." if len(diagnosis.kinds) > _FINDINGS else "",
         _missing(diagnosis),
@@ -114,6 +115,12 @@ def _sentence(finding: Finding, config: RunConfig) -> str:
     numbers = md(harmless(evidence_line(finding)))
     said = f"{finding.status.value}: {md(title(finding))}{of}{f' {when}' if when else ''} ({finding.code})"
     return f"{said}. {numbers}" if numbers else said
+
+
+def _delivered(diagnosis: Diagnosis) -> str:
+    """Return whose weights the training left, where the scores of the last row are of others."""
+    said = (diagnosis.delivered or {}).get("said", "")
+    return f"{md(harmless(said[0].upper() + said[1:], length=240))}." if said else ""
 
 
 def _missing(diagnosis: Diagnosis) -> str:

@@ -25,6 +25,7 @@ from ._wishes import added_wishes, cadence_of, judged_wishes, wishes_of
 if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import STRICT, Containment, in_one_line
+    from ._digest import digest
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
@@ -48,6 +49,7 @@ _WITH_TORCH = {
     "STRICT": "_containment",
     "Containment": "_containment",
     "in_one_line": "_containment",
+    "digest": "_digest",
     "checked_role": "_handed",
     "checked_stream": "_handed",
     "scalar": "_handed",
@@ -119,6 +121,7 @@ __all__ = [
     "checked_role",
     "checked_stream",
     "copied",
+    "digest",
     "find",
     "group_parameters",
     "in_one_line",

@@ -463,7 +463,8 @@ class Recorder:
             file = self.journal.attach(f"{collection}-step-{step}-{variant}", {"query_ids": ids, **content})
             about.setdefault("n_queries", len(ids))
             if ranked is not None:
-                kept = (self.journal, file, collection, variant, *ranked, per_query)
+                means = {metric: values for metric, values in per_query.items() if metric in metrics}
+                kept = (self.journal, file, collection, variant, *ranked, means or per_query)
                 self.containment.run("rankings", keep_evaluation, *kept)
         self.journal.write(
             Evaluation(

@@ -32,9 +32,9 @@ def moment(facts: Facts, one: Evaluation) -> str:
     return f"epoch {one.epoch}" if one.epoch is not None and _by_epochs(facts) else f"step {one.step:,}"
 
 
-def beginning(facts: Facts) -> str:
-    """Return what a run is held against where it has no other encoder: the first model, or step 0."""
-    return md(facts.run.config.at(0)) or "step 0"
+def beginning(facts: Facts, step: int = 0) -> str:
+    """Return what a run is held against where it has no other encoder: the first model, or the first step scored."""
+    return f"step {step:,}, where it was scored first" if step else md(facts.run.config.at(0)) or "step 0"
 
 
 def _by_epochs(facts: Facts) -> bool:

@@ -133,6 +133,11 @@ class Attachments:
         """Remember how something comes off."""
         self._undo.append(undo)
 
+    @staticmethod
+    def hook(function: Callable[..., None]) -> Callable[..., None]:
+        """Return a hook that calls a function, and that a copy of its module does not have."""
+        return _Hook(function)
+
     def forward_pre_hook(self, module: nn.Module, hook: Callable[..., None]) -> Callable[[], None]:
         """Call ``hook(module, args, kwargs)`` before every call of a module; it returns nothing.
 

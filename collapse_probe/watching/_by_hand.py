@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..journal.vocabulary import Role
 from ..recording import Recorder, checked_role, checked_stream, why_unread
 from ._declared import BY_HAND
+from ._delivered import Left, WeightsLeft
 from ._handed import named, numbers, scores
 from ._references import ReferenceReader
 from ._terms import LossListener
@@ -29,6 +30,7 @@ class ByHand:
     _loss: LossListener
     _reference: ReferenceReader
     _verdicts: Verdicts
+    _left: WeightsLeft | None
     _closed: bool
     _said: set[str]
     _touch: Callable[[], None]
@@ -161,20 +163,47 @@ class ByHand:
         self.recorder.scalars({f"monitor/{name}": value for name, value in found.items()})
 
     def _end_window(self, epoch: int) -> None:
-        self._reference.full()
+        self._read_pairs()
         self.recorder.window(epoch=epoch)
         self._verdicts.judge()
         self.recorder.epoch = epoch + 1
 
     def _evaluation(
-        self, collection: Any, metrics: Any, step: Any, variant: Any, per_query: Any, domain: Any, ranked: Any = None
+        self,
+        collection: Any,
+        metrics: Any,
+        step: Any,
+        variant: Any,
+        per_query: Any,
+        domain: Any,
+        ranked: Any = None,
+        further: Mapping[str, Any] | None = None,
     ) -> None:
-        self._reference.full()
+        left = self._read_pairs()
+        if step is None and left is not None:
+            step = left.step
         about = {"step": step, "variant": variant, "per_query": per_query, "domain": domain}
         found = scores(collection, metrics, **about, say=self._say)
         if found is not None:
-            self.recorder.evaluation(collection, **found, ranked=ranked)
+            self.recorder.evaluation(collection, **found, ranked=ranked, **(further or {}))
         self._verdicts.judge()
+
+    def _read_pairs(self) -> Left | None:
+        """Read the reference pairs, and keep whose weights these are; return whose if earlier ones have been put back.
+
+        What is read then would be none of the last step's. Weights of no step, as a moving average of them, are read.
+        """
+        if self._left is not None and self._left.loaded:
+            left = self.recorder.containment.run("delivered weights", self._left.found)
+            if left is not None and left.step not in (None, self.recorder.done):
+                return left
+        self._reference.full()
+        self._note_weights()
+        return None
+
+    def _note_weights(self) -> None:
+        if self._left is not None:
+            self.recorder.containment.run("delivered weights", self._left.note)
 
     def _do(self, probe: str, function: Callable[..., None], *args: Any) -> None:
         if self._closed:

@@ -47,7 +47,7 @@ class DirectCalls:
         self.attached = True
         self._inside = False
         self._called = self._used = False
-        handle = module.register_forward_pre_hook(self._enter)
+        handle = module.register_forward_pre_hook(attachments.hook(self._enter))
 
         def after(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             if self._inside or not self.attached:
@@ -171,9 +171,7 @@ class CallListener:
 
         if method != "forward":
             return self._attachments.wrap(module, method, probe="replayed pairs", before=before)
-        handle = module.register_forward_pre_hook(hook, with_kwargs=True)
-        self._attachments.add(handle.remove)
-        return handle.remove
+        return self._attachments.forward_pre_hook(module, hook)
 
     def _attach(self, module: nn.Module, method: str, hook: Callable[..., None]) -> None:
         if method == "forward":

@@ -59,11 +59,12 @@ class Domains:
 
 def columns(evaluator: Any) -> list[Sequence[str]]:
     """Return an evaluator's lists of texts: its queries, its documents, its sentences."""
-    return [
-        value
+    lists = {
+        name: value
         for name, value in getattr(evaluator, "__dict__", {}).items()
-        if isinstance(value, list) and value and isinstance(value[0], str) and not name.endswith(_NO_TEXTS)
-    ]
+        if isinstance(value, Sequence) and not isinstance(value, str | bytes) and not name.endswith(_NO_TEXTS)
+    }
+    return [value[:] for value in lists.values() if len(value) and isinstance(value[0], str)]
 
 
 def _most_rows(data: Any) -> int:

@@ -19,10 +19,19 @@ from ._trainer import TrainerWatch
 
 def leaves(evaluator: Any) -> list[Any]:
     """Return the evaluators inside of one, or itself: a sequence of them, or NanoBEIR's."""
-    inner = getattr(evaluator, "evaluators", None)
-    if not isinstance(inner, list | tuple):
-        return [] if evaluator is None else [evaluator]
-    return [leaf for one in inner for leaf in leaves(one)]
+    return [one for one in all_of(evaluator) if not _inner(one)]
+
+
+def all_of(evaluator: Any) -> list[Any]:
+    """Return an evaluator with all that are inside of it, the inner ones first."""
+    if evaluator is None:
+        return []
+    return [*(one for inner in _inner(evaluator) for one in all_of(inner)), evaluator]
+
+
+def _inner(evaluator: Any) -> list[Any]:
+    found = getattr(evaluator, "evaluators", None)
+    return list(found) if isinstance(found, list | tuple) else []
 
 
 def is_retrieval(evaluator: Any) -> bool:
@@ -68,6 +77,8 @@ class RetrievalListener:
         self._domain = domain
         self._seen = seen
         self._searched = 0
+        self._found: dict[str, Any] = {}
+        self._judged: tuple[str, Any] = ("", None)
         self._offset = 0
         self._queries: Tensor | None = None
         self._documents: dict[int, Tensor] = {}
@@ -78,7 +89,7 @@ class RetrievalListener:
         side = kwargs.get("encode_fn_name", args[2] if len(args) > 2 else None)
         if side == "query":
             self._searched = self._offset = 0
-            self._documents = {}
+            self._found, self._documents = {}, {}
         if self.pairs is None or not isinstance(result, Tensor) or result.ndim != 2:
             return
         if side == "query":
@@ -96,24 +107,26 @@ class RetrievalListener:
         names = list(self.evaluator.score_functions or ())
         name = names[self._searched] if self._searched < len(names) else ""
         self._searched += 1
-        if name != self._judged(names):
+        judged = chosen(names, getattr(self.evaluator, "main_score_function", None), self._watch.scores_by)
+        means = {f"{key.removesuffix('@k')}@{k}": float(v) for key, found in result.items() for k, v in found.items()}
+        self._found |= means if name == judged else {f"{name}_{key}": value for key, value in means.items()}
+        if name == judged:
+            self._judged = name, rankings
+        if self._searched < len(names) or self._judged[1] is None:
             return
+        (similarity, rankings), self._judged = self._judged, ("", None)
         self._hand_over_vectors()
         self._watch.ranked_evaluation(
             self.collection,
-            {f"{key.removesuffix('@k')}@{k}": float(v) for key, found in result.items() for k, v in found.items()},
+            self._found,
             per_query(self.evaluator, rankings),
             self._domain,
             (
                 ranked(self.evaluator, rankings),
                 texts_of(self.evaluator, seen=self._seen, shown=self._watch.shows_texts),
             ),
+            {"similarity": similarity, "n_documents": len(self.evaluator.corpus_ids)},
         )
-
-    def _judged(self, names: Sequence[str]) -> str:
-        main = getattr(self.evaluator.main_score_function, "value", None)
-        wanted = main or (self._watch.recorder.similarity if self._watch.begun else "cosine")
-        return wanted if wanted in names else next(iter(names), "")
 
     def _hand_over_vectors(self) -> None:
         queries, self._queries = self._queries, None
@@ -126,6 +139,22 @@ class RetrievalListener:
             documents = torch.stack([self._documents[row] for row in pairs.document_rows])
             self._watch.pairs.given(*pairs.of_rows(queries, documents))
         self._documents = {}
+
+
+def chosen(names: Sequence[str], main: Any, similarity: str) -> str:
+    """Return the function that an evaluator's scores are judged by, of several.
+
+    Args:
+        names: Theirs, such as ``cosine`` and ``dot``, or ``cos_sim``.
+        main: What the evaluator says itself; None for nothing.
+        similarity: How the model scores.
+
+    >>> chosen(["cosine", "dot"], None, "dot"), chosen(["cos_sim", "mine"], None, "cosine"), chosen(["mine"], None, "x")
+    ('dot', 'cos_sim', 'mine')
+    """
+    wanted = str(getattr(main, "value", main) or similarity)
+    alike = [one for one in names if one == wanted] or [one for one in names if one[:3] == wanted[:3]]
+    return next(iter([*alike, *names]), "")
 
 
 def per_query(evaluator: Any, rankings: Sequence[Sequence[Mapping[str, Any]]]) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import Self
 from ..recording import Recorder, in_one_line
 from ._attach import Attachments
 from ._coverage import Coverage
+from ._delivered import Left, WeightsLeft, said_of
 from ._optimizers import StepListener
 from ._path import ScoredPath
 from ._references import ReferenceReader
@@ -25,6 +26,7 @@ class Lifetime:
     _closed: bool
     _coverage: Coverage
     _forget_target: Callable[[], None]
+    _left: WeightsLeft | None
     _path: ScoredPath
     _reference: ReferenceReader
     _steps: StepListener | None
@@ -42,16 +44,33 @@ class Lifetime:
     def close(self, error: BaseException | None = None) -> None:
         """Take everything off, read the reference pairs once more, and end the journal; may be called twice.
 
+        Where the weights are not those of the last step, whose they are is said, and the pairs are not read.
+
         Args:
             error: What ended the training, where something did.
         """
         if self._closed:
             return
         self._end_open_step()
-        if error is None:
+        if error is None and not self.recorder.containment.run("delivered weights", self._deliver):
             self.recorder.containment.run("reference pairs", self._reference.full)
         self.detach()
         self.end(*_status(error, messages=self._texts))
+
+    def _deliver(self, named: int | None = None, *, early: bool = False) -> bool:
+        """Say whose weights the training leaves; return whether others than those of the last step are there now.
+
+        Args:
+            named: The step whose weights a trainer says that it loads; None where it loads none.
+            early: Whether it has not done so yet.
+        """
+        last = self.recorder.done
+        left = None if self._left is None or early else self._left.found()
+        if named is not None and named != last and (left is None or left.step is None):
+            left = Left(named)
+        if left is not None and (said := said_of(left, last)):
+            self.recorder.event("delivered", said, subject="" if left.step is None else str(left.step))
+        return not early and left is not None and left.step != last
 
     def detach(self) -> None:
         """Take everything off; the journal stays open until :meth:`end`."""

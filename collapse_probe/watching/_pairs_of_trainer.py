@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
+
+from torch import Tensor
 
 from ..journal import ReferenceInfo
 from ._text_pairs import TextPairs
@@ -43,7 +46,7 @@ def pairs_of_data(model: Any, data: Any, *, source: str, seen: bool) -> tuple[Te
 
 
 class EvaluatorPairs(TextPairs):
-    """Queries of an information-retrieval evaluator with one relevant document each.
+    """Queries of an information-retrieval evaluator with one relevant document each, or anchors with their positives.
 
     Where the evaluator encodes its texts anyway, its vectors are taken: no further forward pass.
 
@@ -53,35 +56,58 @@ class EvaluatorPairs(TextPairs):
     """
 
     def __init__(self, model: Any, evaluator: Any) -> None:
-        place = {one: row for row, one in enumerate(evaluator.corpus_ids)}
         self.evaluator = evaluator
-        self.query_rows: list[int] = []
-        self.document_rows: list[int] = []
-        for row, query in enumerate(evaluator.queries_ids):
-            relevant = sorted(place[one] for one in evaluator.relevant_docs[query] if one in place)
-            if relevant and len(self.query_rows) < MOST:
-                self.query_rows.append(row)
-                self.document_rows.append(relevant[0])
-        shared = {"batch_size": evaluator.batch_size, "truncate_dim": evaluator.truncate_dim}
+        searches = hasattr(evaluator, "corpus_ids")
+        rows = list(islice(_relevant(evaluator) if searches else _first_of_each(evaluator.anchors), MOST))
+        self.query_rows = [query for query, _ in rows]
+        self.document_rows = [document for _, document in rows]
+        queries, documents = ("queries", "corpus") if searches else ("anchors", "positives")
         super().__init__(
             model,
-            [evaluator.queries[row] for row in self.query_rows],
-            [evaluator.corpus[row] for row in self.document_rows],
-            query_options={"prompt_name": evaluator.query_prompt_name, "prompt": evaluator.query_prompt, **shared},
-            document_options={
-                "prompt_name": evaluator.corpus_prompt_name,
-                "prompt": evaluator.corpus_prompt,
-                **shared,
-            },
+            [getattr(evaluator, queries)[row] for row in self.query_rows],
+            [getattr(evaluator, documents)[row] for row in self.document_rows],
+            query_options=_options(evaluator, "query"),
+            document_options=_options(evaluator, "corpus"),
         )
+
+    def of_all(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, ...]:
+        """Return the pairs' embeddings from those of all that the evaluator encodes, as a call gives them."""
+        return self.of_rows(queries[self.query_rows], documents[self.document_rows])
+
+
+def _relevant(evaluator: Any) -> Iterator[tuple[int, int]]:
+    place = {one: row for row, one in enumerate(evaluator.corpus_ids)}
+    for row, query in enumerate(evaluator.queries_ids):
+        relevant = [place[one] for one in evaluator.relevant_docs[query] if one in place]
+        if relevant:
+            yield row, min(relevant)
+
+
+def _first_of_each(anchors: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    first: dict[Any, int] = {}
+    for row, anchor in enumerate(anchors):
+        if first.setdefault(anchor, row) == row:
+            yield row, row
+
+
+def _options(evaluator: Any, side: str) -> dict[str, Any]:
+    """Return how an evaluator encodes a side."""
+    known = {"prompt_name": f"{side}_prompt_name", "prompt": f"{side}_prompt"}
+    found = {name: getattr(evaluator, attribute) for name, attribute in known.items() if hasattr(evaluator, attribute)}
+    return {**found, "batch_size": evaluator.batch_size, "truncate_dim": evaluator.truncate_dim}
 
 
 def pairs_of_evaluators(model: Any, evaluators: Sequence[Any]) -> tuple[TextPairs, ReferenceInfo] | None:
-    """Return the pairs of the first information-retrieval evaluator that has enough of them."""
-    for evaluator in evaluators:
-        pairs = EvaluatorPairs(model, evaluator)
-        if len(pairs) >= _LEAST:
-            return pairs, ReferenceInfo(source="evaluator", n=len(pairs))
+    """Return the pairs of the first evaluator that has enough of them.
+
+    Of those that search a corpus before those of triplets; what is cut to fewer dimensions comes last of each.
+    """
+    order = sorted(evaluators, key=lambda one: (not hasattr(one, "corpus_ids"), one.truncate_dim is not None))
+    for evaluator in order:
+        if hasattr(evaluator, "corpus_ids") or all(isinstance(one, str) for one in evaluator.anchors):
+            pairs = EvaluatorPairs(model, evaluator)
+            if len(pairs) >= _LEAST:
+                return pairs, ReferenceInfo(source="evaluator", n=len(pairs))
     return None
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..journal import JournalWriter, Run
+from ..journal.vocabulary import Similarity
 from ..recording import Cadence, Containment, added_wishes
 from ._attach import Attachments
 from ._calls import CallListener
@@ -21,6 +22,7 @@ from ._folder import IN_MEMORY, choose_folder, in_short, is_main_process, model_
 from ._optimizers import ClipListener, as_optimizers
 from ._options import Facts, Known, Options, Prepared
 from ._references import ReferenceReader
+from ._scoring import own_similarity
 from ._terms import LossListener
 from ._watch import Watch, _watched
 
@@ -96,6 +98,8 @@ class TrainerWatch(Watch):
         self._pauses = 0
         self._before: list[tuple[Any, ...]] = []
         self.evaluated_before = False
+        self._best: int | None = None
+        self._early = False
         self._failures: list[tuple[str, str]] = []
         self._containment = Containment(self._report, messages=options.texts)
         self._choose()
@@ -119,6 +123,11 @@ class TrainerWatch(Watch):
     def shows_texts(self) -> bool:
         """Whether a text of a query or document may be written."""
         return self._options.texts
+
+    @property
+    def scores_by(self) -> Similarity:
+        """How the model scores, also before training begins."""
+        return self.recorder.similarity if self.begun else own_similarity(self._source.model, self._options.similarity)
 
     @property
     def loss(self) -> LossListener:
@@ -167,14 +176,23 @@ class TrainerWatch(Watch):
     def ranked_evaluation(self, collection: str, metrics: Mapping[str, float], *about: Any) -> None:
         """Hear an evaluator's scores: by query, the domain, and what was ranked with the texts; also before training.
 
-        ``about`` is ``per_query``, ``domain`` and the pair of rankings and texts.
+        ``about`` is ``per_query``, ``domain``, the pair of rankings and texts, and further fields of the record.
         """
         self._do("evaluation", self._evaluation, collection, metrics, None, "model", *about)
 
-    def train_ends(self, state: Any) -> None:
-        """End, and say which weights the training leaves."""
+    def saves(self) -> None:
+        """A checkpoint is written."""
         if self.begun and not self._closed:
-            self._containment.run("delivered weights", self._say_delivered, state)
+            self._note_weights()
+
+    def train_ends(self, state: Any, *, early: bool = False) -> None:
+        """End, and say which weights the training leaves.
+
+        Args:
+            state: The trainer's.
+            early: Whether the best weights are still to be loaded, if they are.
+        """
+        self._best, self._early = self._step_of_best(state), early
         self.close()
 
     def failed(self, error: BaseException) -> None:
@@ -375,12 +393,13 @@ class TrainerWatch(Watch):
                 self._before_step()
             self._after_step()
 
-    def _say_delivered(self, state: Any) -> None:
+    def _deliver(self, named: int | None = None, *, early: bool = False) -> bool:
+        return super()._deliver(self._best, early=self._early)
+
+    def _step_of_best(self, state: Any) -> int | None:
         checkpoint = getattr(state, "best_model_checkpoint", None)
-        if checkpoint and self._source.loads_best:
-            step = str(checkpoint).rpartition("-")[2]
-            if step.isdigit() and int(step) != self.recorder.done:
-                self.recorder.event("note", f"the delivered weights are those of step {step}", subject="delivered")
+        step = str(checkpoint or "").rpartition("-")[2]
+        return int(step) if step.isdigit() and self._source.loads_best else None
 
     def _report(self, probe: str, message: str) -> None:
         if hasattr(self, "recorder"):

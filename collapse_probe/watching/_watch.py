@@ -34,6 +34,7 @@ from ._by_hand import ByHand
 from ._calls import CallListener
 from ._coverage import HEARD_BY, Coverage, one_matrix
 from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
+from ._delivered import WeightsLeft, beside
 from ._finder import Finder
 from ._folder import command, continue_run, model_name, module_infos, versions
 from ._left_out import LeftOut
@@ -156,6 +157,15 @@ class Watch(Lifetime, ByHand):
         self._touched = -1
         self._roots: int | None = 0
         self._weights = containment.run("weights", WeightReader, groups) if groups else None
+        self._left = containment.run(
+            "delivered weights",
+            WeightsLeft,
+            target,
+            self._parameters,
+            self.recorder,
+            self._attachments,
+            before_loading=lambda: self._reference.full(),
+        )
         self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
         self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
         self._loss = LossListener(
@@ -169,6 +179,7 @@ class Watch(Lifetime, ByHand):
         self._calls.listen(places)
         if loss is not None:
             self._loss.listen(loss)
+            self.trains_beside([loss])
         self._finder: Finder | None = None
         self._verdicts = Verdicts(self.live, self.recorder, on_collapse=on_collapse, stop=self._stop)
         self._path = ScoredPath(target, [one.name for one in config.modules], self.recorder, self._attachments)
@@ -209,6 +220,14 @@ class Watch(Lifetime, ByHand):
         """The optimisers whose steps are counted."""
         return self._optimizers
 
+    def trains_beside(self, losses: Sequence[nn.Module]) -> None:
+        """Note which parts of losses are trained with the model and are no part of it."""
+        names = self.recorder.containment.run("delivered weights", beside, self._target, losses, self._parameters)
+        if names:
+            said = f"trained, and no part of the model that is saved: {', '.join(names[:5])}"
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            self.recorder.event("note", said + more, subject="trained beside")
+
     # How it begins and ends
 
     def _begin_reading(self, prepared: Prepared | None, *, said_by: str, continued: bool, reference: Any) -> None:
@@ -220,7 +239,7 @@ class Watch(Lifetime, ByHand):
         if self.recorder.done == 0:
             self._reference.start()
             if not self._optimizers:
-                self._reference.step_begins()
+                self._step_begins()
         else:
             self.recorder.go_on(rates(self._optimizers))
         similarity = self.recorder.similarity
@@ -255,7 +274,7 @@ class Watch(Lifetime, ByHand):
         if optimizers:
             self._steps = StepListener(
                 optimizers,
-                begins=self._reference.step_begins,
+                begins=self._step_begins,
                 before=self._before_step,
                 after=self._after_step,
                 containment=self.recorder.containment,
@@ -295,6 +314,11 @@ class Watch(Lifetime, ByHand):
                 assert place.parameter is not None
                 role = None if place.tap.role is None else Role(place.tap.role)
                 self.recorder.observe(place.tap.stream, place.parameter, role=role)
+
+    def _step_begins(self) -> None:
+        self._reference.step_begins()
+        if self._left is not None:
+            self.recorder.containment.run("delivered weights", self._left.begins)
 
     def _before_step(self) -> None:
         due = self.recorder.due
@@ -338,6 +362,8 @@ class Watch(Lifetime, ByHand):
             self.recorder.containment.run("finding streams", self._finder.end_step)
         self.recorder.containment.run("replayed pairs", self._calls.end_step)
         self._loss.end_step()
+        if self._left is not None:
+            self.recorder.containment.run("delivered weights", self._left.after_step)
         self._roots = None if self._roots is None else 0
         self.recorder.step()
         step = self.recorder.done

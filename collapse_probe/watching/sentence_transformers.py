@@ -11,18 +11,20 @@ from ..journal import ReferenceInfo
 from ..recording import Place, Tap, call, item
 from ._attach import Attachments
 from ._domains import Domains
-from ._evaluators import RetrievalListener, is_retrieval, leaves, texts, untouched
+from ._evaluators import RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
 from ._options import Facts, Options
 from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators
 from ._scoring import compares_by, own_similarity
 from ._seam import Seam, has_seam, roles_of
 from ._text_pairs import TextPairs
 from ._trainer import TrainerWatch
+from ._triplets import TripletListener, is_triplets
 from .transformers import TransformersSource, batch_size, plain_metrics, rows
 
 _FEATURES = ("input_ids", "sentence_embedding", "pixel_values", "input_features", "input_values", "pixel_values_videos")
 _OTHERS = {"CrossEncoder", "SparseEncoder", "MultiVectorEncoder"}
 _BASELINE_SHARE = 0.02
+_SEQUENCE = "sequential_score"
 
 
 class SentenceTransformersSource(TransformersSource):
@@ -38,7 +40,7 @@ class SentenceTransformersSource(TransformersSource):
         self._options = options
         self._evaluator: Any = None
         self._domains: dict[int, Any] = {}
-        self._retrieval: list[RetrievalListener] = []
+        self._heard: list[RetrievalListener | TripletListener] = []
         self._reference: TextPairs | None = None
         self._batch: tuple[Sequence[str], Sequence[str | None]] = ((), ())
 
@@ -102,11 +104,12 @@ class SentenceTransformersSource(TransformersSource):
         """Attach what hears embeddings, terms, data sets and the norm before clipping."""
         self._listen_to_clipping(watch, attachments)
         self._listen_to_evaluator(watch, attachments)
-        for one in self._retrieval:
+        for one in self._heard:
             if isinstance(self._reference, EvaluatorPairs) and self._reference.evaluator is one.evaluator:
                 one.pairs = self._reference
         model = self.model
         assert model is not None
+        watch.trains_beside(self.losses)
         for loss in dict.fromkeys(self.losses):
             Seam(watch, loss, model, attachments, columns=lambda: self._batch, streams=self.seam)
         if self.finds and not self.seam:
@@ -143,17 +146,21 @@ class SentenceTransformersSource(TransformersSource):
     def evaluated(self, watch: TrainerWatch, metrics: Mapping[str, Any]) -> None:
         """Hear the metrics of an evaluation, but for those that were heard with their rankings."""
         found = plain_metrics(metrics)
-        for one in leaves(self._evaluator):
-            name = getattr(one, "name", "") or ""
+        named = sorted(all_of(self._evaluator), key=lambda one: -len(_name(one)))
+        for one in named:
+            name = _name(one)
             mine = {key: value for key, value in found.items() if name and key.startswith(f"{name}_")}
             found = {key: value for key, value in found.items() if key not in mine}
-            if is_retrieval(one):
+            if any(one is other.evaluator for other in self._heard):
                 if not name:
-                    found = {key: value for key, value in found.items() if "@" not in key}
-                continue
-            if mine:
+                    marks = ("@",) if is_retrieval(one) else ("_accuracy",)
+                    found = {key: value for key, value in found.items() if not any(mark in key for mark in marks)}
+            elif mine and len(all_of(one)) != 2:  # the mean of one data set is that data set's score
                 short = {key.removeprefix(f"{name}_"): value for key, value in mine.items()}
                 watch.evaluation(name, short, domain=self._domains.get(id(one)))
+        if len(named) > 1 and found.get(_SEQUENCE) in {v for k, v in plain_metrics(metrics).items() if k != _SEQUENCE}:
+            # A sequence's own score that is one of its parts' says nothing more.
+            del found[_SEQUENCE]
         if found:
             watch.evaluation("evaluation", found)
 
@@ -163,7 +170,7 @@ class SentenceTransformersSource(TransformersSource):
         model, trainer = self.model, self.trainer
         found = (
             pairs_of_data(model, getattr(trainer, "eval_dataset", None), source="evaluation pairs", seen=False)
-            or pairs_of_evaluators(model, [one for one in leaves(self._evaluator) if is_retrieval(one)])
+            or pairs_of_evaluators(model, [one.evaluator for one in self._heard])
             or pairs_of_data(model, getattr(trainer, "train_dataset", None), source="training pairs", seen=True)
         )
         if found is None:
@@ -178,12 +185,15 @@ class SentenceTransformersSource(TransformersSource):
         self._evaluator = evaluator
         trained, held_out = (getattr(self.trainer, f"{name}_dataset", None) for name in ("train", "eval"))
         domains = Domains(trained, held_out)
-        self._domains = {id(one): domains.of(one) for one in leaves(evaluator)}
-        for one in (one for one in leaves(evaluator) if is_retrieval(one)):
-            name = getattr(one, "name", "") or "evaluator"
-            known = sum(other.collection.split("#")[0] == name for other in self._retrieval)
-            self._retrieval.append(
-                RetrievalListener(
+        self._domains = {id(one): domains.of(one) for one in all_of(evaluator)}
+        for one in leaves(evaluator):
+            kind = RetrievalListener if is_retrieval(one) else TripletListener if is_triplets(one) else None
+            if kind is None or any(one is other.evaluator for other in self._heard):
+                continue
+            name = _name(one) or "evaluator"
+            known = sum(other.collection.split("#")[0] == name for other in self._heard)
+            self._heard.append(
+                kind(
                     watch,
                     one,
                     collection=name if not known else f"{name}#{known + 1}",
@@ -222,3 +232,7 @@ class SentenceTransformersSource(TransformersSource):
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)
+
+
+def _name(evaluator: Any) -> str:
+    return str(getattr(evaluator, "name", "") or "")

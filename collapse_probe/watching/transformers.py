@@ -51,6 +51,10 @@ class Events(TrainerCallback):
         """An evaluation is done."""
         self.watch.evaluated(kwargs.get("metrics"))
 
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A checkpoint is written."""
+        self.watch.saves()
+
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Hand on what was read; the last log of a training comes when it is done and programs still take numbers."""
         reports = self._reports
@@ -59,7 +63,7 @@ class Events(TrainerCallback):
         own = self._of(state)
         last = isinstance(logs, Mapping) and "train_runtime" in logs
         if last:
-            self.watch.train_ends(own)
+            self.watch.train_ends(own, early=True)
         self.watch.contained("report_to", reports.send, self.watch.live, own, control)
         if last:
             self.watch.contained("report_to", reports.verdict, self.watch.live, own, control)

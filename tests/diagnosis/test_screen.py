@@ -40,6 +40,7 @@ KEYS = {
     "findings": list,
     "not_measured": list,
     "who_fell": list,
+    "delivered": type(None),
 }
 KIND = ["kind", "subject", "code", "status", "state", "raised", "onset", "forecast", "value", "bounds"]
 NASTY = "a\x1b[2J\nb‮" + "x" * 200

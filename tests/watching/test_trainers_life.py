@@ -18,6 +18,7 @@ from sentence_transformers.sentence_transformer import losses
 from transformers import TrainerCallback
 from watching.trainers_support import encoder, hf_trainer, pairs, search, st_trainer
 
+from collapse_probe.diagnosis import diagnose
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Event, JournalWriter, Run
 from collapse_probe.watching import WatchCallback, autolog, watch
@@ -325,8 +326,12 @@ def test_the_best_weights_are_said_to_be_delivered(bert: Path, tmp_path: Path) -
     watching = watch(trainer, run=False)
     trainer.train()
     best = trainer.state.best_model_checkpoint.rpartition("-")[2]
-    said = [one.message for one in watching.live.of(Event) if one.subject == "delivered"]
-    assert best != "6" and said == [f"the delivered weights are those of step {best}"]
+    (said,) = [one for one in watching.live.of(Event) if one.name == "delivered"]
+    assert best != "6" and said.subject == best
+    assert said.message == f"the delivered weights are those of step {best}, not of step 6, the last"
+    found = diagnose(watching)
+    assert found.delivered == {"step": int(best), "last": 6, "said": said.message}
+    assert f"Delivered  step {best}, not step 6, the last: toy nDCG@10" in found.summary
 
 
 def test_a_watch_that_cannot_begin_leaves_the_training_alone(

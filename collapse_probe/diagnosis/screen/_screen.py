@@ -19,6 +19,7 @@ from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
 from ._curves import curves, until
+from ._delivered import delivered
 from ._examined import examined
 from ._fallen import FILE, who_fell
 from ._paper import INDENT, Page, page_of
@@ -59,11 +60,12 @@ def first_screen(
         [*verdict(page, evidence, status, kinds, missing), *_ended(page, evidence)],
         seen(page, kinds),
         why(page, causes),
-        page.wrapped("Models", said) if (said := examined(evidence.config)) else [],
+        page.wrapped("Models", models) if (models := examined(evidence.config)) else [],
         _retrieval(evidence, rows, dead),
         _loss(evidence),
         curves(page, evidence, dead),
         _do(page, evidence, kinds, causes),
+        page.wrapped("Delivered", said) if (said := delivered(evidence, rows)) else [],
         page.wrapped("Who fell", fell, most=2) if (fell := who_fell(lost)) else [],
         [f"{'':<{INDENT}}{FILE}"] if fell else [],
         _damage(missing),
@@ -162,6 +164,7 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
     lines = []
     lives = {one.name: until(one.steps, dead) for one in evidence.curves}
     worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
+    since = {one.name: one.steps[0] for one in evidence.curves if one.variant and one.steps[0]}
     for row in sorted(rows, key=lambda one: one["domain"] != "in" or one["collection"] == REFERENCE)[:4]:
         change = worst.get(row["collection"])
         if change is not None and change.against == "best":
@@ -178,7 +181,9 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
         raw = f"raw {number(row['raw'])}" if row["raw"] is not None and row["start"] is not None else ""
         n = f"n {row['n']:,}" if row["n"] else ""
         domain = "in-domain" if row["domain"] == "in" else ""
-        lines.append("  ".join(one for one in (f"{name:<22}", moved, sure, n, raw, domain) if one))
+        late = since.get(row["collection"]) if row["start"] is not None else None
+        first = f"from step {late:,}" if late else ""
+        lines.append("  ".join(one for one in (f"{name:<22}", moved, sure, n, raw, first, domain) if one))
     if len(rows) > 4:
         lines.append(f"and {len(rows) - 4} more collections")
     return labelled("Retrieval", lines)
@@ -279,7 +284,7 @@ def labelled(label: str, lines: Sequence[str]) -> list[str]:
 
 def _fitted(page: Page, parts: list[list[str]]) -> str:
     """Return the parts in their order; where there is no room the cost goes first, then who fell, then the curves."""
-    order = (12, 9, 8, 6, 5, 1, 7, 4)
+    order = (13, 10, 9, 6, 5, 1, 7, 4)
     dropped: set[int] = set()
     while True:
         kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]

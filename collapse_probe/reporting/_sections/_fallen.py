@@ -7,6 +7,7 @@ from statistics import median
 
 from ...diagnosis import Fallen, LostQuery, Taker
 from ...diagnosis.screen import metric as metric_label
+from ...journal import TOP
 from .._facts import MOST_ROWS, Facts, Section
 from .._moments import beginning
 from .._spreadsheet import as_csv
@@ -41,7 +42,7 @@ def _write(facts: Facts) -> list[str]:
 
 
 def _against(facts: Facts, one: Fallen) -> str:
-    return "the raw encoder" if one.against == "raw" else beginning(facts)
+    return "the raw encoder" if one.against == "raw" else beginning(facts, one.since)
 
 
 def _said(one: Fallen, *, against: str) -> str:
@@ -61,7 +62,9 @@ def _said(one: Fallen, *, against: str) -> str:
             f"{len(some):,} of {len(one.takers):,} documents took {_share(one.share)} of the {one.places:,} "
             "places that were taken above right ones."
         )
-        sentences += [f"Of these: {'; '.join(_common(one))}.", _most(one, some[0])]
+        common = _common(one)
+        sentences += [f"Of these: {'; '.join(common)}."] if common else []
+        sentences.append(_most(one, some[0]))
     return " ".join(sentences)
 
 
@@ -69,7 +72,8 @@ def _common(one: Fallen) -> list[str]:
     """Return what the documents that took half of the places have in common, and in brackets all documents."""
     some, corpus = one.half, one.corpus
     hubs = sum(taker.hub for taker in some)
-    parts = [
+    ranked = one.depth is None or one.depth >= TOP
+    parts = ranked * [
         f"hubs {hubs:,} ({_share(one.hubs)} of all documents), in the first ten of "
         f"{median(taker.after for taker in some):g} queries on median ({median(taker.before for taker in some):g} "
         "before)"
@@ -139,7 +143,7 @@ def _queries(facts: Facts) -> str | None:
 
 def _cells(facts: Facts, one: Fallen):
     queries, documents = (one.texts.get(kind, {}) for kind in ("queries", "documents"))
-    against = "the raw encoder" if one.against == "raw" else facts.run.config.at(0) or "step 0"
+    against = "the raw encoder" if one.against == "raw" else facts.run.config.at(one.since) or f"step {one.since}"
 
     def cells(query: LostQuery) -> list[object]:
         ranks = [_rank(query.rank_before, one), _rank(query.rank_after, one)] if one.kept else [None, None]

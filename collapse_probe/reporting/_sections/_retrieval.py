@@ -118,13 +118,13 @@ def _sentences(facts: Facts) -> list[str]:
 def _changed(facts: Facts, curve: Curve) -> str:
     one = curve.worst if curve.fell else curve.against("start") or curve.changes[0]
     relative = " (relative)" if curve.metric == "d_prime" else ""
-    against = {"start": beginning(facts), "raw": "the raw encoder", "best": "its best stretch"}[one.against]
+    named = {"start": beginning(facts, curve.steps[0]), "raw": "the raw encoder", "best": "its best stretch"}
     sure = "" if one.interval is None else f" [{signed(one.interval.low)}, {signed(one.interval.high)}]"
     verb = _verb_of(one)
     n = "" if one.interval is None else f" (n = {one.interval.n:,})"
     return (
-        f"On {md(curve.name)}, {md(metric_label(curve.metric))} {verb} against {against}: {score(one.before)} to "
-        f"{score(one.after)}, {signed(one.value)}{sure}{relative}{n}."
+        f"On {md(curve.name)}, {md(metric_label(curve.metric))} {verb} against {named[one.against]}: "
+        f"{score(one.before)} to {score(one.after)}, {signed(one.value)}{sure}{relative}{n}."
     )
 
 

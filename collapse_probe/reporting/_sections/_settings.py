@@ -47,9 +47,15 @@ def _foreign(facts: Facts) -> Rows:
         ("Device, precision", ", ".join(md(one) for one in (config.device, config.precision) if one)),
         ("Seed", "" if config.seed is None else str(config.seed)),
         ("Status", md(facts.run.status)),
+        *_delivered(facts),
         *(("Note", md(one.message)) for one in facts.run.of(Event) if one.name == "note" and one.message),
     ]
     return rows[:30]
+
+
+def _delivered(facts: Facts) -> Rows:
+    found = facts.diagnosis.delivered
+    return [] if found is None else [("Delivered", md(found["said"]))]
 
 
 def _some(names: list[str]) -> str:
@@ -103,6 +109,7 @@ def _founding(facts: Facts) -> Rows:
         ("Device, precision", ", ".join(md(one) for one in (config.device, config.precision) if one)),
         ("Watched", ", ".join(md(name) for name in session.get("watch") or ()) or "nothing"),
         ("Status", facts.run.status),
+        *_delivered(facts),
         ("Embedded defaults", ", ".join(md(part) for part in session.get("embedded") or ())),
         *(("Note", note) for note in [*notes, *_shared(config)]),
     ]
