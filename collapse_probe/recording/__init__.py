@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         copied,
         undisturbed,
     )
+    from ._stacked import stacking_of
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
     from ._tokens import mean_of_tokens
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
@@ -66,6 +67,7 @@ _WITH_TORCH = {
     "check_pairs": "_reference",
     "copied": "_reference",
     "undisturbed": "_reference",
+    "stacking_of": "_stacked",
     "Call": "_tap",
     "Nth": "_tap",
     "Place": "_tap",
@@ -139,6 +141,7 @@ __all__ = [
     "parse_probe",
     "passed_by",
     "scalar",
+    "stacking_of",
     "total_norm",
     "undisturbed",
     "usual_readings",

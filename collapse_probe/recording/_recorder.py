@@ -39,6 +39,7 @@ from ._heard import Heard, Step
 from ._layout import Layout
 from ._outbox import Outbox, stack
 from ._rankings import Texts, keep_evaluation
+from ._stacked import Stacking
 from ._streams import StreamCoverage
 from ._window import WindowSummary
 
@@ -114,6 +115,7 @@ class Recorder:
         self.streams: dict[str, StreamCoverage] = {}
         self.layout = Layout()
         self._split: dict[str, dict[str, tuple[int, bool]]] = {}
+        self._stacked: dict[str, Stacking] = {}
         self._forces = TermForces(self._say_no_force)
         self._no_force: set[str] = set()
         self._roles: dict[str, Role | None] = {}
@@ -321,6 +323,17 @@ class Recorder:
         self._split[key] = dict(streams)
         self._roles.update(roles or {})
 
+    def unstack(self, key: str, stacking: Stacking, sides: Mapping[str, Role]) -> None:
+        """Read one tap's matrix as the two sides that it holds; one with an odd number of rows is left out.
+
+        Args:
+            key: The tap.
+            stacking: How it holds them.
+            sides: The streams, in their order, with their roles.
+        """
+        self._stacked[key] = stacking
+        self.split(key, dict.fromkeys(sides, (0, True)), roles=dict(sides))
+
     def go_on(self, rates: Mapping[str, float]) -> None:
         """Go on with a run that was stopped after :attr:`done` steps, with the learning rates that it has."""
         self._rates = dict(rates)
@@ -511,16 +524,28 @@ class Recorder:
             key = (one.stream, one.micro, one.by_hand)
             place = count[key]
             count[key] += 1
-            for stream, (first, further) in self._split.get(one.stream, {one.stream: (0, True)}).items():
-                if place == first or (further and place > first):
-                    named.append(replace(one, stream=stream, index=place - first))
+            parts = self._unstacked(one)
+            for at, (stream, (first, further)) in enumerate(
+                self._split.get(one.stream, {one.stream: (0, True)}).items()
+            ):
+                if parts and (place == first or (further and place > first)):
+                    named.append(replace(parts[at % len(parts)], stream=stream, index=place - first))
         # What the user hands over is the stream, whatever else was taken for it.
         handed = {one.stream for one in named if one.by_hand}
         return [one for one in named if one.by_hand or one.stream not in handed]
 
+    def _unstacked(self, one: Heard) -> list[Heard]:
+        """Return a call, or each side of its matrix; none where it holds no two of one length."""
+        stacking = self._stacked.get(one.stream)
+        if stacking is None:
+            return [one]
+        return (
+            [stacking.part(one, which) for which in (0, 1)] if one.tensor.ndim == 2 and len(one.tensor) % 2 == 0 else []
+        )
+
     def _sides(self, key: str) -> int:
         """Return how many sides of a pair a tap's calls are: those of a chunked batch are put together again."""
-        if key in self._split:
+        if key in self._split and key not in self._stacked:
             return 2
         known = self.streams.get(key)
         return 1 if known is not None and known.role in (Role.query, Role.document) else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from ..recording import Recorder, canonical
+from ..journal.vocabulary import Role
+from ..recording import Recorder, canonical, stacking_of
 from ._attach import Attachments, is_traced
 from ._calls import in_backward, is_compiled
 from ._candidates import Candidate, address, entries, entry_of, sizes
-from ._rules import Choice, argument_names, choose
+from ._rules import SINGLE, Choice, argument_names, choose
 from ._terms import LossListener, is_loss
 
 STEPS = 20
@@ -146,6 +147,7 @@ class Finder:
 
     def _take(self, chosen: Choice, kept: list[Candidate]) -> None:
         self.close()
+        chosen = self._unstacked(chosen)
         calls = self._recorder.heard
         taken = {id(one) for one, _, _ in chosen.streams}
         others = list(dict.fromkeys(one.said for one in kept if id(one) not in taken))
@@ -153,12 +155,22 @@ class Finder:
             one.heard.stream = stream
             calls.append(one.heard)
             about = {"where": one.where, "rule": chosen.rule, "candidates": others[:10]}
-            known = self._recorder.streams.get(stream)
-            if known is None or not known.where:
-                self._recorder.declare(stream, role=role, **about)
+            for name in self._recorder.streams_of(stream):
+                known = self._recorder.streams.get(name)
+                if known is None or not known.where:
+                    self._recorder.declare(name, role=role if name == stream else Role(name), **about)
         calls.sort(key=lambda one: one.order)
         if self._found is not None:
             self._found(chosen)
+
+    def _unstacked(self, chosen: Choice) -> Choice:
+        """Return a single matrix as both sides of its batch, where it holds them."""
+        (one, stream, role), *more = chosen.streams
+        stacking = None if more or role is not None or chosen.rule != SINGLE else stacking_of(one.heard.tensor)
+        if stacking is None:
+            return chosen
+        self._recorder.unstack(stream, stacking, {str(side): side for side in (Role.query, Role.document)})
+        return replace(chosen, rule=str(stacking))
 
     # What is heard
 

@@ -14,6 +14,9 @@ from ..recording import Place, Take, Tap, call, item, output
 from ._candidates import Candidate
 from ._roles import is_view, role_of_name, roles_of_pair
 
+SINGLE = "single output"
+"""The rule for one matrix a step."""
+
 STORED = "output beside an argument of the loss"
 """The rule for one side that is trained and another one that is stored."""
 
@@ -48,9 +51,7 @@ def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
     for rule in (_by_loss, _by_output, _by_method, _by_call):
         found = rule(usable, scores)
         if found is not None:
-            return (
-                (_with_stored(found, kept) or _beside(found, kept) or found) if found.rule == "single output" else found
-            )
+            return (_with_stored(found, kept) or _beside(found, kept) or found) if found.rule == SINGLE else found
     return None
 
 
@@ -175,7 +176,7 @@ def _by_call(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
         if found is None:
             continue
         one = found.streams[0][0]
-        if found.rule != "single output":
+        if found.rule != SINGLE:
             return found
         if depth == 0:
             # A square matrix, or what a loss of scores is given, is rather a matrix of scores: then look deeper first.
@@ -198,6 +199,8 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
     sources = {key: _of_training(found) for key, found in sources.items()}
     sources = {key: found for key, found in sources.items() if not _feeds_another(found, sources)}
     chunked = any(one.heard.again for one in calls)
+    if not chunked and (found := _tower_called_again(list(sources.values()), rule)) is not None:
+        return found
     repeated = [found for found in sources.values() if len(found) > 1 and any(one.heard.confirmed for one in found)]
     if repeated and not (chunked and len(sources) > 1):
         return _one_module(repeated[-1], rule, chunked=chunked)
@@ -206,7 +209,7 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
         return None
     one = next(iter(sources.values()))[0]
-    return Choice(rule or "single output", [(one, "embedding", None)], [_place(one, "embedding", None)])
+    return Choice(rule or SINGLE, [(one, "embedding", None)], [_place(one, "embedding", None)])
 
 
 def _of_training(calls: list[Candidate]) -> list[Candidate]:
@@ -265,9 +268,32 @@ def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _S
     ]
 
 
+def _tower_called_again(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | None:
+    """Return two towers of which the documents' is called again, for negatives; None where they are not that.
+
+    The other one is called once, with as many rows or a part of them; a name that makes it the documents' speaks
+    against it.
+    """
+    if len(ends) != 2:
+        return None
+    (query, *more), documents = sorted(ends, key=len)
+    rows = len(query.heard.tensor)
+    trained = all(any(one.heard.confirmed for one in end) for end in ends)
+    if more or len(documents) < 2 or not trained or any(len(one.heard.tensor) % rows for one in documents):
+        return None
+    if roles_of_pair([_called(query), _called(documents[0])]) == (1, 0):
+        return None
+    streams = [(query, *_SIDES[0]), *((one, *_SIDES[min(at, 2)]) for at, one in enumerate(documents, start=1))]
+    places = [_place(query, *_SIDES[0]), *_calls_of(documents[0], min(2, len(documents)), _SIDES[1:])]
+    return Choice(f"{rule or 'two modules, one for each side'}, negatives again", streams, places)
+
+
+def _called(one: Candidate) -> str:
+    return one.method if one.method != "forward" else one.path
+
+
 def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
-    names = [one[0].method if one[0].method != "forward" else one[0].path for one in ends]
-    pair = roles_of_pair(names) or (0, 1)
+    pair = roles_of_pair([_called(end[0]) for end in ends]) or (0, 1)
     found = _pair(rule or "two modules, one for each side", ends[pair[0]][0], ends[pair[1]][0])
     streams = [
         (one, *_SIDES[side])

@@ -44,7 +44,7 @@ from ._optimizers import ClipListener, StepListener, as_optimizers, describe, pa
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
 from ._references import NAME, ReferenceReader
-from ._rules import STORED, Choice
+from ._rules import SINGLE, STORED, Choice
 from ._scoring import compares_by, own_similarity
 from ._terms import LossListener, of_others
 from ._verdicts import Verdicts
@@ -393,7 +393,7 @@ class Watch(Lifetime, ByHand):
     def _found(self, chosen: Choice) -> None:
         """Take the streams that the finder found."""
         self._calls.listen(chosen.places)
-        if chosen.rule == "single output" and chosen.streams[0][2] is None:
+        if chosen.rule == SINGLE and chosen.streams[0][2] is None:
             self._say("one matrix", one_matrix(chosen.streams[0][0].said))
         elif not self._replays:
             return

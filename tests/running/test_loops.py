@@ -184,6 +184,26 @@ def test_where_nothing_is_found_it_says_what_to_type_and_that_is_read(tmp_path):
     assert Run.load(tmp_path / "said").coverage["document"].steps > 10
 
 
+class Translated(nn.Module):
+    """Scores triples of a graph: a head and a relation lead to a tail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entity, self.relation = nn.Linear(12, 8), nn.Linear(12, 8)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        near, far = (self.entity(a) + self.relation(r) - self.entity(b) for r in (a, b))
+        return near.norm(dim=1).mean() - far.norm(dim=1).mean().tanh()
+
+
+def test_where_several_modules_could_be_a_side_none_is_proposed(tmp_path):
+    model = Translated()
+    with session(tmp_path / "mine") as (_, heard):
+        loop(model, lambda m, a, b: m(a, b), SGD(model.parameters(), lr=0.05))
+    said = "heard: entity [10, 8] 4 times, relation [10, 8] twice a step; say which is --query and which --document"
+    assert f"collapse-probe: {said}" in heard.lines
+
+
 @pytest.mark.parametrize("wrong", ["nowhere", "tower.9"])
 def test_a_path_that_is_not_there_is_said_and_training_goes_on_watched(tmp_path, wrong):
     model = OneTower()

@@ -10,7 +10,7 @@ import pytest
 import torch
 from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import logsigmoid, normalize
 
 from collapse_probe import diagnose
 from collapse_probe.journal import Coverage
@@ -57,6 +57,53 @@ def test_a_part_of_the_model_that_is_called_for_each_side():
 def test_two_towers_that_the_loop_calls():
     w = find(TwoTowers(lambda q, d: (q, d)), lambda m, a, b: infonce(m.doc_tower(b), m.query_tower(a)))
     both(w, rule="two modules, one for each side", where=("output of module query_tower", "output of module doc_tower"))
+
+
+def bayesian(query: Tensor, document: Tensor, negative: Tensor) -> Tensor:
+    return -logsigmoid((query * document).sum(dim=1) - (query * negative).sum(dim=1)).mean()
+
+
+def test_two_towers_of_which_one_is_called_again_for_negatives():
+    model = TwoTowers(lambda q, d: (q, d))
+    w = find(model, lambda m, a, b: bayesian(m.query_tower(a), m.doc_tower(b), m.doc_tower(b.flip(0))), rows=16)
+    where = ("output of module query_tower", "output of module doc_tower")
+    streams = both(w, rule="two modules, one for each side, negatives again", where=where)
+    assert (streams["negative"].role, streams["negative"].steps) == ("document", STEPS)
+    series = w.live.series("pairs/mrr", on="reference")
+    assert series.steps.tolist()[0] == 0
+
+
+def test_a_query_tower_that_is_called_again_is_not_taken_for_the_documents():
+    model = TwoTowers(lambda q, d: (q, d))
+    w = find(model, lambda m, a, b: bayesian(m.doc_tower(b), m.query_tower(a), m.query_tower(a.flip(0))))
+    assert found(w)["query"].rule == "one module, called for each side"
+
+
+STACKED = {
+    "sides stacked in one matrix": (lambda a, b: torch.cat([a, b]), lambda z: z.chunk(2)),
+    "sides in turns in one matrix": (
+        lambda a, b: torch.stack([a, b], dim=1).flatten(0, 1),
+        lambda z: (z[::2], z[1::2]),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", STACKED)
+def test_one_matrix_of_both_sides_is_read_as_both(rule):
+    join, part = STACKED[rule]
+    w = find(OneTower(), lambda m, a, b: infonce(*part(m(join(a, b)))))
+    streams = both(w, rule=rule, where=("output of the model", "output of the model"))
+    assert "embedding" not in streams
+    other = find(OneTower(), lambda m, a, b: infonce(m(a), m(b)))
+    for name in ("pairs/mrr", "query/norm_median", "document/common_share", "pairs/pull"):
+        mine, theirs = (one.live.series(name, on="batch").values for one in (w, other))
+        assert mine.tolist() == pytest.approx(theirs.tolist(), rel=1e-4), name
+
+
+@pytest.mark.parametrize("rows", [4, 10])
+def test_one_matrix_of_unrelated_rows_or_of_few_is_one_stream(rows):
+    w = find(OneTower(), lambda m, a, b: m(a).square().mean() if rows == 10 else m(torch.cat([a, b])).mean(), rows=rows)
+    assert set(found(w)) == {"embedding"}
 
 
 @dataclass
@@ -113,12 +160,10 @@ def test_a_chain_of_encoder_and_head_called_for_each_side():
     both(w, rule="one module, called for each side", where=("output of module head", "output of module head"))
 
 
-def test_a_chain_that_is_called_once_is_one_stream():
-    """Both sides in one batch: an encoder and its head are no two towers, also with a function between them."""
+def test_a_chain_that_is_called_once_is_no_two_towers():
+    """Both sides in one batch: an encoder and its head, also with a function between them."""
     w = find(Chain(), lambda m, a, b: infonce(*m.both(torch.cat([a, b])).chunk(2)))
-    streams = found(w)
-    assert set(streams) == {"embedding"}
-    assert streams["embedding"].where == "output of module head"
+    both(w, rule="sides stacked in one matrix", where=("output of module head", "output of module head"))
 
 
 class Contrastive(nn.Module):
@@ -383,7 +428,7 @@ def test_a_shared_tower_that_encodes_documents_first():
 
 
 def test_one_matrix_a_step_is_why_there_are_no_pairs():
-    w = find(OneTower(), lambda m, a, b: infonce(*m(torch.cat([a, b])).chunk(2)), steps=25)
+    w = find(OneTower(), lambda m, a, b: infonce(*m(torch.cat([a, b.roll(1, dims=1)])).chunk(2)), steps=25)
     why = why_no_pairs(w)
     assert "output of the model (20x8)" in why and "w.observe('document', d)" in why
 
