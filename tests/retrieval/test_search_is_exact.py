@@ -38,6 +38,7 @@ HARD = {
     "outliers": with_outliers,
     "a common component": lambda: (100 * normal(1, 9) + normal(Q), 100 * normal(1, 9) + normal(N, 1)),
     "collapsed to a point": lambda: (normal(1, 9) + 1e-5 * normal(Q), normal(1, 9) + 1e-5 * normal(N, 1)),
+    "documents collapsed to a point": lambda: (normal(1, 9) + normal(Q), normal(1, 9) + 1e-5 * normal(N, 1)),
     "offset on the documents' side": lambda: (normal(Q), 1e4 + normal(N, 1)),
     "offset on the queries' side": lambda: (1e4 + normal(Q), normal(N, 1)),
     "tiny": lambda: (1e-25 * normal(Q), 1e-25 * normal(N, 1)),
@@ -136,6 +137,16 @@ def test_the_callers_lowered_precision_does_not_reach_the_products(similarity):
         torch.set_float32_matmul_precision(before)
     np.testing.assert_array_equal(plain.indices, lowered.indices)
     np.testing.assert_array_equal(plain.scores, lowered.scores)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("case", HARD)
+def test_cuda_finds_what_the_cpu_finds(monkeypatch, case, similarity):
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    q, d = (one.astype(np.float32) for one in HARD[case]())
+    found = [exact_search(q, d, k=K, similarity=similarity, device=device).indices for device in ("cpu", "cuda")]
+    np.testing.assert_array_equal(*found)
 
 
 def test_documents_in_float64_are_ordered_by_all_their_digits():
