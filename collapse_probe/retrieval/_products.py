@@ -32,6 +32,9 @@ class Products:
         centre: ``[D]``, float32; any value is right, one amid the documents makes the bound tight.
         device: Where the products are computed.
         dtype: float32 or float64.
+
+    Attributes:
+        constants: ``[Q]``, float64: how much more than the score a cosine or a dot product is.
     """
 
     def __init__(
@@ -55,7 +58,6 @@ class Products:
         self._reach = torch.linalg.vector_norm(left, dim=1).numpy()
         self._longest = torch.zeros((), dtype=dtype, device=device)
         self.constants = (left @ centre.double()).numpy()
-        """``[Q]``, float64: what a cosine or a dot product is more than the score."""
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray, Tensor]]:
         """Yield the first row, the documents as they are, and ``[Q, rows]`` scores, to be used before the next ones."""
@@ -97,9 +99,8 @@ class Products:
 
 def centre_of(documents: np.ndarray, similarity: Similarity) -> Tensor:
     """Return the median of documents evenly spaced among all, ``[D]``, float32: outliers do not move it."""
-    sample = np.array(documents[:: -(-len(documents) // _SAMPLED)], dtype=np.float32)
+    rows = torch.from_numpy(_copy(documents[:: -(-len(documents) // _SAMPLED)], np.float32))
     release(documents)
-    rows = torch.from_numpy(sample)
     return (_unit(rows) if similarity == "cosine" else rows).nanmedian(dim=0).values.nan_to_num(0.0, 0.0, 0.0)
 
 
@@ -152,9 +153,14 @@ def _blocks(documents: np.ndarray, dtype: torch.dtype, rows: int) -> Iterator[tu
     for start in range(0, len(documents), rows):
         part = documents[start : start + rows]
         same = part.dtype == kind and part.flags.writeable and not isinstance(documents, np.memmap)
-        yield start, part, torch.from_numpy(np.ascontiguousarray(part) if same else np.array(part, dtype=kind))
+        yield start, part, torch.from_numpy(np.ascontiguousarray(part) if same else _copy(part, kind))
         if isinstance(documents, np.memmap):
             release(documents)
+
+
+def _copy(array: np.ndarray, kind: type) -> np.ndarray:
+    with np.errstate(over="ignore"):  # What float32 cannot hold makes the bound infinite.
+        return np.array(array, dtype=kind)
 
 
 @contextmanager
