@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import importlib.util
-import itertools
 import os
 import re
 import statistics
@@ -16,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,26 +22,18 @@ from typing import Any
 import numpy as np
 import torch
 from _common import SHARED, memory
-from torch import nn
-from torch.nn.functional import cross_entropy, normalize
+from _steps import SHAPES, Options, attached, head, mpnet, raising, reset_peak, steps, watched
 
 import collapse_probe
+from collapse_probe.journal import Evaluation
 
 ROOT = Path(__file__).resolve().parents[1]
 FREE, WATCHED = 24, 50
 """Steps before the watched ones, and watched ones: no end of a window of 100 steps, which may wait, is among them."""
 
+# The last one reads a number, on the device or not; it is shown, and is no reason to fail.
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "aten::_local_scalar_dense")
-Training = tuple[nn.Module, torch.optim.Optimizer, Callable[[], torch.Tensor]]
 Result = tuple[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Options:
-    """Where is measured, and where files are written."""
-
-    device: str
-    out: Path
 
 
 class Skipped(Exception):
@@ -75,18 +65,19 @@ def tests(options: Options) -> Result:
 
 def synchronisation(options: Options) -> Result:
     """Watched steps of a head while torch raises at whatever waits for the device, our own faults not contained."""
-    model, optimizer, step = head(options.device)
     os.environ["COLLAPSE_PROBE_STRICT"] = "1"
+    alone, training = head(options.device), head(options.device)
+    steps(*alone, FREE)
+    try:
+        with raising(options.device):
+            steps(*alone, WATCHED, wait=False)
+    except RuntimeError as error:
+        raise RuntimeError(f"the unwatched loop itself waits: {error}") from error
     with tempfile.TemporaryDirectory() as folder:
-        watch = _watch(model, optimizer, f"{folder}/run")
-        steps(model, optimizer, step, FREE, watch=watch)
-        if options.device == "cuda":
-            torch.cuda.set_sync_debug_mode("error")
-        try:
-            steps(model, optimizer, step, WATCHED, watch=watch, wait=False)
-        finally:
-            if options.device == "cuda":
-                torch.cuda.set_sync_debug_mode("default")
+        watch = watched(*training[:2], f"{folder}/run")
+        steps(*training, FREE, watch=watch)
+        with raising(options.device):
+            steps(*training, WATCHED, watch=watch, wait=False)
         read = watch.recorder.streams["query"].steps
         watch.close()
     said = f"{WATCHED} watched steps, {read} readings"
@@ -114,6 +105,8 @@ def founding(options: Options, precision: str) -> Result:
             "--beir",
             scifact,
         ]
+        # On a CPU one epoch, to know that it works.
+        command += ["--epochs", "1"] if options.device == "cpu" else []
         command += ["--features", features, "--device", options.device, "--precision", precision, "--name", "founding"]
         began = time.perf_counter()
         run = subprocess.run([*command, "--cache", "cache"], cwd=folder, capture_output=True, text=True)
@@ -125,14 +118,12 @@ def founding(options: Options, precision: str) -> Result:
         if done.status != "completed":
             raise RuntimeError(f"the run is {done.status}")
         found = collapse_probe.diagnose(done)
-        scores = [one for one in done.of(collapse_probe.journal.Evaluation) if one.variant == done.config.judged]
+        judged = [one for one in done.of(Evaluation) if one.variant == done.config.judged and "ndcg@10" in one.metrics]
     kinds = ", ".join(dict.fromkeys(one.kind for one in found.kinds if one.status == "critical")) or "no critical kind"
     cause = found.causes[0].cause if found.causes else "no cause"
     figures: dict[str, Any] = {"seconds": seconds, "status": found.status, "kinds": kinds, "first cause": cause}
-    for name, of in itertools.groupby(
-        sorted(scores, key=lambda one: (one.collection, one.step)), lambda one: one.collection
-    ):
-        values = [one.metrics["ndcg@10"] for one in of]
+    for name in dict.fromkeys(one.collection for one in judged):
+        values = [one.metrics["ndcg@10"] for one in sorted(judged, key=lambda one: one.step) if one.collection == name]
         figures[f"nDCG@10, {name}, start to end"] = " ".join(f"{value:.4f}" for value in values)
     return f"{seconds:.0f} s, {found.status}: {kinds}; first cause: {cause}", figures
 
@@ -145,11 +136,11 @@ def watching(options: Options) -> Result:
             missing.append(name)
         else:
             listeners[name] = kind
-    size, count = (20, 5) if options.device == "cuda" else (2, 3)
+    size, count = (20, 5) if options.device == "cuda" else (4, 5)
     trainings = {name: mpnet(options) for name in ("unwatched", "watched", *listeners)}
     failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        watch = _watch(*trainings["watched"][:2], f"{folder}/run")
+        watch = watched(*trainings["watched"][:2], f"{folder}/run")
         extra: dict[str, dict[str, Any]] = {"unwatched": {}, "watched": {"watch": watch}}
         for name, kind in listeners.items():
             try:
@@ -187,7 +178,7 @@ def profile(options: Options) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("unwatched", "watched"):
             training = mpnet(options)
-            watch = _watch(*training[:2], f"{folder}/run") if name == "watched" else None
+            watch = watched(*training[:2], f"{folder}/run") if name == "watched" else None
             steps(*training, FREE if cuda else 2, watch=watch)
             activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
             with profiled(activities=activities) as seen:
@@ -199,7 +190,7 @@ def profile(options: Options) -> Result:
             if watch is not None:
                 watch.close()
     figures = {f"{one}, {name}": counts[name].get(one, 0) for one in WAITS for name in counts}
-    added = sum(max(0, counts["watched"].get(one, 0) - counts["unwatched"].get(one, 0)) for one in WAITS)
+    added = sum(max(0, counts["watched"].get(one, 0) - counts["unwatched"].get(one, 0)) for one in WAITS[:-1])
     if not cuda:
         raise Skipped("profiles are written; nothing waits for a CPU", figures, status="does not apply")
     if added:
@@ -213,8 +204,8 @@ def peak_memory(options: Options) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("unwatched", "watched"):
             training = mpnet(options)
-            watch = _watch(*training[:2], f"{folder}/run", reference=None) if name == "watched" else None
-            _reset_peak(options.device)
+            watch = watched(*training[:2], f"{folder}/run", reference=None) if name == "watched" else None
+            reset_peak(options.device)
             steps(*training, FREE if options.device == "cuda" else 4, watch=watch)
             if watch is not None:
                 watch.close()
@@ -258,108 +249,6 @@ def search(options: Options) -> Result:
         raise RuntimeError(f"the device orders differently: {'; '.join(different)}")
     ratios = ", ".join(f"{one} {figures[f'{one} / product']:.2f} x" for one in ("cosine", "dot", "euclidean"))
     return f"{ratios} product and top 100 ({n:,} x {rows:,} x 384); hits are the CPU's", figures
-
-
-def head(device: str) -> Training:
-    """Return a head on vectors with dropout and batch norm, its optimiser, and a step that waits for no device."""
-    torch.manual_seed(0)
-    layers = nn.Linear(384, 768), nn.BatchNorm1d(768), nn.GELU(), nn.Dropout(0.1), nn.Linear(768, 384)
-    model = nn.Sequential(*layers).to(device)
-    batches = itertools.cycle(torch.randn(8, 64, 384).to(device).unbind())
-    own = torch.arange(64, device=device)
-
-    def step() -> torch.Tensor:
-        batch = next(batches)
-        query, document = model(batch), model(batch + 0.05)
-        return cross_entropy(20 * normalize(query) @ normalize(document).T, own)
-
-    return model, torch.optim.AdamW(model.parameters(), lr=1e-3), step
-
-
-SHAPES = {
-    "cuda": "MPNet, 12 layers, 768, batch 256, 32 and 64 tokens, bf16",
-    "cpu": "MPNet's shapes with 2 layers, batch 8, bf16: small, for a CPU",
-}
-
-
-class Pooled(nn.Module):
-    """Mean of an encoder's last states."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Return ``[n, D]`` of ``[n, T]``."""
-        return self.encoder(input_ids=tokens, attention_mask=torch.ones_like(tokens)).last_hidden_state.mean(dim=1)
-
-
-def mpnet(options: Options) -> Training:
-    """Return an MPNet of random weights, its optimiser and a step in bf16."""
-    from transformers import MPNetConfig, MPNetModel
-
-    torch.manual_seed(0)
-    cuda = options.device == "cuda"
-    batch = 256 if cuda else 8
-    model = Pooled(MPNetModel(MPNetConfig(num_hidden_layers=12 if cuda else 2), add_pooling_layer=False))
-    model = model.to(options.device).train()
-    sides = [torch.randint(5, 30_000, (batch, length)).to(options.device) for length in (32, 64)]
-    own = torch.arange(batch, device=options.device)
-
-    def step() -> torch.Tensor:
-        with torch.autocast(options.device, dtype=torch.bfloat16):
-            query, document = map(model, sides)
-        return cross_entropy(20 * normalize(query.float()) @ normalize(document.float()).T, own)
-
-    return model, torch.optim.AdamW(model.parameters(), lr=1e-5), step
-
-
-def steps(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    step: Callable[[], torch.Tensor],
-    count: int,
-    *,
-    watch: collapse_probe.Watch | None = None,
-    peer: Any = None,
-    wait: bool = True,
-) -> float:
-    """Train for some steps and return their seconds, the device's among them unless it is not waited for."""
-    began = time.perf_counter()
-    for number in range(count):
-        loss = step()
-        if watch is not None:
-            watch.terms(infonce=loss)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        if peer is not None:
-            peer.step(number + 1, loss.item())
-    if wait and torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
-def attached(name: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-    """Return a peer of CollapseBench beside a training, as its documentation says."""
-    sys.path.insert(0, str(ROOT / "benchmarks" / "collapsebench"))
-    import peer_tools
-
-    peer = getattr(peer_tools, name)(None)
-    peer.attach(model, optimizer)
-    return peer
-
-
-def _watch(model: nn.Module, optimizer: Any, run: str, *, reference: bool | None = False) -> collapse_probe.Watch:
-    return collapse_probe.watch(model, optimizer=optimizer, query="", document="", reference=reference, run=run)
-
-
-def _reset_peak(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    else:
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from _common import table
-from _on_cuda import PARTS, Options, Skipped
+from _on_cuda import PARTS, Skipped
+from _steps import Options
 
 from collapse_probe.journal import atomic_write_text
 
