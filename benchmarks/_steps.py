@@ -1,4 +1,4 @@
-"""Small trainings on a device for ``cuda.sh``: an encoder of MPNet's shapes, a head, and their steps beside listeners."""
+"""Small trainings on a device for ``cuda.sh``: an encoder of MPNet's shapes, a head, and steps beside listeners."""
 
 from __future__ import annotations
 
