@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from ..journal.vocabulary import Similarity
 from ._products import Products, best_of, release
 
 _PART_BYTES = 2**19
+_PARTS = 16
 
 
 def exact_scores(
@@ -31,20 +34,23 @@ def exact_scores(
     size = max(1, _PART_BYTES // (8 * left.shape[1]))
     with np.errstate(invalid="ignore", over="ignore"):
         lengths = np.sqrt(_dot(left, left))
-        for number, start in enumerate(range(0, len(scores), size)):
-            part = slice(start, start + size)
-            query, row = left.take(pairs[0][part], axis=0), pairs[1][part]
-            document = np.asarray(documents.take(row, axis=0), dtype=np.float64)
-            if similarity == "euclidean":
-                document -= query
-                scores[part] = -np.sqrt(_dot(document, document))
-            else:
-                scores[part] = _dot(query, document)
-            if similarity == "cosine":
-                both = lengths[pairs[0][part]] * np.sqrt(_dot(document, document))
-                np.divide(scores[part], both, out=scores[part], where=both != 0)
-            if isinstance(documents, np.memmap) and number % 64 == 63:
-                release(documents)
+
+    def score(start: int) -> None:
+        for begin in range(start, min(start + _PARTS * size, len(scores)), size):
+            part = slice(begin, begin + size)
+            query, document = left.take(pairs[0][part], axis=0), documents.take(pairs[1][part], axis=0)
+            with np.errstate(invalid="ignore", over="ignore"):
+                scores[part] = _scored(query, document.astype(np.float64), lengths[pairs[0][part]], similarity)
+        if isinstance(documents, np.memmap):
+            release(documents)
+
+    starts = range(0, len(scores), _PARTS * size)
+    if len(starts) > 1 and torch.get_num_threads() > 1:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(score, starts))
+    else:
+        for start in starts:
+            score(start)
     return scores
 
 
@@ -77,6 +83,17 @@ def search_exactly(
         best = np.arange(len(query)) - np.searchsorted(query, query) < k
         query, row, score = query[best], row[best], score[best]
     return score.reshape(-1, k), row.reshape(-1, k)
+
+
+def _scored(query: np.ndarray, document: np.ndarray, lengths: np.ndarray, similarity: Similarity) -> np.ndarray:
+    if similarity == "euclidean":
+        document -= query
+        return -np.sqrt(_dot(document, document))
+    scores = _dot(query, document)
+    if similarity == "cosine":
+        both = lengths * np.sqrt(_dot(document, document))
+        np.divide(scores, both, out=scores, where=both != 0)
+    return scores
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:

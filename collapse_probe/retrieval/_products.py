@@ -16,20 +16,22 @@ from ..journal.vocabulary import Similarity
 _BLOCK_BYTES = 64 * 2**20
 _SAMPLED = 128
 _GROUP = 8
+_PART_ROWS = 512
 
 
 class Products:
     """Every query's scores of a block of documents, in one precision, but for a constant of the query.
 
-    A centre is taken off the documents first (off the queries too for distances), which changes no order: what all
-    documents have in common would only add to the rounding error. Scores of ``euclidean`` are negative squared
-    distances. Products are in full precision, whatever autocast or TF32 the caller has on.
+    What the documents have in common is taken off first, in float64, and so is what the queries have in common, whose
+    share of a score is a number of the document: so the rounding error is that of what sets vectors apart. Scores of
+    ``euclidean`` are negative squared distances. Products are in full precision, whatever autocast or TF32 the caller
+    has on.
 
     Args:
         queries: ``[Q, D]``.
         documents: ``[N, D]``.
         similarity: ``cosine``, ``dot`` or ``euclidean``.
-        centre: ``[D]``, float32; any value is right, one amid the documents makes the bound tight.
+        centre: ``[D]``, float64; any value is right, one amid the documents makes the bound tight.
         device: Where the products are computed.
         dtype: float32 or float64.
 
@@ -48,60 +50,65 @@ class Products:
         dtype: torch.dtype,
     ) -> None:
         self._documents, self._similarity, self._dtype = documents, similarity, dtype
-        self._centre = centre.to(device=device, dtype=dtype)
         left = torch.from_numpy(np.array(queries, dtype=np.float64))
         if similarity == "cosine":
-            left = _unit(left)
+            left = left * _factors(left)
         elif similarity == "euclidean":
-            left = 2 * (left - centre.double())
-        self._left = left.to(device=device, dtype=dtype)
-        self._reach = torch.linalg.vector_norm(left, dim=1).numpy()
-        self._longest = torch.zeros((), dtype=dtype, device=device)
-        self.constants = (left @ centre.double()).numpy()
+            left = 2 * (left - centre)
+        shared = left.nanmedian(dim=0).values.nan_to_num(0.0, 0.0, 0.0) if len(left) else torch.zeros_like(centre)
+        self.constants = (left @ centre).numpy()
+        self._lengths = [_length(one) for one in (left - shared, left, shared, centre)]
+        self._left = (left - shared).to(device=device, dtype=dtype)
+        self._shared, self._centre = shared.to(device), centre.to(device)
+        self._longest = torch.zeros((), dtype=torch.float64, device=device)
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray, Tensor]]:
         """Yield the first row, the documents as they are, and ``[Q, rows]`` scores, to be used before the next ones."""
-        for start, part, block in _blocks(self._documents, self._dtype, rows=_block_rows(self._documents, self._left)):
+        for start, part, block in _blocks(self._documents, rows=_block_rows(self._documents, self._left)):
             with _full_precision(self._left.device.type):
-                block = block.to(self._left.device)
-                right = _unit(block).sub_(self._centre) if self._similarity == "cosine" else block - self._centre
-                squares = torch.linalg.vecdot(right, right)
-                self._longest = torch.maximum(self._longest, self._known(squares).max())
-                scores = self._left @ right.T
-                if self._similarity == "euclidean":
-                    scores.sub_(squares)
+                right, own = self._apart(block.to(self._left.device))
+                scores = (self._left @ right.T).add_(own)
             yield start, part, scores
+
+    def _apart(self, block: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what sets documents apart, ``[rows, D]``, and their own share of every score, ``[rows]``."""
+        right = torch.empty(block.shape, dtype=self._dtype, device=block.device)
+        own = torch.empty(len(block), dtype=self._dtype, device=block.device)
+        # In parts that fit a cache, on a CPU.
+        size = _PART_ROWS if block.device.type == "cpu" else len(block)
+        for rows, placed, alone in zip(block.split(size), right.split(size), own.split(size), strict=True):
+            one = (rows * _factors(rows) if self._similarity == "cosine" else rows.double()) - self._centre
+            squares = torch.linalg.vecdot(one, one)
+            # Rows that hold no numbers have no length: no bound holds for them, nor is one needed.
+            self._longest = torch.maximum(self._longest, squares.nan_to_num(0.0, 0.0).max())
+            share = one @ self._shared
+            alone.copy_(share - squares if self._similarity == "euclidean" else share)
+            placed.copy_(one)
+        return right, own
 
     def bounds(self) -> np.ndarray:
         """Return ``[Q]``: how far a score of the blocks so far can be from the exact one, rounded in float64.
 
-        A sum of D products in any order is off by at most D roundings of the sum of their sizes. inf or NaN where
-        numbers were too large for the precision.
+        A sum of D products in any order is off by at most D roundings of the sum of their sizes; the documents' own
+        numbers are rounded when they are made float32, and when they are added.
         """
         dimension, tiny = len(self._centre), torch.finfo(self._dtype).tiny
         unit, exact = torch.finfo(self._dtype).eps / 2, torch.finfo(torch.float64).eps / 2
-        longest = np.sqrt(float(self._longest) + dimension * tiny)
-        common = float(torch.linalg.vector_norm(self._centre.double()))
-        if self._similarity == "euclidean":
-            centred = longest * (self._reach + longest)
-            whole = (self._reach + longest) * (self._reach + longest + common)
-        else:
-            centred, whole = self._reach * longest, self._reach * (longest + common)
-        # Lengths, and numbers that float32 does not hold, are rounded before the centre is taken off.
-        rounded = self._similarity == "cosine" or not np.can_cast(self._documents.dtype, np.float32)
-        whole = whole * (4 * (dimension + 8) * exact + (4 * unit if rounded else 0))
-        return (dimension + 8) * unit * centred + whole + (1 + self._reach) * dimension * tiny
-
-    def _known(self, squares: Tensor) -> Tensor:
-        """In float64 only rows that hold no numbers have no length: no bound holds for them, nor is one needed."""
-        return squares.nan_to_num(0.0, 0.0) if self._dtype == torch.float64 else squares
+        apart, whole, shared, common = self._lengths
+        longest = np.sqrt(float(self._longest))
+        squared = longest**2 if self._similarity == "euclidean" else 0.0
+        own = shared * longest + squared
+        most = (whole + shared + longest) * (longest + common) + (whole + longest) ** 2 * (squared > 0)
+        bound = unit * ((dimension + 8) * apart * longest + 4 * (own + apart * longest))
+        return bound + 4 * (dimension + 8) * exact * most + (1 + apart + longest) * dimension * tiny
 
 
 def centre_of(documents: np.ndarray, similarity: Similarity) -> Tensor:
-    """Return the median of documents evenly spaced among all, ``[D]``, float32: outliers do not move it."""
-    rows = torch.from_numpy(_copy(documents[:: -(-len(documents) // _SAMPLED)], np.float32))
+    """Return the median of documents evenly spaced among all, ``[D]``, float64: outliers do not move it."""
+    rows = torch.from_numpy(np.array(documents[:: -(-len(documents) // _SAMPLED)], dtype=np.float64))
     release(documents)
-    return (_unit(rows) if similarity == "cosine" else rows).nanmedian(dim=0).values.nan_to_num(0.0, 0.0, 0.0)
+    rows = rows * _factors(rows) if similarity == "cosine" else rows
+    return rows.nanmedian(dim=0).values.nan_to_num(0.0, 0.0, 0.0)
 
 
 def best_of(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -132,15 +139,14 @@ def release(documents: np.ndarray) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _unit(rows: Tensor) -> Tensor:
-    """Return rows of length 1, whatever their length was; rows of zeros stay."""
+def _factors(rows: Tensor) -> Tensor:
+    """Return what makes the length of rows 1, ``[n, 1]``, float64; 0 for rows of zeros."""
     lengths = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64, keepdim=True)
-    factors = torch.where(lengths > 0, 1 / lengths, 0.0)
-    unit = rows * factors.to(rows.dtype)
-    far = (((lengths < 1e-30) & (lengths > 0)) | (lengths > 1e30)).flatten()
-    if far.any():
-        unit[far] = (rows[far].double() * factors[far]).to(rows.dtype)
-    return unit
+    return torch.where(lengths > 0, 1 / lengths, 0.0)
+
+
+def _length(vectors: Tensor) -> Any:
+    return torch.linalg.vector_norm(vectors, dim=-1).numpy()
 
 
 def _block_rows(documents: np.ndarray, left: Tensor) -> int:
@@ -148,19 +154,14 @@ def _block_rows(documents: np.ndarray, left: Tensor) -> int:
     return max(1024, _BLOCK_BYTES // (left.element_size() * (documents.shape[1] + len(left))))
 
 
-def _blocks(documents: np.ndarray, dtype: torch.dtype, rows: int) -> Iterator[tuple[int, np.ndarray, Tensor]]:
-    kind = np.float64 if dtype == torch.float64 else np.float32
+def _blocks(documents: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray, Tensor]]:
+    kind = np.float32 if np.can_cast(documents.dtype, np.float32) else np.float64
     for start in range(0, len(documents), rows):
         part = documents[start : start + rows]
         same = part.dtype == kind and part.flags.writeable and not isinstance(documents, np.memmap)
-        yield start, part, torch.from_numpy(np.ascontiguousarray(part) if same else _copy(part, kind))
+        yield start, part, torch.from_numpy(np.ascontiguousarray(part) if same else np.array(part, dtype=kind))
         if isinstance(documents, np.memmap):
             release(documents)
-
-
-def _copy(array: np.ndarray, kind: type) -> np.ndarray:
-    with np.errstate(over="ignore"):  # What float32 cannot hold makes the bound infinite.
-        return np.array(array, dtype=kind)
 
 
 @contextmanager

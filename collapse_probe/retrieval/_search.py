@@ -63,14 +63,15 @@ def exact_search(
     scores, indices = _candidates(products, min(n, k + _MARGIN))
     # What is no candidate scored no better than the last one; a score in doubt is off by one bound, two by two.
     doubt = 2 * products.bounds()
-    unsure = ~(np.isfinite(scores).all(axis=1) & np.isfinite(doubt))
-    if similarity != "euclidean":
-        scores += products.constants[:, None]
-        doubt = doubt + _SINGLE * np.abs(scores).max(axis=1, initial=0)
     with np.errstate(invalid="ignore"):
-        close = ~(scores[:, :-1] - scores[:, 1:] > doubt[:, None])
+        unsure = ~(np.isfinite(scores).all(axis=1) & np.isfinite(doubt))
         if scores.shape[1] < n:
             unsure |= ~(scores[:, k - 1] - scores[:, -1] > doubt)
+        if similarity != "euclidean":
+            # Whether two are equal in float32, in which they are ranked by others, is not left to rounding either.
+            scores += products.constants[:, None]
+            doubt = doubt + _SINGLE * np.abs(scores).max(axis=1, initial=0)
+        close = ~(scores[:, :-1] - scores[:, 1:] > doubt[:, None])
     again = _again(close, k, every=similarity == "euclidean") & ~unsure[:, None]
     rows, found = np.nonzero(again)[0], indices[again]
     exact = exact_scores(queries, documents, (rows, found), similarity)

@@ -100,9 +100,11 @@ def test_the_order_depends_on_no_batch_block_or_thread(monkeypatch, case, simila
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-def test_a_score_in_float64_is_the_same_bits_alone_and_among_others(similarity):
+def test_a_score_in_float64_is_the_same_bits_alone_and_among_others(monkeypatch, similarity):
     q, d = normal(40), normal(300, 1).astype(np.float32)
     pairs = np.random.default_rng(2).integers(40, size=2000), np.random.default_rng(3).integers(300, size=2000)
+    monkeypatch.setattr(_exactly, "_PART_BYTES", 2**12)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     together = _exactly.exact_scores(q, d, pairs, similarity)
     alone = [_exactly.exact_scores(q, d, ([i], [j]), similarity)[0] for i, j in zip(*pairs, strict=True)]
     assert together.tolist() == alone
