@@ -100,6 +100,22 @@ def test_the_order_depends_on_no_batch_block_or_thread(monkeypatch, case, simila
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("case", [one for one in HARD if one != "huge"])
+def test_a_product_is_off_by_no_more_than_its_bound(case, similarity):
+    """One query alone has nothing apart from what all queries share, so its bound is that of the documents' numbers."""
+    q, d = (one.astype(np.float32) for one in HARD[case]())
+    truth = reference(q, d, similarity)
+    truth = -(truth**2) if similarity == "euclidean" else truth
+    centre = _products.centre_of(d, similarity)
+    for rows in (slice(None), slice(1)):
+        for dtype in (torch.float32, torch.float64):
+            products = _products.Products(q[rows], d, similarity, centre, device="cpu", dtype=dtype)
+            scores = np.concatenate([one.numpy() for _, _, one in products.blocks()], axis=1)
+            error, finite = scores.astype(np.longdouble) - truth[rows], np.isfinite(scores).all(axis=1)
+            assert (np.ptp(error, axis=1) <= 2 * products.bounds())[finite].all()
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_a_score_in_float64_is_the_same_bits_alone_and_among_others(monkeypatch, similarity):
     q, d = normal(40), normal(300, 1).astype(np.float32)
     pairs = np.random.default_rng(2).integers(40, size=2000), np.random.default_rng(3).integers(300, size=2000)
