@@ -25,6 +25,7 @@ from ._wishes import added_wishes, cadence_of, judged_wishes, wishes_of
 if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import STRICT, Containment, in_one_line
+    from ._exchange import alone, is_sharded, process_rank, processes
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
@@ -48,6 +49,10 @@ _WITH_TORCH = {
     "STRICT": "_containment",
     "Containment": "_containment",
     "in_one_line": "_containment",
+    "alone": "_exchange",
+    "is_sharded": "_exchange",
+    "process_rank": "_exchange",
+    "processes": "_exchange",
     "checked_role": "_handed",
     "checked_stream": "_handed",
     "scalar": "_handed",
@@ -111,6 +116,7 @@ __all__ = [
     "Wishes",
     "added",
     "added_wishes",
+    "alone",
     "available_probes",
     "cadence_of",
     "call",
@@ -125,6 +131,7 @@ __all__ = [
     "input",
     "is_left_out",
     "is_reading",
+    "is_sharded",
     "item",
     "judged_wishes",
     "keep_rankings",
@@ -135,6 +142,8 @@ __all__ = [
     "output",
     "parse_probe",
     "passed_by",
+    "process_rank",
+    "processes",
     "scalar",
     "total_norm",
     "undisturbed",

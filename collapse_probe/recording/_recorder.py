@@ -28,8 +28,8 @@ from ..journal import (
     Terms,
     now,
 )
-from ..journal.vocabulary import MEASURES, Role, Similarity, split_reading
-from ..measures import Sample
+from ..journal.vocabulary import MEASURES, Role, Similarity, reading_name, split_reading
+from ..measures import RowState, Sample
 from ._accumulators import LogHistogram, pair_histograms
 from ._cadence import Cadence
 from ._containment import Containment
@@ -39,6 +39,7 @@ from ._heard import Heard, Step
 from ._layout import Layout
 from ._outbox import Outbox, stack
 from ._rankings import Texts, keep_evaluation
+from ._ranks import Ranks, States, about_step
 from ._streams import StreamCoverage
 from ._window import WindowSummary
 
@@ -47,6 +48,8 @@ _BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
 
 _CLOCK = 1.0
 """Seconds between two records of the time, at least."""
+
+_RANKS = "processes"
 
 _MICRO = 4
 """Micro-batches of a step that are read; the others are counted."""
@@ -82,11 +85,16 @@ class Recorder:
         similarity: How queries are compared with documents.
         wishes: What is read.
         containment: What runs code that may fail; a new one that journals failures if None.
+        name: The model's, by which the processes of a training that has several find each other's readings; None where
+            this one is read alone.
+        first: Whether this process is the one that writes.
 
     Attributes:
         done: Optimiser steps done.
         next_due: The next step whose streams are read.
         containment: What contains failures.
+        first: Whether this process writes; others read what goes to the first one alone.
+        ranks: What goes between the processes of a training; None where it is read alone.
         owed: Streams that were silent on the latest due step: they are read when they are next heard.
         epoch: Epoch of the step in progress, from 1; None in a run without epochs.
         first_bad_step: First step with a loss that is not finite, as far as losses have been written.
@@ -100,6 +108,8 @@ class Recorder:
         similarity: Similarity = "cosine",
         wishes: Wishes | None = None,
         containment: Containment | None = None,
+        name: str | None = None,
+        first: bool = True,
     ) -> None:
         self.journal = journal
         self.cadence = cadence or Cadence()
@@ -129,6 +139,9 @@ class Recorder:
         self._covered: dict[str, tuple[int, str]] = {}
         self._closed = False
         self._told_time = -math.inf
+        self.first = first
+        self.ranks = None if name is None else Ranks(name, first, self._say_of_ranks)
+        self._shared: tuple[States, Sequence[Sample]] = ((), ())
 
     # What is handed in
 
@@ -356,24 +369,64 @@ class Recorder:
     def step(self) -> None:
         """End the step in progress: one optimiser step is done. Waits for no device."""
         self.done += 1
-        read = self.containment.run("streams", self._read_streams) if self._step.calls else None
+        due = self.next_due <= self.done
+        shares = due and self.ranks is not None and not self.containment.off(_RANKS) and self.ranks.connect()
+        read = self.containment.run("streams", self._read_streams, shares) if self._step.calls else None
         self._owe(read or set())
         self._step.close()
         self._step = self._new_step()
         if self._terms or self._scalars:
             self.containment.run("terms", self._write_terms)
+        if shares:
+            self._of_ranks(self._share_step)
         self._terms, self._scalars = {}, {}
         self._datasets.clear()
-        if self.next_due <= self.done:
+        if due:
             self._tell_time()
             self.next_due = self.cadence.next(self.done)
         self.containment.run("writing", self._outbox.post)
+        if self.ranks is not None and self.ranks.waiting:
+            self._of_ranks(self.ranks.collect)
 
     def _tell_time(self) -> None:
         moment = time.monotonic()
         if moment - self._told_time >= _CLOCK:
             self._told_time = moment
             self.journal.write(Clock(step=self.done, time=now()))
+
+    def _of_ranks(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Run what several processes do together; where it fails this one goes on alone."""
+        self.containment.run(_RANKS, function, *args, **kwargs)
+        if self.ranks is not None and self.containment.off(_RANKS):
+            self.containment.run("writing", self.ranks.leave)
+
+    def _share_step(self) -> None:
+        """Hand over what was read of the due step that ends, behind its terms."""
+        assert self.ranks is not None
+        (states, samples), self._shared = self._shared, ((), ())
+        norm = self._scalars.get("gradient/norm")
+        about, vector = about_step(
+            self.done, self._dataset(), states, samples, norm if isinstance(norm, Tensor) else None
+        )
+        tell, wanted = self._writer(), self.wishes.batch
+
+        def write(values: dict[str, float], **shape: Any) -> None:
+            known = {name: value for name, value in values.items() if wanted is None or self._is_asked(name, wanted)}
+            if known:
+                tell(known, **shape)
+
+        hear = self.ranks.hear_step
+        if vector is None:
+            hear(about, torch.zeros(0, dtype=torch.float64), write)
+        else:
+            self._outbox.put_vector(vector, lambda found: self._of_ranks(hear, about, found.double(), write))
+
+    @staticmethod
+    def _is_asked(name: str, wanted: Collection[str]) -> bool:
+        return name in wanted or name.endswith("/finite_share")
+
+    def _say_of_ranks(self, message: str) -> None:
+        self.event("note", message, subject=_RANKS)
 
     def window(self, *, epoch: int | None = None) -> None:
         """End a window of steps: write its summaries, histograms and coverage. Waits for the device.
@@ -494,6 +547,8 @@ class Recorder:
             return
         self._closed = True
         self.window(epoch=self.epoch)
+        if self.ranks is not None:
+            self._of_ranks(self.ranks.close, failed=status != "completed")
         end = {"step": self.done, "epoch": self.epoch, "message": message, "cost": self.containment.cost}
         self.containment.run("end", self.journal.end, status, **end)
         self.containment.run("closing", self.journal.close)
@@ -530,8 +585,12 @@ class Recorder:
             self.owed.update(name for name, stream in self.streams.items() if stream.steps)
         self.owed -= heard
 
-    def _read_streams(self) -> set[str]:
-        """Read what was heard, and return which streams that was."""
+    def _read_streams(self, shares: bool) -> set[str]:
+        """Read what was heard, and return which streams that was.
+
+        Args:
+            shares: Whether what follows from all processes' rows is read of them together.
+        """
         calls = self._named(self._step.training(self._sides))
         micros = [[one for one in calls if one.micro == micro] for micro in sorted({one.micro for one in calls})]
         for one in calls:
@@ -546,16 +605,28 @@ class Recorder:
         kept = [self._sample(micro) for micro in micros[:_MICRO]]
         samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
         with measures.sharing():
-            values = _mean([self._readings(sample) for sample in samples])
-            if any(one.by_term for one in calls):
+            values = _mean([self._readings(sample) for sample in samples]) if self.first else {}
+            if self.first and any(one.by_term for one in calls):
                 values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
-        for tensors, part in _by_sample(values, samples[0]) if values else ():
-            self._outbox.put(part, self._writer(_shape(tensors)))
-        if due != heard:
+            together = self._share(samples) if shares and self.ranks is not None else ()
+        alone = {name: value for name, value in values.items() if name not in together}
+        for tensors, part in _by_sample(alone, samples[0]) if alone else ():
+            self._outbox.put(part, self._writer(**_shape(tensors)))
+        if due != heard and self.first:
             values |= _mean([self._every_step(sample) for sample in kept])
-        if values:
+        if values or (not self.first and (samples or heard & set(self.wishes.every_step))):
             self._keep(values, kept)
         return heard
+
+    def _share(self, samples: Sequence[Sample]) -> set[str]:
+        """Keep what goes to the first process, and return which readings follow from it."""
+        assert self.ranks is not None
+        states = self.ranks.states(samples)
+        self._shared = (states, samples)
+        names = {name for micro in states for name in micro}
+        return {
+            reading_name(name, measure) for name in names for measure in RowState.measures(samples[0].streams[name])
+        }
 
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}
@@ -628,10 +699,10 @@ class Recorder:
                     shape = _shape(tensor)
                     self._histograms[stream] = (histogram, rows + shape["n"], shape["dimension"])
 
-    def _writer(self, shape: Mapping[str, Any]) -> Callable[[dict[str, float]], None]:
+    def _writer(self, **shape: Any) -> Callable[..., None]:
         where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset(), **shape}
 
-        def write(values: dict[str, float]) -> None:
+        def write(values: dict[str, float], **known: Any) -> None:
             for name, value in values.items():
                 if name.endswith("/finite_share"):
                     stream = split_reading(name)[0]
@@ -639,7 +710,7 @@ class Recorder:
                         self.streams[stream].finite.append(value)
                     if value < 1:
                         self._say_not_finite(stream, where["step"])
-            self.journal.write(Readings(values=values, **where))
+            self.journal.write(Readings(values=values, **where, **known))
 
         return write
 
@@ -657,7 +728,14 @@ class Recorder:
             for name in values:
                 if not math.isfinite(known[name]) and not name.startswith("monitor/"):
                     self._say_not_finite(name, where["step"])
-            self.journal.write(Terms(values={name: known[name] for name in values}, **where))
+            known = {name: known[name] for name in values}
+            if self.ranks is None:
+                tell(known)
+            else:
+                self.ranks.hear_terms(where["step"], where["dataset"], known, tell)
+
+        def tell(known: dict[str, float]) -> None:
+            self.journal.write(Terms(values=known, **where))
 
         if tensors:
             self._outbox.put(tensors, write)
@@ -674,13 +752,22 @@ class Recorder:
                 reading, part = name.split("\n")
                 values.setdefault(reading, {})[part] = value
             self.journal.write(Summary(values=values, n=self._summary.rows or None, **where))
-        for stream, (histogram, rows, dimension) in self._histograms.items():
-            content = histogram.as_dict()
+        histograms, self._histograms = self._histograms, {}
+        self._summary = WindowSummary()
+
+        def write(stream: str, counts: Tensor, rows: int) -> None:
+            histogram, _, dimension = histograms[stream]
+            content = histogram.as_dict(counts)
             self.journal.write(
                 Histogram(name=f"{stream}/abs", on="batch", n=rows, dimension=dimension, **where, **content)  # type: ignore[arg-type]
             )
-        self._summary = WindowSummary()
-        self._histograms = {}
+
+        found = {stream: (histogram.counts(), rows) for stream, (histogram, rows, _) in histograms.items()}
+        if self.ranks is None:
+            for stream, (counts, rows) in found.items():
+                write(stream, counts, rows)
+        elif found:
+            self._of_ranks(self.ranks.hear_window, where["step"], found, write)
 
     def _wanted(self, sample: Sample, *, part: bool) -> Collection[str] | None:
         wanted = self.wishes.reference

@@ -169,6 +169,8 @@ class ByHand:
     def _evaluation(
         self, collection: Any, metrics: Any, step: Any, variant: Any, per_query: Any, domain: Any, ranked: Any = None
     ) -> None:
+        if not self.recorder.first:
+            return
         self._reference.full()
         about = {"step": step, "variant": variant, "per_query": per_query, "domain": domain}
         found = scores(collection, metrics, **about, say=self._say)
@@ -183,7 +185,7 @@ class ByHand:
         self.recorder.containment.run(probe, function, *args)
 
     def _say(self, key: str, message: str) -> None:
-        if key not in self._said:
+        if key not in self._said and self.recorder.first:
             self._said.add(key)
             _log.warning("collapse-probe: %s", message)
             if not self._closed:

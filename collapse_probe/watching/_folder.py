@@ -16,7 +16,7 @@ from torch import nn
 from ..errors import InputError
 from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name, versions_of
 from ..journal.vocabulary import Role
-from ..recording import Place, Wishes, canonical
+from ..recording import Place, Wishes, canonical, process_rank
 from ._options import Prepared
 
 _claims: weakref.WeakValueDictionary[Path, Any] = weakref.WeakValueDictionary()
@@ -131,7 +131,7 @@ def module_infos(target: nn.Module, groups: Sequence[str], scored: Sequence[Plac
 
 def is_main_process() -> bool:
     """Return whether this process is the one that writes: rank 0."""
-    return os.environ.get("RANK", "0") == "0"
+    return process_rank() == 0
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,427 @@
+"""What is read of all processes of a training together: moments, histograms and loss terms."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..journal.vocabulary import MEASURES, Role, reading_name
+from ..measures import RowState, Sample
+from ._exchange import KEPT, Exchange, connect, own_name, processes, reachable
+
+PATIENCE = 5.0
+"""Seconds that the end of a run waits for what other processes have read, at most."""
+
+_MISSES = 3
+"""Due steps in a row of which a process left nothing, after which none of its is expected."""
+
+_SAME = 1e-2
+"""Relative difference up to which two processes have the same gradient norm: it was averaged over them."""
+
+MERGED = (
+    "{} processes: norms, moments, cosines and histograms of streams are of the rows of all, loss terms their mean; "
+    "pairs, forces, gradients, weights, gates and reference pairs are the first process's"
+)
+ALONE = "readings are of the first process's batch alone"
+
+_LINKS = (RuntimeError, OSError)
+"""What a store raises that cannot be reached any more, or whose names are gone."""
+
+R = TypeVar("R")
+
+States = Sequence[Mapping[str, RowState]]
+"""By micro-batch and stream."""
+
+Shape = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one process read in a due step, or of a window.
+
+    Attributes:
+        about: What can be written as JSON.
+        vector: Float64, on the CPU.
+    """
+
+    about: Mapping[str, Any]
+    vector: Tensor
+
+    def to_bytes(self) -> bytes:
+        """Return it as it goes through the store: a line of JSON, and numbers."""
+        return json.dumps(self.about).encode() + b"\n" + self.vector.double().numpy().tobytes()
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> Part:
+        """Return what :meth:`to_bytes` was called of.
+
+        Raises:
+            ValueError: something else.
+        """
+        line, _, rest = payload.partition(b"\n")
+        vector = torch.frombuffer(bytearray(rest), dtype=torch.float64) if rest else torch.zeros(0, dtype=torch.float64)
+        return cls(json.loads(line), vector)
+
+
+@dataclass
+class _Waiting:
+    key: str
+    step: int
+    own: Part
+    done: Callable[[Part, dict[int, Part]], None]
+
+
+@dataclass
+class _Terms:
+    step: int
+    dataset: str | None
+    values: dict[str, float]
+    write: Callable[[dict[str, float]], None]
+
+
+@dataclass
+class Ranks:
+    """One process's part in what is read of all of them; the first one writes.
+
+    Due steps are a function of the step's number alone, so that what several processes left under one is of one step.
+    Nobody waits: the first process writes a step once all have left theirs, or without those that have not after
+    :data:`KEPT` further ones. Where something fails the first process's own is written, from then on alone.
+
+    Args:
+        name: The model's.
+        first: Whether this process writes.
+        say: Journals a line.
+    """
+
+    name: str
+    first: bool
+    say: Callable[[str], None]
+    _exchange: Exchange | None = None
+    _over: bool = False
+    _waiting: deque[_Waiting] = field(default_factory=deque)
+    _terms: list[_Terms] = field(default_factory=list)
+    _said: set[str] = field(default_factory=set)
+    _misses: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.name = own_name(self.name)
+        self.connect()
+
+    @property
+    def active(self) -> bool:
+        """Whether the other processes are met."""
+        return self._exchange is not None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is not written yet."""
+        return bool(self._waiting)
+
+    def connect(self) -> bool:
+        """Meet the others, if they can be met by now; return whether they are."""
+        if self._exchange is None and not self._over:
+            try:
+                self._exchange = connect(self.name, first=self.first)
+            except (InputError, *_LINKS) as error:
+                self.leave(str(error))
+        return self.active
+
+    # What is handed in
+
+    def states(self, samples: Sequence[Sample]) -> States:
+        """Return what is left of the streams of a step's micro-batches; waits for no device."""
+        return [
+            {
+                name: RowState.of(tensor)
+                for name, tensor in sample.streams.items()
+                if tensor.ndim == 2
+                and tensor.numel()
+                and tensor.is_floating_point()
+                and sample.roles.get(name) is not Role.gate
+            }
+            for sample in samples
+        ]
+
+    def hear_terms(
+        self, step: int, dataset: str | None, values: dict[str, float], write: Callable[[dict[str, float]], None]
+    ) -> None:
+        """Take in a step's scalars; ``write`` is called with them once those of all processes are there."""
+        if not self.active:
+            if self.first:
+                write(values)
+            return
+        if not self.first:
+            values = {name: value for name, value in values.items() if name.startswith("loss/")}
+        self._terms.append(_Terms(step, dataset, values, write))
+
+    def hear_step(self, about: Mapping[str, Any], vector: Tensor, write: Callable[..., None]) -> None:
+        """Take in a due step, after its terms.
+
+        Args:
+            about: What :func:`about_step` returned.
+            vector: The same, on the CPU; empty where nothing was heard.
+            write: Called with the readings of each stream, and their shape.
+        """
+        terms, self._terms = self._terms, []
+        norm = float(vector[0]) if len(vector) else math.nan
+        told = [(one.step, one.dataset, one.values) for one in terms]
+        part = Part({**about, "terms": told, "norm": norm if math.isfinite(norm) else None}, vector[1:])
+
+        def done(own: Part, others: dict[int, Part]) -> None:
+            if others:
+                self._say("merged", MERGED.format(processes()))
+            _write_terms(terms, others)
+            for values, shape in _merged(own, others, say=self._say):
+                write(values, **shape)
+
+        self._hear(f"step/{about['step']}", part, done)
+
+    def hear_window(self, step: int, counts: Mapping[str, tuple[Tensor, int]], write: Callable[..., None]) -> None:
+        """Take in the counts and rows of a window's histograms; ``write`` is called with each name's of all processes."""
+        if not self.active:
+            for name, (found, rows) in counts.items():
+                write(name, found, rows)
+            return
+        about = {"step": step, "counts": {name: [len(found), rows] for name, (found, rows) in counts.items()}}
+        vector = torch.cat([torch.zeros(0, dtype=torch.float64), *(found.double() for found, _ in counts.values())])
+
+        def done(own: Part, others: dict[int, Part]) -> None:
+            parts = [_counts(one) for one in (own, *others.values())]
+            for name, (mine, _) in parts[0].items():
+                same = [one[name] for one in parts if name in one and one[name][0].shape == mine.shape]
+                write(name, sum(found for found, _ in same), sum(rows for _, rows in same))
+
+        self._hear(f"window/{step}", Part(about, vector), done)
+
+    def _hear(self, key: str, part: Part, done: Callable[[Part, dict[int, Part]], None]) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            if self.first:
+                done(part, {})
+        elif self.first:
+            self._waiting.append(_Waiting(key, part.about["step"], part, done))
+            self.collect()
+        elif not reachable() or not self._tried(lambda: exchange.send(key, part.to_bytes())):
+            self.leave()
+
+    # What is written
+
+    def collect(self, *, wait: float = 0.0) -> None:
+        """Write what is complete, in the order of the steps.
+
+        Args:
+            wait: Seconds after which what is not complete is written as it is; 0: that is waited for, later.
+        """
+        until = time.monotonic() + wait
+        while self._waiting and self._exchange is not None:
+            late = len(self._waiting) > KEPT or (wait > 0 and time.monotonic() >= until)
+            if not self._write_next(partly=late):
+                if wait == 0:
+                    return
+                time.sleep(0.01)
+
+    def _write_next(self, *, partly: bool) -> bool:
+        exchange, one = self._exchange, self._waiting[0]
+        assert exchange is not None
+        found = self._tried(lambda: exchange.take(one.key, partly=partly))
+        if found is None:
+            if self._exchange is not None and (len(self._waiting) > 1 or partly):
+                self._part_from_ended(exchange, one)
+            return False
+        if partly and one.key.startswith("step/"):
+            self._miss(exchange, one.step, [rank for rank in exchange.others if rank not in found])
+        others = self._tried(lambda: {rank: Part.from_bytes(payload) for rank, payload in found.items()})
+        if others is not None and self._are_of_this_training(one.own, others):
+            self._waiting.popleft()
+            one.done(one.own, others)
+        return True
+
+    def _part_from_ended(self, exchange: Exchange, one: _Waiting) -> None:
+        for rank in self._tried(exchange.ended) or ():
+            # What it left before it ended is taken first.
+            if not self._tried(lambda rank=rank: exchange.left(one.key, rank)):
+                self._give_up(exchange, rank, f"process {rank} ended before step {one.step}")
+
+    def _miss(self, exchange: Exchange, step: int, missing: Sequence[int]) -> None:
+        self._misses = Counter({rank: self._misses[rank] + 1 for rank in missing})
+        for rank, times in self._misses.items():
+            said = f"process {rank} left nothing of step {step}: each reading has of how many processes it is"
+            self._say(f"missing {rank}", said)
+            if times >= _MISSES:
+                self._give_up(exchange, rank, f"process {rank} left nothing of {_MISSES} due steps in a row")
+
+    def _give_up(self, exchange: Exchange, rank: int, why: str) -> None:
+        self._tried(lambda: exchange.give_up(rank))
+        self._say(f"given up {rank}", f"{why}: it is not waited for any more")
+
+    def _are_of_this_training(self, own: Part, others: Mapping[int, Part]) -> bool:
+        """Return whether the other processes' gradients are this one's; where they are not, part from them."""
+        mine = own.about.get("norm")
+        for rank, other in others.items():
+            theirs = other.about.get("norm")
+            if mine is not None and theirs is not None and abs(mine - theirs) > _SAME * max(mine, theirs):
+                self.leave(f"the gradients of process {rank} are others, so it trains a model of its own")
+                return False
+        return True
+
+    def close(self, *, failed: bool = False) -> None:
+        """Write what is not written yet, and part from the others.
+
+        Args:
+            failed: Whether the training failed: then nobody is waited for.
+        """
+        exchange = self._exchange
+        if exchange is not None and self.first:
+            self.collect(wait=1e-3 if failed else PATIENCE)
+        elif exchange is not None and reachable():
+            self._tried(exchange.end)
+        elif exchange is None and not self._over and self.first and processes() > 1:
+            self._say("alone", f"{processes()} processes train, and torch.distributed did not say so: {ALONE}")
+        self.leave()
+
+    def leave(self, why: str = "") -> None:
+        """From now on this process is alone; what waits is written of it alone.
+
+        Args:
+            why: What is said of it; nothing where that is how it ends.
+        """
+        exchange, self._exchange, self._over = self._exchange, None, True
+        if exchange is not None and self.first:
+            exchange.close()
+        if why:
+            self._say("alone", f"{ALONE}: {' '.join(why.split())[:200]}")
+        waiting, self._waiting = self._waiting, deque()
+        terms, self._terms = self._terms, []
+        for one in waiting if self.first else ():
+            one.done(one.own, {})
+        for one in terms if self.first else ():
+            one.write(one.values)
+
+    # How it agrees on an end
+
+    def ask_to_stop(self, step: int) -> bool:
+        """Ask every process to stop after a due step that is still to come; return whether that could be said."""
+        exchange = self._exchange
+        if exchange is not None:
+            self._tried(lambda: exchange.say("stop", str(step).encode()))
+        return self.active
+
+    def asked_to_stop(self) -> int | None:
+        """Return after which step every process is to stop; None where nobody asks for it."""
+        exchange = self._exchange
+        found = None if exchange is None else self._tried(lambda: exchange.said("stop"))
+        return None if found is None else int(found)
+
+    # How it is kept safe
+
+    def _tried(self, function: Callable[[], R]) -> R | None:
+        try:
+            return function()
+        except (ValueError, *_LINKS) as error:
+            self.leave(f"{type(error).__name__}: {error}")
+            return None
+
+    def _say(self, key: str, message: str) -> None:
+        if self.first and key not in self._said:
+            self._said.add(key)
+            self.say(message)
+
+
+def about_step(
+    step: int, dataset: str | None, states: States, samples: Sequence[Sample], norm: Tensor | None
+) -> tuple[dict[str, Any], Tensor | None]:
+    """Return a due step as it is handed over: what is known of it, and a vector on the device, of which the first
+    entry is the gradient's norm; None where nothing was heard."""
+    micros = [
+        {name: [state.moments.n, len(state.directions), _dtype(sample.streams[name])] for name, state in one.items()}
+        for one, sample in zip(states, samples, strict=True)
+    ]
+    parts = [state.vector() for one in states for state in one.values()]
+    about = {"step": step, "dataset": dataset, "micros": micros}
+    if not parts:
+        return about, None
+    like = parts[0]
+    first = like.new_full((1,), math.nan) if norm is None else norm.detach().reshape(1).to(like, non_blocking=True)
+    return about, torch.cat([first, *(part.to(like, non_blocking=True) for part in parts)])
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _states(part: Part) -> list[dict[str, tuple[RowState, str]]]:
+    start, found = 0, []
+    for one in part.about["micros"]:
+        states = {}
+        for name, (n, dimension, dtype) in one.items():
+            end = start + RowState.size(n, dimension)
+            states[name] = (RowState.from_vector(part.vector[start:end], n=n, dimension=dimension), dtype)
+            start = end
+        found.append(states)
+    return found
+
+
+def _merged(
+    own: Part, others: Mapping[int, Part], *, say: Callable[[str, str], None]
+) -> list[tuple[dict[str, float], Shape]]:
+    """Return readings and shape of each stream, over the rows of all processes: of several micro-batches their mean."""
+    parts = [own, *(other for other in others.values() if other.about["dataset"] == own.about["dataset"])]
+    read = [_states(part) for part in parts]
+    names = dict.fromkeys(name for states in read for micro in states for name in micro)
+    found = []
+    for name in names:
+        values, shape = [], None
+        for micro in range(max(len(states) for states in read)):
+            heard = [states[micro][name] for states in read if micro < len(states) and name in states[micro]]
+            if not heard:
+                continue
+            state, dtype = heard[0]
+            rest = [one for one, _ in heard[1:] if len(one.directions) == len(state.directions)]
+            count = 1 + len(rest)
+            if rest and all(state.same_rows(one) for one in rest):
+                say(f"same {name}", f"{name}: every process has the same rows, which are counted once")
+                rest = []
+            for one in rest:
+                state = state.merge(one)
+            values.append(state.finish())
+            n = state.moments.n
+            shape = shape or {"n": n, "dimension": len(state.directions), "dtype": dtype, "processes": count}
+        on_batch = [measure for measure in values[0] if "batch" in MEASURES[measure].on]
+        means = {
+            reading_name(name, measure): float(torch.stack([one[measure] for one in values]).mean())
+            for measure in on_batch
+        }
+        assert shape is not None
+        found.append((means, shape))
+    return found
+
+
+def _write_terms(terms: Sequence[_Terms], others: Mapping[int, Part]) -> None:
+    """Write scalars, loss terms as their mean over the processes that have them: as gradients are averaged."""
+    heard: dict[tuple[int, str | None], list[dict[str, float]]] = {}
+    for part in others.values():
+        for step, dataset, values in part.about["terms"]:
+            heard.setdefault((step, dataset), []).append(values)
+    for one in terms:
+        beside = heard.get((one.step, one.dataset), [])
+        means = {
+            name: math.fsum([value, *theirs]) / (1 + len(theirs))
+            for name, value in one.values.items()
+            if (theirs := [values[name] for values in beside if name in values])
+        }
+        one.write(one.values | means)
+
+
+def _counts(part: Part) -> dict[str, tuple[Tensor, int]]:
+    about = part.about["counts"]
+    split = part.vector.split([length for length, _ in about.values()]) if about else ()
+    return {name: (found.long(), rows) for found, (name, (_, rows)) in zip(split, about.items(), strict=True)}
