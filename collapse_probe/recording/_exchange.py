@@ -176,7 +176,7 @@ class Exchange:
     def take(self, key: str, *, partly: bool = False) -> dict[int, bytes] | None:
         """Return what the others left under a key, by rank; None where some have not, unless a part is enough."""
         names = {rank: f"{key}/{rank}" for rank in self.others}
-        if not self._store.check(list(names.values())):
+        if names and not self._store.check(list(names.values())):
             if not partly:
                 return None
             names = {rank: name for rank, name in names.items() if self._store.check([name])}
@@ -200,7 +200,7 @@ class Exchange:
 
     def close(self) -> None:
         """Expect nothing more of anybody; a store that is gone already is left alone."""
-        with suppress(RuntimeError):
+        with suppress(RuntimeError, OSError):
             for rank in list(self.others):
                 self.give_up(rank)
 

@@ -185,8 +185,18 @@ class Ranks:
 
         self._hear(f"step/{about['step']}", part, done)
 
+    def _hear_rest(self) -> None:
+        """Take in the terms after the last due step."""
+        terms, self._terms = self._terms, []
+        about = {
+            "step": terms[-1].step if terms else 0,
+            "terms": [(one.step, one.dataset, one.values) for one in terms],
+        }
+        empty = torch.zeros(0, dtype=torch.float64)
+        self._hear("rest", Part(about, empty), lambda own, others: _write_terms(terms, others))
+
     def hear_window(self, step: int, counts: Mapping[str, tuple[Tensor, int]], write: Callable[..., None]) -> None:
-        """Take in the counts and rows of a window's histograms; ``write`` is called with each name's of all processes."""
+        """Take in counts and rows of a window's histograms; ``write`` is called with each name's, of all processes."""
         if not self.active:
             for name, (found, rows) in counts.items():
                 write(name, found, rows)
@@ -269,7 +279,7 @@ class Ranks:
         for rank, other in others.items():
             theirs = other.about.get("norm")
             if mine is not None and theirs is not None and abs(mine - theirs) > _SAME * max(mine, theirs):
-                self.leave(f"the gradients of process {rank} are others, so it trains a model of its own")
+                self.leave(f"the gradients of process {rank} are others, so it trains a model, or a part, of its own")
                 return False
         return True
 
@@ -279,13 +289,14 @@ class Ranks:
         Args:
             failed: Whether the training failed: then nobody is waited for.
         """
-        exchange = self._exchange
-        if exchange is not None and self.first:
+        if self.active:
+            self._hear_rest()
+        if self._exchange is not None and self.first:
             self.collect(wait=1e-3 if failed else PATIENCE)
-        elif exchange is not None and reachable():
-            self._tried(exchange.end)
-        elif exchange is None and not self._over and self.first and processes() > 1:
-            self._say("alone", f"{processes()} processes train, and torch.distributed did not say so: {ALONE}")
+        elif self._exchange is not None:
+            self._tried(self._exchange.end)
+        elif not self._over and self.first and processes() > 1:
+            self._say("alone", f"{ALONE}: {processes()} processes were started, and never met in torch.distributed")
         self.leave()
 
     def leave(self, why: str = "") -> None:

@@ -623,10 +623,8 @@ class Recorder:
         assert self.ranks is not None
         states = self.ranks.states(samples)
         self._shared = (states, samples)
-        names = {name for micro in states for name in micro}
-        return {
-            reading_name(name, measure) for name in names for measure in RowState.measures(samples[0].streams[name])
-        }
+        tensors = {name: sample.streams[name] for sample, micro in zip(samples, states, strict=True) for name in micro}
+        return {reading_name(name, one) for name, tensor in tensors.items() for one in RowState.measures(tensor)}
 
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}

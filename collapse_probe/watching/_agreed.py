@@ -1,4 +1,4 @@
-"""When several processes stop a training: all after the same step, or the one that goes on would wait for the others."""
+"""When several processes stop a training: all after the same step, or one that goes on waits for the others."""
 
 from __future__ import annotations
 
