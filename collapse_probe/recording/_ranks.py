@@ -99,12 +99,12 @@ class Ranks:
     Args:
         name: The model's.
         first: Whether this process writes.
-        say: Journals a line.
+        say: Journals an event: its name, which is ``merged``, ``alone`` or ``note``, and a line.
     """
 
     name: str
     first: bool
-    say: Callable[[str], None]
+    say: Callable[[str, str], None]
     _exchange: Exchange | None = None
     _over: bool = False
     _waiting: deque[_Waiting] = field(default_factory=deque)
@@ -344,7 +344,7 @@ class Ranks:
     def _say(self, key: str, message: str) -> None:
         if self.first and key not in self._said:
             self._said.add(key)
-            self.say(message)
+            self.say(key if key in ("merged", "alone") else "note", message)
 
 
 def about_step(

@@ -425,8 +425,8 @@ class Recorder:
     def _is_asked(name: str, wanted: Collection[str]) -> bool:
         return name in wanted or name.endswith("/finite_share")
 
-    def _say_of_ranks(self, message: str) -> None:
-        self.event("note", message, subject=_RANKS)
+    def _say_of_ranks(self, name: str, message: str) -> None:
+        self.event(name, message, subject=_RANKS)
 
     def window(self, *, epoch: int | None = None) -> None:
         """End a window of steps: write its summaries, histograms and coverage. Waits for the device.

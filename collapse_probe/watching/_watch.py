@@ -134,6 +134,7 @@ class Watch(Lifetime, ByHand):
             name=model_name(target),
             seed=known.seed,
             precision=known.precision,
+            processes=processes(),
             similarity=similarity,
             trained_by=trained_by,
             streams=declared,
@@ -143,12 +144,7 @@ class Watch(Lifetime, ByHand):
             probes={probe.name: probe.as_dict() for probe in read},
             versions=versions(),
             command=command(arguments=texts),
-            session={
-                "program": "watch",
-                "optimizers": describe(optimizers),
-                **({"processes": processes()} if processes() > 1 else {}),
-                **(session or {}),
-            },
+            session={"program": "watch", "optimizers": describe(optimizers), **(session or {})},
         )
         begun = begin(run, config, wishes=added_wishes(read)) if prepared is None else go_on(prepared)
         self.run, config, journal = begun.folder, begun.config, begun.journal

@@ -32,7 +32,7 @@ def test_two_processes_write_one_run_of_all_rows_and_keep_their_bits(tmp_path):
     # What is not merged has the first process's rows beside it, and the pairs were replayed by it alone.
     assert set(run.series("pairs/d_prime", on="batch").n.tolist()) == {6}
     assert len(run.series("pairs/d_prime", on="reference")) > 1
-    assert run.config.session["processes"] == 2
+    assert run.config.processes == 2
     assert not [one for one in run.of(Event) if one.name == "error"]
 
 
