@@ -12,7 +12,7 @@ from ._checks import matrix, nan_from, row_norms, unit_rows, wide, widened
 from ._moments import Moments
 from ._scale import finite_share, norm_mean, norm_median, norm_spread
 
-FULL = 384
+FULL = 64
 """Columns up to which all products are kept, D (D + 1) / 2 of them, which a participation ratio needs."""
 
 SPECTRAL = ("participation_ratio", "participation_ratio_corrected")

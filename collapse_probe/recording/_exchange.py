@@ -28,7 +28,7 @@ _watched: Counter[str] = Counter()
 
 def process_rank() -> int:
     """Return which process of a training this is, from 0: as ``torch.distributed`` says it, else ``RANK``."""
-    if reachable():
+    if _has_group():
         return distributed.get_rank()
     given = os.environ.get("RANK", "0")
     return int(given) if given.isdigit() else 0
@@ -36,14 +36,18 @@ def process_rank() -> int:
 
 def processes() -> int:
     """Return how many processes train together, as far as that is known."""
-    if reachable():
+    if _has_group():
         return distributed.get_world_size()
     given = os.environ.get("WORLD_SIZE", "1")
     return int(given) if given.isdigit() else 1
 
 
 def reachable() -> bool:
-    """Return whether the processes' group is there, without which whoever keeps the store may be gone."""
+    """Return whether whoever keeps the store is there: while there is a group, and as long as a torchrun that does."""
+    return _has_group() or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _has_group() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
@@ -111,7 +115,7 @@ def connect(name: str, *, first: bool) -> Exchange | None:
     Raises:
         InputError: they cannot be reached so, or another process than the one that writes is the first.
     """
-    if not reachable() or distributed.get_world_size() == 1:
+    if not _has_group() or distributed.get_world_size() == 1:
         return None
     if first != (distributed.get_rank() == 0):
         raise InputError("watch() was called before init_process_group without RANK being set, so each process writes")

@@ -292,7 +292,8 @@ class Ranks:
         if self.active:
             self._hear_rest()
         if self._exchange is not None and self.first:
-            self.collect(wait=1e-3 if failed else PATIENCE)
+            # Without a group the others have left what they will.
+            self.collect(wait=1e-3 if failed else PATIENCE if reachable() else PATIENCE / 20)
         elif self._exchange is not None:
             self._tried(self._exchange.end)
         elif not self._over and self.first and processes() > 1:

@@ -605,10 +605,10 @@ class Recorder:
         kept = [self._sample(micro) for micro in micros[:_MICRO]]
         samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
         with measures.sharing():
-            values = _mean([self._readings(sample) for sample in samples]) if self.first else {}
+            together = self._share(samples) if shares and self.ranks is not None else ()
+            values = _mean([self._readings(sample, without=together) for sample in samples]) if self.first else {}
             if self.first and any(one.by_term for one in calls):
                 values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
-            together = self._share(samples) if shares and self.ranks is not None else ()
         alone = {name: value for name, value in values.items() if name not in together}
         for tensors, part in _by_sample(alone, samples[0]) if alone else ():
             self._outbox.put(part, self._writer(**_shape(tensors)))
@@ -649,11 +649,13 @@ class Recorder:
         }
         return sample if len(kept) == len(sample.streams) else replace(sample, streams=kept)
 
-    def _readings(self, sample: Sample) -> dict[str, Tensor]:
+    def _readings(self, sample: Sample, *, without: Collection[str]) -> dict[str, Tensor]:
         wanted = self.wishes.batch
+        if without and self.wishes.every_step:  # the window's summary is of this process
+            without = {name for name in without if split_reading(name)[0] not in self.wishes.every_step}
         if wanted is not None:
             wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
-        return measures.read(sample, on="batch", wanted=wanted)
+        return measures.read(sample, on="batch", wanted=wanted, without=without)
 
     def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
         """Return what each term does to the first micro-batch, on which alone that is read."""

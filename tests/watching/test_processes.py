@@ -68,6 +68,6 @@ def test_all_processes_stop_after_the_same_step(monkeypatch):
 
 def test_a_process_without_a_variable_is_told_by_the_group(monkeypatch):
     monkeypatch.setenv("RANK", "0")
-    monkeypatch.setattr(_exchange, "reachable", lambda: True)
+    monkeypatch.setattr(_exchange, "_has_group", lambda: True)
     monkeypatch.setattr(_exchange.distributed, "get_rank", lambda: 3)
     assert _exchange.process_rank() == 3
