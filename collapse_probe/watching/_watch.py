@@ -321,9 +321,8 @@ class Watch(Lifetime, ByHand):
         if not (due or self.recorder.first):
             return
         if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
-            self._say(
-                "left out", "gradient/norm leaves gradients out: sparse ones, or those that lie in parts elsewhere"
-            )
+            said = "gradient/norm leaves sparse gradients out, and those that lie in parts on several processes"
+            self._say("sparse", f"{said}: adding them up would wait")
         if self._left_out is not None and self.recorder.done in (0, HEARD_BY - 1):
             self.recorder.containment.run("parameters left out", self._left_out.before_step)
         before = self._clip.take()
