@@ -119,8 +119,10 @@ def connect(name: str, *, first: bool) -> Exchange | None:
         return None
     if first != (distributed.get_rank() == 0):
         raise InputError("watch() was called before init_process_group without RANK being set, so each process writes")
-    store = distributed.distributed_c10d._get_default_store()
-    under = store
+    try:
+        under = store = distributed.distributed_c10d._get_default_store()
+    except (AttributeError, ValueError):
+        raise InputError("the store in which the processes met is not known") from None
     while isinstance(under, distributed.PrefixStore):
         under = under.underlying_store
     if isinstance(under, getattr(distributed, "FileStore", ())):
@@ -208,9 +210,10 @@ class Exchange:
             for rank in list(self.others):
                 self.give_up(rank)
 
-    def say(self, key: str, payload: bytes) -> None:
-        """Leave something for every process."""
+    def say(self, key: str, payload: bytes) -> bytes:
+        """Leave something for every process, and return it."""
         self._store.set(key, payload)
+        return payload
 
     def said(self, key: str) -> bytes | None:
         """Return what was left for every process; None where nothing was."""

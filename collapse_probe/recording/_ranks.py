@@ -106,6 +106,7 @@ class Ranks:
     first: bool
     say: Callable[[str, str], None]
     _exchange: Exchange | None = None
+    _met: Exchange | None = None
     _over: bool = False
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _terms: list[_Terms] = field(default_factory=list)
@@ -130,7 +131,7 @@ class Ranks:
         """Meet the others, if they can be met by now; return whether they are."""
         if self._exchange is None and not self._over:
             try:
-                self._exchange = connect(self.name, first=self.first)
+                self._exchange = self._met = connect(self.name, first=self.first)
             except (InputError, *_LINKS) as error:
                 self.leave(str(error))
         return self.active
@@ -322,15 +323,13 @@ class Ranks:
 
     def ask_to_stop(self, step: int) -> bool:
         """Ask every process to stop after a due step that is still to come; return whether that could be said."""
-        exchange = self._exchange
-        if exchange is not None:
-            self._tried(lambda: exchange.say("stop", str(step).encode()))
-        return self.active
+        met = self._met
+        return met is not None and self._tried(lambda: met.say("stop", str(step).encode())) is not None
 
     def asked_to_stop(self) -> int | None:
-        """Return after which step every process is to stop; None where nobody asks for it."""
-        exchange = self._exchange
-        found = None if exchange is None else self._tried(lambda: exchange.said("stop"))
+        """Return after which step every process is to stop, also where their readings part; None: nobody asks."""
+        met = self._met
+        found = None if met is None else self._tried(lambda: met.said("stop"))
         return None if found is None else int(found)
 
     # How it is kept safe
@@ -426,7 +425,7 @@ def _write_terms(terms: Sequence[_Terms], others: Mapping[int, Part]) -> None:
     for one in terms:
         beside = heard.get((one.step, one.dataset), [])
         means = {
-            name: math.fsum([value, *theirs]) / (1 + len(theirs))
+            name: sum(theirs, value) / (1 + len(theirs))
             for name, value in one.values.items()
             if (theirs := [values[name] for values in beside if name in values])
         }

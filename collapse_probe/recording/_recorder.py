@@ -398,7 +398,7 @@ class Recorder:
         """Run what several processes do together; where it fails this one goes on alone."""
         self.containment.run(_RANKS, function, *args, **kwargs)
         if self.ranks is not None and self.containment.off(_RANKS):
-            self.containment.run("writing", self.ranks.leave)
+            self.containment.run("leaving the processes", self.ranks.leave)
 
     def _share_step(self) -> None:
         """Hand over what was read of the due step that ends, behind its terms."""

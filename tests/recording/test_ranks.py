@@ -110,6 +110,17 @@ def test_processes_with_other_gradients_are_not_merged(team):
     assert "a model, or a part, of its own" in two.notes()[-1]
 
 
+def test_terms_that_are_not_finite_and_a_step_after_the_last_due_one_are_averaged_too(team):
+    two = team(2)
+    for step, (mine, theirs) in enumerate([(1.0, 3.0), (float("inf"), float("-inf")), (2.0, 6.0)], 1):
+        two.step(1, batch(3, step), loss=theirs)
+        two.step(0, batch(4, step), loss=mine)
+    for recorder in reversed(two.recorders):
+        recorder.close()
+    found = two.read("loss/pull")
+    assert (found[1], found[3]) == (2.0, 4.0) and found[2] != found[2]
+
+
 def test_gathered_rows_are_counted_once(team):
     two = team(2)
     for step in range(1, 3):

@@ -9,10 +9,11 @@ import pytest
 import torch
 from processes_support import Team, some_leave, start, with_and_without
 
-from collapse_probe.journal import Event, Run
+from collapse_probe.errors import InputError
+from collapse_probe.journal import Event, JournalWriter, Run
 from collapse_probe.measures import FUNCTIONS
 from collapse_probe.recording import _exchange
-from collapse_probe.watching import _agreed
+from collapse_probe.watching import _agreed, watch
 from collapse_probe.watching._agreed import Agreed
 
 
@@ -71,3 +72,42 @@ def test_a_process_without_a_variable_is_told_by_the_group(monkeypatch):
     monkeypatch.setattr(_exchange, "_has_group", lambda: True)
     monkeypatch.setattr(_exchange.distributed, "get_rank", lambda: 3)
     assert _exchange.process_rank() == 3
+
+
+def test_a_process_that_is_not_the_first_writes_says_and_scores_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    model = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def train(steps, **given):
+        with watch(model, optimizer=optimizer, **given) as w:
+            for _ in range(steps):
+                (model(torch.randn(5, 4)) - model(torch.randn(5, 4))).square().mean().backward()
+                optimizer.step()
+            w.evaluation("mine", {"mrr": 0.5})
+        return w
+
+    train(3, run="first", reference=False)
+    before = (tmp_path / "first" / "journal.jsonl").read_bytes()
+    caplog.clear()
+    monkeypatch.setenv("RANK", "1")
+
+    def never():
+        raise AssertionError("the first process reads the pairs")
+
+    with JournalWriter(tmp_path / "first"):  # as where the first process goes on with it
+        w = train(4, run=Run.load(tmp_path / "first"), reference=never, raw=never)
+    assert (w.run, w.recorder.done, len(w.live.keys), caplog.text) == (None, 7, 0, "")
+    assert (tmp_path / "first" / "journal.jsonl").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+@pytest.mark.parametrize(("rank", "why"), [(1, "each process writes"), (0, "met at a file")])
+def test_what_cannot_be_merged_is_a_reason(tmp_path, monkeypatch, rank, why):
+    store = _exchange.distributed.FileStore(str(tmp_path / "met"), 2)
+    monkeypatch.setattr(_exchange, "_has_group", lambda: True)
+    monkeypatch.setattr(_exchange.distributed, "get_rank", lambda: rank)
+    monkeypatch.setattr(_exchange.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(_exchange.distributed.distributed_c10d, "_get_default_store", lambda: store)
+    with pytest.raises(InputError, match=why):
+        _exchange.connect("x", first=True)
