@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -29,7 +30,7 @@ class Team:
         self.recorders = []
         patch.setattr(_ranks, "reachable", lambda: True)
         patch.setattr(_ranks, "processes", lambda: world)
-        patch.setattr(_ranks, "PATIENCE", 0.05)
+        patch.setattr(_ranks, "PATIENCE", 0.002)
         for rank in range(world):
             exchange = Exchange(distributed.PrefixStore("x", self.store), rank=rank, world=world)
             patch.setattr(_ranks, "connect", lambda name, first, exchange=exchange: exchange)
@@ -131,8 +132,12 @@ def some_leave(rank: int, world: int, folder: Path) -> None:
     torch.manual_seed(0)
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    arrived = distributed.PrefixStore("arrived", distributed.distributed_c10d._get_default_store())
     with watch(model, optimizer=optimizer, run="runs/mine", reference=False) as w:
         for step in range(1, 17):
+            arrived.add(str(step), 1)
+            while arrived.add(str(step), 0) < 4 - (step > 9) - (step > 12):
+                time.sleep(0.001)
             if (rank, step) == (3, 9):
                 raise ValueError("no more data")
             if (rank, step) == (2, 12):

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ..errors import InputError
 
 KEPT = 8
-"""Due steps for which the first process waits for another, and which one that it has not met keeps for it."""
+"""Due steps by which a process may be behind the first one, and which one that it has not met keeps for it."""
 
 _watched: Counter[str] = Counter()
 

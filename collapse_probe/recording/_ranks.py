@@ -19,7 +19,7 @@ from ..measures import RowState, Sample
 from ._exchange import KEPT, Exchange, connect, own_name, processes, reachable
 
 PATIENCE = 5.0
-"""Seconds that the end of a run waits for what other processes have read, at most."""
+"""Seconds after which what another process has not left is late; the end of a run waits no longer for it."""
 
 _MISSES = 3
 """Due steps in a row of which a process left nothing, after which none of its is expected."""
@@ -78,6 +78,7 @@ class _Waiting:
     step: int
     own: Part
     done: Callable[[Part, dict[int, Part]], None]
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -94,7 +95,7 @@ class Ranks:
 
     Due steps are a function of the step's number alone, so that what several processes left under one is of one step.
     Nobody waits: the first process writes a step once all have left theirs, or without those that have not after
-    :data:`KEPT` further ones. Where something fails the first process's own is written, from then on alone.
+    :data:`KEPT` further ones and :data:`PATIENCE`. Where something fails the first process goes on alone.
 
     Args:
         name: The model's.
@@ -234,7 +235,9 @@ class Ranks:
         """
         until = time.monotonic() + wait
         while self._waiting and self._exchange is not None:
-            late = len(self._waiting) > KEPT or (wait > 0 and time.monotonic() >= until)
+            now = time.monotonic()
+            overdue = len(self._waiting) > KEPT and now - self._waiting[0].since > PATIENCE
+            late = overdue or (wait > 0 and now >= until)
             if not self._write_next(partly=late):
                 if wait == 0:
                     return
