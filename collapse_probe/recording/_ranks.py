@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,9 +13,10 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..journal.vocabulary import MEASURES, Role, reading_name
-from ..measures import RowState, Sample
+from ..measures import Sample
 from ._exchange import KEPT, Exchange, connect, own_name, processes, reachable
+from ._merging import Part, States, as_handed, counts_of, merged, shared_readings, states_of
+from ._outbox import Outbox
 
 PATIENCE = 5.0
 """Seconds after which what another process has not left is late; the end of a run waits no longer for it."""
@@ -37,39 +37,6 @@ _LINKS = (RuntimeError, OSError)
 """What a store raises that cannot be reached any more, or whose names are gone."""
 
 R = TypeVar("R")
-
-States = Sequence[Mapping[str, RowState]]
-"""By micro-batch and stream."""
-
-Shape = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one process read in a due step, or of a window.
-
-    Attributes:
-        about: What can be written as JSON.
-        vector: Float64, on the CPU.
-    """
-
-    about: Mapping[str, Any]
-    vector: Tensor
-
-    def to_bytes(self) -> bytes:
-        """Return it as it goes through the store: a line of JSON, and numbers."""
-        return json.dumps(self.about).encode() + b"\n" + self.vector.double().numpy().tobytes()
-
-    @classmethod
-    def from_bytes(cls, payload: bytes) -> Part:
-        """Return what :meth:`to_bytes` was called of.
-
-        Raises:
-            ValueError: something else.
-        """
-        line, _, rest = payload.partition(b"\n")
-        vector = torch.frombuffer(bytearray(rest), dtype=torch.float64) if rest else torch.zeros(0, dtype=torch.float64)
-        return cls(json.loads(line), vector)
 
 
 @dataclass
@@ -109,6 +76,7 @@ class Ranks:
     _exchange: Exchange | None = None
     _met: Exchange | None = None
     _over: bool = False
+    _kept: list[States] = field(default_factory=list)
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _terms: list[_Terms] = field(default_factory=list)
     _said: set[str] = field(default_factory=set)
@@ -139,28 +107,54 @@ class Ranks:
 
     # What is handed in
 
-    def states(self, samples: Sequence[Sample]) -> States:
-        """Return what is left of the streams of a step's micro-batches; waits for no device."""
-        return [
-            {
-                name: RowState.of(tensor)
-                for name, tensor in sample.streams.items()
-                if tensor.ndim == 2
-                and tensor.numel()
-                and tensor.is_floating_point()
-                and sample.roles.get(name) is not Role.gate
+    def keep(self, samples: Sequence[Sample]) -> set[str]:
+        """Keep what is shared of a due step's micro-batches, and return which readings follow; waits for no device."""
+        self._kept = [states_of(sample) for sample in samples]
+        return {name for sample in samples for name in shared_readings(sample)}
+
+    def share(
+        self,
+        outbox: Outbox,
+        *,
+        step: int,
+        dataset: str | None,
+        norm: Tensor | None,
+        wanted: Collection[str] | None,
+        write: Callable[..., None],
+        contain: Callable[..., None],
+    ) -> None:
+        """Hand over what was kept of a due step, behind its terms; waits for no device.
+
+        Args:
+            outbox: Takes it to the CPU.
+            step: Its number.
+            dataset: Its data set.
+            norm: Of its gradients.
+            wanted: Readings that are written; all if None. Whether rows are finite always is.
+            write: Called with the readings of each stream, and their shape.
+            contain: Runs what is called later, when the numbers have come.
+        """
+        kept, self._kept = self._kept, []
+
+        def tell(values: Mapping[str, float], **shape: Any) -> None:
+            asked = {
+                name: value
+                for name, value in values.items()
+                if wanted is None or name in wanted or name.endswith("/finite_share")
             }
-            for sample in samples
-        ]
+            if asked:
+                write(asked, **shape)
+
+        about, vector = as_handed({"step": step, "dataset": dataset}, kept, norm)
+        if vector is None:
+            self.hear_step(about, torch.zeros(0, dtype=torch.float64), tell)
+        else:
+            outbox.put_vector(vector, lambda found: contain(self.hear_step, about, found.double(), tell))
 
     def hear_terms(
         self, step: int, dataset: str | None, values: dict[str, float], write: Callable[[dict[str, float]], None]
     ) -> None:
         """Take in a step's scalars; ``write`` is called with them once those of all processes are there."""
-        if not self.active:
-            if self.first:
-                write(values)
-            return
         if not self.first:
             values = {name: value for name, value in values.items() if name.startswith("loss/")}
         self._terms.append(_Terms(step, dataset, values, write))
@@ -169,7 +163,7 @@ class Ranks:
         """Take in a due step, after its terms.
 
         Args:
-            about: What :func:`about_step` returned.
+            about: What :func:`as_handed` returned.
             vector: The same, on the CPU; empty where nothing was heard.
             write: Called with the readings of each stream, and their shape.
         """
@@ -181,8 +175,8 @@ class Ranks:
         def done(own: Part, others: dict[int, Part]) -> None:
             if others:
                 self._say("merged", MERGED.format(processes()))
-            _write_terms(terms, others)
-            for values, shape in _merged(own, others, say=self._say):
+            self._write_terms(terms, others)
+            for values, shape in merged(own, others, say=self._say):
                 write(values, **shape)
 
         self._hear(f"step/{about['step']}", part, done)
@@ -195,7 +189,7 @@ class Ranks:
             "terms": [(one.step, one.dataset, one.values) for one in terms],
         }
         empty = torch.zeros(0, dtype=torch.float64)
-        self._hear("rest", Part(about, empty), lambda own, others: _write_terms(terms, others))
+        self._hear("rest", Part(about, empty), lambda own, others: self._write_terms(terms, others))
 
     def hear_window(self, step: int, counts: Mapping[str, tuple[Tensor, int]], write: Callable[..., None]) -> None:
         """Take in counts and rows of a window's histograms; ``write`` is called with each name's, of all processes."""
@@ -207,7 +201,7 @@ class Ranks:
         vector = torch.cat([torch.zeros(0, dtype=torch.float64), *(found.double() for found, _ in counts.values())])
 
         def done(own: Part, others: dict[int, Part]) -> None:
-            parts = [_counts(one) for one in (own, *others.values())]
+            parts = [counts_of(one) for one in (own, *others.values())]
             for name, (mine, _) in parts[0].items():
                 same = [one[name] for one in parts if name in one and one[name][0].shape == mine.shape]
                 write(name, sum(found for found, _ in same), sum(rows for _, rows in same))
@@ -258,6 +252,22 @@ class Ranks:
             self._waiting.popleft()
             one.done(one.own, others)
         return True
+
+    @staticmethod
+    def _write_terms(terms: Sequence[_Terms], others: Mapping[int, Part]) -> None:
+        """Write scalars, loss terms as their mean over the processes that have them: as gradients are averaged."""
+        heard: dict[tuple[int, str | None], list[dict[str, float]]] = {}
+        for part in others.values():
+            for step, dataset, values in part.about["terms"]:
+                heard.setdefault((step, dataset), []).append(values)
+        for one in terms:
+            beside = heard.get((one.step, one.dataset), [])
+            means = {
+                name: sum(theirs, value) / (1 + len(theirs))
+                for name, value in one.values.items()
+                if (theirs := [values[name] for values in beside if name in values])
+            }
+            one.write(one.values | means)
 
     def _part_from_ended(self, exchange: Exchange, one: _Waiting) -> None:
         for rank in self._tried(exchange.ended) or ():
@@ -348,94 +358,3 @@ class Ranks:
         if self.first and key not in self._said:
             self._said.add(key)
             self.say(key if key in ("merged", "alone") else "note", message)
-
-
-def about_step(
-    step: int, dataset: str | None, states: States, samples: Sequence[Sample], norm: Tensor | None
-) -> tuple[dict[str, Any], Tensor | None]:
-    """Return a due step as it is handed over: what is known of it, and a vector on the device, of which the first
-    entry is the gradient's norm; None where nothing was heard."""
-    micros = [
-        {name: [state.moments.n, len(state.directions), _dtype(sample.streams[name])] for name, state in one.items()}
-        for one, sample in zip(states, samples, strict=True)
-    ]
-    parts = [state.vector() for one in states for state in one.values()]
-    about = {"step": step, "dataset": dataset, "micros": micros}
-    if not parts:
-        return about, None
-    like = parts[0]
-    first = like.new_full((1,), math.nan) if norm is None else norm.detach().reshape(1).to(like, non_blocking=True)
-    return about, torch.cat([first, *(part.to(like, non_blocking=True) for part in parts)])
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _states(part: Part) -> list[dict[str, tuple[RowState, str]]]:
-    start, found = 0, []
-    for one in part.about["micros"]:
-        states = {}
-        for name, (n, dimension, dtype) in one.items():
-            end = start + RowState.size(n, dimension)
-            states[name] = (RowState.from_vector(part.vector[start:end], n=n, dimension=dimension), dtype)
-            start = end
-        found.append(states)
-    return found
-
-
-def _merged(
-    own: Part, others: Mapping[int, Part], *, say: Callable[[str, str], None]
-) -> list[tuple[dict[str, float], Shape]]:
-    """Return readings and shape of each stream, over the rows of all processes: of several micro-batches their mean."""
-    parts = [own, *(other for other in others.values() if other.about["dataset"] == own.about["dataset"])]
-    read = [_states(part) for part in parts]
-    names = dict.fromkeys(name for states in read for micro in states for name in micro)
-    found = []
-    for name in names:
-        values, shape = [], None
-        for micro in range(max(len(states) for states in read)):
-            heard = [states[micro][name] for states in read if micro < len(states) and name in states[micro]]
-            if not heard:
-                continue
-            state, dtype = heard[0]
-            rest = [one for one, _ in heard[1:] if len(one.directions) == len(state.directions)]
-            count = 1 + len(rest)
-            if rest and all(state.same_rows(one) for one in rest):
-                say(f"same {name}", f"{name}: every process has the same rows, which are counted once")
-                rest = []
-            for one in rest:
-                state = state.merge(one)
-            values.append(state.finish())
-            n = state.moments.n
-            shape = shape or {"n": n, "dimension": len(state.directions), "dtype": dtype, "processes": count}
-        on_batch = [measure for measure in values[0] if "batch" in MEASURES[measure].on]
-        means = {
-            reading_name(name, measure): float(torch.stack([one[measure] for one in values]).mean())
-            for measure in on_batch
-        }
-        assert shape is not None
-        found.append((means, shape))
-    return found
-
-
-def _write_terms(terms: Sequence[_Terms], others: Mapping[int, Part]) -> None:
-    """Write scalars, loss terms as their mean over the processes that have them: as gradients are averaged."""
-    heard: dict[tuple[int, str | None], list[dict[str, float]]] = {}
-    for part in others.values():
-        for step, dataset, values in part.about["terms"]:
-            heard.setdefault((step, dataset), []).append(values)
-    for one in terms:
-        beside = heard.get((one.step, one.dataset), [])
-        means = {
-            name: sum(theirs, value) / (1 + len(theirs))
-            for name, value in one.values.items()
-            if (theirs := [values[name] for values in beside if name in values])
-        }
-        one.write(one.values | means)
-
-
-def _counts(part: Part) -> dict[str, tuple[Tensor, int]]:
-    about = part.about["counts"]
-    split = part.vector.split([length for length, _ in about.values()]) if about else ()
-    return {name: (found.long(), rows) for found, (name, (_, rows)) in zip(split, about.items(), strict=True)}

@@ -28,8 +28,8 @@ from ..journal import (
     Terms,
     now,
 )
-from ..journal.vocabulary import MEASURES, Role, Similarity, reading_name, split_reading
-from ..measures import RowState, Sample
+from ..journal.vocabulary import MEASURES, Role, Similarity, split_reading
+from ..measures import Sample
 from ._accumulators import LogHistogram, pair_histograms
 from ._cadence import Cadence
 from ._containment import Containment
@@ -39,7 +39,7 @@ from ._heard import Heard, Step
 from ._layout import Layout
 from ._outbox import Outbox, stack
 from ._rankings import Texts, keep_evaluation
-from ._ranks import Ranks, States, about_step
+from ._ranks import Ranks
 from ._streams import StreamCoverage
 from ._window import WindowSummary
 
@@ -141,7 +141,6 @@ class Recorder:
         self._told_time = -math.inf
         self.first = first
         self.ranks = None if name is None else Ranks(name, first, self._say_of_ranks)
-        self._shared: tuple[States, Sequence[Sample]] = ((), ())
 
     # What is handed in
 
@@ -377,8 +376,11 @@ class Recorder:
         self._step = self._new_step()
         if self._terms or self._scalars:
             self.containment.run("terms", self._write_terms)
-        if shares:
-            self._of_ranks(self._share_step)
+        if shares and self.ranks is not None:
+            norm = self._scalars.get("gradient/norm")
+            about = {"step": self.done, "dataset": self._dataset(), "norm": norm if isinstance(norm, Tensor) else None}
+            how = {"wanted": self.wishes.batch, "write": self._writer(), "contain": self._of_ranks}
+            self._of_ranks(self.ranks.share, self._outbox, **about, **how)
         self._terms, self._scalars = {}, {}
         self._datasets.clear()
         if due:
@@ -399,31 +401,6 @@ class Recorder:
         self.containment.run(_RANKS, function, *args, **kwargs)
         if self.ranks is not None and self.containment.off(_RANKS):
             self.containment.run("leaving the processes", self.ranks.leave)
-
-    def _share_step(self) -> None:
-        """Hand over what was read of the due step that ends, behind its terms."""
-        assert self.ranks is not None
-        (states, samples), self._shared = self._shared, ((), ())
-        norm = self._scalars.get("gradient/norm")
-        about, vector = about_step(
-            self.done, self._dataset(), states, samples, norm if isinstance(norm, Tensor) else None
-        )
-        tell, wanted = self._writer(), self.wishes.batch
-
-        def write(values: dict[str, float], **shape: Any) -> None:
-            known = {name: value for name, value in values.items() if wanted is None or self._is_asked(name, wanted)}
-            if known:
-                tell(known, **shape)
-
-        hear = self.ranks.hear_step
-        if vector is None:
-            hear(about, torch.zeros(0, dtype=torch.float64), write)
-        else:
-            self._outbox.put_vector(vector, lambda found: self._of_ranks(hear, about, found.double(), write))
-
-    @staticmethod
-    def _is_asked(name: str, wanted: Collection[str]) -> bool:
-        return name in wanted or name.endswith("/finite_share")
 
     def _say_of_ranks(self, name: str, message: str) -> None:
         self.event(name, message, subject=_RANKS)
@@ -605,7 +582,7 @@ class Recorder:
         kept = [self._sample(micro) for micro in micros[:_MICRO]]
         samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
         with measures.sharing():
-            together = self._share(samples) if shares and self.ranks is not None else ()
+            together = self.ranks.keep(samples) if shares and self.ranks is not None else ()
             values = _mean([self._readings(sample, without=together) for sample in samples]) if self.first else {}
             if self.first and any(one.by_term for one in calls):
                 values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
@@ -617,14 +594,6 @@ class Recorder:
         if values or (not self.first and (samples or heard & set(self.wishes.every_step))):
             self._keep(values, kept)
         return heard
-
-    def _share(self, samples: Sequence[Sample]) -> set[str]:
-        """Keep what goes to the first process, and return which readings follow from it."""
-        assert self.ranks is not None
-        states = self.ranks.states(samples)
-        self._shared = (states, samples)
-        tensors = {name: sample.streams[name] for sample, micro in zip(samples, states, strict=True) for name in micro}
-        return {reading_name(name, one) for name, tensor in tensors.items() for one in RowState.measures(tensor)}
 
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}
@@ -725,16 +694,20 @@ class Recorder:
 
         def write(found: dict[str, float]) -> None:
             known = {**found, **plain}
-            for name in values:
-                if not math.isfinite(known[name]) and not name.startswith("monitor/"):
-                    self._say_not_finite(name, where["step"])
             known = {name: known[name] for name in values}
-            if self.ranks is None:
+            if self.ranks is None or not self.ranks.active:
                 tell(known)
             else:
+                look(known)  # what the others' terms make of it comes later
                 self.ranks.hear_terms(where["step"], where["dataset"], known, tell)
 
+        def look(known: dict[str, float]) -> None:
+            for name, value in known.items():
+                if not math.isfinite(value) and not name.startswith("monitor/"):
+                    self._say_not_finite(name, where["step"])
+
         def tell(known: dict[str, float]) -> None:
+            look(known)
             self.journal.write(Terms(values=known, **where))
 
         if tensors:

@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Histogram
+from collapse_probe.journal.vocabulary import Role
 from collapse_probe.measures import FUNCTIONS
 from collapse_probe.recording import Wishes, _exchange, alone
 from collapse_probe.recording._exchange import KEPT
@@ -119,6 +120,31 @@ def test_terms_that_are_not_finite_and_a_step_after_the_last_due_one_are_average
         recorder.close()
     found = two.read("loss/pull")
     assert (found[1], found[3]) == (2.0, 4.0) and found[2] != found[2]
+
+
+def test_micro_batches_are_merged_one_by_one_and_averaged(team):
+    two = team(2)
+    micros = [[batch(4, 1), batch(6, 2)], [batch(3, 3)]]
+    for rank in (1, 0):
+        for rows in micros[rank]:
+            trained = rows.clone().requires_grad_()
+            two.recorders[rank].observe("query", trained * 1, role=Role.query)
+            two.recorders[rank].backward()
+        two.step(rank, None)
+    first = FUNCTIONS["spread"](torch.cat([micros[0][0], micros[1][0]])).item()
+    second = FUNCTIONS["spread"](micros[0][1]).item()
+    assert two.read("query/spread")[1] == pytest.approx((first + second) / 2, rel=1e-6)
+    assert two.rows("query/spread") == [7]
+
+
+def test_batches_of_other_data_sets_are_not_merged(team):
+    two = team(2)
+    for rank in (1, 0):
+        two.recorders[rank].dataset(f"set {rank}")
+        two.step(rank, batch(4 - rank, rank), loss=float(rank))
+    assert two.stores[0].series("query/spread", on="batch", dataset="set 0").n.tolist() == [4]
+    two.recorders[0].close()
+    assert two.stores[0].series("loss/pull", dataset="set 0").values.tolist() == [0.0]
 
 
 def test_gathered_rows_are_counted_once(team):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from processes_support import Team, some_leave, start, with_and_without
 
+from collapse_probe.diagnosis import diagnose
 from collapse_probe.errors import InputError
 from collapse_probe.journal import Event, JournalWriter, Run
 from collapse_probe.measures import FUNCTIONS
@@ -34,6 +35,7 @@ def test_two_processes_write_one_run_of_all_rows_and_keep_their_bits(tmp_path):
     assert set(run.series("pairs/d_prime", on="batch").n.tolist()) == {6}
     assert len(run.series("pairs/d_prime", on="reference")) > 1
     assert run.config.processes == 2
+    assert "on rows of 2 processes (pairs: of the first)" in " ".join(diagnose(run).summary.split())
     assert not [one for one in run.of(Event) if one.name == "error"]
 
 
