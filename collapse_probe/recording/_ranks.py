@@ -80,6 +80,7 @@ class Ranks:
     _waiting: deque[_Waiting] = field(default_factory=deque)
     _terms: list[_Terms] = field(default_factory=list)
     _said: set[str] = field(default_factory=set)
+    _heard: set[int] = field(default_factory=set)
     _misses: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -248,6 +249,7 @@ class Ranks:
         if partly and one.key.startswith("step/"):
             self._miss(exchange, one.step, [rank for rank in exchange.others if rank not in found])
         others = self._tried(lambda: {rank: Part.from_bytes(payload) for rank, payload in found.items()})
+        self._heard |= set(found)
         if others is not None and self._are_of_this_training(one.own, others):
             self._waiting.popleft()
             one.done(one.own, others)
@@ -274,6 +276,11 @@ class Ranks:
             # What it left before it ended is taken first.
             if not self._tried(lambda rank=rank: exchange.left(one.key, rank)):
                 self._give_up(exchange, rank, f"process {rank} ended before step {one.step}")
+
+    def _part_from_unheard(self, exchange: Exchange) -> None:
+        for rank in [one for one in exchange.others if one not in self._heard and self._waiting]:
+            if not self._tried(lambda rank=rank: exchange.left(self._waiting[0].key, rank)):
+                self._give_up(exchange, rank, f"process {rank} never left anything (is watch() called in it, too?)")
 
     def _miss(self, exchange: Exchange, step: int, missing: Sequence[int]) -> None:
         self._misses = Counter({rank: self._misses[rank] + 1 for rank in missing})
@@ -306,6 +313,7 @@ class Ranks:
         if self.active:
             self._hear_rest()
         if self._exchange is not None and self.first:
+            self._part_from_unheard(self._exchange)
             # Without a group the others have left what they will.
             self.collect(wait=1e-3 if failed else PATIENCE if reachable() else PATIENCE / 20)
         elif self._exchange is not None:

@@ -12,7 +12,7 @@ from collapse_probe.errors import InputError
 from collapse_probe.journal import Histogram
 from collapse_probe.journal.vocabulary import Role
 from collapse_probe.measures import FUNCTIONS
-from collapse_probe.recording import Wishes, _exchange, alone
+from collapse_probe.recording import Wishes, _exchange, _ranks, alone
 from collapse_probe.recording._exchange import KEPT
 
 
@@ -67,6 +67,16 @@ def test_a_process_that_falls_silent_is_given_up_and_the_rest_is_written(team):
     assert len(three.read("loss/pull")) == steps
     assert any("process 2 left nothing of step 4" in note for note in three.notes())
     assert any("process 2 left nothing of 3 due steps in a row" in note for note in three.notes())
+
+
+def test_processes_in_which_nobody_watches_are_not_waited_for(team, monkeypatch):
+    two = team(2)
+    monkeypatch.setattr(_ranks, "PATIENCE", 3600.0)
+    for step in range(1, 4):
+        two.step(0, batch(4, step))
+    two.recorders[0].close()
+    assert two.rows("query/spread") == [4, 4] and len(two.read("loss/pull")) == 3
+    assert "process 1 never left anything (is watch() called in it, too?)" in two.notes()[0]
 
 
 def test_a_process_that_ends_early_says_so(team):
