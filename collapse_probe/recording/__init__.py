@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import STRICT, Containment, in_one_line
     from ._digest import digest
+    from ._exchange import alone, is_sharded, process_rank, processes
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
@@ -51,6 +52,10 @@ _WITH_TORCH = {
     "Containment": "_containment",
     "in_one_line": "_containment",
     "digest": "_digest",
+    "alone": "_exchange",
+    "is_sharded": "_exchange",
+    "process_rank": "_exchange",
+    "processes": "_exchange",
     "checked_role": "_handed",
     "checked_stream": "_handed",
     "scalar": "_handed",
@@ -115,6 +120,7 @@ __all__ = [
     "Wishes",
     "added",
     "added_wishes",
+    "alone",
     "available_probes",
     "cadence_of",
     "call",
@@ -130,6 +136,7 @@ __all__ = [
     "input",
     "is_left_out",
     "is_reading",
+    "is_sharded",
     "item",
     "judged_wishes",
     "keep_rankings",
@@ -140,6 +147,8 @@ __all__ = [
     "output",
     "parse_probe",
     "passed_by",
+    "process_rank",
+    "processes",
     "scalar",
     "stacking_of",
     "total_norm",

@@ -245,7 +245,7 @@ class TrainerWatch(Watch):
     def _say(self, key: str, message: str) -> None:
         if self.begun:
             super()._say(key, message)
-        elif key not in self._said:
+        elif key not in self._said and is_main_process():
             self._said.add(key)
             _log.warning("collapse-probe: %s", message)
 
@@ -365,7 +365,8 @@ class TrainerWatch(Watch):
 
     def _note(self, key: str, message: str) -> None:
         self._said.add(key)
-        _log.warning("collapse-probe: %s", message)
+        if self.recorder.first:
+            _log.warning("collapse-probe: %s", message)
         self.recorder.event("note", message, subject=key[:40])
 
     def _prepared(self, step: int) -> Prepared | None:
