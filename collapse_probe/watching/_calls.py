@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
 from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, mean_of_tokens, passed_by, why_unread
-from ._attach import Attachments, is_traced
+from ._attach import Attachments, is_compiled, is_traced
 
 _REPLAYED = "?replayed"
 
@@ -71,11 +71,6 @@ class DirectCalls:
     def _enter(self, module: nn.Module, args: Any) -> None:
         if not is_traced():
             self._inside = self._called = True
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Return whether calls of a module go to compiled code, which a method of its own would make compile again."""
-    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
 
 
 class CallListener:
@@ -171,9 +166,7 @@ class CallListener:
 
         if method != "forward":
             return self._attachments.wrap(module, method, probe="replayed pairs", before=before)
-        handle = module.register_forward_pre_hook(hook, with_kwargs=True)
-        self._attachments.add(handle.remove)
-        return handle.remove
+        return self._attachments.forward_pre_hook(module, hook)
 
     def _attach(self, module: nn.Module, method: str, hook: Callable[..., None]) -> None:
         if method == "forward":

@@ -8,8 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..recording import Recorder, canonical
-from ._attach import Attachments, is_traced
-from ._calls import is_compiled
+from ._attach import Attachments, is_compiled, is_traced
 
 
 class ScoredPath:
