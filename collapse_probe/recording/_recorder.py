@@ -257,7 +257,7 @@ class Recorder:
             self.event("note", why, subject="forces")
 
     def _new_step(self) -> Step:
-        return Step(deaf=lambda: self._forces.active)
+        return Step(deaf=lambda: self._forces.active, contained=self.containment.run)
 
     def terms(
         self,

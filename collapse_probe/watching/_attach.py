@@ -125,13 +125,17 @@ class Wrapped:
 
 
 class _Hook:
-    """A hook that a copy of its module, or one that is sent to another process, does not have."""
+    """A hook that a copy of its module, or one that is sent to another process, does not have.
+
+    Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
+    """
 
     def __init__(self, hook: Callable[..., None]) -> None:
         self._hook = hook
 
     def __call__(self, *args: Any) -> None:
-        self._hook(*args)
+        if not is_traced():
+            self._hook(*args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return _nothing

@@ -96,12 +96,12 @@ def continue_run(run: Run, wishes: Wishes) -> Prepared:
 
 
 def model_name(target: Any) -> str:
-    """Return a plain name for a model: its class's, in lower case with dashes.
+    """Return a plain name for a model: its class's, or that of the model that was compiled, in lower case with dashes.
 
     >>> model_name(nn.Linear(1, 1))
     'linear'
     """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(target).__name__)
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(getattr(target, "_orig_mod", target)).__name__)
     return re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-") or "model"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..recording import Recorder, canonical
-from ._attach import Attachments, is_compiled, is_traced
+from ._attach import Attachments, is_compiled
 
 
 class ScoredPath:
@@ -55,7 +55,7 @@ class ScoredPath:
 
     def _hook(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, *given: Any) -> None:
-            if not is_traced() and (self.scoring or not self.paused):
+            if self.scoring or not self.paused:
                 self._called[self.scoring].add(name)
 
         return hook

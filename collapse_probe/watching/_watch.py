@@ -23,6 +23,7 @@ from ..recording import (
     WeightReader,
     added_wishes,
     cadence_of,
+    canonical,
     group_parameters,
     input,
     is_left_out,
@@ -331,7 +332,7 @@ class Watch(Lifetime, ByHand):
             self.recorder.event("left_out", message, subject=module)
 
     def _say_batch_norm(self) -> None:
-        names = [name for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
+        names = [canonical(name) for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
         if names:
             message = f"{', '.join(names[:3])}: in training mode a vector depends on its batch"
             self.recorder.event("batch_norm", message, subject=names[0])

@@ -649,22 +649,57 @@ def test_a_watched_model_is_copied_and_saved_as_ever(tmp_path):
     assert not any("forward" in vars(part) for part in model.modules())
 
 
+def compiled_in_place(model: nn.Module, **options: Any) -> nn.Module:
+    model.compile(**options)
+    return model
+
+
 @pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("compiles", [torch.compile, compiled_in_place])
 @pytest.mark.filterwarnings("ignore:Using `torch.compile:UserWarning")
-def test_a_model_that_is_compiled_is_compiled_as_without_us(declared):
-    """Compiled before, it is heard; compiled after, it is not, and its coverage says so; either way it is the same."""
+def test_a_model_that_is_compiled_is_compiled_as_without_us(declared, compiles):
+    """Our own passes have another number of rows: a part of them was compiled for rows of any number, and trained so.
+
+    Compiled before, it is heard; compiled after, it is not, and its coverage says so.
+    """
+    a, b = torch.randn(20, 12), torch.randn(20, 12)
     for before in (True, False):
+        torch._dynamo.reset()
         counter = CompileCounter()
         model = OneTower()
-        compiled = torch.compile(model, backend=counter, fullgraph=True) if before else None
-        w, optimizer = open_watch(compiled if before else model, **({"query": "", "document": ""} if declared else {}))
-        compiled = compiled if before else torch.compile(model, backend=counter, fullgraph=True)
-        for a, b in pairs(4):
-            descend(optimizer, infonce(compiled(a), compiled(b)))
-        # What listens to every module for the first steps changes what is compiled, once.
-        assert counter.frame_count <= (1 if declared else 2)
+        compiled = compiles(model, backend=counter, fullgraph=True) if before else model
+        sides = {"query": "", "document": ""} if declared else {}
+        w, optimizer = open_watch(
+            compiled, **sides, reference=lambda model=compiled: (model(a), model(b)), reference_every=1
+        )
+        compiled = compiled if before else compiles(model, backend=counter, fullgraph=True)
+        for queries, documents in pairs(4):
+            descend(optimizer, infonce(compiled(queries), compiled(documents)))
+        # What listens to every module for the first steps is compiled, too, where it cannot know of it.
+        assert counter.frame_count <= (1 if declared or before else 2)
+        assert len(w.live.series("pairs/mrr", on="reference").steps) > 3
         assert not before or heard(w, "query")[0] == 4
         w.close()
+
+
+def test_a_tap_inside_of_compiled_code_is_off_and_said(caplog):
+    model = nn.Sequential(torch.compile(OneTower(), backend="eager"), nn.Linear(8, 8))
+    w, optimizer = open_watch(model, taps=[Tap(stream="hidden", at="0.tower.0")], query="", document="")
+    for a, b in pairs(2):
+        descend(optimizer, infonce(model(a), model(b)))
+    w.close()
+    assert w.live.coverage["query"].steps == 2 and not w.live.coverage["hidden"].steps
+    assert "inside of compiled code" in w.live.coverage["hidden"].why
+    assert "hidden: off, since it lies inside of compiled code" in caplog.text
+
+
+def test_an_output_of_a_compiled_model_that_gets_no_gradient_ends_no_training():
+    """The loss is computed inside, and the hooks on the other outputs were called with None."""
+    model = torch.compile(TwoTowers(lambda q, d: {"loss": infonce(q, d), "q_reps": q, "p_reps": d}), backend="aot_eager")
+    w, optimizer = open_watch(model)
+    for a, b in pairs(3):
+        descend(optimizer, model(a, b)["loss"])
+    assert heard(w, "query") == heard(w, "document") == (3, 30)
 
 
 def of_both(model: nn.Module, other: nn.Module, clip: Any) -> None:
