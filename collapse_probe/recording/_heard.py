@@ -24,6 +24,8 @@ class Heard:
         index: How many calls of the same tap came before it in the micro-batch.
         trained: Whether it had a gradient to pass on.
         confirmed: Whether a backward came through it, or a user's hand gave it.
+        beside: Whether the backward came through what computed it and not through itself: what is compiled is one node
+            of the graph with all of its outputs.
         again: Whether it had no graph, and was computed again inside of a backward.
         by_hand: Whether the user handed it over.
         enabled: Whether gradients were enabled then, as they are in training, and seldom while something is scored.
@@ -39,6 +41,7 @@ class Heard:
     index: int
     trained: bool
     confirmed: bool = False
+    beside: bool = False
     again: bool = False
     by_hand: bool = False
     enabled: bool = True
@@ -148,7 +151,7 @@ class Step:
         def confirm(gradient: Tensor | None) -> None:
             if self.deaf():
                 return
-            one.confirmed = True
+            one.confirmed, one.beside = True, gradient is None
             one.point = None
             self._backward = True
             if keep:
@@ -191,7 +194,6 @@ class Step:
 
 
 def _keep(one: Heard, gradient: Tensor | None) -> None:
-    # A compiled function passes none at an output that only what it computed itself was made of.
     if gradient is not None and gradient.layout is torch.strided:
         found = gradient.detach().clone()
         one.gradient = found if one.gradient is None else one.gradient + found
