@@ -495,6 +495,7 @@ class Recorder:
         self._closed = True
         self.window(epoch=self.epoch)
         end = {"step": self.done, "epoch": self.epoch, "message": message, "cost": self.containment.cost}
+        self._step.release()
         self.containment.run("end", self.journal.end, status, **end)
         self.containment.run("closing", self.journal.close)
 

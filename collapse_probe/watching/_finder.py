@@ -132,6 +132,7 @@ class Finder:
 
     def _off(self) -> None:
         self._open = False
+        self._step = _Step()  # candidates know where they stand in the graph
         self._listen_not()
         while self._undo:
             self._undo.pop()()

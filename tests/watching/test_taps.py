@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import re
 import warnings
+import weakref
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -411,6 +413,79 @@ def test_an_exception_of_the_user_passes_and_ends_the_run():
         loop()
     assert w.live.status == "failed"
     assert not any(part._forward_hooks or "forward" in vars(part) for part in model.modules())
+
+
+class Marked(torch.autograd.Function):
+    """Its graph holds an object."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mark: Any) -> Tensor:
+        ctx.mark = mark
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient, None
+
+
+@pytest.mark.parametrize("sides", [SIDES, {}])
+def test_what_a_failed_step_computed_is_not_kept_by_a_watch_that_ended(sides):
+    """Nor was it by the step's end; until then what forces are taken at is kept, on due steps."""
+    model = OneTower()
+    w, _ = open_watch(model, **sides)
+
+    def fail() -> weakref.ref[Any]:
+        mark = nn.Identity()
+        with pytest.raises(KeyError, match="mine"), w:
+            a, b = next(pairs(1))
+            infonce(model(Marked.apply(a.requires_grad_(), mark)), model(b))
+            raise KeyError("mine")
+        return weakref.ref(mark)
+
+    graph = fail()
+    gc.collect()
+    assert w.live.status == "failed" and graph() is None
+
+
+def test_an_evaluation_in_inference_mode_is_not_heard():
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    for a, b in pairs(2):
+        with torch.inference_mode():
+            model(100 * torch.ones(7, 12))
+        descend(optimizer, infonce(model(a), model(b)))
+    assert heard(w, "query") == heard(w, "document") == (2, 20)
+
+
+def test_a_scaled_loss_is_read_unscaled_and_steps_that_are_left_out_are_none():
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=100)
+    norms = []
+    for index, (a, b) in enumerate(pairs(4)):
+        loss = infonce(model(a), model(b))
+        found = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+        scaler.scale(loss * (float("inf") if index == 1 else 1.0)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        norms += [] if index == 1 else [float(torch.nn.utils.get_total_norm(found))]
+    w.close()
+    assert w.recorder.done == 3
+    assert list(w.live.series("gradient/norm").values) == pytest.approx(norms, rel=1e-5)
+
+
+def test_a_part_that_a_checkpoint_cuts_off_has_no_update():
+    """Its inputs need no gradient, and so a reentrant checkpoint trains nothing of it: torch warns, and goes on."""
+    model = nn.Sequential(tower(), nn.Linear(8, 8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, optimizer=optimizer, run=False, reference=False, query="1", document="1")
+    with pytest.warns(UserWarning, match="None of the inputs have requires_grad"):
+        for a, b in pairs(60):
+            q, d = (model[1](checkpoint(model[0], one, use_reentrant=True)) for one in (a, b))
+            descend(optimizer, infonce(q, d))
+    w.close()
+    assert not w.live.series("update/0").values.any() and w.live.series("update/1").values.all()
 
 
 class Fails(nn.Module):
