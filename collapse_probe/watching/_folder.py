@@ -101,7 +101,8 @@ def model_name(target: Any) -> str:
     >>> model_name(nn.Linear(1, 1))
     'linear'
     """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(getattr(target, "_orig_mod", target)).__name__)
+    name = type(getattr(target, "_orig_mod", target)).__name__
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
     return re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-") or "model"
 
 

@@ -434,15 +434,17 @@ def test_what_a_failed_step_computed_is_not_kept_by_a_watch_that_ended(sides):
     model = OneTower()
     w, _ = open_watch(model, **sides)
 
-    def fail() -> weakref.ref[Any]:
-        mark = nn.Identity()
-        with pytest.raises(KeyError, match="mine"), w:
+    def fail(mark: Any) -> None:
+        with w:
             a, b = next(pairs(1))
             infonce(model(Marked.apply(a.requires_grad_(), mark)), model(b))
             raise KeyError("mine")
-        return weakref.ref(mark)
 
-    graph = fail()
+    mark = nn.Identity()
+    graph = weakref.ref(mark)
+    with pytest.raises(KeyError, match="mine"):
+        fail(mark)
+    del mark
     gc.collect()
     assert w.live.status == "failed" and graph() is None
 
@@ -475,15 +477,15 @@ def test_a_scaled_loss_is_read_unscaled_and_steps_that_are_left_out_are_none():
     assert list(w.live.series("gradient/norm").values) == pytest.approx(norms, rel=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")
 def test_a_part_that_a_checkpoint_cuts_off_has_no_update():
     """Its inputs need no gradient, and so a reentrant checkpoint trains nothing of it: torch warns, and goes on."""
     model = nn.Sequential(tower(), nn.Linear(8, 8))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     w = watch(model, optimizer=optimizer, run=False, reference=False, query="1", document="1")
-    with pytest.warns(UserWarning, match="None of the inputs have requires_grad"):
-        for a, b in pairs(60):
-            q, d = (model[1](checkpoint(model[0], one, use_reentrant=True)) for one in (a, b))
-            descend(optimizer, infonce(q, d))
+    for a, b in pairs(20):
+        q, d = (model[1](checkpoint(model[0], one, use_reentrant=True)) for one in (a, b))
+        descend(optimizer, infonce(q, d))
     w.close()
     assert not w.live.series("update/0").values.any() and w.live.series("update/1").values.all()
 
@@ -770,7 +772,9 @@ def test_a_tap_inside_of_compiled_code_is_off_and_said(caplog):
 
 def test_an_output_of_a_compiled_model_that_gets_no_gradient_ends_no_training():
     """The loss is computed inside, and the hooks on the other outputs were called with None."""
-    model = torch.compile(TwoTowers(lambda q, d: {"loss": infonce(q, d), "q_reps": q, "p_reps": d}), backend="aot_eager")
+    model = torch.compile(
+        TwoTowers(lambda q, d: {"loss": infonce(q, d), "q_reps": q, "p_reps": d}), backend="aot_eager"
+    )
     w, optimizer = open_watch(model)
     for a, b in pairs(3):
         descend(optimizer, model(a, b)["loss"])

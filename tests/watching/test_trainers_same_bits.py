@@ -34,9 +34,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_bert(tmp_path_factory.mktemp("small"), layers=1)
 
 
-def _st(
-    bert: Path, out: Path, kind: Callable[..., Any] = losses.MultipleNegativesRankingLoss, **arguments: Any
-) -> Any:
+def _st(bert: Path, out: Path, kind: Callable[..., Any] = losses.MultipleNegativesRankingLoss, **arguments: Any) -> Any:
     model = encoder(bert)
     return st_trainer(model, kind(model), out, **{"steps": STEPS, **arguments})
 
