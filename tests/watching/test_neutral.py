@@ -72,7 +72,7 @@ def cached(model: nn.Module, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Call
 
 
 def train(
-    options: dict[str, Any] | None,
+    options: dict[str, Any] | Callable[[nn.Module], dict[str, Any]] | None,
     *,
     make: Callable[[], nn.Module] = lambda: OneTower(dropout=0.2),
     ready: Callable[[nn.Module], nn.Module] = lambda model: model,
@@ -90,6 +90,7 @@ def train(
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     # Its first steps are left out: their gradients are infinite.
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**28, enabled=dtype == torch.float16)
+    options = options(model) if callable(options) else options
     w = None if options is None else watch(model, optimizer=optimizer, run=False, **options)
     losses = []
     for index, (a, b) in enumerate(pairs(steps * accumulate)):
@@ -157,6 +158,12 @@ def test_training_is_bit_for_bit_the_same(loop, kind):
         assert "inside of compiled code" in layer.why if loop.startswith("compiled") else layer.steps >= 20
 
 
+def through_the_model(model: nn.Module) -> dict[str, Any]:
+    """Reference pairs that the watched model makes."""
+    a, b = next(pairs(1, rows=20))
+    return {"query": "", "document": "", "reference": lambda: (model(a), model(b)), "reference_every": 5}
+
+
 CXX = os.environ.get("CXX", "g++")
 
 
@@ -164,12 +171,12 @@ CXX = os.environ.get("CXX", "g++")
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.skipif(shutil.which(CXX) is None, reason=f"inductor needs a C++ compiler: there is no {CXX}")
 def test_training_is_bit_for_bit_the_same_where_inductor_compiles(tmp_path, monkeypatch):
-    """Heard are the root, the loss and its arguments; the reference has another number of rows than a batch."""
+    """Heard is the root; reference pairs of another number than a batch's had it compiled for any number."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     loop = {"ready": torch.compile, "steps": 25}
     plain = train(None, **loop)
-    for options in WATCHES.values():
+    for options in (WATCHES["found"], WATCHES["every tap"], through_the_model):
         assert same(plain, train(options, **loop))
 
 

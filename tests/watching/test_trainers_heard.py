@@ -171,6 +171,13 @@ def test_the_old_fit_is_watched_by_autolog(bert: Path, tmp_path: Path) -> None:
     assert (run.status, run.steps) == ("completed", 8) and {"query", "document"} <= set(run.coverage)
 
 
+def test_the_precision_is_the_trainers_whatever_its_outputs_say(bert: Path, tmp_path: Path) -> None:
+    """Autocast ends inside of the model, whose outputs are float32 with the resolution of bf16."""
+    model = encoder(bert)
+    watching = trained(st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=1, bf16=True))
+    assert watching.live.config.precision == "bf16"
+
+
 def test_what_the_user_names_is_taken(bert: Path, tmp_path: Path) -> None:
     model = encoder(bert)
     trainer = st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=3)
