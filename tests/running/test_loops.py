@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ STEPS = 25
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    gc.collect()  # optimisers that other tests left are looked at, too
     backward = Tensor.backward
     yield
     assert Tensor.backward is backward
