@@ -271,7 +271,7 @@ class Recorder:
             self.event("note", why, subject="forces")
 
     def _new_step(self) -> Step:
-        return Step(deaf=lambda: self._forces.active)
+        return Step(deaf=lambda: self._forces.active, contained=self.containment.run)
 
     def terms(
         self,
@@ -541,6 +541,7 @@ class Recorder:
         if self.ranks is not None:
             self._of_ranks(self.ranks.close, failed=status != "completed")
         end = {"step": self.done, "epoch": self.epoch, "message": message, "cost": self.containment.cost}
+        self._step.release()
         self.containment.run("end", self.journal.end, status, **end)
         self.containment.run("closing", self.journal.close)
 

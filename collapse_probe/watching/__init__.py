@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._attach import is_compiled
 from ._autolog import Autolog, autolog
-from ._calls import is_compiled
 from ._dispatch import watch
 from ._folder import in_short
 from ._options import Known, Prepared

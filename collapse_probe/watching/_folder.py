@@ -97,13 +97,14 @@ def continue_run(run: Run, wishes: Wishes) -> Prepared:
 
 
 def model_name(target: Any) -> str:
-    """Return a plain name for a model: its class's, inside of what wraps it, in lower case with dashes.
+    """Return a plain name for a model: its class's, inside of what wraps or compiled it, in lower case with dashes.
 
     >>> model_name(nn.Linear(1, 1))
     'linear'
     """
     target = target.module if isinstance(target, DistributedDataParallel) else target
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(target).__name__)
+    name = type(getattr(target, "_orig_mod", target)).__name__
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
     return re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-") or "model"
 
 

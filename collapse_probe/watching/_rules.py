@@ -48,6 +48,8 @@ def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
         scores: Memory of what was given to losses of scores.
     """
     usable = [one for one in kept if one.usable]
+    if any(one.heard.confirmed and not one.heard.beside for one in usable):
+        usable = [one for one in usable if not one.heard.beside]
     for rule in (_by_loss, _by_output, _by_method, _by_call):
         found = rule(usable, scores)
         if found is not None:

@@ -322,6 +322,9 @@ class TrainerWatch(Watch):
         if model is None:
             raise InputError("the trainer has no model")
         facts = self._source.facts(options)
+        called: Any = getattr(self._source.trainer, "model_wrapped", None)
+        if facts.searching and getattr(called, "_orig_mod", None) is model:
+            model = called  # what the trainer compiled is heard at its call
         prepared = self._prepared(step)
         precision = {"no": "fp32"}.get(facts.precision, facts.precision)
         super().__init__(

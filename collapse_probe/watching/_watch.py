@@ -23,6 +23,7 @@ from ..recording import (
     WeightReader,
     added_wishes,
     cadence_of,
+    canonical,
     group_parameters,
     input,
     is_left_out,
@@ -31,7 +32,7 @@ from ..recording import (
     total_norm,
 )
 from ._agreed import Agreed
-from ._attach import Attachments
+from ._attach import Attachments, compiled_inside
 from ._begin import begin, check_given, go_on
 from ._by_hand import ByHand
 from ._calls import CallListener
@@ -51,6 +52,12 @@ from ._rules import SINGLE, STORED, Choice
 from ._scoring import compares_by, own_similarity
 from ._terms import LossListener, of_others
 from ._verdicts import Verdicts
+
+INSIDE_COMPILED = (
+    "off, since it lies inside of compiled code, where a hook would change what is compiled, and so the weights: tap "
+    "what is compiled itself, an argument of the loss, or hand it over, w.observe(...)"
+)
+"""Why a tap hears nothing."""
 
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
@@ -193,6 +200,7 @@ class Watch(Lifetime, ByHand):
                 stream.name, role=None if stream.role is None else Role(stream.role), where=stream.where, declared=True
             )
             self.recorder.streams[stream.name].rule = "declared"
+        places = self._outside_compiled(places)
         self._calls.listen(places)
         if loss is not None:
             self._loss.listen(loss)
@@ -371,7 +379,7 @@ class Watch(Lifetime, ByHand):
             self.recorder.event("left_out", message, subject=module)
 
     def _say_batch_norm(self) -> None:
-        names = [name for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
+        names = [canonical(name) for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
         if names:
             message = f"{', '.join(names[:3])}: in training mode a vector depends on its batch"
             self.recorder.event("batch_norm", message, subject=names[0])
@@ -439,6 +447,17 @@ class Watch(Lifetime, ByHand):
                 "no reference pairs: queries or documents are no module's output; the batches' own separation is read",
                 subject="reference pairs",
             )
+
+    def _outside_compiled(self, places: Sequence[Place]) -> list[Place]:
+        """Return what can be heard, and say of the rest why it is off: it lies inside of compiled code."""
+        inside = compiled_inside(self._target)
+        off = [one for one in places if one.module is not None and id(one.module) in inside]
+        for stream in (one.tap.stream for one in off if one.tap.stream in self.recorder.streams):
+            self.recorder.declare(stream, why=INSIDE_COMPILED)
+        if off:
+            names = ", ".join(dict.fromkeys(one.tap.stream for one in off if one.tap.stream in self.recorder.streams))
+            self._say("compiled", f"{names}: {INSIDE_COMPILED}")
+        return [one for one in places if one not in off]
 
     def _replay_declared(self, places: Iterable[Place]) -> None:
         by_role = {place.tap.role: place for place in reversed(list(places)) if place.module is not None}

@@ -283,7 +283,8 @@ def test_a_forward_that_is_called_directly_is_found():
     assert not any("forward" in vars(part) for part in w._target.modules())
 
 
-def test_a_pooler_without_a_gradient_is_not_taken():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_pooler_without_a_gradient_is_not_taken(compiled):
     class Pooled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -293,7 +294,8 @@ def test_a_pooler_without_a_gradient_is_not_taken():
             hidden = self.backbone(x)
             return {"pooler_output": self.pooler(hidden), "last": hidden}
 
-    w = find(Pooled(), lambda m, a, b: infonce(m(a)["last"], m(b)["last"]))
+    model = torch.compile(Pooled(), backend="aot_eager") if compiled else Pooled()
+    w = find(model, lambda m, a, b: infonce(m(a)["last"], m(b)["last"]))
     streams = found(w)
     assert all("pooler" not in one.where for one in streams.values())
     assert {"query", "document"} <= set(streams)
