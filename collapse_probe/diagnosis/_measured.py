@@ -231,7 +231,8 @@ def _declared(evidence: Evidence) -> list[NotMeasured]:
         one.collection for one in evidence.run.of(Evaluation) if one.variant != "raw" or not evidence.config.trains
     }
     if reference is not None and reference.declared and not read and REFERENCE not in scored:
-        found.append(NotMeasured(what=REFERENCE, why="given, and never read", essential=True))
+        said = _said(evidence, (REFERENCE,)).partition("no reference pairs from step 0 on: ")[2]
+        found.append(NotMeasured(what=REFERENCE, why=said or "given, and never read", essential=True))
     for collection in evidence.config.collections:
         if collection.declared and collection.name not in scored:
             found.append(

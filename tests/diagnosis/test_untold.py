@@ -192,3 +192,36 @@ def test_pairs_that_were_seen_once_are_not_too_few(tmp_path):
     often = other_domain(tmp_path / "often", examples=300, **rises)
     once = other_domain(tmp_path / "once", examples=900, n=4, **rises)
     assert causes(often) == ["too_few_pairs"] and causes(once) == ["narrow_data"]
+
+
+@pytest.mark.parametrize(
+    ("share", "auc", "rank", "said"),
+    [
+        (0.99, 0.97, None, "warning"),
+        (0.9, 0.97, None, "healthy"),
+        (0.99, 0.6, None, "healthy"),
+        (0.99, 0.97, 0.95, "healthy"),
+    ],
+)
+def test_a_loss_at_its_chance_is_seen_in_the_first_steps(share, auc, rank, said, tmp_path):
+    planted = {"loss/total": lambda t: share * math.log(64), "pairs/auc": lambda t: auc}
+    rises = {} if rank is None else {"pairs/mrr": ramp(0.84, rank, since=0.0, until=1.0)}
+    run = made(tmp_path / "run", {**planted, **rises}, steps=20, noise=0.001)
+    found = diagnose(run)
+    assert str(found.status) == said and (said == "healthy" or found.kinds[0].kind == "no_learning")
+    assert said == "healthy" or [one.cause for one in found.causes] == ["temperature_or_margin"]
+
+
+def test_what_no_optimiser_holds_is_noted_where_nothing_is_found(tmp_path):
+    said = "up: 2 parameters have a gradient, and no optimiser holds them"
+    record = {"kind": "event", "name": "left_out", "subject": "up", "message": said, "step": 20}
+    found = diagnose(append(made(tmp_path / "run", {"pairs/mrr": ramp(0.84, 0.93)}), [record]))
+    assert str(found.status) == "healthy" and f"Note       {said}" in found.summary
+
+
+def test_reference_pairs_that_could_not_be_read_say_why(tmp_path):
+    fields = {"reference": ReferenceInfo(source="given", declared=True)}
+    said = "no reference pairs from step 0 on: all 300 query embeddings are equal at step 0"
+    record = {"kind": "event", "name": "note", "subject": "reference pairs", "message": said, "step": 0}
+    found = diagnose(append(made(tmp_path / "run", fields=fields, reference=False), [record]))
+    assert found.summary.startswith("NOT MEASURED  reference pairs: all 300 query embeddings are equal at step 0")

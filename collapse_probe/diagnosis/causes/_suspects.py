@@ -350,6 +350,8 @@ def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
         return None
     because = {"pairs/push": push}
     pull = last(evidence, "pairs/pull")
+    if push == 0 and pull == 0:
+        return None  # no force at all, as where all vectors are one from the first batch on
     if pull is not None:
         because["pairs/pull"] = pull
     terms, strongest = strongest_push(evidence)

@@ -24,6 +24,9 @@ _FEWEST = 3
 _LONG = 50
 """Steps before which a run from random weights may still be at chance (own choice)."""
 
+_EARLY, _FEWEST_ROWS = 10, 8
+"""Losses, and documents of a batch, below which a loss near log n says little (own choice)."""
+
 MOSTLY, _MANY = 0.8, 20
 """Share of steps without a gradient, of the first fifth and of all, from which on nothing is learnt (own choice)."""
 
@@ -50,7 +53,7 @@ def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     at_chance = _at_chance(evidence, cuts["chance"])
     if at_chance is not None:
         return at_chance
-    found = _detached(evidence) or _left_out(evidence) or _untouched(evidence, drifts)
+    found = _detached(evidence) or _left_out(evidence) or _untouched(evidence, drifts) or _too_warm(evidence, cuts)
     if found is not None:
         return found
     if not updates:
@@ -145,6 +148,27 @@ def _untouched(evidence: Evidence, drifts: list[Series]) -> Judgement | None:
         outside=tuple(int(step) for step in still[0].steps),
         before=True,
         evidence=tuple(one.reading for one in still),
+    )
+
+
+def _too_warm(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that a loss is at its value by chance while pairs are told apart, in a run too young to show more."""
+    loss, auc = (evidence.series(name, on="batch").finite() for name in ("loss/total", "pairs/auc"))
+    if not _EARLY <= len(loss) <= _LONG or not len(auc) or auc.n[-1] < _FEWEST_ROWS:
+        return None
+    shares, told = loss.values / np.log(float(auc.n[-1])), float(np.median(auc.values))
+    if shares.min() < cuts["log n"] or shares.max() > 2 - cuts["log n"] or told < cuts["auc"]:
+        return None
+    if any(one.inside and one.rose for one in evidence.curves):
+        return None
+    value = float(np.median(shares))
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["log n"]),
+        onset=Onset(step=int(loss.steps[0]), low=0, high=int(loss.steps[0])),
+        outside=tuple(int(step) for step in loss.steps),
+        before=True,
+        evidence=("loss over log n",),
     )
 
 
@@ -277,14 +301,17 @@ LEARNING = (
         formula="Every gradient norm, every update or every drift is exactly 0; or the largest group's median relative "
         "update is below the cut, drift shows that updates go one way, no reading moved, and step 0 is not above the "
         "raw encoder; or d' of the reference pairs is at chance from the start to the end of a run of 50 steps; or no "
-        "backward came through a query or document, and nothing scored changed; or a gradient reaches parameters that "
-        "no optimiser holds and nobody changes, and retrieval did not rise.",
+        "backward came through a query or document, and nothing scored changed; or in the first 50 steps the loss "
+        "stays at log n, a softmax's value by chance, while the batch's pairs are told apart and nothing rises; or a "
+        "gradient reaches parameters that no optimiser holds and nobody changes, and retrieval did not rise.",
         thresholds={
             "warning": Threshold(
                 1e-5,
                 "a head over frozen MiniLM vectors that learnt nothing drifted 7e-5 in a whole run",
             ),
             "chance": Threshold(0.35, "d' of two random towers on 512 pairs is below .32 (measured)"),
+            "log n": Threshold(0.98, "temperature 10: .98 to 1.00; 1: .89 (measured)"),
+            "auc": Threshold(0.9, "pairs that a softmax at a working temperature would tell apart (own choice)"),
             "direction": Threshold(0.2, "drift over the sum of updates: below, steps are noise around a minimum"),
         },
         judge=_judge,

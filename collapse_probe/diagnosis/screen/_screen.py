@@ -68,7 +68,7 @@ def first_screen(
         page.wrapped("Delivered", said) if (said := delivered(evidence, rows)) else [],
         page.wrapped("Who fell", fell, most=2) if (fell := who_fell(lost)) else [],
         [f"{'':<{INDENT}}{FILE}"] if fell else [],
-        _damage(missing),
+        [*_damage(missing), *_left_out(page, evidence, kinds)],
         measured(page, findings, missing, rows=_of_processes(evidence)),
         _cost(evidence),
     ]
@@ -280,6 +280,14 @@ def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasu
 
 def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _left_out(page: Page, evidence: Evidence, kinds: Sequence[Finding]) -> list[str]:
+    """Return which modules have gradients and no optimiser, where no finding says so: it may be meant."""
+    said = [one.message for one in evidence.run.of(Event) if one.name == "left_out"]
+    if not said or any(one.kind == "no_learning" for one in kinds):
+        return []
+    return page.wrapped("Note", clean("; ".join(dict.fromkeys(said)), length=180), most=2)
 
 
 def _cost(evidence: Evidence) -> list[str]:
