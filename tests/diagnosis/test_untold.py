@@ -204,9 +204,9 @@ def test_pairs_that_were_seen_once_are_not_too_few(tmp_path):
     ],
 )
 def test_a_loss_at_its_chance_is_seen_in_the_first_steps(share, auc, rank, said, tmp_path):
-    planted = {"loss/total": lambda t: share * math.log(64), "pairs/auc": lambda t: auc}
+    planted = {"loss/total": lambda t: share * math.log(64)}
     rises = {} if rank is None else {"pairs/mrr": ramp(0.84, rank, since=0.0, until=1.0)}
-    run = made(tmp_path / "run", {**planted, **rises}, steps=20, noise=0.001)
+    run = made(tmp_path / "run", {**planted, **rises}, steps=20, noise=0.001, extra={"pairs/auc": auc})
     found = diagnose(run)
     assert str(found.status) == said and (said == "healthy" or found.kinds[0].kind == "no_learning")
     assert said == "healthy" or [one.cause for one in found.causes] == ["temperature_or_margin"]
