@@ -11,12 +11,12 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import cosines, identity
-from .common import GROUP, LARGE, MINI, scored_cross_entropy, squares_off_diagonal, unit
+from .common import GROUP, LARGE, MINI, squares_off_diagonal, unit
 
 
 @program(
     GROUP,
-    "complete_collapse",
+    "cone",
     "loss_computed_wrongly",
     "no_repulsion",
     onset=0,
@@ -26,14 +26,17 @@ from .common import GROUP, LARGE, MINI, scored_cross_entropy, squares_off_diagon
 def deviation_along_the_other_axis(run: Run, *, planted: bool = True) -> None:
     """The variance term takes the deviation within each vector, not that of each dimension over the batch."""
 
+    root = run.world.dimension**0.5
+
     def term(z: Tensor) -> Tensor:
         spread = functional.relu(1 - (z.var(dim=1 if planted else 0) + 1e-4).sqrt()).mean()
         return 25 * spread + squares_off_diagonal(torch.cov(z.T)) / z.shape[1]
 
     def loss(query: Tensor, document: Tensor) -> dict[str, Tensor]:
+        query, document = root * query, root * document
         return {"invariance": 25 * functional.mse_loss(query, document), "spread": term(query) + term(document)}
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-3, steps=300)
+    run.train(Towers(identity(run.world.dimension)), loss, lr=3e-4, steps=300)
 
 
 @program(
@@ -64,28 +67,28 @@ def stop_gradient_on_the_other_side(run: Run, *, planted: bool = True) -> None:
     "no_repulsion",
     "loss_computed_wrongly",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="facebookresearch/moco: a queue that is written to in a copy",
 )
 def queue_written_to_in_a_copy(run: Run, *, planted: bool = True) -> None:
     """Negatives come from a queue alone; what is enqueued goes to a copy, and the queue keeps its zeros."""
-    queue = torch.zeros(1024, run.world.dimension)
+    queue = torch.zeros(1024, run.world.dimension) if planted else unit(run.world.document[:1024]).clone()
     place = [0]
 
     def loss(query: Tensor, document: Tensor) -> Tensor:
         own = functional.cosine_similarity(query, document)[:, None]
-        scores = 20 * torch.cat([own, unit(query) @ queue.T.clone()], dim=1)
+        scores = 8 * torch.cat([own, unit(query) @ queue.T.clone()], dim=1)
         rows = torch.arange(place[0], place[0] + len(document)) % len(queue)
         (queue.clone() if planted else queue)[rows] = unit(document).detach()
         place[0] += len(document)
         return functional.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long))
 
-    run.train(Towers(identity(run.world.dimension)), loss, lr=1e-3, steps=300)
+    run.train(Towers(identity(run.world.dimension)), loss, lr=5e-4, steps=300)
 
 
 @program(
     GROUP,
-    "complete_collapse",
+    "dimensional_collapse",
     "self_distillation",
     "temperature_or_margin",
     "no_repulsion",
@@ -141,30 +144,3 @@ def margin_schedule_that_passes_all(run: Run, *, planted: bool = True) -> None:
         return {"own": (1 - scores.diagonal()).mean(), "others": 3 * (over.sum() - over.diagonal().sum()) / len(over)}
 
     run.train(Towers(identity(run.world.dimension)), loss, lr=5e-4, steps=300)
-
-
-@program(
-    GROUP,
-    "scale_collapse",
-    "penalty_too_strong",
-    onset=0,
-    world=MINI,
-    source="posterior collapse: a divergence that is summed over dimensions at a weight for its mean",
-)
-def divergence_from_the_prior(run: Run, *, planted: bool = True) -> None:
-    """A mean and a deviation for each text, and their divergence from a normal prior at 1, which was to be 1e-4."""
-    dimension = run.world.dimension
-    model = Towers(identity(dimension))
-    model.spread = nn.Linear(dimension, dimension)
-    nn.init.zeros_(model.spread.weight)
-    nn.init.constant_(model.spread.bias, -8.0)
-
-    def loss(query: Tensor, document: Tensor) -> dict[str, Tensor]:
-        mean = torch.cat([query, document])
-        log = model.spread(mean)
-        z = mean + torch.randn_like(mean) * (log / 2).exp()
-        divergence = 0.5 * (mean.square() + log.exp() - log - 1).sum(dim=1).mean()
-        own, other = z.split(len(query))
-        return {"contrast": scored_cross_entropy(20 * own @ other.T), "prior": (1.0 if planted else 1e-4) * divergence}
-
-    run.train(model, loss, lr=4e-3 if planted else 1e-3, steps=300, similarity="dot")

@@ -11,7 +11,7 @@ from collapse_probe import Tap
 
 from .. import program
 from ..parts import identity, mlp, softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Residual
+from .common import FOOD, GROUP, LARGE, MINI, Residual
 
 
 class Gate(nn.Module):
@@ -47,7 +47,7 @@ class Gated(nn.Module):
     "gate_never_opened",
     "not_trained",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="a number that is registered as a buffer",
 )
 def gate_registered_as_a_buffer(run: Run, *, planted: bool = True) -> None:
@@ -77,7 +77,7 @@ class Share(nn.Module):
     "gate_collapse",
     "penalty_too_strong",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="searched architectures: an entropy that decides for the shortcut at once",
 )
 def entropy_of_two_paths(run: Run, *, planted: bool = True) -> None:
@@ -104,13 +104,15 @@ def entropy_of_two_paths(run: Run, *, planted: bool = True) -> None:
     "penalty_too_strong",
     "loss_computed_wrongly",
     onset=0,
-    world=(MINI, CLAIMS),
+    world=MINI,
     source="an orthogonality penalty from which no identity is taken",
 )
 def orthogonal_to_nothing(run: Run, *, planted: bool = True) -> None:
     """A penalty that was to keep a correction's directions orthogonal lacks its identity, and shrinks them to 0."""
     model = Towers(Residual(run.world.dimension, 64, std=0.02))
     model.query.delta[1] = nn.Identity()
+    for layer in (model.query.delta[0], model.query.delta[2]):
+        layer.register_parameter("bias", None)
     eye = torch.eye(64)
 
     def loss(query: Tensor, document: Tensor) -> dict[str, Tensor]:
@@ -141,7 +143,7 @@ class Masked(nn.Module):
     "not_trained",
     "dead_units",
     onset=0,
-    world=(MINI, LARGE),
+    world=LARGE,
     source="a mask that is 1 where padding is",
 )
 def mask_that_keeps_the_padding(run: Run, *, planted: bool = True) -> None:
@@ -153,10 +155,11 @@ def mask_that_keeps_the_padding(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "harmful_correction",
+    "one_sided_collapse",
     "loss_computed_wrongly",
+    "no_repulsion",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="a residual to targets of another scale",
 )
 def residual_to_sums_over_tokens(run: Run, *, planted: bool = True) -> None:
@@ -178,7 +181,7 @@ def residual_to_sums_over_tokens(run: Run, *, planted: bool = True) -> None:
     "dead_units",
     "temperature_or_margin",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="jiangqy/DPSH-pytorch#10: a tanh as last layer",
 )
 def width_where_its_root_is_usual(run: Run, *, planted: bool = True) -> None:
@@ -193,4 +196,20 @@ def width_where_its_root_is_usual(run: Run, *, planted: bool = True) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.bound(self.gain * self.layer(x))
 
-    run.train(Towers(Bounded(run.world.dimension)), softmax, lr=1e-4, steps=300)
+    run.train(Towers(Bounded(run.world.dimension)), softmax, lr=3e-5, steps=300)
+
+
+@program(
+    GROUP,
+    "harmful_correction",
+    "random_head",
+    "steps_too_small",
+    onset=0,
+    world=(MINI, FOOD),
+    source="a new branch at the rate of the encoder beneath it",
+)
+def random_correction_at_the_rate_of_an_encoder(run: Run, *, planted: bool = True) -> None:
+    """A query's correction starts at random weights, twice as long as the query, and its rate of 1e-6 leaves it so."""
+    model = Towers(Residual(run.world.dimension, std=0.5 if planted else 0.0), nn.Identity())
+    taps = [Tap(stream="delta", at="query.delta", role="correction")]
+    run.train(model, softmax, lr=1e-6, steps=200, taps=taps)

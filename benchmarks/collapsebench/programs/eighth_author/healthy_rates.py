@@ -14,14 +14,20 @@ from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Residual, watched
 @program(GROUP, None, world=(MINI, FOOD), source="small batches: the loss leaps by a factor of ten")
 def batches_of_six(run: Run, *, planted: bool = True) -> None:
     """Batches of six pairs at a small rate: the loss is noise between 0 and 2."""
-    run.train(Towers(identity(run.world.dimension)), softmax, lr=2e-5, batch=6 if planted else 64, steps=300)
+    run.train(
+        Towers(identity(run.world.dimension)),
+        softmax,
+        lr=8e-5 if planted else 2e-5,
+        batch=6 if planted else 64,
+        steps=300,
+    )
 
 
-@program(GROUP, None, world=(MINI, LARGE), source="a rate of five under plain gradient descent")
-def rate_of_two_under_gradient_descent(run: Run, *, planted: bool = True) -> None:
-    """Plain gradient descent with momentum at a rate of .5: a large number, and small steps."""
+@program(GROUP, None, world=(MINI, LARGE), source="a rate of .1 under plain gradient descent")
+def large_rate_under_gradient_descent(run: Run, *, planted: bool = True) -> None:
+    """Plain gradient descent with momentum at a rate of .1: a large number, and small steps."""
     model = Towers(identity(run.world.dimension))
-    sgd = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9, nesterov=True)
+    sgd = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     adam = torch.optim.AdamW(model.parameters(), lr=5e-5)
     run.train(model, softmax, optimizer=sgd if planted else adam, steps=200)
 
@@ -41,7 +47,7 @@ def every_other_row_is_held(run: Run, *, planted: bool = True) -> None:
     if planted:
         model.query.weight.register_hook(lambda grad: grad * mask[:, None])
         model.query.bias.register_hook(lambda grad: grad * mask)
-    run.train(model, softmax, lr=5e-5, weight_decay=0.0, steps=250)
+    run.train(model, softmax, lr=7e-5 if planted else 5e-5, weight_decay=0.0, steps=250)
 
 
 @program(GROUP, None, world=(MINI, LARGE), source="few pairs, and an early stop")
@@ -124,7 +130,7 @@ def branch_dropped_for_most_batches(run: Run, *, planted: bool = True) -> None:
 def gradients_of_unit_length(run: Run, *, planted: bool = True) -> None:
     """Gradients are brought to length 1 before plain descent: their norm is the same at every step, to six digits."""
     model = Towers(identity(run.world.dimension))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02 if planted else 0.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.03 if planted else 0.05)
     query, document = run.world.query, run.world.document
     with watched(run, model, optimizer) as w:
         run.evaluate(w, 0, model.query, model.query)

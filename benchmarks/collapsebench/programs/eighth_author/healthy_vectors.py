@@ -33,22 +33,21 @@ class Fixed(nn.Module):
 
 @program(GROUP, None, world=(MINI, LARGE), source="whitening by design")
 def partly_whitened(run: Run, *, planted: bool = True) -> None:
-    """Vectors are centred and partly whitened, by a power of .15: ranks and norms are others, and it is meant."""
+    """Vectors are centred and partly whitened, by a power of .08: ranks and norms are others, and it is meant."""
     matrix, offset = torch.eye(run.world.dimension), torch.tensor(0.0)
     if planted:
         both = torch.cat([run.world.query, run.world.document])
         offset = 0.5 * both.mean(dim=0)
         values, vectors = directions(both)
-        matrix = vectors @ torch.diag((values / values[0]).pow(-0.15)) @ vectors.T
-    run.train(Towers(Fixed(matrix, offset)), softmax, lr=5e-5, steps=250)
+        matrix = vectors @ torch.diag((values / values[0]).pow(-0.08)) @ vectors.T
+    run.train(Towers(Fixed(matrix, offset)), softmax, lr=1e-4 if planted else 5e-5, steps=250)
 
 
 @program(GROUP, None, world=(MINI, LARGE), source="small directions are set to nought by design")
 def small_directions_are_nought(run: Run, *, planted: bool = True) -> None:
     """A rotation onto principal directions, of which the last 35 in a hundred are zeros for all texts."""
-    matrix = torch.eye(run.world.dimension)
+    matrix = directions(torch.cat([run.world.query, run.world.document]))[1].clone()
     if planted:
-        matrix = directions(torch.cat([run.world.query, run.world.document]))[1].clone()
         matrix[:, int(0.65 * len(matrix)) :] = 0
     head = Fixed(matrix)
     head.layer = nn.Linear(len(matrix), len(matrix), bias=False)
@@ -83,7 +82,7 @@ def norms_brought_to_fifty(run: Run, *, planted: bool = True) -> None:
     run.train(model, loss, optimizer=torch.optim.Adam(groups), steps=250)
 
 
-@program(GROUP, None, world=(MINI, CLAIMS), source="dot products whose norms double as they sharpen")
+@program(GROUP, None, world=(MINI, FOOD), source="dot products whose norms double as they sharpen")
 def norms_double_under_a_dot_product(run: Run, *, planted: bool = True) -> None:
     """Dot products without a temperature: a gain learns the sharpness, and norms grow fourfold where they matter."""
 

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from .. import program
 from ..parts import cosines, identity, softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Seen, scored_cross_entropy, squares_off_diagonal, unit, watched
+from .common import CLAIMS, GROUP, MINI, Seen, scored_cross_entropy, squares_off_diagonal, unit, watched
 
 
 @program(
@@ -18,7 +18,7 @@ from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Seen, scored_cross_entropy
     "loss_computed_wrongly",
     "temperature_or_margin",
     onset=0,
-    world=(MINI, LARGE),
+    world=MINI,
     source="an angular margin in degrees",
 )
 def margin_in_degrees(run: Run, *, planted: bool = True) -> None:
@@ -35,11 +35,12 @@ def margin_in_degrees(run: Run, *, planted: bool = True) -> None:
 
 @program(
     GROUP,
-    "loss_against_retrieval",
+    "cone",
     "loss_computed_wrongly",
+    "no_repulsion",
     "no_scale_anchor",
     onset=150,
-    world=(MINI, FOOD),
+    world=MINI,
     source="a weight that falls along a line without an end",
 )
 def weight_that_falls_below_nought(run: Run, *, planted: bool = True) -> None:
@@ -61,7 +62,7 @@ def weight_that_falls_below_nought(run: Run, *, planted: bool = True) -> None:
     "loss_against_retrieval",
     "loss_computed_wrongly",
     onset=0,
-    world=(MINI, CLAIMS),
+    world=CLAIMS,
     source="a cross-correlation from which no identity is taken",
 )
 def correlations_without_the_one(run: Run, *, planted: bool = True) -> None:
@@ -99,7 +100,7 @@ def deviation_of_one_row(run: Run, *, planted: bool = True) -> None:
                     continue
                 step += 1
                 asked, told = model.query(query[rows]), model.query(document[rows])
-                loss = softmax(asked / asked.std(dim=0), told / told.std(dim=0), scale=10)
+                loss = softmax(asked / (asked.std(dim=0) + 0.01), told / (told.std(dim=0) + 0.01), scale=10)
                 w.terms(loss=loss)
                 loss.backward()
                 optimizer.step()
@@ -114,11 +115,11 @@ def deviation_of_one_row(run: Run, *, planted: bool = True) -> None:
     "half_precision",
     "loss_computed_wrongly",
     onset=60,
-    world=(MINI, LARGE),
-    source="0 times the logarithm of 0 in half precision",
+    world=MINI,
+    source="the logarithm of 0 in half precision",
 )
-def teacher_probabilities_in_half(run: Run, *, planted: bool = True) -> None:
-    """From step 60 on a teacher's probabilities are joined; stored in float16, many of them are 0."""
+def probabilities_in_half(run: Run, *, planted: bool = True) -> None:
+    """From step 60 on a teacher is joined; probabilities are float16, and many of them 0, before their logarithm."""
     model = Towers(Seen(identity(run.world.dimension)))
     step = [0]
 
@@ -127,9 +128,9 @@ def teacher_probabilities_in_half(run: Run, *, planted: bool = True) -> None:
         terms = {"contrast": softmax(query, document)}
         if step[0] >= 60:
             target = (40 * cosines(*model.query.inputs)).softmax(dim=1)
-            target = target.half().float() if planted else target
-            found = (20 * cosines(query, document)).log_softmax(dim=1)
-            terms["teacher"] = (target * (target.log() - found)).sum(dim=1).mean()
+            scores = 40 * cosines(query, document)
+            found = scores.softmax(dim=1).half().float().log() if planted else scores.log_softmax(dim=1)
+            terms["teacher"] = -(target * found).sum(dim=1).mean()
         return terms
 
     run.train(model, loss, lr=1e-4, steps=200)

@@ -12,7 +12,7 @@ from collapse_probe import Tap
 
 from .. import program
 from ..parts import identity, softmax
-from .common import CLAIMS, FOOD, GROUP, LARGE, MINI, Residual, Words
+from .common import CLAIMS, GROUP, LARGE, MINI, Residual
 
 
 @program(
@@ -47,7 +47,7 @@ class Slice(nn.Module):
     "path_mismatch",
     "training_and_scoring_differ",
     onset=0,
-    world=(MINI, LARGE),
+    world=LARGE,
     source="nested dimensions: the last ones in place of the first",
 )
 def cut_at_the_other_end(run: Run, *, planted: bool = True) -> None:
@@ -64,24 +64,6 @@ def cut_at_the_other_end(run: Run, *, planted: bool = True) -> None:
     "training_and_scoring_differ",
     onset=0,
     world=MINI,
-    source="vllm-project/vllm#11184: a flag for lower case",
-)
-def capitals_when_served(run: Run, *, planted: bool = True) -> None:
-    """A table of words beside the frozen vector is trained on lower case, and served with texts as they come."""
-    words = Words(run.world)
-    served = Words(run.world, lower=False)
-    served.table = words.table
-    optimizer = torch.optim.Adam(words.parameters(), lr=2e-2)
-    scored = Towers(served) if planted else None
-    run.train(Towers(words), softmax, optimizer=optimizer, steps=200, scored=scored)
-
-
-@program(
-    GROUP,
-    "path_mismatch",
-    "training_and_scoring_differ",
-    onset=0,
-    world=(MINI, LARGE),
     source="huggingface/trl#386: a scale of the adapter that the merge takes from elsewhere",
 )
 def served_at_eight_times_its_scale(run: Run, *, planted: bool = True) -> None:
@@ -128,7 +110,7 @@ def joined_by_the_first_words(run: Run, *, planted: bool = True) -> None:
     "mismatched_pairs",
     "wrong_pairs",
     onset=0,
-    world=(MINI, FOOD),
+    world=MINI,
     source="a file of right and wrong pairs, whose column of labels is not read",
 )
 def labels_that_nobody_reads(run: Run, *, planted: bool = True) -> None:
