@@ -2,7 +2,7 @@
 
 Trainings over frozen vectors, failing ones with one mistake each and healthy ones that look alarming. Every program
 trains its clean twin with ``planted=False``; that of a healthy one may have another rate, so that both learn. Kinds and
-causes were written down before any program ran.
+causes were written down before any program ran. The machine was shared: labels rest on one seed or three, as each says.
 
 Labels that were changed when the geometry was seen, by the table of section 3:
 
