@@ -97,6 +97,7 @@ def done(group: str, folder: Path) -> Iterator[tuple[Program, str, int, Path]]:
 @click.option("--group", default="reference", show_default=True, help="Which programs.")
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each in each of its worlds.")
 @click.option("--only", multiple=True, help="Names of programs; all if none.")
+@click.option("--failing/--healthy", "failing", default=None, help="Those alone; both if neither.")
 @click.option("--small", is_flag=True, help="A few reference programs, on the bundled encoder's vectors.")
 @click.option("--again", is_flag=True, help="Train again what was trained before.")
 @click.option("--quiet", is_flag=True, help="Train, and say nothing of what was found.")
@@ -106,6 +107,7 @@ def main(
     group: str,
     seeds: int,
     only: tuple[str, ...],
+    failing: bool | None,
     small: bool,
     again: bool,
     quiet: bool,
@@ -121,7 +123,11 @@ def main(
     import_module(f"programs.{group}")
     if small:
         REGISTRY[group] = {name: replace(REGISTRY[group][name], worlds=(BUNDLED,)) for name in SMALL}
-    chosen = [one for one in REGISTRY[group].values() if not only or one.name in only]
+    chosen = [
+        one
+        for one in REGISTRY[group].values()
+        if (not only or one.name in only) and failing in (None, one.kind is not None)
+    ]
     for seed in range(seeds):
         for program in chosen:
             for name in program.worlds:
