@@ -48,8 +48,8 @@ bootstrap intervals over programs.
 
 The held-out programs are by an eighth author, who had read what kinds and causes mean and no rule; their labels, most
 of one seed, were committed before, they were trained in each of their worlds, the healthy ones half of them from two
-seeds, and judged once, before anybody had looked at them. This table is of that judgement, which is kept in `labels/first_judgement.json`. From here on they are seen: a later
-score on them is none of a blind test.
+seeds, and judged once, before anybody had looked at them. This table is of that judgement, which is kept in
+`labels/first_judgement.json`. From here on they are seen: a later score on them is none of a blind test.
 """
 
 EARLIER = (
