@@ -45,29 +45,35 @@ class Wild:
         packages: What that environment needs.
         arguments: What is run, as arguments of Python; the script of its name where empty.
         weights: Files in which it leaves its weights.
-        alone: Whether the packages are installed without what they ask for: they would bring another torch.
+        alone: Packages that are installed without what they ask for: they would bring another torch.
     """
 
     environment: str
     packages: str
     arguments: str = ""
     weights: tuple[str, ...] = ("weights.pt",)
-    alone: bool = False
+    alone: str = ""
     options: tuple[str, ...] = field(default=())
 
 
 WILD = {
-    "flag_embedding": Wild("flag", "FlagEmbedding transformers==5.23.0", _FLAG, ("out/model.safetensors",)),
+    "flag_embedding": Wild("flag", "FlagEmbedding==1.4.2 transformers==5.23.0", _FLAG, ("out/model.safetensors",)),
     "llama_adapter": Wild("llama", "llama-index-finetuning==0.4.2 mistralai<2"),
     "setfit_trainer": Wild("setfit", "setfit==1.2.0"),
-    "pylate_contrastive": Wild("pylate", "pylate ujson ninja fastkmeans", alone=True),
-    "lightly_simsiam": Wild("lightly", "lightly torchvision==0.28.*"),
-    "lightly_simclr": Wild("lightly", "lightly torchvision==0.28.*"),
+    "pylate_contrastive": Wild(
+        "pylate", "sentence-transformers==5.3.0 transformers==5.3.0 ujson ninja fastkmeans", alone="pylate==1.6.0"
+    ),
+    "lightly_simsiam": Wild("lightly", "lightly==1.6.0 torchvision==0.28.*"),
+    "lightly_simclr": Wild("lightly", "lightly==1.6.0 torchvision==0.28.*"),
     "metric_learning_trainer": Wild("pml", "pytorch-metric-learning==2.9.0"),
     "metric_learning_loop": Wild("pml", "pytorch-metric-learning==2.9.0"),
-    "open_clip": Wild("openclip", "open_clip_torch braceexpand webdataset", _CLIP, ("logs/it/checkpoints/epoch_2.pt",)),
-    "model2vec_pairs": Wild("model2vec", "model2vec[train]"),
-    "tokenlearn_train": Wild("tokenlearn", "tokenlearn", weights=("weights.npy",)),
+    "clip_pairs": Wild("openclip", "open_clip_torch==3.3.0 torchvision==0.28.* braceexpand webdataset", _CLIP, ("logs/it/checkpoints/epoch_2.pt",)),
+    "model2vec_pairs": Wild("model2vec", "model2vec[train]==0.10.0"),
+    "tokenlearn_train": Wild("tokenlearn", "tokenlearn==0.2.1", weights=("weights.npy",)),
+    "stable_pretraining_simclr": Wild("stable", "stable-pretraining==0.1.8 torchvision==0.28.*"),
+    "uniem_finetuner": Wild("uniem", "uniem==0.3.3 transformers==4.57.6 accelerate==0.21.*"),
+    "angle_pairs": Wild("angle", "", alone="angle-emb==0.6.1"),
+    "pykeen_link_prediction": Wild("pykeen", "pykeen==1.11.1"),
 }
 
 
@@ -84,8 +90,10 @@ def make(wild: Wild, folder: Path) -> None:
         check=True,
     ).stdout.strip()
     Path(site, "base.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    alone = ["--no-deps"] if wild.alone else []
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *alone, *wild.packages.split()], check=True)
+    install = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, *wild.packages.split()], check=True)
+    if wild.alone:
+        subprocess.run([*install, "--no-deps", *wild.alone.split()], check=True)
 
 
 def run(name: str, wild: Wild, python: Path, folder: Path, *, watched: bool) -> tuple[int, str, str, float]:

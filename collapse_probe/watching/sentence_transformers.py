@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..journal import ReferenceInfo
-from ..recording import Place, Tap, call, item
+from ..recording import Call, Place, Tap, call, item
 from ._attach import Attachments
 from ._domains import Domains
 from ._evaluators import RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
@@ -223,7 +223,7 @@ class SentenceTransformersSource(TransformersSource):
             name for name in getattr(first, "column_names", None) or () if name not in ("label", "labels", "score")
         ]
         columns = len(named) or columns
-        take = item("sentence_embedding")
+        take = _vectors
         loss = self.losses[0] if self.losses else model
         streams = list(dict.fromkeys(roles_of(loss, columns)))
         places = []
@@ -232,6 +232,12 @@ class SentenceTransformersSource(TransformersSource):
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)
+
+
+def _vectors(found: Call) -> Tensor | None:
+    """Take the vectors of texts, or those of tokens from a model of late interaction, which makes no others."""
+    whole = item("sentence_embedding")(found)
+    return item("token_embeddings")(found) if whole is None else whole
 
 
 def _name(evaluator: Any) -> str:
