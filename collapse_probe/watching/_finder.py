@@ -239,6 +239,8 @@ class Finder:
             return
         if module is self._target and not inside:
             self._hear_loss(module, output, of_model=True)
+        elif is_loss(output) and not in_backward():
+            self._look_at_arguments(module, self._paths[id(module)], args, kwargs, least=2)
         if len(inside) <= 1 and (not inside or inside[0] is self._target):
             self._hear_output(module, args, kwargs, output, depth=len(inside))
 
@@ -250,12 +252,20 @@ class Finder:
         self._loss.forget(entered.heard)
         del self._losses[entered.losses :]
         self._hear_loss(module, output, of_model=False)
+        self._look_at_arguments(module, type(module).__name__, args, kwargs)
+
+    def _look_at_arguments(
+        self, module: nn.Module, path: str, args: Any, kwargs: Mapping[str, Any], *, least: int = 1
+    ) -> None:
+        """Keep the matrices that a loss is given, if there are so many: a part of the model may have one of its own."""
         given = [*zip(argument_names(module, args), args, strict=False), *kwargs.items()]
+        given = [(name, value) for name, value in given if isinstance(value, Tensor)]
         if isinstance(module, _ON_SCORES):
-            self._step.scores.update(address(value) for _, value in given if isinstance(value, Tensor))
+            self._step.scores.update(address(value) for _, value in given)
             return
-        for name, value in given:
-            self._keep(value, module, type(module).__name__, name, kind="argument", depth=len(self._stack))
+        if sum(value.ndim == 2 and value.is_floating_point() for _, value in given) >= least:
+            for name, value in given:
+                self._keep(value, module, path, name, kind="argument", depth=len(self._stack))
 
     def _hear_loss(self, module: nn.Module, output: Any, *, of_model: bool) -> None:
         if self._found is None or self._loss.knows(module):

@@ -126,16 +126,24 @@ def _named(keys: Sequence[str]) -> dict[str, tuple[str, Role | None]] | None:
 
 
 def _replayed(streams: Sequence[tuple[Candidate, str, Role | None]], usable: Sequence[Candidate]) -> list[Place] | None:
-    """Return the calls that the arguments of a loss came from, if they can be run again."""
+    """Return the calls that the arguments of a loss came from, if they can be run again; of views, the first two."""
+    views = [one for one, _, role in streams if role is Role.view]
     sides = [next((one for one, _, role in streams if role is wanted), None) for wanted in (Role.query, Role.document)]
+    sides = [views[0], views[1]] if len(views) >= 2 else sides
     outputs = sorted((one for one in usable if one.kind == "output"), key=lambda one: (one.depth, -one.heard.order))
     found = []
     for side in sides:
         fits = (one for one in outputs if side is not None and one.width == side.width and side.comes_from(one))
         found.append(next(fits, None))
     query, document = found
-    if query is None or document is None or query is document or query.heard.order > document.heard.order:
+    if query is None or document is None or query is document:
         return None
+    if views:
+        query, document = sorted((query, document), key=lambda one: one.heard.order)
+    if query.heard.order > document.heard.order:
+        return None
+    if views and query.module is document.module and query.source != document.source:
+        return None  # two forms of each view: one call gives both, and they would be the same view's
     if query.source == document.source:
         return _calls_of(query, 2)
     return [_place(query, "query", Role.query), _place(document, "document", Role.document)]

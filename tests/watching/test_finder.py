@@ -179,11 +179,48 @@ class Views(nn.Module):
         return infonce(z_i, z_j)
 
 
-def test_views_have_roles_of_their_own():
-    loss = Views()
-    streams = found(find(OneTower(), lambda m, a, b: loss(m(a), m(b))))
+class WithItsLoss(OneTower):
+    def __init__(self) -> None:
+        super().__init__()
+        self.criterion = Views()
+
+
+LOSSES: dict[str, Any] = {
+    "beside the model": (OneTower, lambda m: Views()),
+    "part of the model": (WithItsLoss, lambda m: m.criterion),
+}
+
+
+@pytest.mark.parametrize("where", LOSSES)
+@pytest.mark.parametrize("order", ["i first", "j first"])
+def test_views_have_roles_of_their_own_and_are_read_as_pairs(where, order):
+    kind, made = LOSSES[where]
+    model = kind()
+    loss, first = made(model), 0 if order == "i first" else 1
+
+    def step(m: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        z = [m(x) for x in ((a, b) if first == 0 else (b, a))]
+        return loss(z[first], z[1 - first])
+
+    w = find(model, step)
+    streams = found(w)
     assert {name: one.role for name, one in streams.items()} == {"z_i": "view", "z_j": "view"}
     assert {one.rule for one in streams.values()} == {"loss module"}
+    assert w.live.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
+
+
+def test_two_forms_of_each_view_are_no_pair_of_views():
+    """As SimSiam's: each call gives a projection, cut off, and a prediction; a call's own two say nothing."""
+    loss = Views()
+    model = TwoTowers(lambda z, p: (z.detach(), p))
+
+    def step(m: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        (z0, p0), (z1, p1) = m(a, a), m(b, b)
+        return loss(z0, p1) + loss(z1, p0)
+
+    w = find(model, step)
+    assert {one.role for one in found(w).values()} == {"view"}
+    assert not w.live.series("pairs/mrr", on="reference").steps.tolist()
 
 
 class Metric(nn.Module):
