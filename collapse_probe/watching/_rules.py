@@ -17,6 +17,9 @@ from ._roles import is_view, role_of_name, roles_of_pair
 STORED = "output beside an argument of the loss"
 """The rule for one side that is trained and another one that is stored."""
 
+TOWERS = "two modules, one for each side"
+"""The rule for a tower each."""
+
 _SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
 
 
@@ -208,7 +211,9 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
     chunked = any(one.heard.again for one in calls)
     repeated = [found for found in sources.values() if len(found) > 1 and any(one.heard.confirmed for one in found)]
     if repeated and not (chunked and len(sources) > 1):
-        return _one_module(repeated[-1], rule, chunked=chunked)
+        # Of several, the one with most calls: it has the ends of what others, such as relations, stand between.
+        most = max(reversed(repeated), key=len)
+        return _with_negatives(list(sources.values()), rule) or _one_module(most, rule, chunked=chunked)
     if len(sources) >= 2:
         return _towers(list(sources.values()), rule)
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
@@ -273,10 +278,30 @@ def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _S
     ]
 
 
+def _with_negatives(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | None:
+    """Choose a module that is called once, for queries, and one that is called for each column of documents."""
+    once = [found[0] for found in ends if len(found) == 1]
+    several = [found for found in ends if len(found) > 1]
+    if len(once) != 1 or len(several) != 1:
+        return None
+    query, documents = once[0], several[0]
+    named = roles_of_pair([_name(query), _name(documents[0])])
+    if named != (0, 1) and (named is not None or query.heard.order > documents[0].heard.order):
+        return None
+    if len(documents[0].heard.tensor) % len(query.heard.tensor):
+        return None
+    streams = [(query, *_SIDES[0]), *((one, *_SIDES[min(index, 2)]) for index, one in enumerate(documents, 1))]
+    places = [_place(query, *_SIDES[0]), *_calls_of(documents[0], 2, _SIDES[1:])]
+    return Choice(rule or TOWERS, streams, places)
+
+
+def _name(one: Candidate) -> str:
+    return one.path if one.method == "forward" else one.method
+
+
 def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
-    names = [one[0].method if one[0].method != "forward" else one[0].path for one in ends]
-    pair = roles_of_pair(names) or (0, 1)
-    found = _pair(rule or "two modules, one for each side", ends[pair[0]][0], ends[pair[1]][0])
+    pair = roles_of_pair([_name(one[0]) for one in ends]) or (0, 1)
+    found = _pair(rule or TOWERS, ends[pair[0]][0], ends[pair[1]][0])
     streams = [
         (one, *_SIDES[side])
         for side in (0, 1)

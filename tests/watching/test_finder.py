@@ -10,7 +10,7 @@ import pytest
 import torch
 from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, triplet_margin_loss
 
 from collapse_probe import diagnose
 from collapse_probe.journal import Coverage
@@ -57,6 +57,34 @@ def test_a_part_of_the_model_that_is_called_for_each_side():
 def test_two_towers_that_the_loop_calls():
     w = find(TwoTowers(lambda q, d: (q, d)), lambda m, a, b: infonce(m.doc_tower(b), m.query_tower(a)))
     both(w, rule="two modules, one for each side", where=("output of module query_tower", "output of module doc_tower"))
+
+
+@pytest.mark.parametrize("names", [("query_tower", "doc_tower"), ("one", "other")])
+def test_a_tower_of_documents_that_is_called_for_negatives_too(names):
+    """Until now its two calls were taken for query and document, and the query's tower for nothing."""
+    model = nn.ModuleDict({name: tower() for name in names})
+    one, other = names
+
+    def step(m: Any, a: Tensor, b: Tensor) -> Tensor:
+        return triplet_margin_loss(m[one](a), m[other](b), m[other](a.flip(0)))
+
+    w = find(model, step)
+    where = (f"output of module {one}", f"output of module {other}")
+    streams = both(w, rule="two modules, one for each side", where=where)
+    assert streams["negative"].where == where[1] and streams["negative"].role == "document"
+    assert w.live.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
+
+
+def test_of_modules_that_are_called_several_times_the_one_with_most_calls_holds_the_sides():
+    """As in graphs: heads and tails of right and wrong triples, and each one's relation."""
+    model = nn.ModuleDict({"entities": nn.Embedding(30, 8), "relations": nn.Embedding(3, 8)})
+    chosen = torch.arange(10)
+
+    def score(m: Any, head: Tensor, tail: Tensor) -> Tensor:
+        return (m["entities"](head) * m["relations"](head % 3) * m["entities"](tail)).sum(1)
+
+    w = find(model, lambda m, a, b: (score(m, chosen, chosen + 20) - score(m, chosen, chosen + 10)).exp().mean())
+    both(w, rule="one module, called for each side", where=("output of module entities", "output of module entities"))
 
 
 @dataclass
