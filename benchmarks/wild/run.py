@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,12 @@ WILD = {
     "lightly_simclr": Wild("lightly", "lightly==1.6.0 torchvision==0.28.*"),
     "metric_learning_trainer": Wild("pml", "pytorch-metric-learning==2.9.0"),
     "metric_learning_loop": Wild("pml", "pytorch-metric-learning==2.9.0"),
-    "clip_pairs": Wild("openclip", "open_clip_torch==3.3.0 torchvision==0.28.* braceexpand webdataset", _CLIP, ("logs/it/checkpoints/epoch_2.pt",)),
+    "clip_pairs": Wild(
+        "openclip",
+        "open_clip_torch==3.3.0 torchvision==0.28.* braceexpand webdataset",
+        _CLIP,
+        ("logs/it/checkpoints/epoch_2.pt",),
+    ),
     "model2vec_pairs": Wild("model2vec", "model2vec[train]==0.10.0"),
     "tokenlearn_train": Wild("tokenlearn", "tokenlearn==0.2.1", weights=("weights.npy",)),
     "stable_pretraining_simclr": Wild("stable", "stable-pretraining==0.1.8 torchvision==0.28.*"),
@@ -137,6 +143,11 @@ def equal(wild: Wild, plain: Path, watched: Path) -> bool:
     return True
 
 
+def _plain(output: str) -> str:
+    """Return an output without its numbers, times among them, and without its folder's name."""
+    return re.sub(r"[\d.]+", "0", re.sub(r"/(plain|watched)\b", "", output))
+
+
 def heard(folder: Path) -> list[dict[str, Any]]:
     """Return what each run in a folder says of itself."""
     found = []
@@ -170,7 +181,9 @@ def tried(name: str, environments: Path, keep: Path | None) -> dict[str, Any]:
             if one["steps"] and one["dimension"]
         ]
         row["errors"] = [one for each in runs for one in each["errors"]]
-        row["said"] = [line for line in watched[2].splitlines() if line.startswith("collapse-probe: ")]
+        row["cost"] = [line for each in runs for line in each["summary"].splitlines() if line.startswith("Cost")]
+        row["said"] = re.findall(r"collapse-probe: .*", watched[2])
+        row["output"] = _plain(plain[1]) == _plain(watched[1])
         if watched[0] != plain[0]:
             row["error"] = watched[2].strip().splitlines()[-3:]
         return row

@@ -113,7 +113,7 @@ def test_a_loss_without_the_seam_is_heard_at_the_model(bert: Path, tmp_path: Pat
 
 
 class Late(SentenceTransformer):
-    """A model of late interaction as pylate's: it makes vectors of tokens alone, and encodes by arguments of its own."""
+    """A model of late interaction as pylate's: vectors of tokens alone, and its own arguments of ``encode``."""
 
     def encode(self, sentences: Any, is_query: bool = True, show_progress_bar: bool = False) -> Any:
         raise AssertionError("not with our arguments")
