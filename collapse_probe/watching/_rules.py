@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Place, Take, Tap, call, item, output
+from ..recording import Place, Take, Tap, call
 from ._candidates import Candidate
 from ._roles import is_view, role_of_name, roles_of_pair
 
@@ -271,7 +271,7 @@ def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) 
 
 def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _SIDES) -> list[Place]:
     """Return the places of the first calls of a micro-batch."""
-    take = output if one.key is None else item(one.key)
+    take = one.take
     return [
         _place(one, name, role, call(index, take, further=index == count - 1))
         for index, (name, role) in enumerate(sides[:count])
@@ -317,8 +317,7 @@ def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:
 
 
 def _place(one: Candidate, stream: str, role: Role | None, take: Take | None = None) -> Place:
-    take = take or (output if one.key is None else item(one.key))
-    tap = Tap(stream=stream, at=one.module, take=take, role=role)
+    tap = Tap(stream=stream, at=one.module, take=take or one.take, role=role)
     return Place(tap, one.path, module=one.module, method=one.method)
 
 

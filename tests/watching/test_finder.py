@@ -493,3 +493,30 @@ def test_nothing_is_taken_for_a_stream_once_streams_are_found():
         descend(optimizers[0], infonce(model.query_tower(a), model.doc_tower(b).detach()))
         descend(optimizers[1], infonce(model.query_tower(a).detach(), model.doc_tower(b)))
     assert set(found(w)) == {"query", "document"}
+
+
+POOLED: dict[str, Any] = {
+    "first": lambda m, x: m(x)["last_hidden_state"][:, 0],
+    "last": lambda m, x: normalize(m(x)["last_hidden_state"][:, -1].tanh(), dim=1),
+}
+
+
+@pytest.mark.parametrize("which", POOLED)
+def test_a_token_that_stands_for_its_text_is_heard_where_the_loop_takes_it(which):
+    """As of a BERT whose pooler is not trained: no module gives the vectors that the loss compares."""
+
+    class Tokens(OfTokens):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            found = super().forward(x)["last_hidden_state"]
+            return {"last_hidden_state": found, "pooler_output": found[:, 0].tanh()}
+
+    take = POOLED[which]
+    w = find(Tokens(), lambda m, a, b: infonce(take(m, a), take(m, b)), steps=6)
+    where = f"{which} token of output last_hidden_state of the model"
+    both(w, rule="one module, called for each side", where=(where, where), steps=4)
+    assert w.live.series("pairs/mrr", on="reference").steps.tolist()
+
+
+def test_tokens_that_are_all_in_the_loss_are_no_single_ones():
+    w = find(OfTokens(), lambda m, a, b: infonce(*(m(x)["last_hidden_state"].mean(1) for x in (a, b))), steps=6)
+    assert not found(w)
