@@ -26,7 +26,7 @@ _EQUAL = 1e-5
 """Distance of a mean cosine from 1 up to which vectors are equal but for rounding (own choice)."""
 
 _FOUND = 0.9
-"""Mean reciprocal rank above which equal pairs are easy: where all texts are nearly equal, they are not (own choice)."""
+"""Mean reciprocal rank above which equal pairs are easy: where all texts are nearly equal, they are not (own cut)."""
 
 _WORTH = 0.01
 """Share of the loss in no term from which on it is said."""
