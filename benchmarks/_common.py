@@ -24,6 +24,12 @@ def seconds(work: Callable[[], object], *, repeats: int = 7) -> float:
     return statistics.median(times)
 
 
+def memory(field: str) -> int:
+    """Return a field of this process's memory in bytes: ``RssAnon`` now, ``VmHWM`` at the peak since it was reset."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
+
+
 def stored_vectors(cache: Path) -> Features:
     """Return the bundled encoder's stored vectors of the shared texts."""
     encoder = open_encoder(None, cache=cache)

@@ -126,6 +126,7 @@ class RunConfig:
         device: ``cpu``, ``cuda`` and so on.
         precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
         threads: Threads that torch had; None where unknown.
+        processes: Processes that trained together; the first of them wrote.
         similarity: How the user scores; None where unknown.
         trained_by: What the loss compares by; None where unknown.
         judged: The variant that verdicts are about.
@@ -149,6 +150,7 @@ class RunConfig:
     device: str = ""
     precision: str = ""
     threads: int | None = None
+    processes: int = 1
     similarity: str | None = None
     trained_by: str | None = None
     judged: str = "model"

@@ -22,6 +22,7 @@ class Readings:
         n: Rows of the sample.
         dimension: Columns of the sample.
         dtype: Element type, such as ``float32``.
+        processes: Processes whose rows these are together; None for the rows of one, the first.
     """
 
     step: int
@@ -33,6 +34,7 @@ class Readings:
     n: int | None = None
     dimension: int | None = None
     dtype: str | None = None
+    processes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from ._moments import Moments
 from ._neighbours import *
 from ._neighbours import Neighbours
 from ._pairs import *
+from ._row_state import RowState
 from ._rows import *
 from ._sample import Sample, neighbours_of, read, scores, singular_values
 from ._scale import *
@@ -28,6 +29,7 @@ __all__ = [
     "FUNCTIONS",
     "Moments",
     "Neighbours",
+    "RowState",
     "Sample",
     "Scores",
     "compare",

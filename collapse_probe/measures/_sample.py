@@ -69,7 +69,9 @@ class Sample:
         return Given(self.streams, self.roles, self.similarity, self.own, self.gradients, self.earlier)
 
 
-def read(sample: Sample, *, on: On, wanted: Collection[str] | None = None) -> dict[str, Tensor]:
+def read(
+    sample: Sample, *, on: On, wanted: Collection[str] | None = None, without: Collection[str] = ()
+) -> dict[str, Tensor]:
     """Return every measure that a sample allows, by reading name; on a batch it waits for no device.
 
     What a measure needs and the sample has not, or not in shapes that fit, leaves its reading out: a stream that is
@@ -79,6 +81,7 @@ def read(sample: Sample, *, on: On, wanted: Collection[str] | None = None) -> di
         sample: The streams.
         on: ``batch`` or ``reference``; ranks are read on reference pairs alone.
         wanted: Reading names; all that there are if None. Those of streams that the sample has not are left out.
+        without: Reading names that are left out, too.
 
     Returns:
         Scalars on the streams' devices.
@@ -96,6 +99,8 @@ def read(sample: Sample, *, on: On, wanted: Collection[str] | None = None) -> di
     values = {}
     with sharing():
         for name, stream, measure in _plan(roles, on, names):
+            if name in without:
+                continue
             arguments = sample._given.arguments(stream, measure, OPTIONS[measure.name])
             if arguments is not None:
                 values[name] = FUNCTIONS[measure.name](**arguments)

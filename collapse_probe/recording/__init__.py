@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import STRICT, Containment, in_one_line
     from ._digest import digest
+    from ._exchange import alone, is_sharded, process_rank, processes
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         copied,
         undisturbed,
     )
+    from ._stacked import stacking_of
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by, token
     from ._tokens import mean_of_tokens
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
@@ -50,6 +52,10 @@ _WITH_TORCH = {
     "Containment": "_containment",
     "in_one_line": "_containment",
     "digest": "_digest",
+    "alone": "_exchange",
+    "is_sharded": "_exchange",
+    "process_rank": "_exchange",
+    "processes": "_exchange",
     "checked_role": "_handed",
     "checked_stream": "_handed",
     "scalar": "_handed",
@@ -66,6 +72,7 @@ _WITH_TORCH = {
     "check_pairs": "_reference",
     "copied": "_reference",
     "undisturbed": "_reference",
+    "stacking_of": "_stacked",
     "Call": "_tap",
     "Nth": "_tap",
     "Place": "_tap",
@@ -114,6 +121,7 @@ __all__ = [
     "Wishes",
     "added",
     "added_wishes",
+    "alone",
     "available_probes",
     "cadence_of",
     "call",
@@ -129,6 +137,7 @@ __all__ = [
     "input",
     "is_left_out",
     "is_reading",
+    "is_sharded",
     "item",
     "judged_wishes",
     "keep_rankings",
@@ -139,7 +148,10 @@ __all__ = [
     "output",
     "parse_probe",
     "passed_by",
+    "process_rank",
+    "processes",
     "scalar",
+    "stacking_of",
     "token",
     "total_norm",
     "undisturbed",

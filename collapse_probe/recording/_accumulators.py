@@ -63,9 +63,13 @@ class LinearHistogram:
         empty = torch.zeros(self._bins + 2, dtype=torch.long)
         return empty if self._counts is None else self._counts.cpu()
 
-    def as_dict(self) -> dict[str, list[float] | list[int] | int]:
-        """Return ``edges``, ``counts``, ``below`` and ``above`` as the journal holds them."""
-        below, *counts, above = self.counts().tolist()
+    def as_dict(self, counted: Tensor | None = None) -> dict[str, list[float] | list[int] | int]:
+        """Return ``edges``, ``counts``, ``below`` and ``above`` as the journal holds them.
+
+        Args:
+            counted: Counts of the same bins, as :meth:`counts` returns them; its own if None.
+        """
+        below, *counts, above = (self.counts() if counted is None else counted).tolist()
         return {"edges": self.edges.tolist(), "counts": counts, "below": below, "above": above}
 
     def _value_to_position(self, values: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ _SEEN = 4000
 _ours: WeakValueDictionary[int, Callable[..., None]] = WeakValueDictionary()
 
 
-def ours(hook: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
+def ours(hook: Callable[[Tensor | None], None]) -> Callable[[Tensor | None], None]:
     """Mark a hook on a tensor as one of ours, which does nothing while a gradient of ours is taken."""
     _ours[id(hook)] = hook
     return hook

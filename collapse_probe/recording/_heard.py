@@ -24,6 +24,8 @@ class Heard:
         index: How many calls of the same tap came before it in the micro-batch.
         trained: Whether it had a gradient to pass on.
         confirmed: Whether a backward came through it, or a user's hand gave it.
+        beside: Whether the backward came through what computed it and not through itself: what is compiled is one node
+            of the graph with all of its outputs.
         again: Whether it had no graph, and was computed again inside of a backward.
         by_hand: Whether the user handed it over.
         enabled: Whether gradients were enabled then, as they are in training, and seldom while something is scored.
@@ -39,6 +41,7 @@ class Heard:
     index: int
     trained: bool
     confirmed: bool = False
+    beside: bool = False
     again: bool = False
     by_hand: bool = False
     enabled: bool = True
@@ -56,11 +59,13 @@ class Step:
     Attributes:
         calls: The calls, in order.
         deaf: Returns whether a backward is one of our own, through which nothing is confirmed.
+        contained: Calls something of ours in the training's backward, under a name: what it raises ends no training.
         forces_done: Whether the forces of this step's terms were taken.
     """
 
     calls: list[Heard] = field(default_factory=list)
     deaf: Callable[[], bool] = lambda: False
+    contained: Callable[..., Any] = lambda probe, function, *args: function(*args)
     forces_done: bool = False
     _micro: int = 0
     _backward: bool = False
@@ -109,7 +114,7 @@ class Step:
             self._hook(tensor, self._keeps(one))
         return one
 
-    def _hook(self, tensor: Tensor, hook: Callable[[Tensor], None]) -> None:
+    def _hook(self, tensor: Tensor, hook: Callable[[Tensor | None], None]) -> None:
         handle = tensor.register_hook(hook)
         if tensor.is_leaf:
             self._handles.append(handle)
@@ -142,22 +147,22 @@ class Step:
         if not self.deaf():
             self._backward = True
 
-    def _confirms(self, one: Heard, *, keep: bool) -> Callable[[Tensor], None]:
-        def confirm(gradient: Tensor) -> None:
+    def _confirms(self, one: Heard, *, keep: bool) -> Callable[[Tensor | None], None]:
+        def confirm(gradient: Tensor | None) -> None:
             if self.deaf():
                 return
-            one.confirmed = True
+            one.confirmed, one.beside = True, gradient is None
             one.point = None
             self._backward = True
             if keep:
-                _keep(one, gradient)
+                self.contained("gradients", _keep, one, gradient)
 
         return ours(confirm)
 
-    def _keeps(self, one: Heard) -> Callable[[Tensor], None]:
-        def keep(gradient: Tensor) -> None:
+    def _keeps(self, one: Heard) -> Callable[[Tensor | None], None]:
+        def keep(gradient: Tensor | None) -> None:
             if not self.deaf():
-                _keep(one, gradient)
+                self.contained("gradients", _keep, one, gradient)
 
         return ours(keep)
 
@@ -188,8 +193,8 @@ class Step:
         return sorted([*confirmed, *partners], key=lambda one: one.order)
 
 
-def _keep(one: Heard, gradient: Tensor) -> None:
-    if gradient.layout is torch.strided:
+def _keep(one: Heard, gradient: Tensor | None) -> None:
+    if gradient is not None and gradient.layout is torch.strided:
         found = gradient.detach().clone()
         one.gradient = found if one.gradient is None else one.gradient + found
 

@@ -15,9 +15,8 @@ _ELSEWHERE = 2048
 
 @dataclass(frozen=True)
 class _Parcel:
-    names: tuple[str, ...]
     values: Tensor
-    write: Callable[[dict[str, float]], None]
+    hand: Callable[[Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,14 @@ class Outbox:
 
     def put(self, values: Mapping[str, Tensor], write: Callable[[dict[str, float]], None]) -> None:
         """Take in scalars of one device; ``write`` is called with their values, by name, in the order of ``put``."""
-        if not values:
-            return
-        stacked = stack(values)
-        self._parcels.append(_Parcel(tuple(values), stacked, write))
-        self._count += len(values)
+        if values:
+            names = tuple(values)
+            self.put_vector(stack(values), lambda found: write(dict(zip(names, found.tolist(), strict=True))))
+
+    def put_vector(self, vector: Tensor, hand: Callable[[Tensor], None]) -> None:
+        """Take in a vector; ``hand`` is called with it on the CPU, in the same order."""
+        self._parcels.append(_Parcel(vector, hand))
+        self._count += len(vector)
 
     def post(self) -> None:
         """Send off what has gathered, if it is enough; waits for no device."""
@@ -77,7 +79,7 @@ class Outbox:
         parcels, self._parcels, self._count = self._parcels, [], 0
         for parcel in parcels:
             if parcel.values.device.type != "meta":
-                parcel.write(dict(zip(parcel.names, parcel.values.tolist(), strict=True)))
+                parcel.hand(parcel.values.cpu())
 
     def _send(self) -> None:
         device = self._parcels[-1].values.device
@@ -94,9 +96,7 @@ class Outbox:
         self._copies.append(_Copy(parcels, values, done))
 
     def _hand_out(self, copy: _Copy) -> None:
-        values = copy.values.tolist()
-        start = 0
-        for parcel in copy.parcels:
-            stop = start + len(parcel.names)
-            parcel.write(dict(zip(parcel.names, values[start:stop], strict=True)))
-            start = stop
+        for parcel, values in zip(
+            copy.parcels, copy.values.split([len(parcel.values) for parcel in copy.parcels]), strict=True
+        ):
+            parcel.hand(values)

@@ -39,6 +39,8 @@ from ._heard import Heard, Step
 from ._layout import Layout
 from ._outbox import Outbox, stack
 from ._rankings import Texts, keep_evaluation
+from ._ranks import Ranks
+from ._stacked import Stacking
 from ._streams import StreamCoverage
 from ._window import WindowSummary
 
@@ -47,6 +49,8 @@ _BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
 
 _CLOCK = 1.0
 """Seconds between two records of the time, at least."""
+
+_RANKS = "processes"
 
 _MICRO = 4
 """Micro-batches of a step that are read; the others are counted."""
@@ -82,11 +86,16 @@ class Recorder:
         similarity: How queries are compared with documents.
         wishes: What is read.
         containment: What runs code that may fail; a new one that journals failures if None.
+        name: The model's, by which the processes of a training that has several find each other's readings; None where
+            this one is read alone.
+        first: Whether this process is the one that writes.
 
     Attributes:
         done: Optimiser steps done.
         next_due: The next step whose streams are read.
         containment: What contains failures.
+        first: Whether this process writes; others read what goes to the first one alone.
+        ranks: What goes between the processes of a training; None where it is read alone.
         owed: Streams that were silent on the latest due step: they are read when they are next heard.
         epoch: Epoch of the step in progress, from 1; None in a run without epochs.
         first_bad_step: First step with a loss that is not finite, as far as losses have been written.
@@ -100,6 +109,8 @@ class Recorder:
         similarity: Similarity = "cosine",
         wishes: Wishes | None = None,
         containment: Containment | None = None,
+        name: str | None = None,
+        first: bool = True,
     ) -> None:
         self.journal = journal
         self.cadence = cadence or Cadence()
@@ -114,6 +125,7 @@ class Recorder:
         self.streams: dict[str, StreamCoverage] = {}
         self.layout = Layout()
         self._split: dict[str, dict[str, tuple[int, bool]]] = {}
+        self._stacked: dict[str, Stacking] = {}
         self._forces = TermForces(self._say_no_force)
         self._no_force: set[str] = set()
         self._roles: dict[str, Role | None] = {}
@@ -129,6 +141,8 @@ class Recorder:
         self._covered: dict[str, tuple[int, str]] = {}
         self._closed = False
         self._told_time = -math.inf
+        self.first = first
+        self.ranks = None if name is None else Ranks(name, first, self._say_of_ranks)
 
     # What is handed in
 
@@ -257,7 +271,7 @@ class Recorder:
             self.event("note", why, subject="forces")
 
     def _new_step(self) -> Step:
-        return Step(deaf=lambda: self._forces.active)
+        return Step(deaf=lambda: self._forces.active, contained=self.containment.run)
 
     def terms(
         self,
@@ -321,6 +335,17 @@ class Recorder:
         self._split[key] = dict(streams)
         self._roles.update(roles or {})
 
+    def unstack(self, key: str, stacking: Stacking, sides: Mapping[str, Role]) -> None:
+        """Read one tap's matrix as the two sides that it holds; one with an odd number of rows is left out.
+
+        Args:
+            key: The tap.
+            stacking: How it holds them.
+            sides: The streams, in their order, with their roles.
+        """
+        self._stacked[key] = stacking
+        self.split(key, dict.fromkeys(sides, (0, True)), roles=dict(sides))
+
     def go_on(self, rates: Mapping[str, float]) -> None:
         """Go on with a run that was stopped after :attr:`done` steps, with the learning rates that it has."""
         self._rates = dict(rates)
@@ -356,24 +381,42 @@ class Recorder:
     def step(self) -> None:
         """End the step in progress: one optimiser step is done. Waits for no device."""
         self.done += 1
-        read = self.containment.run("streams", self._read_streams) if self._step.calls else None
+        due = self.next_due <= self.done
+        shares = due and self.ranks is not None and not self.containment.off(_RANKS) and self.ranks.connect()
+        read = self.containment.run("streams", self._read_streams, shares) if self._step.calls else None
         self._owe(read or set())
         self._step.close()
         self._step = self._new_step()
         if self._terms or self._scalars:
             self.containment.run("terms", self._write_terms)
+        if shares and self.ranks is not None:
+            norm = self._scalars.get("gradient/norm")
+            about = {"step": self.done, "dataset": self._dataset(), "norm": norm if isinstance(norm, Tensor) else None}
+            how = {"wanted": self.wishes.batch, "write": self._writer(), "contain": self._of_ranks}
+            self._of_ranks(self.ranks.share, self._outbox, **about, **how)
         self._terms, self._scalars = {}, {}
         self._datasets.clear()
-        if self.next_due <= self.done:
+        if due:
             self._tell_time()
             self.next_due = self.cadence.next(self.done)
         self.containment.run("writing", self._outbox.post)
+        if self.ranks is not None and self.ranks.waiting:
+            self._of_ranks(self.ranks.collect)
 
     def _tell_time(self) -> None:
         moment = time.monotonic()
         if moment - self._told_time >= _CLOCK:
             self._told_time = moment
             self.journal.write(Clock(step=self.done, time=now()))
+
+    def _of_ranks(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """Run what several processes do together; where it fails this one goes on alone."""
+        self.containment.run(_RANKS, function, *args, **kwargs)
+        if self.ranks is not None and self.containment.off(_RANKS):
+            self.containment.run("leaving the processes", self.ranks.leave)
+
+    def _say_of_ranks(self, name: str, message: str) -> None:
+        self.event(name, message, subject=_RANKS)
 
     def window(self, *, epoch: int | None = None) -> None:
         """End a window of steps: write its summaries, histograms and coverage. Waits for the device.
@@ -495,7 +538,10 @@ class Recorder:
             return
         self._closed = True
         self.window(epoch=self.epoch)
+        if self.ranks is not None:
+            self._of_ranks(self.ranks.close, failed=status != "completed")
         end = {"step": self.done, "epoch": self.epoch, "message": message, "cost": self.containment.cost}
+        self._step.release()
         self.containment.run("end", self.journal.end, status, **end)
         self.containment.run("closing", self.journal.close)
 
@@ -511,16 +557,28 @@ class Recorder:
             key = (one.stream, one.micro, one.by_hand)
             place = count[key]
             count[key] += 1
-            for stream, (first, further) in self._split.get(one.stream, {one.stream: (0, True)}).items():
-                if place == first or (further and place > first):
-                    named.append(replace(one, stream=stream, index=place - first))
+            parts = self._unstacked(one)
+            for at, (stream, (first, further)) in enumerate(
+                self._split.get(one.stream, {one.stream: (0, True)}).items()
+            ):
+                if parts and (place == first or (further and place > first)):
+                    named.append(replace(parts[at % len(parts)], stream=stream, index=place - first))
         # What the user hands over is the stream, whatever else was taken for it.
         handed = {one.stream for one in named if one.by_hand}
         return [one for one in named if one.by_hand or one.stream not in handed]
 
+    def _unstacked(self, one: Heard) -> list[Heard]:
+        """Return a call, or each side of its matrix; none where it holds no two of one length."""
+        stacking = self._stacked.get(one.stream)
+        if stacking is None:
+            return [one]
+        return (
+            [stacking.part(one, which) for which in (0, 1)] if one.tensor.ndim == 2 and len(one.tensor) % 2 == 0 else []
+        )
+
     def _sides(self, key: str) -> int:
         """Return how many sides of a pair a tap's calls are: those of a chunked batch are put together again."""
-        if key in self._split:
+        if key in self._split and key not in self._stacked:
             return 2
         known = self.streams.get(key)
         return 1 if known is not None and known.role in (Role.query, Role.document) else 0
@@ -531,8 +589,12 @@ class Recorder:
             self.owed.update(name for name, stream in self.streams.items() if stream.steps)
         self.owed -= heard
 
-    def _read_streams(self) -> set[str]:
-        """Read what was heard, and return which streams that was."""
+    def _read_streams(self, shares: bool) -> set[str]:
+        """Read what was heard, and return which streams that was.
+
+        Args:
+            shares: Whether what follows from all processes' rows is read of them together.
+        """
         calls = self._named(self._step.training(self._sides))
         micros = [[one for one in calls if one.micro == micro] for micro in sorted({one.micro for one in calls})]
         for one in calls:
@@ -547,14 +609,16 @@ class Recorder:
         kept = [self._sample(micro) for micro in micros[:_MICRO]]
         samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
         with measures.sharing():
-            values = _mean([self._readings(sample) for sample in samples])
-            if any(one.by_term for one in calls):
+            together = self.ranks.keep(samples) if shares and self.ranks is not None else ()
+            values = _mean([self._readings(sample, without=together) for sample in samples]) if self.first else {}
+            if self.first and any(one.by_term for one in calls):
                 values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
-        for tensors, part in _by_sample(values, samples[0]) if values else ():
-            self._outbox.put(part, self._writer(_shape(tensors)))
-        if due != heard:
+        alone = {name: value for name, value in values.items() if name not in together}
+        for tensors, part in _by_sample(alone, samples[0]) if alone else ():
+            self._outbox.put(part, self._writer(**_shape(tensors)))
+        if due != heard and self.first:
             values |= _mean([self._every_step(sample) for sample in kept])
-        if values:
+        if values or (not self.first and (samples or heard & set(self.wishes.every_step))):
             self._keep(values, kept)
         return heard
 
@@ -581,11 +645,13 @@ class Recorder:
         }
         return sample if len(kept) == len(sample.streams) else replace(sample, streams=kept)
 
-    def _readings(self, sample: Sample) -> dict[str, Tensor]:
+    def _readings(self, sample: Sample, *, without: Collection[str]) -> dict[str, Tensor]:
         wanted = self.wishes.batch
+        if without and self.wishes.every_step:  # the window's summary is of this process
+            without = {name for name in without if split_reading(name)[0] not in self.wishes.every_step}
         if wanted is not None:
             wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
-        return measures.read(sample, on="batch", wanted=wanted)
+        return measures.read(sample, on="batch", wanted=wanted, without=without)
 
     def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
         """Return what each term does to the first micro-batch, on which alone that is read."""
@@ -629,10 +695,10 @@ class Recorder:
                     shape = _shape(tensor)
                     self._histograms[stream] = (histogram, rows + shape["n"], shape["dimension"])
 
-    def _writer(self, shape: Mapping[str, Any]) -> Callable[[dict[str, float]], None]:
+    def _writer(self, **shape: Any) -> Callable[..., None]:
         where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset(), **shape}
 
-        def write(values: dict[str, float]) -> None:
+        def write(values: dict[str, float], **known: Any) -> None:
             for name, value in values.items():
                 if name.endswith("/finite_share"):
                     stream = split_reading(name)[0]
@@ -640,7 +706,7 @@ class Recorder:
                         self.streams[stream].finite.append(value)
                     if value < 1:
                         self._say_not_finite(stream, where["step"])
-            self.journal.write(Readings(values=values, **where))
+            self.journal.write(Readings(values=values, **where, **known))
 
         return write
 
@@ -655,10 +721,21 @@ class Recorder:
 
         def write(found: dict[str, float]) -> None:
             known = {**found, **plain}
-            for name in values:
-                if not math.isfinite(known[name]) and not name.startswith("monitor/"):
+            known = {name: known[name] for name in values}
+            if self.ranks is None or not self.ranks.active:
+                tell(known)
+            else:
+                look(known)  # what the others' terms make of it comes later
+                self.ranks.hear_terms(where["step"], where["dataset"], known, tell)
+
+        def look(known: dict[str, float]) -> None:
+            for name, value in known.items():
+                if not math.isfinite(value) and not name.startswith("monitor/"):
                     self._say_not_finite(name, where["step"])
-            self.journal.write(Terms(values={name: known[name] for name in values}, **where))
+
+        def tell(known: dict[str, float]) -> None:
+            look(known)
+            self.journal.write(Terms(values=known, **where))
 
         if tensors:
             self._outbox.put(tensors, write)
@@ -675,13 +752,22 @@ class Recorder:
                 reading, part = name.split("\n")
                 values.setdefault(reading, {})[part] = value
             self.journal.write(Summary(values=values, n=self._summary.rows or None, **where))
-        for stream, (histogram, rows, dimension) in self._histograms.items():
-            content = histogram.as_dict()
+        histograms, self._histograms = self._histograms, {}
+        self._summary = WindowSummary()
+
+        def write(stream: str, counts: Tensor, rows: int) -> None:
+            histogram, _, dimension = histograms[stream]
+            content = histogram.as_dict(counts)
             self.journal.write(
                 Histogram(name=f"{stream}/abs", on="batch", n=rows, dimension=dimension, **where, **content)  # type: ignore[arg-type]
             )
-        self._summary = WindowSummary()
-        self._histograms = {}
+
+        found = {stream: (histogram.counts(), rows) for stream, (histogram, rows, _) in histograms.items()}
+        if self.ranks is None:
+            for stream, (counts, rows) in found.items():
+                write(stream, counts, rows)
+        elif found:
+            self._of_ranks(self.ranks.hear_window, where["step"], found, write)
 
     def _wanted(self, sample: Sample, *, part: bool) -> Collection[str] | None:
         wanted = self.wishes.reference

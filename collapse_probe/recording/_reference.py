@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +44,7 @@ def undisturbed(modules: Iterable[nn.Module]) -> Iterator[None]:
     buffers = [(module, name, one, *_copy_of(one)) for module, _ in modes for name, one in module._buffers.items()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), _without_autocast():
+    with torch.random.fork_rng(devices=devices), torch.no_grad(), _without_autocast(), _without_compiling():
         try:
             for module, _ in modes:
                 module.training = False
@@ -64,6 +65,18 @@ def _copy_of(buffer: Tensor | None) -> tuple[Tensor | None, int]:
     if buffer is None or buffer.is_inference():
         return None, 0
     return buffer.detach().clone(), buffer._version
+
+
+@contextmanager
+def _without_compiling() -> Iterator[None]:
+    """Run compiled modules as they were written: sizes that training has not would have them compiled for any size."""
+    dynamo = sys.modules.get("torch._dynamo")
+    try:
+        stance = nullcontext() if dynamo is None else torch.compiler.set_stance("force_eager")
+    except RuntimeError:  # this runs between parts of a compiled function
+        stance = nullcontext()
+    with stance:
+        yield
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..journal.vocabulary import OUTSIDE
+from ._exchange import is_sharded
 
 ENTRIES = 4096
 """Entries that are read of a parameter; drawn once, by a generator of our own."""
@@ -107,14 +108,16 @@ def total_norm(parameters: Sequence[nn.Parameter]) -> Tensor | None:
 
 
 def is_left_out(gradient: Tensor) -> bool:
-    """Return whether :func:`total_norm` leaves a gradient out."""
-    return gradient.is_sparse and not gradient.is_coalesced() and gradient.device.type != "cpu"
+    """Return whether :func:`total_norm` leaves a gradient out: one that lies in parts on several processes, too."""
+    return is_sharded(gradient) or (
+        gradient.is_sparse and not gradient.is_coalesced() and gradient.device.type != "cpu"
+    )
 
 
 def _entries_of(gradient: Tensor) -> Tensor | None:
-    if not gradient.is_sparse:
-        return gradient
-    return None if is_left_out(gradient) else gradient.detach().coalesce()._values()
+    if is_left_out(gradient):
+        return None
+    return gradient.detach().coalesce()._values() if gradient.is_sparse else gradient
 
 
 def _head(name: str, depth: int) -> str:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..journal.vocabulary import Similarity
+from ._exactly import exact_scores, search_exactly
+from ._products import Products, best_of, centre_of
 
-_BLOCK_BYTES = 64 * 2**20
-_CANDIDATE_BYTES = 2 * 2**20
 _MARGIN = 16
+_SINGLE = 2.0**-22
 
 
 @dataclass(frozen=True)
@@ -37,20 +35,21 @@ class Hits:
 def exact_search(
     queries: np.ndarray, documents: np.ndarray, *, k: int, similarity: Similarity, device: str = "cpu"
 ) -> Hits:
-    """Return the k best documents of every query; equal scores are ordered by row.
+    """Return the k best documents of every query; equal scores are ordered by row, scores that are NaN come last.
 
-    Documents are read block by block, so that a memory-mapped array of any length takes bounded memory.
-    Distances are ranked after subtracting the documents' mean, which changes none of them; the best few are
-    then computed again by difference in float64, because the expansion of a squared distance cancels where
-    embeddings have collapsed to a point. Where they have collapsed to several points that mean does not help:
-    queries whose best k the error bound of float32 cannot tell apart are searched again in float64. Which of more
-    than 16 documents at one distance are kept at the cut is then a matter of its rounding; their scores are the same.
+    Documents are read block by block, so that a memory-mapped array of any length takes bounded memory. The order is
+    that of scores computed pair by pair in float64, so it depends on no batch, block, thread or device. Most of it is
+    settled by products in float32 of vectors without their common part: only what the bound of their rounding error
+    cannot order is scored again in float64 (of distances, all hits), and queries with more of that at the cut than
+    16 documents are searched again in float64 as a whole.
+
+    Distances are float64's; a cosine or a dot product whose place was never in doubt keeps its value in float32.
 
     Args:
         queries: ``[Q, D]``.
         documents: ``[N, D]``, N at least 1; may be a memory map, float16 or float32.
         k: Hits of each query, at least 1, cut to N.
-        similarity: ``cosine``, ``dot`` or ``euclidean`` (negative distance).
+        similarity: ``cosine`` (0 with a vector of zeros), ``dot`` or ``euclidean`` (negative distance).
         device: Where the products are computed.
 
     Raises:
@@ -59,22 +58,31 @@ def exact_search(
     _check(queries, documents, similarity, k)
     n = len(documents)
     k = min(k, n)
-    wanted = min(n, k + _MARGIN) if similarity == "euclidean" else k
-    shift = _mean(documents) if similarity == "euclidean" else None
-    found, bound = _candidates(queries, documents, wanted, similarity, shift, device=device)
-    scores, indices = found[0].cpu().double().numpy(), found[1].cpu().numpy()
-    if similarity == "euclidean":
-        scores = _distances(queries, documents, indices)
-        unsure = _unsure(scores, k, bound.cpu().double().numpy()) if wanted < n else np.empty(0, dtype=np.int64)
-        if len(unsure):
-            again, _ = _candidates(
-                queries[unsure], documents, wanted, similarity, shift, device=device, dtype=torch.float64
-            )
-            indices[unsure] = again[1].cpu().numpy()
-            scores[unsure] = _distances(queries[unsure], documents, indices[unsure])
-    # Equal scores go by row, whatever order the blocks and the top-k found them in.
-    order = np.lexsort((indices, -scores), axis=1)[:, :k]
-    return Hits(np.take_along_axis(scores, order, axis=1), np.take_along_axis(indices, order, axis=1), n, similarity)
+    centre = centre_of(documents, similarity)
+    products = Products(queries, documents, similarity, centre, device=device, dtype=torch.float32)
+    scores, indices = _candidates(products, min(n, k + _MARGIN))
+    # What is no candidate scored no better than the last one; a score in doubt is off by one bound, two by two.
+    doubt = 2 * products.bounds()
+    with np.errstate(invalid="ignore"):
+        unsure = ~(np.isfinite(scores).all(axis=1) & np.isfinite(doubt))
+        if scores.shape[1] < n:
+            unsure |= ~(scores[:, k - 1] - scores[:, -1] > doubt)
+        if similarity != "euclidean":
+            # Whether two are equal in float32, in which they are ranked by others, is not left to rounding either.
+            scores += products.constants[:, None]
+            doubt = doubt + _SINGLE * np.abs(scores).max(axis=1, initial=0)
+        close = ~(scores[:, :-1] - scores[:, 1:] > doubt[:, None])
+    again = _again(close, k, every=similarity == "euclidean") & ~unsure[:, None]
+    rows, found = np.nonzero(again)[0], indices[again]
+    exact = exact_scores(queries, documents, (rows, found), similarity)
+    order = np.lexsort((found, -exact, rows))
+    scores[again], indices[again] = exact[order], found[order]
+    scores, indices = scores[:, :k], indices[:, :k]
+    if unsure.any():
+        scores[unsure], indices[unsure] = search_exactly(
+            queries[unsure], documents, k, similarity, centre, device=device
+        )
+    return Hits(scores, indices, n, similarity)
 
 
 def tied_share(hits: Hits, *, k: int = 10) -> float:
@@ -107,133 +115,28 @@ def _check(queries: np.ndarray, documents: np.ndarray, similarity: str, k: int) 
         raise ValueError(f"exact_search needs k of at least 1, got {k}")
 
 
-def _candidates(
-    queries: np.ndarray,
-    documents: np.ndarray,
-    wanted: int,
-    similarity: Similarity,
-    shift: Tensor | None,
-    *,
-    device: str,
-    dtype: torch.dtype = torch.float32,
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Return the ``[Q, wanted]`` best scores and rows, best first, and ``[Q]`` bounds of the scores' rounding error.
-
-    Scores for ``euclidean`` are 2 q.d - |d|^2 of the shifted vectors: squared distances but for sign and a constant
-    of each query.
-    """
-    left = _prepared(_tensor(queries).to(device=device, dtype=dtype), similarity, shift)
-    longest = torch.zeros((), dtype=dtype, device=left.device)
-    best: tuple[Tensor, Tensor] | None = None
-    for start, block in _blocks(documents, rows=_block_rows(documents, len(queries))):
-        right = _prepared(block.to(device=device, dtype=dtype), similarity, shift)
-        scores = left @ right.T
-        if similarity == "euclidean":
-            squares = right.square().sum(dim=1)
-            scores.mul_(2).sub_(squares)
-            longest = torch.maximum(longest, squares.max())
-        values, places = _top(scores, min(wanted, len(block)))
-        best = _join(best, (values, places + start), wanted)
+def _candidates(products: Products, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``[Q, wanted]`` best products, float64, and rows, best first."""
+    best: tuple[torch.Tensor, torch.Tensor] | None = None
+    for start, _, scores in products.blocks():
+        values, places = best_of(scores, min(wanted, scores.shape[1]))
+        rows = places + start
+        if best is not None:
+            values, rows = torch.cat([best[0], values], dim=1), torch.cat([best[1], rows], dim=1)
+            values, places = values.topk(min(wanted, values.shape[1]), dim=1)
+            rows = rows.gather(1, places)
+        best = values, rows
     assert best is not None
-    # A sum of D products in any order is off by at most D roundings of the sum of their sizes.
-    rounding = (documents.shape[1] + 8) * torch.finfo(dtype).eps / 2
-    return best, rounding * (2 * left.norm(dim=1) * longest.sqrt() + longest)
+    return best[0].cpu().double().numpy(), best[1].cpu().numpy()
 
 
-def _unsure(scores: np.ndarray, k: int, bound: np.ndarray) -> np.ndarray:
-    """Return the queries whose best k could hold a document that is no candidate.
+def _again(close: np.ndarray, k: int, *, every: bool) -> np.ndarray:
+    """Return ``[Q, W]``: which candidates float64 has to order, from ``[Q, W - 1]``, whether two that follow are close.
 
-    What is no candidate scored no better than the last candidate, so it is truly at most two bounds nearer.
+    Of those below the cut, the ones that a chain of close ones ties to the last above it.
     """
-    kth = np.partition(-scores, k - 1, axis=1)[:, k - 1]
-    return np.flatnonzero(scores[:, -1] ** 2 - kth**2 <= 2 * bound)
-
-
-def _prepared(rows: Tensor, similarity: Similarity, shift: Tensor | None) -> Tensor:
-    if similarity == "cosine":
-        return torch.nn.functional.normalize(rows, dim=1)
-    return rows if shift is None else rows - shift.to(device=rows.device, dtype=rows.dtype)
-
-
-def _block_rows(documents: np.ndarray, queries: int) -> int:
-    """Return how many documents fit a block, counting their float32 rows and their row of scores."""
-    return max(1024, _BLOCK_BYTES // (4 * (documents.shape[1] + queries)))
-
-
-def _blocks(documents: np.ndarray, rows: int) -> Iterator[tuple[int, Tensor]]:
-    for start in range(0, len(documents), rows):
-        part = documents[start : start + rows]
-        if isinstance(documents, np.memmap):
-            yield start, torch.from_numpy(np.array(part, dtype=np.float32))
-            _release(documents)
-        else:
-            yield start, _tensor(np.ascontiguousarray(part, dtype=np.float32))
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    """Return an array as a tensor, sharing its memory where it may be written to: torch warns of others."""
-    array = np.asarray(array)
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def _release(documents: np.memmap) -> None:
-    """Give back the pages of a memory map that were read, which would count as resident until the end."""
-    mapped = getattr(documents, "_mmap", None)
-    # Pages of a copy-on-write map hold the caller's own changes, which exist nowhere else.
-    if mapped is not None and documents.mode != "c" and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _mean(documents: np.ndarray) -> Tensor:
-    total = torch.zeros(documents.shape[1], dtype=torch.float64)
-    for _, block in _blocks(documents, rows=_block_rows(documents, 0)):
-        total += block.sum(dim=0, dtype=torch.float64)
-    return (total / len(documents)).float()
-
-
-def _top(scores: Tensor, k: int, rows: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return the k best of every query and their places, best first; of equal ones at the cut, those of lower rows.
-
-    ``rows`` are the documents' where places are not in their order.
-    """
-    if k == scores.shape[1]:
-        found = scores.topk(k, dim=1)
-        return found.values, found.indices
-    values, places = scores.topk(k + 1, dim=1)
-    # topk picks any of equal scores; only rows where the cut goes through equal ones need the slower sort.
-    torn = torch.nonzero(values[:, k - 1] == values[:, k]).flatten()
-    values, places = values[:, :k].contiguous(), places[:, :k].contiguous()
-    if len(torn):
-        by_row = None if rows is None else rows[torn].argsort(dim=1)
-        part = scores[torn] if by_row is None else scores[torn].gather(1, by_row)
-        ordered = part.sort(dim=1, descending=True, stable=True)
-        chosen = ordered.indices[:, :k]
-        values[torn] = ordered.values[:, :k]
-        places[torn] = chosen if by_row is None else by_row.gather(1, chosen)
-    return values, places
-
-
-def _join(best: tuple[Tensor, Tensor] | None, found: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
-    if best is None:
-        return found
-    scores = torch.cat([best[0], found[0]], dim=1)
-    indices = torch.cat([best[1], found[1]], dim=1)
-    values, places = _top(scores, min(k, scores.shape[1]), indices)
-    return values, indices.gather(1, places)
-
-
-def _distances(queries: np.ndarray, documents: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Return the negative distances of candidates by difference, in float64.
-
-    In parts that fit a cache: the gathered candidates of all queries together would not.
-    """
-    scores = np.empty(indices.shape, dtype=np.float64)
-    rows = max(1, _CANDIDATE_BYTES // (8 * indices.shape[1] * documents.shape[1]))
-    for number, start in enumerate(range(0, len(queries), rows)):
-        part = slice(start, start + rows)
-        candidates = torch.from_numpy(documents[indices[part]]).double()
-        query = _tensor(np.asarray(queries[part], dtype=np.float64))
-        scores[part] = -torch.linalg.vector_norm(candidates.sub_(query[:, None, :]), dim=2).numpy()
-        if isinstance(documents, np.memmap) and number % 16 == 15:
-            _release(documents)
-    return scores
+    again = np.full((len(close), close.shape[1] + 1), every)
+    again[:, :-1] |= close
+    again[:, 1:] |= close
+    again[:, k:] = np.logical_and.accumulate(close[:, k - 1 :], axis=1)
+    return again

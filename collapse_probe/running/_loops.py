@@ -78,10 +78,6 @@ class Loops:
                 self._known[optimizer] = None
                 self._heard[id(one.live)] = one.live
                 return
-        if os.environ.get("RANK", "0") != "0":
-            # The first process writes. No collective of ours is run on it, so that no other one is missed.
-            self._known[optimizer] = None
-            return
         together = optimizers_beside(optimizer)
         if closure is not None and optimizer not in self._waiting and not any(map(has_gradient, together)):
             # Forward and backward are still to run, inside of this step: what is trained shows in the next one.
@@ -90,6 +86,7 @@ class Loops:
         together = [one for one in together if one not in self._known]
         for one in together:
             self._known[one] = None
+        # Of several processes the first writes; the others leave it what it merges. No forward of ours is run.
         self._begin(together, reference=None if ranks == 1 else False)
 
     def _begin(self, optimizers: list[Optimizer], *, reference: Any) -> None:

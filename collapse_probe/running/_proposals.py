@@ -74,6 +74,12 @@ class Proposals:
             return
         path, shape, count = several[-1]  # the one that was called last is nearest to the loss
         often = _NUMBERS.get(count, f"{count} times")
+        if any(other != count and form[1] == shape[1] for _, form, other in several):
+            # Others of that width are called at other times: which of them is a side cannot be told.
+            heard = (f"{name} {list(form)} {_NUMBERS.get(times, f'{times} times')}" for name, form, times in several)
+            sides = f"{setting('query')} and which {setting('document')}"
+            self._said.line(f"heard: {', '.join(list(heard)[-4:])} a step; say which is {sides}")
+            return
         cure = f"{setting('query', path)} {setting('document', path)}"
         self._said.line(f"heard: {path} {list(shape)} {often} a step; say {cure}")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ._attach import is_compiled
 from ._autolog import Autolog, autolog
-from ._calls import is_compiled
 from ._dispatch import watch
 from ._folder import in_short
-from ._options import Prepared
+from ._options import Known, Prepared
 from ._watch import Watch, open_watches
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Autolog",
+    "Known",
     "LightningCallback",
     "Prepared",
     "Watch",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,9 @@ from ..recording import Containment
 
 _ABSENT = object()
 
+COMPILED_CALL = "_compiled_call_impl"
+"""Where torch keeps what a module that was compiled in place calls."""
+
 Given = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 """Returns the arguments of a call."""
 
@@ -20,6 +23,29 @@ Given = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[
 def is_traced() -> bool:
     """Return whether this runs to be compiled, exported or traced: what is called then is no training."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Return whether calls of a module go to compiled code, which a method of its own would make compile again."""
+    return is_compiled_in_place(module) or hasattr(module, "_orig_mod")
+
+
+def is_compiled_in_place(module: nn.Module) -> bool:
+    """Return whether ``module.compile()`` was called, which compiles a module's hooks with it."""
+    return getattr(module, COMPILED_CALL, None) is not None
+
+
+def compiled_inside(target: nn.Module) -> frozenset[int]:
+    """Return the ids of modules that lie inside of compiled code: a hook on one of them would be part of it."""
+    compiled = [one for one in target.modules() if is_compiled(one)]
+    return frozenset(id(part) for one in compiled for part in one.modules() if part is not one)
+
+
+def compiled_calls(target: nn.Module) -> list[tuple[nn.Module, str]]:
+    """Return the modules whose calls lead into compiled code, each with the method that does."""
+    inside = compiled_inside(target)
+    found = [one for one in target.modules() if is_compiled(one) and id(one) not in inside]
+    return [(one, COMPILED_CALL if is_compiled_in_place(one) else "forward") for one in found]
 
 
 class Wrapped:
@@ -99,13 +125,17 @@ class Wrapped:
 
 
 class _Hook:
-    """A hook that a copy of its module, or one that is sent to another process, does not have."""
+    """A hook that a copy of its module, or one that is sent to another process, does not have.
+
+    Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
+    """
 
     def __init__(self, hook: Callable[..., None]) -> None:
         self._hook = hook
 
     def __call__(self, *args: Any) -> None:
-        self._hook(*args)
+        if not is_traced():
+            self._hook(*args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         return _nothing
@@ -144,13 +174,26 @@ class Attachments:
         Returns:
             What takes it off again, if that is wanted before all else comes off.
         """
+        if is_compiled_in_place(module):
+
+            def before(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+                hook(module, args, kwargs)
+
+            return self.wrap(module, COMPILED_CALL, probe="forward", before=before)
         remove = module.register_forward_pre_hook(_Hook(hook), with_kwargs=True).remove
         self.add(remove)
         return remove
 
     def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
         """Call ``hook(module, args, kwargs, output)`` after every call of a module; it returns nothing."""
-        self.add(module.register_forward_hook(_Hook(hook), with_kwargs=True).remove)
+        if is_compiled_in_place(module):
+
+            def after(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
+                hook(module, args, kwargs, output)
+
+            self.wrap(module, COMPILED_CALL, probe="forward", after=after)
+        else:
+            self.add(module.register_forward_hook(_Hook(hook), with_kwargs=True).remove)
 
     def wrap(
         self,

@@ -179,6 +179,8 @@ class ByHand:
         ranked: Any = None,
         further: Mapping[str, Any] | None = None,
     ) -> None:
+        if not self.recorder.first:
+            return
         left = self._read_pairs()
         if step is None and left is not None:
             step = left.step
@@ -212,7 +214,7 @@ class ByHand:
         self.recorder.containment.run(probe, function, *args)
 
     def _say(self, key: str, message: str) -> None:
-        if key not in self._said:
+        if key not in self._said and self.recorder.first:
             self._said.add(key)
             _log.warning("collapse-probe: %s", message)
             if not self._closed:

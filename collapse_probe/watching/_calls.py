@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
 from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, mean_of_tokens, passed_by, why_unread
-from ._attach import Attachments, is_traced
+from ._attach import Attachments, is_compiled, is_traced
 
 _REPLAYED = "?replayed"
 
@@ -38,13 +38,17 @@ class DirectCalls:
         module: The module.
         hook: Called as a forward hook is.
         attachments: What takes it off again.
+        paused: Returns whether calls are our own, which say nothing of how it is called.
 
     Attributes:
         attached: Whether it listens.
     """
 
-    def __init__(self, module: nn.Module, hook: Callable[..., None], attachments: Attachments) -> None:
+    def __init__(
+        self, module: nn.Module, hook: Callable[..., None], attachments: Attachments, *, paused: Callable[[], bool]
+    ) -> None:
         self.attached = True
+        self._paused = paused
         self._inside = False
         self._called = self._used = False
         handle = module.register_forward_pre_hook(attachments.hook(self._enter))
@@ -70,12 +74,8 @@ class DirectCalls:
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if not is_traced():
-            self._inside = self._called = True
-
-
-def is_compiled(module: nn.Module) -> bool:
-    """Return whether calls of a module go to compiled code, which a method of its own would make compile again."""
-    return getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+            self._inside = True
+            self._called = self._called or not self._paused()
 
 
 class CallListener:
@@ -166,8 +166,7 @@ class CallListener:
                 self._inputs[id(module), method] = copied(args), copied(kwargs)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if not is_traced():
-                self._recorder.containment.run("replayed pairs", before, args, kwargs)
+            self._recorder.containment.run("replayed pairs", before, args, kwargs)
 
         if method != "forward":
             return self._attachments.wrap(module, method, probe="replayed pairs", before=before)
@@ -177,7 +176,7 @@ class CallListener:
         if method == "forward":
             self._attachments.forward_hook(module, hook)
             if not is_compiled(module):
-                self._direct.append(DirectCalls(module, hook, self._attachments))
+                self._direct.append(DirectCalls(module, hook, self._attachments, paused=lambda: self.paused))
             return
 
         def after(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
@@ -190,9 +189,6 @@ class CallListener:
         only_replayed = all(key == _REPLAYED for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-            # Never traced: compiled code would be other code, and compiled anew whenever the step's number changes.
-            if is_traced():
-                return
             if only_replayed and (self.replay is None or self.replay.complete):
                 return
             if self.paused or not any(recorder.wants(key) for key, _ in keys):

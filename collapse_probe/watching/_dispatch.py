@@ -42,6 +42,7 @@ def watch(
     """Watch a training, whose loop stays as it is, and write a journal of it that :func:`diagnose` reads.
 
     Watching changes no weight, no loss and no random state. A fault of ours is contained, journalled and said once.
+    Of several processes, as torchrun starts them, the first writes one run, of the rows of all.
 
     Args:
         target: A torch module, or a trainer of transformers or sentence-transformers, which says most of what follows
@@ -90,8 +91,8 @@ def watch(
             that concern them. False writes ids alone; other texts are never written.
         on_collapse: What follows a finding while training goes on, judged every 50 steps, at evaluations and at the
             end, once a finding and once more when it becomes graver: ``ignore``; ``warn`` logs one line; ``stop`` also
-            asks a trainer to stop when it is critical, a plain loop reads ``w.stop``; or a function, called with the
-            finding, whose exceptions are told and stop nothing.
+            asks a trainer to stop when it is critical, a plain loop reads ``w.stop``, which several processes see after
+            the same step; or a function, called with the finding, whose exceptions are told and stop nothing.
 
     Returns:
         The watch: a context manager, whose ``close()`` ends the journal. What it was not told can be handed over.

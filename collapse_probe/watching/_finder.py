@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
-from ..recording import Recorder, canonical
-from ._attach import Attachments, is_traced
-from ._calls import in_backward, is_compiled
+from ..journal.vocabulary import Role
+from ..recording import Recorder, canonical, stacking_of
+from ._attach import Attachments, compiled_calls, compiled_inside, is_compiled, is_traced
+from ._calls import in_backward
 from ._candidates import Candidate, address, entries, entry_of, sizes
-from ._rules import Choice, argument_names, choose
+from ._rules import SINGLE, Choice, argument_names, choose
 from ._terms import LossListener, is_loss
 
 STEPS = 20
@@ -97,11 +99,11 @@ class Finder:
         self._last: list[str] = []
         self._losses: list[tuple[nn.Module, bool]] = []
         self._warned = _no_warning_of_hooks()
-        self._handles = [
-            register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
-        ]
+        self._open = True
+        self._handles: list[RemovableHandle] = []
+        self._listen()
         self._undo = [undo for module in (target, *target.children()) for undo in self._wrap(module)]
+        self._undo += [self._wrap_call(module, name, compiled=True) for module, name in compiled_calls(target)]
         attachments.add(self._off)
 
     def candidates(self) -> list[str]:
@@ -110,7 +112,7 @@ class Finder:
 
     def close(self) -> None:
         """Listen no more, but to the losses that were heard; may be called twice."""
-        if not self._handles:
+        if not self._open:
             return
         self._off()
         if self._found is None:
@@ -118,19 +120,31 @@ class Finder:
         for module, of_model in {id(one): (one, of_model) for one, of_model in self._losses}.values():
             self._loss.listen(module, of_model=of_model, met=not of_model)
 
-    def _off(self) -> None:
+    def _listen(self) -> None:
+        if self._open and not self._handles:
+            self._handles = [
+                register_module_forward_pre_hook(self._enter),
+                register_module_forward_hook(self._leave, with_kwargs=True, always_call=True),
+            ]
+
+    def _listen_not(self) -> None:
         while self._handles:
             handle = self._handles.pop()
             handle.remove()
             # torch 2.13 forgets this entry, and then warns whoever compiles a module of hooks that are gone.
             getattr(torch_modules, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)
+
+    def _off(self) -> None:
+        self._open = False
+        self._step = _Step()  # candidates know where they stand in the graph
+        self._listen_not()
         while self._undo:
             self._undo.pop()()
         self._warned()
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
-        if not self._handles:
+        if not self._open:
             return
         step, self._step = self._step, _Step()
         self._stack.clear()
@@ -155,6 +169,7 @@ class Finder:
 
     def _take(self, chosen: Choice, kept: list[Candidate]) -> None:
         self.close()
+        chosen = self._unstacked(chosen)
         calls = self._recorder.heard
         taken = {id(one) for one, _, _ in chosen.streams}
         others = list(dict.fromkeys(one.said for one in kept if id(one) not in taken))
@@ -162,12 +177,22 @@ class Finder:
             one.heard.stream = stream
             calls.append(one.heard)
             about = {"where": one.where, "rule": chosen.rule, "candidates": others[:10]}
-            known = self._recorder.streams.get(stream)
-            if known is None or not known.where:
-                self._recorder.declare(stream, role=role, **about)
+            for name in self._recorder.streams_of(stream):
+                known = self._recorder.streams.get(name)
+                if known is None or not known.where:
+                    self._recorder.declare(name, role=role if name == stream else Role(name), **about)
         calls.sort(key=lambda one: one.order)
         if self._found is not None:
             self._found(chosen)
+
+    def _unstacked(self, chosen: Choice) -> Choice:
+        """Return a single matrix as both sides of its batch, where it holds them."""
+        (one, stream, role), *more = chosen.streams
+        stacking = None if more or role is not None or chosen.rule != SINGLE else stacking_of(one.heard.tensor)
+        if stacking is None:
+            return chosen
+        self._recorder.unstack(stream, stacking, {str(side): side for side in (Role.query, Role.document)})
+        return replace(chosen, rule=str(stacking))
 
     # What is heard
 
@@ -177,7 +202,8 @@ class Finder:
             return []
         found = [name for name in _METHODS if callable(getattr(type(module), name, None))]
         undo = [self._wrap_method(module, name) for name in found]
-        return [*undo, self._wrap_forward(module)]
+        inside = id(module) in compiled_inside(self._target)
+        return undo if inside else [*undo, self._wrap_call(module, "forward")]
 
     def _wrap_method(self, module: nn.Module, name: str) -> Callable[[], None]:
         def before(args: Any, kwargs: Any) -> None:
@@ -196,25 +222,31 @@ class Finder:
 
         return self._attachments.wrap(module, name, probe="finding streams", before=before, after=after, failed=failed)
 
-    def _wrap_forward(self, module: nn.Module) -> Callable[[], None]:
+    def _wrap_call(self, module: nn.Module, name: str, *, compiled: bool = False) -> Callable[[], None]:
+        """Hear the calls past a module's hooks; where they lead into compiled code, no hook of ours may be met there.
+
+        It would be compiled with it, and once more when it is gone: for any size, where another one has been met since.
+        """
         direct: list[bool] = []
 
         def before(args: Any, kwargs: Any) -> None:
             direct.append(not (self._stack and self._stack[-1].module is module))
             if direct[-1]:
                 self._enter(module, args)
+            if compiled:
+                self._listen_not()
 
         def after(args: Any, kwargs: Any, output: Any) -> None:
+            self._listen()
             if direct and direct.pop():
                 self._leave(module, args, kwargs, output)
 
         def failed(error: BaseException) -> None:
+            self._listen()
             if direct and direct.pop():
                 self._left(module)
 
-        return self._attachments.wrap(
-            module, "forward", probe="finding streams", before=before, after=after, failed=failed
-        )
+        return self._attachments.wrap(module, name, probe="finding streams", before=before, after=after, failed=failed)
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         if not is_traced():
@@ -291,7 +323,7 @@ class Finder:
             self._keep(value, module, path, key, kind="output", depth=depth, inputs=given, method=method)
 
     def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
-        if not self._handles or not isinstance(value, Tensor) or not value.is_floating_point():
+        if not self._open or not isinstance(value, Tensor) or not value.is_floating_point():
             return
         if value.ndim == 3 and about["kind"] == "output":
             place = f"module {path}" if path else "the model"

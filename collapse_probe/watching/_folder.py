@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import InputError
 from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name, versions_of
 from ..journal.vocabulary import Role
-from ..recording import Place, Wishes, canonical
+from ..recording import Place, Wishes, canonical, process_rank
 from ._options import Prepared
 
 _claims: weakref.WeakValueDictionary[Path, Any] = weakref.WeakValueDictionary()
@@ -96,12 +97,14 @@ def continue_run(run: Run, wishes: Wishes) -> Prepared:
 
 
 def model_name(target: Any) -> str:
-    """Return a plain name for a model: its class's, in lower case with dashes.
+    """Return a plain name for a model: its class's, inside of what wraps or compiled it, in lower case with dashes.
 
     >>> model_name(nn.Linear(1, 1))
     'linear'
     """
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", type(target).__name__)
+    target = target.module if isinstance(target, DistributedDataParallel) else target
+    name = type(getattr(target, "_orig_mod", target)).__name__
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
     return re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-") or "model"
 
 
@@ -131,7 +134,7 @@ def module_infos(target: nn.Module, groups: Sequence[str], scored: Sequence[Plac
 
 def is_main_process() -> bool:
     """Return whether this process is the one that writes: rank 0."""
-    return os.environ.get("RANK", "0") == "0"
+    return process_rank() == 0
 
 
 def versions() -> dict[str, str]:

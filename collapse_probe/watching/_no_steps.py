@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..recording import Recorder
-from ._attach import Attachments, is_traced
+from ._attach import Attachments
 from ._calls import in_backward
 
 CALLS = 200
@@ -36,7 +36,7 @@ class NoSteps:
         self._undo = [attachments.forward_pre_hook(one, self._called) for one in (target, *target.children())]
 
     def _called(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if is_traced() or in_backward() or not torch.is_grad_enabled():
+        if in_backward() or not torch.is_grad_enabled():
             return
         if self._recorder.done:
             while self._undo:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..recording import Containment, total_norm
-from ._attach import Attachments, is_traced
+from ._attach import Attachments
 from ._calls import in_backward
 
 
@@ -126,7 +126,7 @@ class StepListener:
         self._open = False
 
     def _forward(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._open and not is_traced() and not in_backward():
+        if self._open and not in_backward():
             # What is read here must not fill the user's autocast cache with weights that have no graph.
             with torch.autocast(_device_type(args, module), enabled=False):
                 self.end()

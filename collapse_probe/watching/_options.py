@@ -103,6 +103,7 @@ class Known:
         epoch: Epoch of the first step, from 1; None in a run without epochs.
         seed: Of weights and batches.
         precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
+        alone: Whether each of several processes keeps a journal of its own.
     """
 
     batch: int | None = None
@@ -111,3 +112,4 @@ class Known:
     epoch: int | None = None
     seed: int | None = None
     precision: str = ""
+    alone: bool = False

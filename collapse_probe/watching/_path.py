@@ -8,8 +8,7 @@ from typing import Any
 from torch import nn
 
 from ..recording import Recorder, canonical
-from ._attach import Attachments, is_traced
-from ._calls import is_compiled
+from ._attach import Attachments, is_compiled
 
 
 class ScoredPath:
@@ -56,7 +55,7 @@ class ScoredPath:
 
     def _hook(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, *given: Any) -> None:
-            if not is_traced() and (self.scoring or not self.paused):
+            if self.scoring or not self.paused:
                 self._called[self.scoring].add(name)
 
         return hook

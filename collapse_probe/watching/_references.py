@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..recording import (
     Recorder,
     Replay,
     StartWeights,
+    alone,
     check_pairs,
     undisturbed,
 )
@@ -138,7 +140,7 @@ class ReferenceReader:
 
     def given(self, *vectors: Tensor) -> None:
         """Read all pairs from what the training's own evaluation has just made of them, as a call of them gives it."""
-        if self._last != self._recorder.done:
+        if self._recorder.first and self._last != self._recorder.done:
             self._contained(self._full, lambda: vectors, self._recorder.done)
 
     def _recognise(self, earlier: Mapping[str, Evaluation | None]) -> None:
@@ -353,21 +355,22 @@ def _equal(rows: Tensor) -> bool:
 
 
 class _Quiet:
-    """Our own forward passes: undisturbed, and heard by nobody."""
+    """Our own forward passes: undisturbed, heard by nobody, and without the other processes of a training."""
 
     def __init__(self, pause: Callable[[bool], None], modules: list[nn.Module]) -> None:
         self._pause = pause
-        self._inner = undisturbed(modules)
+        self._modules = modules
 
     def __enter__(self) -> None:
-        self._pause(True)
-        self._inner.__enter__()
+        with ExitStack() as stack:
+            stack.enter_context(alone(self._modules))
+            self._pause(True)
+            stack.callback(self._pause, False)
+            stack.enter_context(undisturbed(self._modules))
+            self._inside = stack.pop_all()
 
     def __exit__(self, *error: Any) -> None:
-        try:
-            self._inner.__exit__(*error)
-        finally:
-            self._pause(False)
+        self._inside.__exit__(*error)
 
 
 def _metrics(sample: Sample) -> dict[str, float]:

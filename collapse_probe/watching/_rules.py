@@ -14,11 +14,11 @@ from ..recording import Place, Take, Tap, call
 from ._candidates import Candidate
 from ._roles import is_view, role_of_name, roles_of_pair
 
+SINGLE = "single output"
+"""The rule for one matrix a step."""
+
 STORED = "output beside an argument of the loss"
 """The rule for one side that is trained and another one that is stored."""
-
-TOWERS = "two modules, one for each side"
-"""The rule for a tower each."""
 
 _SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
 
@@ -48,12 +48,12 @@ def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
         scores: Memory of what was given to losses of scores.
     """
     usable = [one for one in kept if one.usable]
+    if any(one.heard.confirmed and not one.heard.beside for one in usable):
+        usable = [one for one in usable if not one.heard.beside]
     for rule in (_by_loss, _by_output, _by_method, _by_call):
         found = rule(usable, scores)
         if found is not None:
-            return (
-                (_with_stored(found, kept) or _beside(found, kept) or found) if found.rule == "single output" else found
-            )
+            return (_with_stored(found, kept) or _beside(found, kept) or found) if found.rule == SINGLE else found
     return None
 
 
@@ -186,7 +186,7 @@ def _by_call(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
         if found is None:
             continue
         one = found.streams[0][0]
-        if found.rule != "single output":
+        if found.rule != SINGLE:
             return found
         if depth == 0:
             # A square matrix, or what a loss of scores is given, is rather a matrix of scores: then look deeper first.
@@ -209,17 +209,19 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
     sources = {key: _of_training(found) for key, found in sources.items()}
     sources = {key: found for key, found in sources.items() if not _feeds_another(found, sources)}
     chunked = any(one.heard.again for one in calls)
+    if not chunked and (found := _tower_called_again(list(sources.values()), rule)) is not None:
+        return found
     repeated = [found for found in sources.values() if len(found) > 1 and any(one.heard.confirmed for one in found)]
     if repeated and not (chunked and len(sources) > 1):
         # Of several, the one with most calls: it has the ends of what others, such as relations, stand between.
         most = max(reversed(repeated), key=len)
-        return _with_negatives(list(sources.values()), rule) or _one_module(most, rule, chunked=chunked)
+        return _one_module(most, rule, chunked=chunked)
     if len(sources) >= 2:
         return _towers(list(sources.values()), rule)
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
         return None
     one = next(iter(sources.values()))[0]
-    return Choice(rule or "single output", [(one, "embedding", None)], [_place(one, "embedding", None)])
+    return Choice(rule or SINGLE, [(one, "embedding", None)], [_place(one, "embedding", None)])
 
 
 def _of_training(calls: list[Candidate]) -> list[Candidate]:
@@ -278,30 +280,33 @@ def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _S
     ]
 
 
-def _with_negatives(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | None:
-    """Choose a module that is called once, for queries, and one that is called for each column of documents."""
-    once = [found[0] for found in ends if len(found) == 1]
-    several = [found for found in ends if len(found) > 1]
-    if len(once) != 1 or len(several) != 1:
+def _tower_called_again(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | None:
+    """Return two towers of which the documents' is called again, for negatives; None where they are not that.
+
+    The other one is called once, with as many rows or a part of them; a name that makes it the documents' speaks
+    against it.
+    """
+    if len(ends) != 2:
         return None
-    query, documents = once[0], several[0]
-    named = roles_of_pair([_name(query), _name(documents[0])])
-    if named != (0, 1) and (named is not None or query.heard.order > documents[0].heard.order):
+    (query, *more), documents = sorted(ends, key=len)
+    rows = len(query.heard.tensor)
+    trained = all(any(one.heard.confirmed for one in end) for end in ends)
+    if more or len(documents) < 2 or not trained or any(len(one.heard.tensor) % rows for one in documents):
         return None
-    if len(documents[0].heard.tensor) % len(query.heard.tensor):
+    if roles_of_pair([_called(query), _called(documents[0])]) == (1, 0):
         return None
-    streams = [(query, *_SIDES[0]), *((one, *_SIDES[min(index, 2)]) for index, one in enumerate(documents, 1))]
-    places = [_place(query, *_SIDES[0]), *_calls_of(documents[0], 2, _SIDES[1:])]
-    return Choice(rule or TOWERS, streams, places)
+    streams = [(query, *_SIDES[0]), *((one, *_SIDES[min(at, 2)]) for at, one in enumerate(documents, start=1))]
+    places = [_place(query, *_SIDES[0]), *_calls_of(documents[0], min(2, len(documents)), _SIDES[1:])]
+    return Choice(f"{rule or 'two modules, one for each side'}, negatives again", streams, places)
 
 
-def _name(one: Candidate) -> str:
-    return one.path if one.method == "forward" else one.method
+def _called(one: Candidate) -> str:
+    return one.method if one.method != "forward" else one.path
 
 
 def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
-    pair = roles_of_pair([_name(one[0]) for one in ends]) or (0, 1)
-    found = _pair(rule or TOWERS, ends[pair[0]][0], ends[pair[1]][0])
+    pair = roles_of_pair([_called(end[0]) for end in ends]) or (0, 1)
+    found = _pair(rule or "two modules, one for each side", ends[pair[0]][0], ends[pair[1]][0])
     streams = [
         (one, *_SIDES[side])
         for side in (0, 1)

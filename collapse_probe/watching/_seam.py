@@ -121,7 +121,9 @@ class Seam:
         listener = self._watch.loss
         label = type(module).__name__
         if inner:
-            listener.hear(f"{label}.{self._width}" if self._own_dims and self._width else label, output, apart=True)
+            # A cached loss is called once, and adds its dimensions up inside.
+            of_one = self._own_dims and self._width and not hasattr(module, CHUNKED)
+            listener.hear(f"{label}.{self._width}" if of_one else label, output, apart=True)
             return
         weights = {f"{name}.{dim}": w for name in self._names() for dim, w in self._own_dims.items()} or None
         listener.total(label, output, weights=weights)

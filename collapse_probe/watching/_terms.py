@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..recording import Recorder
-from ._attach import Attachments, is_traced
+from ._attach import Attachments
 from ._calls import in_backward
 from ._candidates import entries
 
@@ -76,7 +76,7 @@ class LossListener:
         containment = self._recorder.containment
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-            if not is_traced() and not self.paused and not self.by_hand:
+            if not self.paused and not self.by_hand:
                 containment.run("loss", self.hear, label, output, of_model=of_model, met=met)
 
         self._attachments.forward_hook(loss, hook)

@@ -245,7 +245,7 @@ class TrainerWatch(Watch):
     def _say(self, key: str, message: str) -> None:
         if self.begun:
             super()._say(key, message)
-        elif key not in self._said:
+        elif key not in self._said and is_main_process():
             self._said.add(key)
             _log.warning("collapse-probe: %s", message)
 
@@ -322,6 +322,9 @@ class TrainerWatch(Watch):
         if model is None:
             raise InputError("the trainer has no model")
         facts = self._source.facts(options)
+        called: Any = getattr(self._source.trainer, "model_wrapped", None)
+        if facts.searching and getattr(called, "_orig_mod", None) is model:
+            model = called  # what the trainer compiled is heard at its call
         prepared = self._prepared(step)
         precision = {"no": "fp32"}.get(facts.precision, facts.precision)
         super().__init__(
@@ -365,7 +368,8 @@ class TrainerWatch(Watch):
 
     def _note(self, key: str, message: str) -> None:
         self._said.add(key)
-        _log.warning("collapse-probe: %s", message)
+        if self.recorder.first:
+            _log.warning("collapse-probe: %s", message)
         self.recorder.event("note", message, subject=key[:40])
 
     def _prepared(self, step: int) -> Prepared | None:

@@ -23,12 +23,16 @@ from ..recording import (
     WeightReader,
     added_wishes,
     cadence_of,
+    canonical,
     group_parameters,
     input,
     is_left_out,
+    is_sharded,
+    processes,
     total_norm,
 )
-from ._attach import Attachments
+from ._agreed import Agreed
+from ._attach import Attachments, compiled_inside
 from ._begin import begin, check_given, go_on
 from ._by_hand import ByHand
 from ._calls import CallListener
@@ -36,7 +40,7 @@ from ._coverage import HEARD_BY, Coverage, one_matrix
 from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
 from ._delivered import WeightsLeft, beside
 from ._finder import Finder
-from ._folder import command, continue_run, model_name, module_infos, versions
+from ._folder import command, continue_run, is_main_process, model_name, module_infos, versions
 from ._left_out import LeftOut
 from ._lifetime import Lifetime
 from ._no_steps import NoSteps
@@ -44,10 +48,16 @@ from ._optimizers import ClipListener, StepListener, as_optimizers, describe, pa
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
 from ._references import NAME, ReferenceReader
-from ._rules import STORED, Choice
+from ._rules import SINGLE, STORED, Choice
 from ._scoring import compares_by, own_similarity
 from ._terms import LossListener, of_others
 from ._verdicts import Verdicts
+
+INSIDE_COMPILED = (
+    "off, since it lies inside of compiled code, where a hook would change what is compiled, and so the weights: tap "
+    "what is compiled itself, an argument of the loss, or hand it over, w.observe(...)"
+)
+"""Why a tap hears nothing."""
 
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
@@ -102,9 +112,14 @@ class Watch(Lifetime, ByHand):
     ) -> None:
         known = known or Known()
         self._check(target, similarity, trained_by, on_collapse, loss=loss, raw=raw, examples=examples)
+        # Of several processes the first one writes: the others read no more than what is merged with its own.
+        first = known.alone or is_main_process()
+        if not first:
+            reference, raw, on_collapse = False, None, "stop" if on_collapse == "stop" else "ignore"
+            done, run = (run.steps if isinstance(run, Run) else 0), False
         optimizers = as_optimizers(optimizer)
         declared, places = declared_streams(target, query, document, taps)
-        groups = group_parameters(target, _read_weights(optimizers))
+        groups = group_parameters(target, _read_weights(optimizers)) if first else {}
         read = declared_probes(probes, declared)
         cadence = cadence_of(read, every=every)
         pairs = reference_pairs(reference, target)
@@ -127,6 +142,7 @@ class Watch(Lifetime, ByHand):
             name=model_name(target),
             seed=known.seed,
             precision=known.precision,
+            processes=processes(),
             similarity=similarity,
             trained_by=trained_by,
             streams=declared,
@@ -144,15 +160,23 @@ class Watch(Lifetime, ByHand):
             asked, similarity = similarity, config.similarity or similarity
         self.live = LiveRun(config, begun.store, folder=self.run)
         self.recorder = Recorder(
-            journal, cadence=cadence, similarity=similarity, wishes=begun.wishes, containment=known.containment
+            journal,
+            cadence=cadence,
+            similarity=similarity,
+            wishes=begun.wishes,
+            containment=known.containment,
+            name=None if known.alone else model_name(target),
+            first=first,
         )
+        if not first:
+            self.recorder.done = done
         self.recorder.epoch = known.epoch
         self._windows_by_hand = known.epoch is not None
         containment = self.recorder.containment
         containment.messages = self._texts = texts
         self._attachments = Attachments(containment)
         self._parameters = parameters_of(optimizers)
-        self._left_out = LeftOut(target, self._parameters) if optimizers else None
+        self._left_out = LeftOut(target, self._parameters) if optimizers and first else None
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
         self._roots: int | None = 0
@@ -176,12 +200,16 @@ class Watch(Lifetime, ByHand):
                 stream.name, role=None if stream.role is None else Role(stream.role), where=stream.where, declared=True
             )
             self.recorder.streams[stream.name].rule = "declared"
+        places = self._outside_compiled(places)
         self._calls.listen(places)
         if loss is not None:
             self._loss.listen(loss)
             self.trains_beside([loss])
         self._finder: Finder | None = None
-        self._verdicts = Verdicts(self.live, self.recorder, on_collapse=on_collapse, stop=self._stop)
+        self._agreed = Agreed(self.recorder, asked=on_collapse == "stop", say=self._say)
+        self._verdicts = Verdicts(
+            self.live, self.recorder, on_collapse=on_collapse if first else "ignore", stop=self._stop
+        )
         self._path = ScoredPath(target, [one.name for one in config.modules], self.recorder, self._attachments)
         self._reference = ReferenceReader(
             self.recorder,
@@ -322,8 +350,11 @@ class Watch(Lifetime, ByHand):
 
     def _before_step(self) -> None:
         due = self.recorder.due
+        if not (due or self.recorder.first):
+            return
         if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
-            self._say("sparse", "gradient/norm leaves sparse gradients out: adding up their rows would wait")
+            said = "gradient/norm leaves sparse gradients out, and those that lie in parts on several processes"
+            self._say("sparse", f"{said}: adding them up would wait")
         if self._left_out is not None and self.recorder.done in (0, HEARD_BY - 1):
             self.recorder.containment.run("parameters left out", self._left_out.before_step)
         before = self._clip.take()
@@ -335,7 +366,7 @@ class Watch(Lifetime, ByHand):
         self.recorder.scalars({name: norm for name, norm in named.items() if norm is not None})
         if self._optimizers:
             self.recorder.rates(rates(self._optimizers))
-        if due:
+        if due and self.recorder.first:
             self._touch()
             if self._weights is not None:
                 self._weights.before()
@@ -348,7 +379,7 @@ class Watch(Lifetime, ByHand):
             self.recorder.event("left_out", message, subject=module)
 
     def _say_batch_norm(self) -> None:
-        names = [name for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
+        names = [canonical(name) for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
         if names:
             message = f"{', '.join(names[:3])}: in training mode a vector depends on its batch"
             self.recorder.event("batch_norm", message, subject=names[0])
@@ -367,6 +398,14 @@ class Watch(Lifetime, ByHand):
         self._roots = None if self._roots is None else 0
         self.recorder.step()
         step = self.recorder.done
+        if self._agreed.after_step(due=due):
+            self.stop = True
+        if not self.recorder.first:
+            if not self._windows_by_hand and step % WINDOW == 0:
+                self.recorder.window()
+            if step == HEARD_BY - 1:
+                self.recorder.containment.run("finding streams", self._look_for_silent)
+            return
         self._reference.after_step()
         if step == 1:
             self.recorder.containment.run("coverage", self._coverage.cover)
@@ -393,7 +432,7 @@ class Watch(Lifetime, ByHand):
     def _found(self, chosen: Choice) -> None:
         """Take the streams that the finder found."""
         self._calls.listen(chosen.places)
-        if chosen.rule == "single output" and chosen.streams[0][2] is None:
+        if chosen.rule == SINGLE and chosen.streams[0][2] is None:
             self._say("one matrix", one_matrix(chosen.streams[0][0].said))
         elif not self._replays:
             return
@@ -408,6 +447,17 @@ class Watch(Lifetime, ByHand):
                 "no reference pairs: queries or documents are no module's output; the batches' own separation is read",
                 subject="reference pairs",
             )
+
+    def _outside_compiled(self, places: Sequence[Place]) -> list[Place]:
+        """Return what can be heard, and say of the rest why it is off: it lies inside of compiled code."""
+        inside = compiled_inside(self._target)
+        off = [one for one in places if one.module is not None and id(one.module) in inside]
+        for stream in (one.tap.stream for one in off if one.tap.stream in self.recorder.streams):
+            self.recorder.declare(stream, why=INSIDE_COMPILED)
+        if off:
+            names = ", ".join(dict.fromkeys(one.tap.stream for one in off if one.tap.stream in self.recorder.streams))
+            self._say("compiled", f"{names}: {INSIDE_COMPILED}")
+        return [one for one in places if one not in off]
 
     def _replay_declared(self, places: Iterable[Place]) -> None:
         by_role = {place.tap.role: place for place in reversed(list(places)) if place.module is not None}
@@ -427,7 +477,7 @@ class Watch(Lifetime, ByHand):
     # How it is kept safe
 
     def _stop(self) -> None:
-        self.stop = True
+        self.stop = self._agreed.ask()
 
     @staticmethod
     def _check(
@@ -448,4 +498,6 @@ class Watch(Lifetime, ByHand):
 
 
 def _read_weights(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:
-    return [one for one in parameters_of(optimizers) if one.requires_grad and not one.is_complex()]
+    return [
+        one for one in parameters_of(optimizers) if one.requires_grad and not one.is_complex() and not is_sharded(one)
+    ]

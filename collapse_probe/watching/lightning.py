@@ -128,8 +128,6 @@ class LightningCallback(Callback):
 
     def _begin(self, trainer: Any, module: nn.Module) -> None:
         options = self._options.of_a_loop()
-        if int(getattr(trainer, "world_size", 1)) > 1 and options["reference"] is None:
-            options["reference"] = False  # a forward of one process alone could wait for the others
         self.watch = Watch(module, optimizer=list(trainer.optimizers), **options, session={"trainer": "Lightning"})
         if trainer.global_step:
             self.watch.recorder.rewind(int(trainer.global_step))

@@ -22,7 +22,8 @@ from ._triplets import TripletListener, is_triplets
 from .transformers import TransformersSource, batch_size, plain_metrics, rows
 
 _FEATURES = ("input_ids", "sentence_embedding", "pixel_values", "input_features", "input_values", "pixel_values_videos")
-_OTHERS = {"CrossEncoder", "SparseEncoder", "MultiVectorEncoder"}
+_LATE = "MultiVectorEncoder"
+_OTHERS = {"CrossEncoder", "SparseEncoder", _LATE}
 _BASELINE_SHARE = 0.02
 _SEQUENCE = "sequential_score"
 
@@ -47,8 +48,12 @@ class SentenceTransformersSource(TransformersSource):
     @property
     def embeds(self) -> bool:
         """Whether the model makes an embedding of a text."""
+        return not self._kinds & _OTHERS
+
+    @property
+    def _kinds(self) -> set[str]:
         kinds = (*type(self.trainer).__mro__, *type(self.model).__mro__)
-        return not {kind.__name__.removesuffix("Trainer") for kind in kinds} & _OTHERS
+        return {kind.__name__.removesuffix("Trainer") for kind in kinds}
 
     @property
     def losses(self) -> list[nn.Module]:
@@ -65,14 +70,19 @@ class SentenceTransformersSource(TransformersSource):
     @property
     def finds(self) -> bool:
         """Whether query and document are to be found: the user named neither, and there may be some."""
-        return self.embeds and self._options.query is None and self._options.document is None
+        return self.embeds and not self._named
+
+    @property
+    def _named(self) -> bool:
+        return self._options.query is not None or self._options.document is not None
 
     def facts(self, options: Options) -> Facts:
         """Say what the trainer knows of its run."""
         trainer, arguments = self.trainer, self.trainer.args
         data = getattr(trainer, "train_dataset", None)
         kind = type(trainer).__name__
-        notes = [] if self.embeds else [f"a {kind} trains no model of embeddings: its loss terms alone are watched"]
+        watched = "terms, and each text's mean token," if _LATE in self._kinds else "terms alone"
+        notes = [] if self.embeds else [f"a {kind} trains no model of embeddings: its loss {watched} are watched"]
         pairs, about = self._find_reference(options) if self.embeds else (False, None)
         if self.embeds and pairs is False and options.reference is None:
             notes.append("no reference pairs: neither evaluation data, evaluator nor training data has pairs of texts")
@@ -112,7 +122,7 @@ class SentenceTransformersSource(TransformersSource):
         watch.trains_beside(self.losses)
         for loss in dict.fromkeys(self.losses):
             Seam(watch, loss, model, attachments, columns=lambda: self._batch, streams=self.seam)
-        if self.finds and not self.seam:
+        if (self.finds and not self.seam) or (_LATE in self._kinds and not self._named):
             self._listen_to_model(watch, model)
 
         def batch(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -223,12 +233,11 @@ class SentenceTransformersSource(TransformersSource):
             name for name in getattr(first, "column_names", None) or () if name not in ("label", "labels", "score")
         ]
         columns = len(named) or columns
-        take = _vectors
         loss = self.losses[0] if self.losses else model
         streams = list(dict.fromkeys(roles_of(loss, columns)))
         places = []
         for index, (stream, role) in enumerate(streams):
-            taken = call(index, take, further=index == len(streams) - 1) if len(streams) > 1 else take
+            taken = call(index, _vectors, further=index == len(streams) - 1) if len(streams) > 1 else _vectors
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)

@@ -165,10 +165,9 @@ class TransformersSource:
                     watch.loss.hear(name, value)
                 watch.loss.total("loss", whole)
 
-        assert self.model is not None
         if hasattr(self.trainer, "compute_loss"):
-            watch.loss.leave(self.model)
-            attachments.forward_hook(self.model, outputs)
+            watch.loss.leave(watch._target)
+            attachments.forward_hook(watch._target, outputs)
             attachments.wrap(self.trainer, "compute_loss", probe="loss", after=loss)
 
     def baseline(self, watch: TrainerWatch) -> None:

@@ -12,7 +12,7 @@ from ir_measures import AP, RR, R, nDCG
 
 from collapse_probe.retrieval import (
     Features,
-    _search,
+    _products,
     evaluate_variants,
     evaluate_vectors,
     exact_search,
@@ -40,7 +40,7 @@ def slow_scores(q: np.ndarray, d: np.ndarray, similarity: str) -> np.ndarray:
 @pytest.mark.parametrize("block", [None, 7])
 def test_hits_equal_a_full_sort(monkeypatch, similarity, block):
     if block:
-        monkeypatch.setattr(_search, "_block_rows", lambda documents, queries: block)
+        monkeypatch.setattr(_products, "_block_rows", lambda documents, queries: block)
     q, d = vectors(12), vectors(101, seed=1)
     hits = exact_search(q, d, k=9, similarity=similarity)
     expected = slow_scores(q, d, similarity)

@@ -1,4 +1,6 @@
-"""Lightning: each ``fit`` is watched, and trains the same bits; without it one line says what to install."""
+"""Lightning: each ``fit`` is watched, by itself or by its callback, and trains the same bits; without it one line says
+what to install.
+"""
 
 from __future__ import annotations
 
@@ -41,9 +43,13 @@ x = torch.randn(320, 12)
 data = TensorDataset(x, x + 0.3 * torch.randn(320, 12))
 model = Model()
 quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet)
+callbacks = []
+if "callback" in sys.argv:
+    from collapse_probe import LightningCallback
+    callbacks = [LightningCallback(run="runs/called")]
+trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **quiet)
 trainer.fit(model, DataLoader(data, 16, shuffle=True), DataLoader(data, 64))
-print(json.dumps([len(trainer.callbacks), torch.randn(1).item()]))
+print(json.dumps([len(trainer.callbacks) - len(callbacks), torch.randn(1).item()]))
 torch.save(model.state_dict(), sys.argv[1])
 """
 
@@ -53,13 +59,16 @@ def test_a_fit_is_watched_and_keeps_its_bits(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(TRAIN)
     plain = ran([sys.executable, "train.py", "plain.pt"], tmp_path)
     watched = ran([*PROBE, "train.py", "watched.pt"], tmp_path)
-    assert watched.stdout == plain.stdout and json.loads(plain.stdout.splitlines()[-1])[0] == 0, watched.stderr
-    before, after = (torch.load(tmp_path / f"{name}.pt") for name in ("plain", "watched"))
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    run = Run.load(tmp_path / "runs" / "train")
-    assert (run.status, run.steps, run.config.session["trainer"]) == ("completed", 40, "Lightning")
-    assert run.coverage["query"].where == "output of module tower"
-    assert run.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
+    called = ran([sys.executable, "train.py", "called.pt", "callback"], tmp_path)
+    assert watched.stdout == plain.stdout == called.stdout, watched.stderr + called.stderr
+    assert json.loads(plain.stdout.splitlines()[-1])[0] == 0
+    before, *after = (torch.load(tmp_path / f"{name}.pt") for name in ("plain", "watched", "called"))
+    assert all(torch.equal(before[name], one[name]) for name in before for one in after)
+    for name in ("train", "called"):
+        run = Run.load(tmp_path / "runs" / name)
+        assert (run.status, run.steps, run.config.session["trainer"]) == ("completed", 40, "Lightning")
+        assert run.coverage["query"].where == "output of module tower"
+        assert run.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
 
 
 @pytest.mark.skipif(LIGHTNING, reason="lightning is installed")

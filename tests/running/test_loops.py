@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -15,10 +16,12 @@ from running.running_support import session
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.optim import LBFGS, SGD, AdamW
+from torch.overrides import TorchFunctionMode
 
 from collapse_probe import watch
 from collapse_probe.journal import Run
 from collapse_probe.running import _loops
+from collapse_probe.running._losses import hear_backwards
 from collapse_probe.running._owners import owner_of
 
 STEPS = 25
@@ -27,6 +30,7 @@ STEPS = 25
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
+    gc.collect()  # optimisers that other tests left are looked at, too
     backward = Tensor.backward
     yield
     assert Tensor.backward is backward
@@ -184,6 +188,26 @@ def test_where_nothing_is_found_it_says_what_to_type_and_that_is_read(tmp_path):
     assert Run.load(tmp_path / "said").coverage["document"].steps > 10
 
 
+class Translated(nn.Module):
+    """Scores triples of a graph: a head and a relation lead to a tail."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entity, self.relation = nn.Linear(12, 8), nn.Linear(12, 8)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        near, far = (self.entity(a) + self.relation(r) - self.entity(b) for r in (a, b))
+        return near.norm(dim=1).mean() - far.norm(dim=1).mean().tanh()
+
+
+def test_where_several_modules_could_be_a_side_none_is_proposed(tmp_path):
+    model = Translated()
+    with session(tmp_path / "mine") as (_, heard):
+        loop(model, lambda m, a, b: m(a, b), SGD(model.parameters(), lr=0.05))
+    said = "heard: entity [10, 8] 4 times, relation [10, 8] twice a step; say which is --query and which --document"
+    assert f"collapse-probe: {said}" in heard.lines
+
+
 @pytest.mark.parametrize("wrong", ["nowhere", "tower.9"])
 def test_a_path_that_is_not_there_is_said_and_training_goes_on_watched(tmp_path, wrong):
     model = OneTower()
@@ -191,6 +215,21 @@ def test_a_path_that_is_not_there_is_said_and_training_goes_on_watched(tmp_path,
         loop(model, shared, SGD(model.parameters(), lr=0.05))
     assert wrong in said.lines[0] and said.lines[0].endswith("streams are looked for instead")
     assert Run.load(tmp_path / "mine").coverage["query"].steps > 10
+
+
+def test_a_backward_under_a_function_mode_is_one():
+    """It is handed to the mode, and comes back."""
+
+    class Mode(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return function(*args, **(kwargs or {}))
+
+    begun: list[Tensor] = []
+    undo = hear_backwards(begun.append)
+    with Mode():
+        torch.ones(2, requires_grad=True).sum().backward()
+    undo()
+    assert len(begun) == 1
 
 
 def test_several_loops_have_a_run_each(tmp_path):

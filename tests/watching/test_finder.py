@@ -10,7 +10,7 @@ import pytest
 import torch
 from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
 from torch import Tensor, nn
-from torch.nn.functional import normalize, triplet_margin_loss
+from torch.nn.functional import logsigmoid, normalize
 
 from collapse_probe import diagnose
 from collapse_probe.journal import Coverage
@@ -59,20 +59,54 @@ def test_two_towers_that_the_loop_calls():
     both(w, rule="two modules, one for each side", where=("output of module query_tower", "output of module doc_tower"))
 
 
-@pytest.mark.parametrize("names", [("query_tower", "doc_tower"), ("one", "other")])
-def test_a_tower_of_documents_that_is_called_for_negatives_too(names):
-    """Until now its two calls were taken for query and document, and the query's tower for nothing."""
-    model = nn.ModuleDict({name: tower() for name in names})
-    one, other = names
+def bayesian(query: Tensor, document: Tensor, negative: Tensor) -> Tensor:
+    return -logsigmoid((query * document).sum(dim=1) - (query * negative).sum(dim=1)).mean()
 
-    def step(m: Any, a: Tensor, b: Tensor) -> Tensor:
-        return triplet_margin_loss(m[one](a), m[other](b), m[other](a.flip(0)))
 
-    w = find(model, step)
-    where = (f"output of module {one}", f"output of module {other}")
-    streams = both(w, rule="two modules, one for each side", where=where)
-    assert streams["negative"].where == where[1] and streams["negative"].role == "document"
-    assert w.live.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
+def test_two_towers_of_which_one_is_called_again_for_negatives():
+    model = TwoTowers(lambda q, d: (q, d))
+    w = find(model, lambda m, a, b: bayesian(m.query_tower(a), m.doc_tower(b), m.doc_tower(b.flip(0))), rows=16)
+    where = ("output of module query_tower", "output of module doc_tower")
+    streams = both(w, rule="two modules, one for each side, negatives again", where=where)
+    assert (streams["negative"].role, streams["negative"].steps) == ("document", STEPS)
+    series = w.live.series("pairs/mrr", on="reference")
+    assert series.steps.tolist()[0] == 0
+
+
+def test_a_query_tower_that_is_called_again_is_not_taken_for_the_documents():
+    model = TwoTowers(lambda q, d: (q, d))
+    w = find(model, lambda m, a, b: bayesian(m.doc_tower(b), m.query_tower(a), m.query_tower(a.flip(0))))
+    assert found(w)["query"].rule == "one module, called for each side"
+
+
+STACKED = {
+    "sides stacked in one matrix": (lambda a, b: torch.cat([a, b]), lambda z: z.chunk(2)),
+    "sides in turns in one matrix": (
+        lambda a, b: torch.stack([a, b], dim=1).flatten(0, 1),
+        lambda z: (z[::2], z[1::2]),
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", STACKED)
+def test_one_matrix_of_both_sides_is_read_as_both(rule):
+    join, part = STACKED[rule]
+    torch.manual_seed(0)
+    w = find(OneTower(), lambda m, a, b: infonce(*part(m(join(a, b)))))
+    streams = both(w, rule=rule, where=("output of the model", "output of the model"))
+    assert "embedding" not in streams
+    torch.manual_seed(0)
+    other = find(OneTower(), lambda m, a, b: infonce(m(a), m(b)))
+    other.close()
+    for name in ("pairs/mrr", "query/norm_median", "document/common_share", "pairs/pull"):
+        mine, theirs = (one.live.series(name, on="batch").values for one in (w, other))
+        assert mine.tolist() == pytest.approx(theirs.tolist(), rel=1e-4), name
+
+
+@pytest.mark.parametrize("rows", [4, 10])
+def test_one_matrix_of_unrelated_rows_or_of_few_is_one_stream(rows):
+    w = find(OneTower(), lambda m, a, b: m(a).square().mean() if rows == 10 else m(torch.cat([a, b])).mean(), rows=rows)
+    assert set(found(w)) == {"embedding"}
 
 
 def test_of_modules_that_are_called_several_times_the_one_with_most_calls_holds_the_sides():
@@ -141,12 +175,10 @@ def test_a_chain_of_encoder_and_head_called_for_each_side():
     both(w, rule="one module, called for each side", where=("output of module head", "output of module head"))
 
 
-def test_a_chain_that_is_called_once_is_one_stream():
-    """Both sides in one batch: an encoder and its head are no two towers, also with a function between them."""
+def test_a_chain_that_is_called_once_is_no_two_towers():
+    """Both sides in one batch: an encoder and its head, also with a function between them."""
     w = find(Chain(), lambda m, a, b: infonce(*m.both(torch.cat([a, b])).chunk(2)))
-    streams = found(w)
-    assert set(streams) == {"embedding"}
-    assert streams["embedding"].where == "output of module head"
+    both(w, rule="sides stacked in one matrix", where=("output of module head", "output of module head"))
 
 
 class Contrastive(nn.Module):
@@ -300,7 +332,8 @@ def test_a_forward_that_is_called_directly_is_found():
     assert not any("forward" in vars(part) for part in w._target.modules())
 
 
-def test_a_pooler_without_a_gradient_is_not_taken():
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_pooler_without_a_gradient_is_not_taken(compiled):
     class Pooled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -310,7 +343,8 @@ def test_a_pooler_without_a_gradient_is_not_taken():
             hidden = self.backbone(x)
             return {"pooler_output": self.pooler(hidden), "last": hidden}
 
-    w = find(Pooled(), lambda m, a, b: infonce(m(a)["last"], m(b)["last"]))
+    model = torch.compile(Pooled(), backend="aot_eager") if compiled else Pooled()
+    w = find(model, lambda m, a, b: infonce(m(a)["last"], m(b)["last"]))
     streams = found(w)
     assert all("pooler" not in one.where for one in streams.values())
     assert {"query", "document"} <= set(streams)
@@ -448,7 +482,7 @@ def test_a_shared_tower_that_encodes_documents_first():
 
 
 def test_one_matrix_a_step_is_why_there_are_no_pairs():
-    w = find(OneTower(), lambda m, a, b: infonce(*m(torch.cat([a, b])).chunk(2)), steps=25)
+    w = find(OneTower(), lambda m, a, b: infonce(*m(torch.cat([a, b.roll(1, dims=1)])).chunk(2)), steps=25)
     why = why_no_pairs(w)
     assert "output of the model (20x8)" in why and "w.observe('document', d)" in why
 

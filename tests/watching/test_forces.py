@@ -56,6 +56,7 @@ def train(
     module: bool = False,
     single: bool = False,
     meddle: Any = None,
+    contrast: Any = infonce,
     **options: Any,
 ) -> tuple[list[Tensor], Any, Watch | None]:
     seed_all()
@@ -69,7 +70,7 @@ def train(
             q, d = model(a), model(b)
         if meddle is not None:
             kept.append(meddle(q))
-        terms = criterion(q, d) if module else {"contrast": infonce(q, d), "norm": norm(q, d)}
+        terms = criterion(q, d) if module else {"contrast": contrast(q, d), "norm": norm(q, d)}
         loss = sum(terms.values()) if module else terms["contrast"] + 0.1 * terms["norm"]
         said = {"loss": loss} if single else terms
         if w is not None and not module and not late:
@@ -149,10 +150,12 @@ def test_nothing_is_taken_of_one_term_or_on_steps_that_are_not_due(monkeypatch):
     assert len(steps) == 20 * 2 and not read(w, 25)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize(
     ("options", "why"),
     [
         ({"late": True}, "came after the backward"),
+        ({"contrast": torch.compile(infonce, backend="aot_eager")}, "lies compiled code"),
         ({"meddle": lambda q: q.retain_grad()}, "has hooks of its own"),
         ({"meddle": lambda q: q.register_hook(lambda g: None)}, "has hooks of its own"),
     ],

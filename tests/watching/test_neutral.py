@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import random
+import shutil
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from plain_loops import OneTower, autocast, infonce, pairs, random_state, seed_all
-from torch import Tensor
+from plain_loops import OneTower, infonce, pairs, random_state, seed_all
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import collapse_probe.measures as measures
 from collapse_probe.diagnosis import diagnose
-from collapse_probe.recording import Containment
+from collapse_probe.recording import Containment, Tap
 from collapse_probe.watching import Watch, watch
 
 STEPS = 50
@@ -26,34 +31,84 @@ def given() -> tuple[Tensor, Tensor]:
     return noise, noise + 0.1 * torch.randn(20, 8)
 
 
+class Checkpointed(OneTower):
+    """A model whose tower is computed again in the backward."""
+
+    def __init__(self, *, reentrant: bool) -> None:
+        super().__init__(dropout=0.2)
+        self.reentrant = reentrant
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.tower, x.requires_grad_(), use_reentrant=self.reentrant)
+
+
+def in_place(model: nn.Module) -> nn.Module:
+    """Compile a model in place."""
+    model.compile(backend="aot_eager")
+    return model
+
+
+def whole(model: nn.Module, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Callable[[], None]]:
+    """Return both sides, and what is to be done after the loss's backward."""
+    return model(a), model(b), lambda: None
+
+
+def cached(model: nn.Module, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Callable[[], None]]:
+    """As GradCache: chunks without a graph, the loss on leaves, then each chunk again from the same random state."""
+    chunks = [*a.split(5), *b.split(5)]
+    states, leaves = [], []
+    for chunk in chunks:
+        states.append(torch.get_rng_state())
+        with torch.no_grad():
+            leaves.append(model(chunk).requires_grad_())
+
+    def again() -> None:
+        for chunk, state, leaf in zip(chunks, states, leaves, strict=True):
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(state)
+                (model(chunk) * leaf.grad).sum().backward()
+
+    return torch.cat(leaves[:2]), torch.cat(leaves[2:]), again
+
+
 def train(
-    options: dict[str, Any] | None,
+    options: dict[str, Any] | Callable[[nn.Module], dict[str, Any]] | None,
     *,
+    make: Callable[[], nn.Module] = lambda: OneTower(dropout=0.2),
+    ready: Callable[[nn.Module], nn.Module] = lambda model: model,
+    sides: Callable[..., tuple[Tensor, Tensor, Callable[[], None]]] = whole,
     accumulate: int = 1,
-    bf16: bool = False,
+    dtype: torch.dtype | None = None,
     clip: bool = False,
     by_hand: bool = False,
+    steps: int = STEPS,
 ) -> tuple[list[Tensor], Any, Watch | None]:
-    """Train 50 steps; return weights and losses, the random state, and the watch."""
+    """Train; return weights and losses, the random state, and the watch."""
+    torch._dynamo.reset()
     seed_all()
-    model = OneTower(dropout=0.2)
+    model = ready(make())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    # Its first steps are left out: their gradients are infinite.
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**28, enabled=dtype == torch.float16)
+    options = options(model) if callable(options) else options
     w = None if options is None else watch(model, optimizer=optimizer, run=False, **options)
     losses = []
-    for index, (a, b) in enumerate(pairs(STEPS * accumulate)):
-        with autocast(bf16):
-            q, d = model(a), model(b)
+    for index, (a, b) in enumerate(pairs(steps * accumulate)):
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            q, d, again = sides(model, a, b)
         loss = infonce(q, d) * (1 + 0.1 * random.random() + 0.1 * np.random.rand())
         if w is not None and by_hand:
             w.observe("query", q)
             w.observe("document", d)
             w.terms(infonce=loss)
-        (loss / accumulate).backward()
+        scaler.scale(loss / accumulate).backward()
+        again()
         losses.append(loss.detach())
         if (index + 1) % accumulate == 0:
             if clip:
                 torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             optimizer.zero_grad()
     if w is not None:
         w.close()
@@ -69,23 +124,61 @@ def same(one: tuple[list[Tensor], Any, Any], other: tuple[list[Tensor], Any, Any
 LOOPS: dict[str, dict[str, Any]] = {
     "plain": {},
     "accumulation": {"accumulate": 3},
-    "bf16": {"bf16": True},
+    "bf16": {"dtype": torch.bfloat16},
+    "fp16, scaled": {"dtype": torch.float16},
     "clipping": {"clip": True},
     "by hand": {"by_hand": True},
+    "checkpointing": {"make": lambda: Checkpointed(reentrant=False), "steps": 25},
+    "checkpointing, reentrant": {"make": lambda: Checkpointed(reentrant=True), "steps": 25},
+    "GradCache": {"sides": cached, "steps": 25},
+    "compiled": {"ready": functools.partial(torch.compile, backend="aot_eager"), "steps": 25},
+    "compiled in place": {"ready": in_place, "steps": 25},
 }
 WATCHES: dict[str, dict[str, Any]] = {
     "found": {},
-    "declared": {"query": "tower", "document": "tower", "every": 1},
+    "every tap": {"query": "", "document": "", "taps": [Tap(stream="layer", at="tower.*")], "every": 1},
     "given reference": {"query": "", "document": "", "reference": given, "raw": given, "reference_every": 5},
 }
+
+
+@functools.cache
+def unwatched(loop: str) -> tuple[list[Tensor], Any, None]:
+    return train(None, **LOOPS[loop])
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("kind", WATCHES)
 def test_training_is_bit_for_bit_the_same(loop, kind):
-    plain, watched = train(None, **LOOPS[loop]), train(WATCHES[kind], **LOOPS[loop])
-    assert same(plain, watched)
-    assert watched[2] is not None and watched[2].recorder.streams["query"].steps >= 20
+    watched = train(WATCHES[kind], **LOOPS[loop])
+    assert same(unwatched(loop), watched)
+    streams = watched[2].recorder.streams
+    assert streams["query"].steps >= 20
+    if kind == "every tap":
+        layer = streams["layer.1"]
+        assert "inside of compiled code" in layer.why if loop.startswith("compiled") else layer.steps >= 20
+
+
+def through_the_model(model: nn.Module) -> dict[str, Any]:
+    """Reference pairs that the watched model makes."""
+    a, b = next(pairs(1, rows=20))
+    return {"query": "", "document": "", "reference": lambda: (model(a), model(b)), "reference_every": 5}
+
+
+CXX = os.environ.get("CXX", "g++")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.skipif("WITH_INDUCTOR" not in os.environ, reason="compiles for a minute: set WITH_INDUCTOR=1")
+@pytest.mark.skipif(shutil.which(CXX) is None, reason=f"inductor needs a C++ compiler: there is no {CXX}")
+def test_training_is_bit_for_bit_the_same_where_inductor_compiles(tmp_path, monkeypatch):
+    """Heard is the root; reference pairs of another number than a batch's had it compiled for any number."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+    loop = {"ready": torch.compile, "steps": 25}
+    plain = train(None, **loop)
+    for options in (WATCHES["found"], WATCHES["every tap"], through_the_model):
+        assert same(plain, train(options, **loop))
 
 
 class Queue(OneTower):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import re
 import warnings
+import weakref
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,6 @@ import pytest
 import torch
 from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower, values_at
 from torch import Tensor, nn
-from torch._dynamo.testing import CompileCounter
 from torch.nn.functional import normalize
 from torch.utils.checkpoint import checkpoint
 
@@ -413,6 +414,81 @@ def test_an_exception_of_the_user_passes_and_ends_the_run():
     assert not any(part._forward_hooks or "forward" in vars(part) for part in model.modules())
 
 
+class Marked(torch.autograd.Function):
+    """Its graph holds an object."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mark: Any) -> Tensor:
+        ctx.mark = mark
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        return gradient, None
+
+
+@pytest.mark.parametrize("sides", [SIDES, {}])
+def test_what_a_failed_step_computed_is_not_kept_by_a_watch_that_ended(sides):
+    """Nor was it by the step's end; until then what forces are taken at is kept, on due steps."""
+    model = OneTower()
+    w, _ = open_watch(model, **sides)
+
+    def fail(mark: Any) -> None:
+        with w:
+            a, b = next(pairs(1))
+            infonce(model(Marked.apply(a.requires_grad_(), mark)), model(b))
+            raise KeyError("mine")
+
+    mark = nn.Identity()
+    graph = weakref.ref(mark)
+    with pytest.raises(KeyError, match="mine"):
+        fail(mark)
+    del mark
+    gc.collect()
+    assert w.live.status == "failed" and graph() is None
+
+
+def test_an_evaluation_in_inference_mode_is_not_heard():
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    for a, b in pairs(2):
+        with torch.inference_mode():
+            model(100 * torch.ones(7, 12))
+        descend(optimizer, infonce(model(a), model(b)))
+    assert heard(w, "query") == heard(w, "document") == (2, 20)
+
+
+def test_a_scaled_loss_is_read_unscaled_and_steps_that_are_left_out_are_none():
+    model = OneTower()
+    w, optimizer = open_watch(model, **SIDES)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=100)
+    norms = []
+    for index, (a, b) in enumerate(pairs(4)):
+        loss = infonce(model(a), model(b))
+        found = torch.autograd.grad(loss, list(model.parameters()), retain_graph=True)
+        scaler.scale(loss * (float("inf") if index == 1 else 1.0)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        norms += [] if index == 1 else [float(torch.nn.utils.get_total_norm(found))]
+    w.close()
+    assert w.recorder.done == 3
+    assert list(w.live.series("gradient/norm").values) == pytest.approx(norms, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad:UserWarning")
+def test_a_part_that_a_checkpoint_cuts_off_has_no_update():
+    """Its inputs need no gradient, and so a reentrant checkpoint trains nothing of it: torch warns, and goes on."""
+    model = nn.Sequential(tower(), nn.Linear(8, 8))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    w = watch(model, optimizer=optimizer, run=False, reference=False, query="1", document="1")
+    for a, b in pairs(20):
+        q, d = (model[1](checkpoint(model[0], one, use_reentrant=True)) for one in (a, b))
+        descend(optimizer, infonce(q, d))
+    w.close()
+    assert not w.live.series("update/0").values.any() and w.live.series("update/1").values.all()
+
+
 class Fails(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         raise KeyError("forward")
@@ -649,22 +725,74 @@ def test_a_watched_model_is_copied_and_saved_as_ever(tmp_path):
     assert not any("forward" in vars(part) for part in model.modules())
 
 
+def compiled_in_place(model: nn.Module, **options: Any) -> nn.Module:
+    model.compile(**options)
+    return model
+
+
+def compiled_sizes(compiles: Any, watched: Any, *, before: bool) -> tuple[list[Any], Watch | None]:
+    """Train with batches of several sizes; return the sizes that code was compiled for, and the watch."""
+    torch._dynamo.reset()
+    kept: list[Any] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        kept.append(sorted(str(one.shape) for one in inputs if isinstance(one, Tensor)))
+        return graph
+
+    model = OneTower()
+    compiled = compiles(model, backend=backend, fullgraph=True) if before else model
+    w, optimizer = watched(compiled) if watched else (None, torch.optim.SGD(model.parameters(), lr=0.1))
+    compiled = compiled if before else compiles(model, backend=backend, fullgraph=True)
+    for rows in (10, 10, 7, 10, 12):
+        a, b = next(pairs(1, rows=rows))
+        descend(optimizer, infonce(compiled(a), compiled(b)))
+    return kept, w
+
+
 @pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("compiles", [torch.compile, compiled_in_place])
 @pytest.mark.filterwarnings("ignore:Using `torch.compile:UserWarning")
-def test_a_model_that_is_compiled_is_compiled_as_without_us(declared):
-    """Compiled before, it is heard; compiled after, it is not, and its coverage says so; either way it is the same."""
-    for before in (True, False):
-        counter = CompileCounter()
-        model = OneTower()
-        compiled = torch.compile(model, backend=counter, fullgraph=True) if before else None
-        w, optimizer = open_watch(compiled if before else model, **({"query": "", "document": ""} if declared else {}))
-        compiled = compiled if before else torch.compile(model, backend=counter, fullgraph=True)
-        for a, b in pairs(4):
-            descend(optimizer, infonce(compiled(a), compiled(b)))
-        # What listens to every module for the first steps changes what is compiled, once.
-        assert counter.frame_count <= (1 if declared else 2)
-        assert not before or heard(w, "query")[0] == 4
+def test_a_model_that_is_compiled_is_compiled_as_without_us(declared, compiles):
+    """What we had compiled again, or for other numbers of rows, trained by other kernels: other bits.
+
+    Compiled before, it is heard; compiled after, it is not, and what listens to every module then is compiled with it.
+    """
+    a, b = next(pairs(1, rows=20))
+    sides = {"query": "", "document": ""} if declared else {}
+
+    def watched(model: nn.Module) -> Any:
+        return open_watch(model, **sides, reference=lambda: (model(a), model(b)), reference_every=1)
+
+    plain, _ = compiled_sizes(compiles, None, before=True)
+    found, w = compiled_sizes(compiles, watched, before=True)
+    assert len(plain) == 2 and found == plain
+    assert len(w.live.series("pairs/mrr", on="reference").steps) > 3 and heard(w, "query")[0] == 5
+    if declared:
+        found, w = compiled_sizes(compiles, watched, before=False)
         w.close()
+        assert found == plain
+
+
+def test_a_tap_inside_of_compiled_code_is_off_and_said(caplog):
+    model = nn.Sequential(torch.compile(OneTower(), backend="eager"), nn.Linear(8, 8))
+    w, optimizer = open_watch(model, taps=[Tap(stream="hidden", at="0.tower.0")], query="", document="")
+    for a, b in pairs(2):
+        descend(optimizer, infonce(model(a), model(b)))
+    w.close()
+    assert w.live.coverage["query"].steps == 2 and not w.live.coverage["hidden"].steps
+    assert "inside of compiled code" in w.live.coverage["hidden"].why
+    assert "hidden: off, since it lies inside of compiled code" in caplog.text
+
+
+def test_an_output_of_a_compiled_model_that_gets_no_gradient_ends_no_training():
+    """The loss is computed inside, and the hooks on the other outputs were called with None."""
+    model = torch.compile(
+        TwoTowers(lambda q, d: {"loss": infonce(q, d), "q_reps": q, "p_reps": d}), backend="aot_eager"
+    )
+    w, optimizer = open_watch(model)
+    for a, b in pairs(3):
+        descend(optimizer, model(a, b)["loss"])
+    assert heard(w, "query") == heard(w, "document") == (3, 30)
 
 
 def of_both(model: nn.Module, other: nn.Module, clip: Any) -> None:

@@ -10,14 +10,21 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import InputExample, SentenceTransformer
+from sentence_transformers.multi_vector_encoder import (
+    MultiVectorEncoder,
+    MultiVectorEncoderTrainer,
+    MultiVectorEncoderTrainingArguments,
+)
+from sentence_transformers.multi_vector_encoder.losses import MultiVectorMultipleNegativesRankingLoss
 from sentence_transformers.sentence_transformer import losses
-from sentence_transformers.sentence_transformer.modules import Transformer
-from transformers import TrainerCallback
-from watching.trainers_support import TwoTowers, encoder, hf_trainer, pairs, st_trainer, texts
+from sentence_transformers.sentence_transformer.modules import Pooling, Router, StaticEmbedding, Transformer
+from torch.utils.data import DataLoader
+from transformers import AutoTokenizer, TrainerCallback
+from watching.trainers_support import SHORT, TwoTowers, encoder, hf_trainer, pairs, st_trainer, texts
 
-from collapse_probe.journal import Coverage, Event
-from collapse_probe.watching import Watch, watch
+from collapse_probe.journal import Coverage, Event, Run
+from collapse_probe.watching import Watch, autolog, watch
 
 
 @pytest.fixture(autouse=True)
@@ -85,14 +92,21 @@ def test_cached_chunks_are_one_batch_and_accumulated_batches_are_several(bert: P
     assert heard(watching).keys() == {"query", "document"}
 
 
-def test_matryoshka_is_heard_at_its_full_dimension_alone(bert: Path, tmp_path: Path) -> None:
+CACHED = losses.CachedMultipleNegativesRankingLoss
+
+
+@pytest.mark.parametrize("kind", [losses.MultipleNegativesRankingLoss, CACHED])
+def test_matryoshka_is_heard_at_its_full_dimension_alone(kind: Any, bert: Path, tmp_path: Path) -> None:
     model = encoder(bert)
-    loss = losses.MatryoshkaLoss(model, losses.MultipleNegativesRankingLoss(model), [16, 8], [1.0, 0.5])
+    loss = losses.MatryoshkaLoss(model, kind(model), [16, 8], [1.0, 0.5])
     watching = trained(st_trainer(model, loss, tmp_path, steps=3))
     assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
     read = {name: watching.live.series(f"loss/{name}").values for name in ("total", "rest")}
-    parts = [watching.live.series(f"loss/MultipleNegativesRankingLoss.{dim}").values for dim in (16, 8)]
-    assert list(parts[0] + 0.5 * parts[1]) == pytest.approx(list(read["total"]))
+    names = [f"{kind.__name__}.{dim}" for dim in (16, 8)] if kind is not CACHED else [kind.__name__]
+    parts = [watching.live.series(f"loss/{name}").values for name in names]
+    assert list(sum(part * weight for part, weight in zip(parts, [1.0, 0.5], strict=False))) == pytest.approx(
+        list(read["total"])
+    )
     assert list(read["rest"]) == pytest.approx([0, 0, 0], abs=1e-6)
 
 
@@ -135,6 +149,59 @@ def test_vectors_of_tokens_are_heard_where_a_model_makes_no_others(bert: Path, t
     assert heard(watching) == {"query": ("token", 16), "document": ("token", 16)}
     said = " ".join(one.message for one in watching.live.of(Event))
     assert "late interaction is not scored" in said and "Late does not encode texts" in caplog.text
+
+
+def test_texts_without_a_batch_axis_are_counted_by_their_embeddings(bert: Path, tmp_path: Path) -> None:
+    static = StaticEmbedding(AutoTokenizer.from_pretrained(bert), embedding_dim=16)
+    model = SentenceTransformer(modules=[static], device="cpu")
+    watching = trained(st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=3))
+    assert {(one.stream, one.n) for one in watching.live.of(Coverage) if one.step == 1} == {
+        ("query", 8),
+        ("document", 8),
+    }
+
+
+def test_a_frozen_route_is_the_other_side(bert: Path, tmp_path: Path) -> None:
+    """GradCache leaves it out of its second pass."""
+    sides = [[Transformer(str(bert)), Pooling(16)] for _ in range(2)]
+    sides[0][0].requires_grad_(False)
+    router = Router.for_query_document(query_modules=sides[0], document_modules=sides[1])
+    model = SentenceTransformer(modules=[router], device="cpu")
+    loss = losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=3)
+    mapping = {"anchor": "query", "positive": "document"}
+    watching = trained(st_trainer(model, loss, tmp_path, steps=3, router_mapping=mapping))
+    assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
+    assert len(watching.live.series("query/norm_mean", on="batch").values) == 3
+
+
+def test_late_interaction_is_read_as_mean_tokens_and_no_pairs_are(bert: Path, tmp_path: Path) -> None:
+    model = MultiVectorEncoder(str(bert), device="cpu")
+    args = MultiVectorEncoderTrainingArguments(output_dir=str(tmp_path), max_steps=3, **SHORT)
+    loss = MultiVectorMultipleNegativesRankingLoss(model)
+    watching = trained(MultiVectorEncoderTrainer(model=model, args=args, train_dataset=pairs(), loss=loss))
+    assert heard(watching) == {"query": ("token", 128), "document": ("token", 128)}
+    said = [one.message for one in watching.live.of(Event) if one.name == "note"]
+    assert "its loss terms, and each text's mean token, are watched" in said[0] and "is not scored" in said[1]
+    assert not any(name.startswith("pairs/") for name, _, _ in watching.live.keys)
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory':UserWarning")
+def test_the_old_fit_is_watched_by_autolog(bert: Path, tmp_path: Path) -> None:
+    """It makes a trainer of its own."""
+    model = encoder(bert)
+    examples = [InputExample(texts=list(pair)) for pair in zip(*pairs()[:].values(), strict=True)]
+    loader = DataLoader(examples, batch_size=8)
+    with autolog(run=tmp_path / "run"):
+        model.fit([(loader, losses.MultipleNegativesRankingLoss(model))], epochs=1, show_progress_bar=False)
+    run = Run.load(tmp_path / "run")
+    assert (run.status, run.steps) == ("completed", 8) and {"query", "document"} <= set(run.coverage)
+
+
+def test_the_precision_is_the_trainers_whatever_its_outputs_say(bert: Path, tmp_path: Path) -> None:
+    """Autocast ends inside of the model, whose outputs are float32 with the resolution of bf16."""
+    model = encoder(bert)
+    watching = trained(st_trainer(model, losses.MultipleNegativesRankingLoss(model), tmp_path, steps=1, bf16=True))
+    assert watching.live.config.precision == "bf16"
 
 
 def test_what_the_user_names_is_taken(bert: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from collapse_probe.journal import Run
 from collapse_probe.recording import Containment
 from collapse_probe.watching import watch
 
-STEPS = 50
+STEPS, FEW = 50, 12
 
 Make = Callable[[Path, Path], Any]
 
@@ -33,9 +34,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_bert(tmp_path_factory.mktemp("small"), layers=1)
 
 
-def _st(bert: Path, out: Path, kind: type = losses.MultipleNegativesRankingLoss, **arguments: Any) -> Any:
+def _st(bert: Path, out: Path, kind: Callable[..., Any] = losses.MultipleNegativesRankingLoss, **arguments: Any) -> Any:
     model = encoder(bert)
-    return st_trainer(model, kind(model), out, steps=STEPS, **arguments)
+    return st_trainer(model, kind(model), out, **{"steps": STEPS, **arguments})
 
 
 def _router(bert: Path, out: Path) -> Any:
@@ -80,6 +81,41 @@ CASES: dict[str, Make] = {
 }
 
 
+def _checkpointed(reentrant: bool) -> Make:
+    given = {"gradient_checkpointing": True, "gradient_checkpointing_kwargs": {"use_reentrant": reentrant}}
+    return lambda bert, out: _st(bert, out, steps=FEW, **given)
+
+
+def _adapted(bert: Path, out: Path) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    model = encoder(bert)
+    adapter = LoraConfig(target_modules=["query", "value"], r=4, lora_dropout=0.1)
+    model[0].model = get_peft_model(model[0].model, adapter)
+    return st_trainer(model, losses.MultipleNegativesRankingLoss(model), out, steps=FEW)
+
+
+WAYS: dict[str, Make] = {
+    "checkpointing": _checkpointed(False),
+    "checkpointing, reentrant": _checkpointed(True),
+    "CachedGISTEmbedLoss": lambda bert, out: _st(
+        bert,
+        out,
+        lambda model: losses.CachedGISTEmbedLoss(model, encoder(bert), mini_batch_size=3),
+        steps=FEW,
+    ),
+    "MegaBatchMarginLoss": lambda bert, out: _st(
+        bert, out, lambda model: losses.MegaBatchMarginLoss(model, mini_batch_size=4), steps=FEW
+    ),
+    "compiled": lambda bert, out: _st(bert, out, steps=FEW, torch_compile=True, torch_compile_backend="eager"),
+    "transformers, compiled": lambda bert, out: hf_trainer(
+        out, steps=FEW, torch_compile=True, torch_compile_backend="aot_eager"
+    ),
+    "PEFT": _adapted,
+}
+"""Further ways to train, of which fewer steps are enough."""
+
+
 @dataclass
 class Left:
     """What a training leaves, and the loss of every micro-batch."""
@@ -110,7 +146,8 @@ def _left(trainer: Any, heard: Sequence[torch.Tensor] = ()) -> Left:
 def _trained(case: str, bert: Path, folder: Path, **watched: Any) -> tuple[Left, Any]:
     """Train; return what is left, and the watch."""
     seed_all()
-    trainer = CASES[case](bert, folder / "out")
+    torch._dynamo.reset()
+    trainer = (CASES | WAYS)[case](bert, folder / "out")
     inner, heard = trainer.training_step, []
 
     def step(*args: Any, **kwargs: Any) -> torch.Tensor:
@@ -122,7 +159,8 @@ def _trained(case: str, bert: Path, folder: Path, **watched: Any) -> tuple[Left,
     seed_all()
     watching = watch(trainer, **watched) if watched else None
     trainer.train()
-    assert trainer.state.global_step == STEPS and len(heard) >= STEPS
+    steps = STEPS if case in CASES else FEW
+    assert trainer.state.global_step == steps and len(heard) >= steps
     return _left(trainer, heard), watching
 
 
@@ -139,8 +177,11 @@ def unwatched(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable
     return get
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize("case", [*CASES, *WAYS])
 def test_a_watch_changes_no_bit(case: str, small: Path, unwatched: Any, tmp_path: Path) -> None:
+    if case == "PEFT" and importlib.util.find_spec("peft") is None:
+        pytest.skip("peft is not installed")
     watched, watching = _trained(case, small, tmp_path, run=tmp_path / "run")
     unwatched(case).assert_equal(watched)
     assert Run.load(watching.run).status == "completed"

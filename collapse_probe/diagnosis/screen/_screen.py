@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...journal import End, Run, RunConfig
+from ...journal import End, Event, Run, RunConfig
 from ...statistics import SEEDS_TO_CONFIRM
 from .._contract import Finding, Remedy, Status
 from .._curves import Change
@@ -69,7 +69,7 @@ def first_screen(
         page.wrapped("Who fell", fell, most=2) if (fell := who_fell(lost)) else [],
         [f"{'':<{INDENT}}{FILE}"] if fell else [],
         _damage(missing),
-        measured(page, findings, missing),
+        measured(page, findings, missing, rows=_of_processes(evidence)),
         _cost(evidence),
     ]
     return _fitted(page, parts)
@@ -242,8 +242,25 @@ def _damage(missing: Sequence[NotMeasured]) -> list[str]:
     return labelled("Damaged", lines[:2] + ([f"and {len(lines) - 2} more faults"] if len(lines) > 2 else []))
 
 
-def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasured]) -> list[str]:
-    """Return how many of the kinds that apply were measured on everything that they are about, and what was not."""
+def _of_processes(evidence: Evidence) -> str:
+    """Return whose rows were read where several processes trained; nothing where there was one."""
+    several = evidence.config.processes
+    said = {one.name: one for one in evidence.run.of(Event) if one.subject == "processes"}
+    if "merged" not in said:
+        return f", on rows of the first of {several} processes" if several > 1 else ""
+    since = f" to step {said['alone'].step}, then of the first" if "alone" in said else ""
+    return f", on rows of {several} processes{since} (pairs: of the first)"
+
+
+def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasured], *, rows: str = "") -> list[str]:
+    """Return how many of the kinds that apply were measured on everything that they are about, and what was not.
+
+    Args:
+        page: Where it is shown.
+        findings: What was judged.
+        missing: What was not measured.
+        rows: Whose rows were read.
+    """
     applies = [one for one in findings if one.status is not Status.NOT_APPLICABLE]
     asked = {one.code for one in applies}
     known = asked - {one.code for one in applies if one.status is Status.NOT_MEASURED}
@@ -255,7 +272,7 @@ def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasu
     for shown in range(min(len(names), 3), -1, -1):
         more = f" and {len(names) - shown} more" if len(names) > shown else ""
         rest = f" Not: {', '.join(names[:shown])}{more}." if names else ""
-        lines = page.wrapped("Measured", f"{len(known)} of {len(asked)}.{rest}{left}")
+        lines = page.wrapped("Measured", f"{len(known)} of {len(asked)}{rows}.{rest}{left}")
         if not lines[-1].endswith(" …"):
             break
     return lines

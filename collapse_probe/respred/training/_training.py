@@ -17,7 +17,7 @@ from ...errors import InputError, setting
 from ...journal import Event, JournalWriter, Run, Start, Store, now
 from ...recording import Probe, cadence_of, judged_wishes, wishes_of
 from ...retrieval import Encoder
-from ...watching import Prepared, Watch
+from ...watching import Known, Prepared, Watch
 from ..losses import build_loss
 from ..modules import build_head
 from ..recipes import Recipe, Similarity
@@ -202,6 +202,7 @@ def _train(
         prepared=Prepared(
             Run.load(folder).config, journal, wishes, done=0 if checkpoint is None else _steps_of(checkpoint)
         ),
+        known=Known(alone=True),
     )
     terms = TermListener(loss, watch.recorder)
     callback = EvaluationCallback(

@@ -1,0 +1,149 @@
+"""Several processes of one training: as recorders in this process, and as processes that are started."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from collapse_probe.journal import Event, JournalWriter, Store
+from collapse_probe.journal.vocabulary import Role
+from collapse_probe.recording import Cadence, Recorder, _ranks
+from collapse_probe.recording._exchange import Exchange
+from collapse_probe.watching import watch
+
+
+class Team:
+    """Recorders of one training, a rank each; what they leave for each other lies in ``store``."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, world: int, **options) -> None:
+        self.store = distributed.HashStore()
+        self.stores = [Store() for _ in range(world)]
+        self.recorders = []
+        patch.setattr(_ranks, "reachable", lambda: True)
+        patch.setattr(_ranks, "processes", lambda: world)
+        patch.setattr(_ranks, "PATIENCE", 0.002)
+        for rank in range(world):
+            exchange = Exchange(distributed.PrefixStore("x", self.store), rank=rank, world=world)
+            patch.setattr(_ranks, "connect", lambda name, first, exchange=exchange: exchange)
+            journal = JournalWriter(None, store=self.stores[rank] if rank == 0 else None)
+            about = {"cadence": Cadence(every=2, dense=1), "name": "m", "first": rank == 0, **options}
+            self.recorders.append(Recorder(journal, **about))
+
+    def step(self, rank: int, rows: Tensor | None, *, norm: float = 1.0, loss: float = 0.0) -> None:
+        """Let one process do a step with a batch, or with none."""
+        recorder = self.recorders[rank]
+        if rows is not None:
+            recorder.observe("query", rows, role=Role.query)
+        recorder.terms({"pull": torch.tensor(loss)})
+        recorder.scalars({"gradient/norm": torch.tensor(norm)})
+        recorder.step()
+
+    def read(self, name: str, *, on: str = "batch") -> dict[int, float]:
+        """Return a reading by step, as the first process wrote it."""
+        found = self.stores[0].series(name, on=on)
+        return dict(zip(found.steps.tolist(), found.values.tolist(), strict=True))
+
+    def rows(self, name: str) -> list[int]:
+        """Return of how many rows each reading is."""
+        return self.stores[0].series(name, on="batch").n.tolist()
+
+    def notes(self) -> list[str]:
+        """Return what was said of the processes."""
+        return [one.message for one in self.stores[0].of(Event) if one.subject == "processes"]
+
+
+def start(train: Callable[[int, int, Path], None], world: int, folder: Path) -> list[int]:
+    """Start processes that train together in a folder, and return their exit codes.
+
+    They are forked from a process that has imported what they need: that is done once.
+
+    Args:
+        train: Called in each with its rank, how many they are, and the folder.
+        world: How many.
+        folder: Where they run.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["processes_support", "collapse_probe.watching", "torch._dynamo"])
+    store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    started = [context.Process(target=_run, args=(train, rank, world, store.port, folder)) for rank in range(world)]
+    for one in started:
+        one.start()
+    for one in started:
+        one.join(60)
+        one.kill()
+        one.join()
+    return [one.exitcode or 0 for one in started]
+
+
+def _run(train: Callable[[int, int, Path], None], rank: int, world: int, port: int, folder: Path) -> None:
+    os.environ.update(RANK=str(rank), WORLD_SIZE=str(world), COLLAPSE_PROBE_STRICT="1")
+    os.chdir(folder)
+    torch.set_num_threads(1)
+    store = distributed.TCPStore("127.0.0.1", port, is_master=False)
+    distributed.init_process_group("gloo", store=store, rank=rank, world_size=world)
+    train(rank, world, folder)
+    distributed.destroy_process_group()
+
+
+def with_and_without(rank: int, world: int, folder: Path) -> None:
+    """Train twice on unequal batches, watched and not; keep the rows, and fail where the weights differ."""
+    ends = [_train(rank, folder, watched=watched) for watched in (False, True)]
+    for mine, theirs in zip(*ends, strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def _train(rank: int, folder: Path, *, watched: bool) -> list[Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.ReLU(), nn.Linear(16, 6))
+    wrapped = DistributedDataParallel(model)
+    optimizer = torch.optim.AdamW(wrapped.parameters(), lr=1e-2)
+    torch.manual_seed(rank)
+    rows, losses = [], []
+    watching = watch(wrapped, optimizer=optimizer, run="runs/mine", every=5) if watched else nullcontext()
+    with watching as w:
+        for _ in range(22):
+            text = torch.randn(6 + 4 * rank, 12)
+            query, document = wrapped(text), wrapped(text + 0.1)
+            loss = (query - document).square().mean()
+            if w is not None:
+                w.terms(pull=loss)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            rows.append(query.detach().clone())
+            losses.append(loss.detach())
+    if watched:
+        torch.stack(rows).numpy().tofile(folder / f"rows-{rank}")
+        torch.stack(losses).numpy().tofile(folder / f"losses-{rank}")
+    return [*model.state_dict().values(), *rows, torch.get_rng_state()]
+
+
+def some_leave(rank: int, world: int, folder: Path) -> None:
+    """Train with one gradient everywhere: one process has no batch now and then, one ends early, one raises."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    arrived = distributed.PrefixStore("arrived", distributed.distributed_c10d._get_default_store())
+    with watch(model, optimizer=optimizer, run="runs/mine", reference=False) as w:
+        for step in range(1, 17):
+            arrived.add(str(step), 1)
+            while arrived.add(str(step), 0) < 4 - (step > 9) - (step > 12):
+                time.sleep(0.001)
+            if (rank, step) == (3, 9):
+                raise ValueError("no more data")
+            if (rank, step) == (2, 12):
+                break
+            model(torch.ones(2, 4)).sum().backward()
+            if rank != 1 or step != 5:
+                w.observe("query", torch.randn(2 + rank, 3), role="query")
+            optimizer.step()
+            optimizer.zero_grad()
