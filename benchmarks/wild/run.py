@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -45,29 +46,40 @@ class Wild:
         packages: What that environment needs.
         arguments: What is run, as arguments of Python; the script of its name where empty.
         weights: Files in which it leaves its weights.
-        alone: Whether the packages are installed without what they ask for: they would bring another torch.
+        alone: Packages that are installed without what they ask for: they would bring another torch.
     """
 
     environment: str
     packages: str
     arguments: str = ""
     weights: tuple[str, ...] = ("weights.pt",)
-    alone: bool = False
+    alone: str = ""
     options: tuple[str, ...] = field(default=())
 
 
 WILD = {
-    "flag_embedding": Wild("flag", "FlagEmbedding transformers==5.23.0", _FLAG, ("out/model.safetensors",)),
+    "flag_embedding": Wild("flag", "FlagEmbedding==1.4.2 transformers==5.23.0", _FLAG, ("out/model.safetensors",)),
     "llama_adapter": Wild("llama", "llama-index-finetuning==0.4.2 mistralai<2"),
     "setfit_trainer": Wild("setfit", "setfit==1.2.0"),
-    "pylate_contrastive": Wild("pylate", "pylate ujson ninja fastkmeans", alone=True),
-    "lightly_simsiam": Wild("lightly", "lightly torchvision==0.28.*"),
-    "lightly_simclr": Wild("lightly", "lightly torchvision==0.28.*"),
+    "pylate_contrastive": Wild(
+        "pylate", "sentence-transformers==5.3.0 transformers==5.3.0 ujson ninja fastkmeans", alone="pylate==1.6.0"
+    ),
+    "lightly_simsiam": Wild("lightly", "lightly==1.6.0 torchvision==0.28.*"),
+    "lightly_simclr": Wild("lightly", "lightly==1.6.0 torchvision==0.28.*"),
     "metric_learning_trainer": Wild("pml", "pytorch-metric-learning==2.9.0"),
     "metric_learning_loop": Wild("pml", "pytorch-metric-learning==2.9.0"),
-    "open_clip": Wild("openclip", "open_clip_torch braceexpand webdataset", _CLIP, ("logs/it/checkpoints/epoch_2.pt",)),
-    "model2vec_pairs": Wild("model2vec", "model2vec[train]"),
-    "tokenlearn_train": Wild("tokenlearn", "tokenlearn", weights=("weights.npy",)),
+    "clip_pairs": Wild(
+        "openclip",
+        "open_clip_torch==3.3.0 torchvision==0.28.* braceexpand webdataset",
+        _CLIP,
+        ("logs/it/checkpoints/epoch_2.pt",),
+    ),
+    "model2vec_pairs": Wild("model2vec", "model2vec[train]==0.10.0"),
+    "tokenlearn_train": Wild("tokenlearn", "tokenlearn==0.2.1", weights=("weights.npy",)),
+    "stable_pretraining_simclr": Wild("stable", "stable-pretraining==0.1.8 torchvision==0.28.*"),
+    "uniem_finetuner": Wild("uniem", "uniem==0.3.3 transformers==4.57.6 accelerate==0.21.*"),
+    "angle_pairs": Wild("angle", "angle-emb==0.6.1"),
+    "pykeen_link_prediction": Wild("pykeen", "pykeen==1.11.1"),
 }
 
 
@@ -84,8 +96,13 @@ def make(wild: Wild, folder: Path) -> None:
         check=True,
     ).stdout.strip()
     Path(site, "base.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    alone = ["--no-deps"] if wild.alone else []
-    subprocess.run([python, "-m", "pip", "install", "--quiet", *alone, *wild.packages.split()], check=True)
+    install = [python, "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, *wild.packages.split()], check=True)
+    if wild.alone:
+        subprocess.run([*install, "--no-deps", *wild.alone.split()], check=True)
+    # The wheel's operators are compiled for CUDA: beside torch's CPU build they are absent, and so cannot be described.
+    for described in Path(site).glob("torchvision/_meta_registrations.py"):
+        described.write_text("")
 
 
 def run(name: str, wild: Wild, python: Path, folder: Path, *, watched: bool) -> tuple[int, str, str, float]:
@@ -129,6 +146,11 @@ def equal(wild: Wild, plain: Path, watched: Path) -> bool:
     return True
 
 
+def _plain(output: str) -> str:
+    """Return an output without its numbers, times among them, and without its folder's name."""
+    return re.sub(r"[\d.]+", "0", re.sub(r"/(plain|watched)\b", "", output))
+
+
 def heard(folder: Path) -> list[dict[str, Any]]:
     """Return what each run in a folder says of itself."""
     found = []
@@ -162,7 +184,9 @@ def tried(name: str, environments: Path, keep: Path | None) -> dict[str, Any]:
             if one["steps"] and one["dimension"]
         ]
         row["errors"] = [one for each in runs for one in each["errors"]]
-        row["said"] = [line for line in watched[2].splitlines() if line.startswith("collapse-probe: ")]
+        row["cost"] = [line for each in runs for line in each["summary"].splitlines() if line.startswith("Cost")]
+        row["said"] = re.findall(r"collapse-probe: .*", watched[2])
+        row["output"] = _plain(plain[1]) == _plain(watched[1])
         if watched[0] != plain[0]:
             row["error"] = watched[2].strip().splitlines()[-3:]
         return row

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         undisturbed,
     )
     from ._stacked import stacking_of
-    from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by
+    from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by, token
     from ._tokens import mean_of_tokens
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
 
@@ -86,6 +86,7 @@ _WITH_TORCH = {
     "item": "_tap",
     "output": "_tap",
     "passed_by": "_tap",
+    "token": "_tap",
     "mean_of_tokens": "_tokens",
     "WeightReader": "_weights",
     "group_parameters": "_weights",
@@ -151,6 +152,7 @@ __all__ = [
     "processes",
     "scalar",
     "stacking_of",
+    "token",
     "total_norm",
     "undisturbed",
     "usual_readings",

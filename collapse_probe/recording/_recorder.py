@@ -212,9 +212,9 @@ class Recorder:
         """The calls of the step in progress, to be chosen among."""
         return self._step.calls
 
-    def hear(self, key: str, tensor: Tensor) -> Heard:
-        """Hear something that may turn out to be a stream."""
-        return self._step.hear(key, tensor, with_gradient=self._with_gradient)
+    def hear(self, key: str, tensor: Tensor, *, confirmed_by: Tensor | None = None) -> Heard:
+        """Hear something that may be a stream, if a backward comes through it, or through what it is a part of."""
+        return self._step.hear(key, tensor, confirmed_by=confirmed_by, with_gradient=self._with_gradient)
 
     def repeat(self, stream: str, shape: torch.Size) -> None:
         """Hear that a call without a graph was computed again inside of a backward."""

@@ -83,6 +83,20 @@ def item(key: str | int) -> Take:
     return take
 
 
+def token(take: Take, index: int) -> Take:
+    """Return a take of one token's vectors ``[n, D]`` of what another take gives, ``[n, T, D]``; -1 is the last.
+
+    >>> token(output, -1)(Call(nn.Identity(), (), {}, Tensor([[[1.0], [3.0]]]))).tolist()
+    [[3.0]]
+    """
+
+    def taken(call: Call) -> Tensor | None:
+        found = take(call)
+        return found[:, index] if isinstance(found, Tensor) and found.ndim == 3 else found
+
+    return taken
+
+
 @dataclass(frozen=True)
 class Nth:
     """A take of one of the calls of a micro-batch alone.
@@ -234,12 +248,16 @@ def first_tensor(value: Any) -> Tensor | None:
 
 def passed_by(call: Call, taken: Tensor) -> Tensor | None:
     """Return what a backward comes through where what was taken of a call is trained; None for itself."""
-    own = None
-    for entry in tensors_of(call.output):
-        if entry is taken:
-            return None
-        own = entry if own is None else own
-    return own
+    entries = list(tensors_of(call.output))
+    if any(entry is taken for entry in entries):
+        return None
+    # One token's vectors are a view of what they are taken from.
+    whole = (
+        entry
+        for entry in entries
+        if taken._is_view() and taken._base is (entry if entry._base is None else entry._base)
+    )
+    return next(whole, entries[0] if entries else None)
 
 
 def _path_of(module: nn.Module, target: nn.Module) -> str:

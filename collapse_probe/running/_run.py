@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import logging
 import os
 import signal
@@ -91,15 +92,32 @@ def _die() -> None:
 
 
 def _end_on_sigterm(session: Session) -> None:
-    """Close the run before SIGTERM ends the process, as it would have ended without us."""
-    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+    """Close the run before SIGTERM ends the process, as it would have ended without us.
+
+    The program sees no handler of ours: one of its own that goes on to what stood there before, as Lightning's does,
+    would end the process where it would have gone on.
+    """
+    known, install = signal.getsignal, signal.signal
+    if threading.current_thread() is not threading.main_thread() or known(signal.SIGTERM) != signal.SIG_DFL:
         return
     process = os.getpid()
 
     def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        install(number, signal.SIG_DFL)
         if os.getpid() == process:
             session.finish(KeyboardInterrupt("SIGTERM"), briefly=True)
         os.kill(os.getpid(), number)
 
-    signal.signal(signal.SIGTERM, end)
+    @functools.wraps(known)
+    def getsignal(signalnum: Any) -> Any:
+        found = known(signalnum)
+        return signal.SIG_DFL if found is end else found
+
+    @functools.wraps(install)
+    def set_signal(signalnum: Any, handler: Any) -> Any:
+        ours = signalnum == signal.SIGTERM and handler == signal.SIG_DFL and os.getpid() == process
+        before = install(signalnum, end if ours else handler)
+        return signal.SIG_DFL if before is end else before
+
+    install(signal.SIGTERM, end)
+    signal.getsignal, signal.signal = getsignal, set_signal

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..recording import Heard
+from ..recording import Heard, Take, item, output, token
 
 _NODES = 20_000
 """Nodes of a graph that are looked at, at most."""
@@ -29,6 +29,8 @@ class Candidate:
         address: Its memory.
         inputs: The memory of its call's arguments.
         node: Where it stands in the graph; None without a gradient.
+        token: Of an output with vectors of tokens, which of them it is: 0 the first, -1 the last; None for all of it.
+        passed: Which tokens a backward came through, ``[n, T]`` of bool, once it came.
     """
 
     heard: Heard
@@ -41,11 +43,27 @@ class Candidate:
     address: int = 0
     inputs: frozenset[int] = frozenset()
     node: Any = None
+    token: int | None = None
+    passed: list[Tensor] = field(default_factory=list)
 
     @property
     def usable(self) -> bool:
         """Whether it is training: a backward came through it, or it is frozen."""
         return self.heard.confirmed or not self.heard.trained
+
+    @property
+    def alone(self) -> bool:
+        """Whether of each text this token, and no other one, is in the loss; waits for the device."""
+        if self.token is None or len(self.passed) != 1:
+            return False
+        passed = self.passed[0]
+        return bool((passed[:, self.token] & (passed.sum(1) == 1)).all())
+
+    @property
+    def take(self) -> Take:
+        """What takes it from a call."""
+        whole = output if self.key is None else item(self.key)
+        return whole if self.token is None else token(whole, self.token)
 
     @property
     def width(self) -> int:
@@ -61,7 +79,8 @@ class Candidate:
     def where(self) -> str:
         """Where it comes from, in words."""
         call = "" if self.method == "forward" else f" of {self.method}()"
-        return f"{entry_of(self.kind, self.key)}{call} of {f'module {self.path}' if self.path else 'the model'}"
+        which = "" if self.token is None else f"{'last' if self.token else 'first'} token of "
+        return f"{which}{entry_of(self.kind, self.key)}{call} of {f'module {self.path}' if self.path else 'the model'}"
 
     @property
     def said(self) -> str:

@@ -24,6 +24,9 @@ from ._terms import LossListener, is_loss
 STEPS = 20
 """Steps in which streams are looked for."""
 
+_TOKENS_FROM = 3
+"""The step from which single tokens of a text are looked at, where nothing else was found."""
+
 _MOST = 64
 """Calls of one step that are kept as candidates."""
 
@@ -152,11 +155,17 @@ class Finder:
         mine = {id(one.heard) for one in kept}
         calls[:] = [one for one in calls if id(one) not in mine]
         self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
-        chosen = None if self._found is None else choose(kept, frozenset(step.scores))
+        chosen = None if self._found is None else self._choose(kept, frozenset(step.scores))
         if chosen is not None:
             self._take(chosen, kept)
         elif self._recorder.current >= STEPS:
             self.close()
+
+    @staticmethod
+    def _choose(kept: list[Candidate], scores: frozenset[int]) -> Choice | None:
+        """Choose among matrices, else among single tokens whose vectors stand for their texts."""
+        found = choose([one for one in kept if one.token is None], scores)
+        return found or choose([one for one in kept if one.alone], scores)
 
     def _take(self, chosen: Choice, kept: list[Candidate]) -> None:
         self.close()
@@ -271,6 +280,8 @@ class Finder:
             return
         if module is self._target and not inside:
             self._hear_loss(module, output, of_model=True)
+        elif is_loss(output) and not in_backward():
+            self._look_at_arguments(module, self._paths[id(module)], args, kwargs, least=2)
         if len(inside) <= 1 and (not inside or inside[0] is self._target):
             self._hear_output(module, args, kwargs, output, depth=len(inside))
 
@@ -282,12 +293,20 @@ class Finder:
         self._loss.forget(entered.heard)
         del self._losses[entered.losses :]
         self._hear_loss(module, output, of_model=False)
+        self._look_at_arguments(module, type(module).__name__, args, kwargs)
+
+    def _look_at_arguments(
+        self, module: nn.Module, path: str, args: Any, kwargs: Mapping[str, Any], *, least: int = 1
+    ) -> None:
+        """Keep the matrices that a loss is given, if there are so many: a part of the model may have one of its own."""
         given = [*zip(argument_names(module, args), args, strict=False), *kwargs.items()]
+        given = [(name, value) for name, value in given if isinstance(value, Tensor)]
         if isinstance(module, _ON_SCORES):
-            self._step.scores.update(address(value) for _, value in given if isinstance(value, Tensor))
+            self._step.scores.update(address(value) for _, value in given)
             return
-        for name, value in given:
-            self._keep(value, module, type(module).__name__, name, kind="argument", depth=len(self._stack))
+        if sum(value.ndim == 2 and value.is_floating_point() for _, value in given) >= least:
+            for name, value in given:
+                self._keep(value, module, path, name, kind="argument", depth=len(self._stack))
 
     def _hear_loss(self, module: nn.Module, output: Any, *, of_model: bool) -> None:
         if self._found is None or self._loss.knows(module):
@@ -309,6 +328,8 @@ class Finder:
         if value.ndim == 3 and about["kind"] == "output":
             place = f"module {path}" if path else "the model"
             self._step.others.append(f"{entry_of('output', key)} of {place} ({sizes(value)}, vectors of tokens)")
+            if self._recorder.current >= _TOKENS_FROM and value.requires_grad and not in_backward():
+                self._keep_tokens(value, module, path, key, **about)
         if value.ndim != 2:
             return
         if value.shape[1] < 2 or not len(value) or value.layout is not torch.strided:
@@ -320,6 +341,23 @@ class Finder:
             heard = self._recorder.hear(f"?{len(self._step.candidates)}", value)
             found = Candidate(heard, module, path, key, **about, address=address(value), node=value.grad_fn)
             self._step.candidates.append(found)
+
+    def _keep_tokens(self, value: Tensor, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
+        """Keep the first and the last token of each text, and which tokens a backward comes through."""
+        if len(self._step.candidates) + 2 > _MOST or min(value.shape[1:]) < 2 or not len(value):
+            return
+        passed: list[Tensor] = []
+
+        def hook(gradient: Tensor) -> None:
+            if not self._recorder.takes_forces:
+                # A norm is read without a copy, which of a language model's scores would be large.
+                passed.append(torch.linalg.vector_norm(gradient, float("inf"), dim=2) != 0)
+
+        value.register_hook(hook)
+        about |= {"address": address(value), "node": value.grad_fn, "passed": passed}
+        for token in (0, -1):
+            heard = self._recorder.hear(f"?{len(self._step.candidates)}", value[:, token], confirmed_by=value)
+            self._step.candidates.append(Candidate(heard, module, path, key, **about, token=token))
 
     def _repeat(self, source: Any, value: Tensor) -> None:
         """Note that something without a graph was computed again, in a backward: so it is trained."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Place, Take, Tap, call, item, output
+from ..recording import Place, Take, Tap, call
 from ._candidates import Candidate
 from ._roles import is_view, role_of_name, roles_of_pair
 
@@ -129,16 +129,24 @@ def _named(keys: Sequence[str]) -> dict[str, tuple[str, Role | None]] | None:
 
 
 def _replayed(streams: Sequence[tuple[Candidate, str, Role | None]], usable: Sequence[Candidate]) -> list[Place] | None:
-    """Return the calls that the arguments of a loss came from, if they can be run again."""
+    """Return the calls that the arguments of a loss came from, if they can be run again; of views, the first two."""
+    views = [one for one, _, role in streams if role is Role.view]
     sides = [next((one for one, _, role in streams if role is wanted), None) for wanted in (Role.query, Role.document)]
+    sides = [views[0], views[1]] if len(views) >= 2 else sides
     outputs = sorted((one for one in usable if one.kind == "output"), key=lambda one: (one.depth, -one.heard.order))
     found = []
     for side in sides:
         fits = (one for one in outputs if side is not None and one.width == side.width and side.comes_from(one))
         found.append(next(fits, None))
     query, document = found
-    if query is None or document is None or query is document or query.heard.order > document.heard.order:
+    if query is None or document is None or query is document:
         return None
+    if views:
+        query, document = sorted((query, document), key=lambda one: one.heard.order)
+    if query.heard.order > document.heard.order:
+        return None
+    if views and query.module is document.module and query.source != document.source:
+        return None  # two forms of each view: one call gives both, and they would be the same view's
     if query.source == document.source:
         return _calls_of(query, 2)
     return [_place(query, "query", Role.query), _place(document, "document", Role.document)]
@@ -205,7 +213,9 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
         return found
     repeated = [found for found in sources.values() if len(found) > 1 and any(one.heard.confirmed for one in found)]
     if repeated and not (chunked and len(sources) > 1):
-        return _one_module(repeated[-1], rule, chunked=chunked)
+        # Of several, the one with most calls: it has the ends of what others, such as relations, stand between.
+        most = max(reversed(repeated), key=len)
+        return _one_module(most, rule, chunked=chunked)
     if len(sources) >= 2:
         return _towers(list(sources.values()), rule)
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
@@ -263,7 +273,7 @@ def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) 
 
 def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _SIDES) -> list[Place]:
     """Return the places of the first calls of a micro-batch."""
-    take = output if one.key is None else item(one.key)
+    take = one.take
     return [
         _place(one, name, role, call(index, take, further=index == count - 1))
         for index, (name, role) in enumerate(sides[:count])
@@ -312,8 +322,7 @@ def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:
 
 
 def _place(one: Candidate, stream: str, role: Role | None, take: Take | None = None) -> Place:
-    take = take or (output if one.key is None else item(one.key))
-    tap = Tap(stream=stream, at=one.module, take=take, role=role)
+    tap = Tap(stream=stream, at=one.module, take=take or one.take, role=role)
     return Place(tap, one.path, module=one.module, method=one.method)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import InputError
+
 _OPTIONS = {"convert_to_tensor": True, "show_progress_bar": False}
 
 
@@ -56,12 +58,24 @@ class TextPairs:
         """Return the embeddings of the first pairs, of all if None, each ``[n, D]``.
 
         Where queries share a document it comes once, and a third part says which document is whose.
+
+        Raises:
+            InputError: the model encodes no text into one vector, as models of late interaction.
         """
-        query = getattr(self._model, "encode_query", None) or self._model.encode
-        document = getattr(self._model, "encode_document", None) or self._model.encode
-        vectors = query(self.queries[:most], **self._query_options)
+        vectors = self._encoded("query", self.queries[:most], self._query_options)
         distinct = list(dict.fromkeys(self.documents[:most]))
-        return self._each_once(vectors, document(distinct, **self._document_options))
+        return self._each_once(vectors, self._encoded("document", distinct, self._document_options))
+
+    def _encoded(self, side: str, texts: Sequence[str], options: Mapping[str, Any]) -> Tensor:
+        encode = getattr(self._model, f"encode_{side}", None) or self._model.encode
+        kind = type(self._model).__name__
+        try:
+            found = encode(texts, **options)
+        except TypeError as error:
+            raise InputError(f"{kind} does not encode texts as sentence-transformers does ({error})") from error
+        if getattr(found, "ndim", 0) != 2:
+            raise InputError(f"{kind} gives a text no single vector")
+        return found
 
     def of_rows(self, queries: Tensor, documents: Tensor) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Tensor]:
         """Return the same from vectors of every pair's query and document, row by row."""

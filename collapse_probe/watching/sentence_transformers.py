@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..journal import ReferenceInfo
-from ..recording import Place, Tap, call, item
+from ..recording import Call, Place, Tap, call, item
 from ._attach import Attachments
 from ._domains import Domains
 from ._evaluators import RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
@@ -122,10 +122,8 @@ class SentenceTransformersSource(TransformersSource):
         watch.trains_beside(self.losses)
         for loss in dict.fromkeys(self.losses):
             Seam(watch, loss, model, attachments, columns=lambda: self._batch, streams=self.seam)
-        if self.finds and not self.seam:
+        if (self.finds and not self.seam) or (_LATE in self._kinds and not self._named):
             self._listen_to_model(watch, model)
-        elif _LATE in self._kinds and not self._named:
-            self._listen_to_model(watch, model, "token_embeddings")
 
         def batch(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not watch.paused:
@@ -226,7 +224,7 @@ class SentenceTransformersSource(TransformersSource):
             dataset = ", ".join(names)
         watch.recorder.dataset(dataset)
 
-    def _listen_to_model(self, watch: TrainerWatch, model: nn.Module, entry: str = "sentence_embedding") -> None:
+    def _listen_to_model(self, watch: TrainerWatch, model: nn.Module) -> None:
         """Hear the model's calls, in the order of a batch's columns: the losses have no method to listen at."""
         columns = 2
         data = getattr(self.trainer, "train_dataset", None)
@@ -235,15 +233,20 @@ class SentenceTransformersSource(TransformersSource):
             name for name in getattr(first, "column_names", None) or () if name not in ("label", "labels", "score")
         ]
         columns = len(named) or columns
-        take = item(entry)
         loss = self.losses[0] if self.losses else model
         streams = list(dict.fromkeys(roles_of(loss, columns)))
         places = []
         for index, (stream, role) in enumerate(streams):
-            taken = call(index, take, further=index == len(streams) - 1) if len(streams) > 1 else take
+            taken = call(index, _vectors, further=index == len(streams) - 1) if len(streams) > 1 else _vectors
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)
+
+
+def _vectors(found: Call) -> Tensor | None:
+    """Take the vectors of texts, or those of tokens from a model of late interaction, which makes no others."""
+    whole = item("sentence_embedding")(found)
+    return item("token_embeddings")(found) if whole is None else whole
 
 
 def _name(evaluator: Any) -> str:

@@ -22,6 +22,13 @@ ENDS = {
     "its own hook": "import sys; sys.excepthook = lambda kind, value, trace: print(value, trace.tb_lineno); 1/0",
     "its own handler": "import os, signal, sys; signal.signal(signal.SIGTERM, lambda n, f: sys.exit(7)); "
     "os.kill(os.getpid(), signal.SIGTERM); signal.pause()",
+    "a handler that goes on to the one before": "import os, signal\n"
+    "before = signal.getsignal(signal.SIGTERM)\n"
+    "print(before, signal.signal(signal.SIGTERM, lambda *found: callable(before) and before(*found)))\n"
+    "os.kill(os.getpid(), signal.SIGTERM); print('goes on')",
+    "its own handler is taken off": "import os, signal\n"
+    "signal.signal(signal.SIGTERM, signal.signal(signal.SIGTERM, signal.SIG_IGN)); print('a', flush=True)\n"
+    "os.kill(os.getpid(), signal.SIGTERM); print('b')",
 }
 
 

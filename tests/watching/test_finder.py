@@ -109,6 +109,18 @@ def test_one_matrix_of_unrelated_rows_or_of_few_is_one_stream(rows):
     assert set(found(w)) == {"embedding"}
 
 
+def test_of_modules_that_are_called_several_times_the_one_with_most_calls_holds_the_sides():
+    """As in graphs: heads and tails of right and wrong triples, and each one's relation."""
+    model = nn.ModuleDict({"entities": nn.Embedding(30, 8), "relations": nn.Embedding(3, 8)})
+    chosen = torch.arange(10)
+
+    def score(m: Any, head: Tensor, tail: Tensor) -> Tensor:
+        return (m["entities"](head) * m["relations"](head % 3) * m["entities"](tail)).sum(1)
+
+    w = find(model, lambda m, a, b: (score(m, chosen, chosen + 20) - score(m, chosen, chosen + 10)).exp().mean())
+    both(w, rule="one module, called for each side", where=("output of module entities", "output of module entities"))
+
+
 @dataclass
 class Encoded:
     loss: Tensor | None
@@ -227,11 +239,48 @@ class Views(nn.Module):
         return infonce(z_i, z_j)
 
 
-def test_views_have_roles_of_their_own():
-    loss = Views()
-    streams = found(find(OneTower(), lambda m, a, b: loss(m(a), m(b))))
+class WithItsLoss(OneTower):
+    def __init__(self) -> None:
+        super().__init__()
+        self.criterion = Views()
+
+
+LOSSES: dict[str, Any] = {
+    "beside the model": (OneTower, lambda m: Views()),
+    "part of the model": (WithItsLoss, lambda m: m.criterion),
+}
+
+
+@pytest.mark.parametrize("where", LOSSES)
+@pytest.mark.parametrize("order", ["i first", "j first"])
+def test_views_have_roles_of_their_own_and_are_read_as_pairs(where, order):
+    kind, made = LOSSES[where]
+    model = kind()
+    loss, first = made(model), 0 if order == "i first" else 1
+
+    def step(m: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        z = [m(x) for x in ((a, b) if first == 0 else (b, a))]
+        return loss(z[first], z[1 - first])
+
+    w = find(model, step)
+    streams = found(w)
     assert {name: one.role for name, one in streams.items()} == {"z_i": "view", "z_j": "view"}
     assert {one.rule for one in streams.values()} == {"loss module"}
+    assert w.live.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
+
+
+def test_two_forms_of_each_view_are_no_pair_of_views():
+    """As SimSiam's: each call gives a projection, cut off, and a prediction; a call's own two say nothing."""
+    loss = Views()
+    model = TwoTowers(lambda z, p: (z.detach(), p))
+
+    def step(m: nn.Module, a: Tensor, b: Tensor) -> Tensor:
+        (z0, p0), (z1, p1) = m(a, a), m(b, b)
+        return loss(z0, p1) + loss(z1, p0)
+
+    w = find(model, step)
+    assert {one.role for one in found(w).values()} == {"view"}
+    assert not w.live.series("pairs/mrr", on="reference").steps.tolist()
 
 
 class Metric(nn.Module):
@@ -478,3 +527,30 @@ def test_nothing_is_taken_for_a_stream_once_streams_are_found():
         descend(optimizers[0], infonce(model.query_tower(a), model.doc_tower(b).detach()))
         descend(optimizers[1], infonce(model.query_tower(a).detach(), model.doc_tower(b)))
     assert set(found(w)) == {"query", "document"}
+
+
+POOLED: dict[str, Any] = {
+    "first": lambda m, x: m(x)["last_hidden_state"][:, 0],
+    "last": lambda m, x: normalize(m(x)["last_hidden_state"][:, -1].tanh(), dim=1),
+}
+
+
+@pytest.mark.parametrize("which", POOLED)
+def test_a_token_that_stands_for_its_text_is_heard_where_the_loop_takes_it(which):
+    """As of a BERT whose pooler is not trained: no module gives the vectors that the loss compares."""
+
+    class Tokens(OfTokens):
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            found = super().forward(x)["last_hidden_state"]
+            return {"last_hidden_state": found, "pooler_output": found[:, 0].tanh()}
+
+    take = POOLED[which]
+    w = find(Tokens(), lambda m, a, b: infonce(take(m, a), take(m, b)), steps=6)
+    where = f"{which} token of output last_hidden_state of the model"
+    both(w, rule="one module, called for each side", where=(where, where), steps=4)
+    assert w.live.series("pairs/mrr", on="reference").steps.tolist()
+
+
+def test_tokens_that_are_all_in_the_loss_are_no_single_ones():
+    w = find(OfTokens(), lambda m, a, b: infonce(*(m(x)["last_hidden_state"].mean(1) for x in (a, b))), steps=6)
+    assert not found(w)

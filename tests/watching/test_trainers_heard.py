@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from datasets import Dataset, DatasetDict
 from sentence_transformers import InputExample, SentenceTransformer
 from sentence_transformers.multi_vector_encoder import (
@@ -123,6 +124,31 @@ def test_a_loss_without_the_seam_is_heard_at_the_model(bert: Path, tmp_path: Pat
     watching = trained(st_trainer(model, losses.GISTEmbedLoss(model, guide), tmp_path, steps=3))
     assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
     assert len(watching.live.series("loss/GISTEmbedLoss").values) == 3
+
+
+class Late(SentenceTransformer):
+    """A model of late interaction as pylate's: vectors of tokens alone, and its own arguments of ``encode``."""
+
+    def encode(self, sentences: Any, is_query: bool = True, show_progress_bar: bool = False) -> Any:
+        raise AssertionError("not with our arguments")
+
+
+def test_vectors_of_tokens_are_heard_where_a_model_makes_no_others(bert: Path, tmp_path: Path, caplog: Any) -> None:
+    class MaxSim(torch.nn.Module):
+        def __init__(self, model: torch.nn.Module) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, features: Any, labels: Any) -> Any:
+            q, d = (self.model(one)["token_embeddings"] for one in features)
+            scores = torch.einsum("qsd,ptd->qpst", q, d).amax(-1).sum(-1)
+            return torch.nn.functional.cross_entropy(scores, torch.arange(len(q)))
+
+    model = Late(modules=[Transformer(str(bert))], device="cpu")
+    watching = trained(st_trainer(model, MaxSim(model), tmp_path, steps=3))
+    assert heard(watching) == {"query": ("token", 16), "document": ("token", 16)}
+    said = " ".join(one.message for one in watching.live.of(Event))
+    assert "late interaction is not scored" in said and "Late does not encode texts" in caplog.text
 
 
 def test_texts_without_a_batch_axis_are_counted_by_their_embeddings(bert: Path, tmp_path: Path) -> None:

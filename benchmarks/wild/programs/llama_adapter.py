@@ -40,7 +40,6 @@ engine = EmbeddingAdapterFinetuneEngine(
     adapter_model=adapter,
     device="cpu",
     optimizer_params={"lr": 1e-2},
-    warmup_steps=1,
 )
 engine.finetune()
 save_weights(adapter)
