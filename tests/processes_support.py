@@ -32,7 +32,7 @@ class Team:
         patch.setattr(_ranks, "processes", lambda: world)
         patch.setattr(_ranks, "PATIENCE", 0.002)
         for rank in range(world):
-            exchange = Exchange(distributed.PrefixStore("x", self.store), rank=rank, world=world)
+            exchange = Exchange(lambda: distributed.PrefixStore("x", self.store), rank=rank, world=world)
             patch.setattr(_ranks, "connect", lambda name, first, exchange=exchange: exchange)
             journal = JournalWriter(None, store=self.stores[rank] if rank == 0 else None)
             about = {"cadence": Cadence(every=2, dense=1), "name": "m", "first": rank == 0, **options}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -44,7 +44,7 @@ def processes() -> int:
 
 def reachable() -> bool:
     """Return whether whoever keeps the store is there: while there is a group, and as long as a torchrun that does."""
-    return _has_group() or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return _has_group() or _is_the_agents()
 
 
 def _has_group() -> bool:
@@ -127,16 +127,28 @@ def connect(name: str, *, first: bool) -> Exchange | None:
         under = under.underlying_store
     if isinstance(under, getattr(distributed, "FileStore", ())):
         raise InputError("the processes met at a file, which would grow with every step: init_method='tcp://...' helps")
-    return Exchange(
-        distributed.PrefixStore(name, store), rank=distributed.get_rank(), world=distributed.get_world_size()
-    )
+    # Whoever holds the store of a group keeps it alive, and a second group would meet at the first one's keys.
+    kept = distributed.PrefixStore(name, store) if _is_the_agents() else None
+    rank, world = distributed.get_rank(), distributed.get_world_size()
+    return Exchange((lambda: _current(name)) if kept is None else (lambda: kept), rank=rank, world=world)
+
+
+def _current(name: str) -> Any:
+    if not _has_group():
+        raise RuntimeError("the group of processes was destroyed")
+    return distributed.PrefixStore(name, distributed.distributed_c10d._get_default_store())
+
+
+def _is_the_agents() -> bool:
+    """Return whether a torchrun keeps the store, in a process of its own."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 class Exchange:
     """One process's side of the store; every call of it is short, and waits for no other process.
 
     Args:
-        store: A ``torch.distributed`` store, with names of its own.
+        store: Returns a ``torch.distributed`` store with names of its own, the same at every call.
         rank: Which process this is, from 0.
         world: How many there are.
 
@@ -144,16 +156,20 @@ class Exchange:
         others: The processes that the first one still expects something of.
     """
 
-    def __init__(self, store: Any, *, rank: int, world: int) -> None:
+    def __init__(self, store: Callable[[], Any], *, rank: int, world: int) -> None:
         self.rank = rank
         self.world = world
         self.others = list(range(1, world))
-        self._store = store
+        self._found = store
         self._unsent: deque[tuple[str, bytes]] = deque(maxlen=KEPT)
         self._met = False
         if rank == 0:
             for other in self.others:
-                store.set(f"expected/{other}", b"1")
+                self._store.set(f"expected/{other}", b"1")
+
+    @property
+    def _store(self) -> Any:
+        return self._found()
 
     # What any process but the first does
 

@@ -10,8 +10,8 @@ from torch.nn.functional import normalize
 
 from ._heard import Heard
 
-_FEWEST = 8
-"""Pairs of a matrix that is looked at."""
+_FEWEST, _MOST = 8, 512
+"""Pairs of a matrix that are looked at."""
 
 _NEAR = 0.9
 """AUC of own rows among all others, above which they belong together; unrelated rows of so few have .5, at most .8."""
@@ -60,9 +60,9 @@ def stacking_of(vectors: Tensor) -> Stacking | None:
         return None
     if vectors.is_cuda and torch.cuda.get_sync_debug_mode():
         return None
-    unit = normalize(vectors.float(), dim=1)
     kinds = (Stacking(blocks=True), Stacking(blocks=False))
-    found = torch.stack([_auc(kind.side(unit, 0), kind.side(unit, 1)) for kind in kinds]).tolist()
+    sides = [[normalize(kind.side(vectors, which)[:_MOST].float(), dim=1) for which in (0, 1)] for kind in kinds]
+    found = torch.stack([_auc(*pair) for pair in sides]).tolist()
     best, kind = max(zip(found, kinds, strict=True), key=lambda one: one[0])
     return kind if best > _NEAR else None
 

@@ -68,6 +68,7 @@ class WeightsLeft:
         self._recorder = recorder
         self._kept: list[tuple[int, Tensor]] = []
         self._asked = self._read = 0
+        self._begun = False
         self._before_loading = before_loading
         self._loaded, self._itself = -1, False
         self._ends = [*known.values()][:1] + [*known.values()][1:][-1:]
@@ -85,20 +86,21 @@ class WeightsLeft:
         return self._loaded == self._recorder.done
 
     def begins(self) -> None:
-        """Keep what training begins with; nothing after its first step."""
-        if not self._kept:
-            self.note()
+        """Keep what training begins with, also where it is not what it was when the watch began."""
+        if not self._begun:
+            self._begun = True
+            self.note(again=True)
 
     def after_step(self) -> None:
         """Keep how often two of the parameters have been written: whoever writes them later counts."""
         self._written = self._counts()
 
-    def note(self) -> None:
-        """Keep what the weights are after the steps that are done, once for each."""
+    def note(self, *, again: bool = False) -> None:
+        """Keep what the weights are after the steps that are done, once for each, or once more."""
         done = self._recorder.done
         while self._kept and self._kept[-1][0] > done:
             self._kept.pop()
-        if (not self._kept or self._kept[-1][0] < done) and (found := self._now()) is not None:
+        if (again or not self._kept or self._kept[-1][0] < done) and (found := self._now()) is not None:
             self._kept.append((done, found))
 
     def found(self) -> Left | None:
@@ -108,7 +110,7 @@ class WeightsLeft:
             return None
         if self.loaded and self._itself:
             return Left(done, itself=True)
-        equal = (torch.stack([one for _, one in self._kept]) == now).all(dim=1).tolist()
+        equal = (torch.stack([one.to(now.device) for _, one in self._kept]) == now).all(dim=1).tolist()
         same = [step for (step, _), alike in zip(self._kept, equal, strict=True) if alike]
         if done in same:
             return Left(done)
@@ -119,7 +121,8 @@ class WeightsLeft:
 
     def _now(self) -> Tensor | None:
         """Return the digest of the parameters; None where they are others, or of another type, than at the start."""
-        held = {name: one for name, one in self._target.named_parameters() if name in self._types}
+        known = (one for one in self._target.named_parameters() if one[0] in self._types)
+        held = {name: one for name, one in known if not nn.parameter.is_lazy(one)}
         if not held or {name: (one.dtype, one.is_meta) for name, one in held.items()} != self._types:
             return None
         return None if any(one.is_meta for one in held.values()) else digest(list(held.values()))

@@ -102,11 +102,8 @@ def test_a_store_that_fails_leaves_the_first_process_alone(team, monkeypatch):
         two.step(0, batch(4, step))
         if step == 3:
             for recorder in two.recorders:
-                monkeypatch.setattr(
-                    recorder.ranks._exchange,
-                    "_store",
-                    type("S", (), dict.fromkeys(("check", "set", "delete_key"), gone))(),
-                )
+                store = type("S", (), dict.fromkeys(("check", "set", "delete_key"), gone))()
+                monkeypatch.setattr(recorder.ranks._exchange, "_found", lambda store=store: store)
     assert two.rows("query/spread") == [7, 7, 4, 4, 4]
     assert len(two.read("loss/pull")) == 8
     assert two.notes()[-1].startswith("readings are of the first process's batch alone: DistNetworkError")

@@ -247,3 +247,18 @@ def test_a_digest_is_of_bits_wherever_they_lie(dtype: torch.dtype) -> None:
         changed[place] += 1
         assert digest([whole]).tolist() != digest([changed]).tolist()
     assert digest([]).shape == (0,) and digest([torch.zeros(0), torch.zeros(())]).tolist() == [0, 0]
+
+
+def test_the_start_is_what_training_began_with_and_not_what_the_watch_did():
+    seed_all()
+    model = Tower()
+    before = copied(Tower())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, query="", document="", run=False) as w:
+        model.load_state_dict(before)
+        for _ in range(5):
+            model(torch.randn(16, 8)).square().mean().backward()
+            optimizer.step()
+        model.load_state_dict(before)
+    said = [one.message for one in w.live.of(Event) if one.name == "delivered"]
+    assert said == ["the delivered weights are those of the start, not of step 5, the last"]
