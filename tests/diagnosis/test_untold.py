@@ -192,3 +192,19 @@ def test_pairs_that_were_seen_once_are_not_too_few(tmp_path):
     often = other_domain(tmp_path / "often", examples=300, **rises)
     once = other_domain(tmp_path / "once", examples=900, n=4, **rises)
     assert causes(often) == ["too_few_pairs"] and causes(once) == ["narrow_data"]
+
+
+@pytest.mark.parametrize(("scored_gap", "scored_length", "said"), [(0.9, 4.0, "path_mismatch"), (0.3, 1.0, None)])
+def test_scored_pairs_that_part_from_those_of_the_batches(scored_gap, scored_length, said, tmp_path):
+    """What goes one way has one length and one gap, learnt by heart or not; towers exchanged when they are served."""
+    elsewhere = {
+        **FALL,
+        "pairs/side_gap": step(0.3, scored_gap, at=0.01),
+        "query/norm_median": step(1.0, scored_length, at=0.01),
+        "pairs/d_prime": step(3.4, 1.5, at=0.01),
+    }
+    extra = {"pairs/side_gap": 0.3, "pairs/push": 0.2}
+    terms = {"drift/head": 0.2}
+    found = made(tmp_path / "run", held=elsewhere, extra=extra, terms=terms, scores=ramp(0.84, 0.5))
+    assert (kind(found) == "path_mismatch") == (said is not None)
+    assert ("training_and_scoring_differ" in causes(found)) == (said is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -44,6 +45,9 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         raise NotApplicable("what is scored is in no optimiser")
     drift, steps = evidence.unscored_drift, evidence.series(readings[0], on="reference").finite().steps
     drift = None if drift is None or drift <= cuts["drift"] else drift
+    parted = None if drift else _parted(evidence, cuts)
+    if parted is not None:
+        return parted
     lag = _lag(evidence)
     if drift is None and lag is not None and abs(lag) < cuts["lag"]:
         return Judgement(
@@ -91,6 +95,55 @@ def _apart(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
         evidence=(reading,),
         n=int(reference.n[0]),
     )
+
+
+def _parted(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that scored pairs lay where the batches' lay at step 0, and never since; None where they did.
+
+    Texts of one source that go one way have one length, one mean and one gap between sides, learnt by heart or not.
+    """
+    if not any(curve.inside and curve.fell for curve in evidence.curves):
+        return None
+    sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
+    gaps, apart = (_against_batches(evidence, name) for name in ("pairs/side_gap", D_PRIME))
+    shapes = [
+        _against_batches(evidence, f"{side}/{name}") for side in sides for name in ("common_share", "norm_median")
+    ]
+    later = sorted(step for step in set(gaps) & set(apart) if step > 0)
+    if len(later) < 2 or not 1 / cuts["alike"] < gaps.get(0, 0.0) < cuts["alike"]:
+        return None
+    shape = min(max((abs(math.log(one[step])) for one in shapes if step in one), default=0.0) for step in later)
+    gap, rest = min(gaps[step] for step in later), max(apart[step] for step in later)
+    if gap < cuts["gaps"] or shape < math.log(cuts["shape"]) or rest > cuts["apart"]:
+        return None
+    return Judgement(
+        value=rest,
+        bounds=Bounds(warning=cuts["apart"], critical=cuts["apart"], above=False),
+        conditions=(
+            part(f"{D_PRIME} of reference pairs over that of batches, since step 0", rest, cuts["apart"], True),
+            part("pairs/side_gap of reference pairs over that of batches, since step 0", gap, cuts["gaps"], True),
+            part("the same of a side's length or common share, or its inverse", math.exp(shape), cuts["shape"], True),
+            a_fall(evidence),
+        ),
+        onset=Onset(step=1, low=0, high=later[0]),
+        outside=tuple(later),
+        before=True,
+        evidence=(D_PRIME, "pairs/side_gap"),
+    )
+
+
+def _against_batches(evidence: Evidence, reading: str) -> dict[int, float]:
+    """Return a reading of the reference pairs by step, over that of the batches nearest to it."""
+    reference, batch = (evidence.series(reading, on=on).finite() for on in ("reference", "batch"))
+    if len(batch) < 3 * _ENDS:
+        return {}
+    found = {}
+    for step, value in zip(reference.steps, reference.values, strict=True):
+        near = np.argsort(np.abs(batch.steps - step), kind="stable")[: 3 if step else 1]
+        there = float(np.median(batch.values[near]))
+        if there > 0 and value > 0:
+            found[int(step)] = float(value) / there
+    return found
 
 
 def _side_left(evidence: Evidence) -> Judgement | None:
@@ -186,13 +239,18 @@ PATHS = (
         formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved; or "
         "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
         "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
-        "or both sides have no mean where the model normalises over batches; or separation rises in batches and next "
+        "or they lie where the batches do at step 0, and later are told apart worse, farther from their own side's and "
+        "of another length or mean; or both sides have no mean where the model normalises over batches; or separation rises in batches and next "
         "to nothing of that is scored, as of a moving average that hardly moves.",
         thresholds={
             "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
             "lag": Threshold(0.1, "moving averages that hardly move .00 to .05, healthy heads .77 and more (measured)"),
             "gap": Threshold(0.2, "AUC .98 against .5 in a failure (measured)"),
             "chance": Threshold(0.6, f"{MEASURED}, as of mismatched pairs"),
+            "alike": Threshold(1.25, "samples of one source at step 0, .93 to 1.07 (measured)"),
+            "gaps": Threshold(1.4, "1.5 to 6.4 in three failures; .7 to 1.3 where samples share a path (measured)"),
+            "shape": Threshold(1.5, "1.7 to 5.9 in three failures; the noise of a batch is a tenth (measured)"),
+            "apart": Threshold(0.8, "of the separation of batches: .24 to .71 in three failures (measured)"),
         },
         judge=_path,
         why="The module that is trained is not on the path that is scored, so nothing that it learns is used.",
