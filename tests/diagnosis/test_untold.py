@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -208,3 +209,77 @@ def test_scored_pairs_that_part_from_those_of_the_batches(scored_gap, scored_len
     found = made(tmp_path / "run", held=elsewhere, extra=extra, terms=terms, scores=ramp(0.84, 0.5))
     assert (kind(found) == "path_mismatch") == (said is not None)
     assert ("training_and_scoring_differ" in causes(found)) == (said is not None)
+
+
+@pytest.mark.parametrize(("gradient", "named"), [(3e-9, "nothing_left_to_learn_from"), (0.5, "steps_too_small")])
+def test_a_loss_that_is_the_same_for_every_batch_looks_at_no_text(gradient, named, tmp_path):
+    small = {"update/head": lambda t: 1e-7, "drift/head": lambda t: 2e-5 * t, "gradient/norm": lambda t: gradient}
+    found = made(tmp_path / "run", small, noise=1e-7)
+    assert kind(found) == "no_learning" and causes(found) == [named]
+
+
+def _with_delta(folder, planted, **settings):
+    fields = {"streams": (*made(folder / "sides").config.streams, StreamInfo(name="delta", role="correction"))}
+    return made(folder / "run", planted, fields=fields, **settings)
+
+
+@pytest.mark.parametrize(("cost", "named"), [(30.0, ["penalty_too_strong"]), (0.1, [])])
+def test_a_penalty_on_weights_has_no_force_at_what_it_shrinks(cost, named, tmp_path):
+    falls = ramp(cost, 0.01, since=0.0, until=0.2)
+    planted = {"delta/mean_abs": ramp(0.1, 0.001), "loss/orthogonal": falls, "loss/total": lambda t: 0.4 + falls(t)}
+    planted["update/head"] = lambda t: 0.04
+    terms = {"loss/contrast": 0.4, "loss/orthogonal": cost}
+    terms |= {"force/contrast/share": 1.0, "force/contrast/radial": 0.0, "force/contrast@delta/share": 1.0}
+    found = _with_delta(tmp_path, planted, extra={"delta/mean_abs": 0.1}, terms=terms)
+    assert kind(found) == "delta_collapse" and causes(found) == named
+
+
+@pytest.mark.parametrize(("dead", "named"), [(1.0, ["dead_units"]), (0.2, [])])
+def test_a_correction_that_is_one_vector_for_every_row(dead, named, tmp_path):
+    extra = {"delta/constancy": 1.0, "delta/dead_dimensions": dead}
+    found = _with_delta(tmp_path, {}, extra=extra, terms={"update/delta": 0.01, "update/bias": 0.02}, noise=1e-4)
+    assert kind(found) == "constant_correction" and causes(found) == named
+
+
+@pytest.mark.parametrize(("others", "named"), [(-0.3, ["penalty_too_strong"]), (0.3, ["loss_computed_wrongly"])])
+def test_a_term_that_pulls_is_drowned_by_one_that_shrinks(others, named, tmp_path):
+    shrunk = {**FALL, **both("norm_median", ramp(1.0, 0.1, since=0.0, until=1.0))}
+    terms = {"force/logits/share": 0.99, "force/logits/radial": -0.5, "force/logits/pull": 0.4}
+    terms |= {"force/contrast/share": 0.01, "force/contrast/radial": 0.0, "force/contrast/pull": others}
+    extra = {"pairs/pull": 0.4, "pairs/push": -0.1, "pairs/auc": 0.98}
+    assert causes(made(tmp_path / "run", shrunk, extra=extra, terms=terms)) == named
+
+
+def test_what_draws_all_rows_together_is_no_penalty(tmp_path):
+    shrunk = {**FALL, **both("norm_median", ramp(1.0, 0.1, since=0.0, until=1.0))}
+    extra = {"query/radial": -0.9, "document/radial": -0.9, "pairs/pull": -0.1}
+    assert causes(made(tmp_path / "draws", shrunk, extra={**extra, "pairs/push": -0.4})) == ["no_repulsion"]
+    assert causes(made(tmp_path / "shrinks", shrunk, extra={**extra, "pairs/push": 0.0})) == ["penalty_too_strong"]
+
+
+@pytest.mark.parametrize(("end", "named"), [(1.0, []), (None, ["penalty_too_strong"])])
+def test_weights_that_pass_by_their_own_length_have_not_vanished(end, named, tmp_path):
+    fall = {**FALL, **both("common_share", ramp(0.2, 0.995)), "pairs/mrr_centred": ramp(0.845, 0.5)}
+    way = (lambda t: 1.0) if end is None else (lambda t: end * t)
+    extra = {"extra": {"pairs/push": 0.2}, "terms": {"decay/0": 0.01, "drift/tower": 1.0}, "noise": 1e-3}
+    assert causes(made(tmp_path / "run", {**fall, "drift/tower": way}, **extra)) == named
+
+
+def _begun_badly(folder, planted, extra):
+    """A run whose reference pairs are below the raw encoder at step 0, and never lose since."""
+    run = _with_delta(folder, planted, extra=extra, scores=lambda t: 0.6)
+    ranks = np.clip(np.random.default_rng(0).normal(0.84, 0.25, 400), 0, 1)
+    (run.folder / "raw.json").write_text(json.dumps({"query_ids": [str(i) for i in range(400)], "mrr": list(ranks)}))
+    raw = {"kind": "evaluation", "collection": "reference pairs", "step": 0, "metrics": {"mrr": float(ranks.mean())}}
+    values = {"query/participation_ratio_corrected": 60.0, "document/participation_ratio_corrected": 60.0}
+    readings = {"kind": "readings", "step": 0, "on": "raw", "n": 400, "values": values}
+    return append(run, [{**raw, "variant": "raw", "n_queries": 400, "per_query": "raw.json", "domain": "in"}, readings])
+
+
+def test_a_collapse_of_rank_before_the_first_step_is_no_force_of_training(tmp_path):
+    thin = both("participation_ratio_corrected", lambda t: 6.0)
+    kept = {"pairs/push": -0.2, "pairs/neighbour_overlap": 0.1}
+    found = _begun_badly(tmp_path, thin, kept)
+    assert kind(found) == "dimensional_collapse" and causes(found) == ["random_head"]
+    later = {**FALL, **both("participation_ratio_corrected", ramp(60.0, 6.0))}
+    assert causes(made(tmp_path / "later", later, extra=kept)) == ["no_repulsion"]

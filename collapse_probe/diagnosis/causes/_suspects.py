@@ -17,8 +17,8 @@ from ..detectors._forgetting import epochs
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ..detectors._paths import BATCH_MEANS
 from ._contract import Suspicion
-from ._penalties import strongest_push
-from ._readings import first, group_of, last, leap, numbers_of, scaled_by
+from ._penalties import OF_CORRECTIONS, strongest_push
+from ._readings import first, group_of, last, leap, numbers_of, scaled_by, there_before
 
 WEIGHTS_OF_NOTHING = 1e-12
 """What the updates of a group that begins at zero are held against."""
@@ -28,6 +28,9 @@ SOON = 5
 
 OWN_LENGTH, FAR_FROM_BOUND = 1.0, 0.5
 """Way of weights that multiplies nothing by 10, and pass-through of embeddings far from a bound (own choice)."""
+
+FEWEST = 8
+"""Readings of a loss from which on it can be the same for every batch (own choice)."""
 
 BEGAN_AT_NOTHING = 1e3
 """Relative update above which a group began at zero."""
@@ -111,7 +114,14 @@ def nothing_left(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     loss, gradient = (evidence.series(name).finite().values for name in ("loss/total", "gradient/norm"))
     if len(loss) and len(gradient) and float(np.median(np.abs(loss))) == float(np.median(gradient)) == 0.0:
         return Suspicion(because={"loss/total": 0.0}, locus="loss")
-    return None
+    if len(loss) < FEWEST or not len(gradient):
+        return None
+    # What is the same for every batch does not look at its texts, and its gradient is what rounding leaves of it.
+    size = float(np.abs(loss).max())
+    spread, left = float(np.ptp(loss)), float(np.median(gradient))
+    if size == 0 or spread > cuts["constant"] * size or left > cuts["constant"] * size:
+        return None
+    return Suspicion(because={"loss/total": float(loss[-1]), "gradient/norm": left}, locus="loss")
 
 
 def own_teacher(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -177,7 +187,7 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
                 found.append((size, int(way.steps[0]), group_of(way)))
             continue
         lasting = max(float(np.median(series.values)), _grown(series, times=cuts["times"]))
-        if lasting > cuts["lasting"]:
+        if lasting > cuts["lasting"] and kind.kind not in OF_CORRECTIONS:
             found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
         if leapt is not None and leapt[1] > 20 and _vanishing(evidence, group_of(series), leapt[1]):
@@ -248,6 +258,9 @@ def dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
     if kind.kind != "constant_correction":
         return Suspicion(because=numbers_of(kind), locus=kind.subject)
     reading = f"{kind.subject}/dead_dimensions"
+    shares = evidence.series(reading, on="batch").finite().values
+    if len(shares) > 3 and float(shares.min()) >= cuts["all"]:
+        return Suspicion(because={reading: float(shares.min())}, locus=kind.subject)
     share, moves = last(evidence, reading), [float(np.median(one.values)) for one in evidence.groups("update")]
     behind = len(moves) > 1 and min(moves) < cuts["behind"] * max(moves)
     return Suspicion(because={reading: share}, locus=kind.subject) if behind and (share or 0) > cuts["dead"] else None
@@ -388,8 +401,10 @@ def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         stuck = track is not None and cut is not None and float(track.series.values[0]) < cut
         because = {f"{kind.subject}/pass_through at first": float(track.series.values[0])} if stuck and track else {}
         return Suspicion(because=because, locus="the first weights") if because else None
-    if kind.kind == "loss_against_retrieval" and not evidence.lost_before:
+    if kind.kind != "forgetting" and not there_before(evidence, kind):
         return None
+    if kind.kind == "harmful_correction":
+        return _random_correction(evidence)
     overlap = evidence.series("pairs/neighbour_overlap", on="reference").finite()
     start = float(overlap.values[0]) if len(overlap) and int(overlap.steps[0]) == 0 else None
     if start is None or start > cuts["overlap"]:
@@ -406,6 +421,16 @@ def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
                 "neighbours kept at step 0": start,
             }
             return Suspicion(because=because, locus="the head's first weights")
+    return None
+
+
+def _random_correction(evidence: Evidence) -> Suspicion | None:
+    """Suspect a correction that was as long as what it corrects before any step, where all that is lost was lost."""
+    for stream in (one.name for one in evidence.streams if one.role == "correction"):
+        reading = f"{stream}/correction_over_query"
+        start = _opening(evidence, reading)
+        if start is not None and start > OWN_LENGTH / 2:
+            return Suspicion(because={f"{reading} at first": start}, locus=f"the first weights of {stream}")
     return None
 
 

@@ -239,9 +239,10 @@ PATHS = (
         formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved; or "
         "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
         "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
-        "or they lie where the batches do at step 0, and later are told apart worse, farther from their own side's and "
-        "of another length or mean; or both sides have no mean where the model normalises over batches; or separation rises in batches and next "
-        "to nothing of that is scored, as of a moving average that hardly moves.",
+        "or they lie where the batches do at step 0, and since then are told apart worse, their sides farther from "
+        "each other and of another length or mean; or both sides have no mean where the model normalises over "
+        "batches; or separation rises in batches and next to nothing of that is scored, as of a moving average that "
+        "hardly moves.",
         thresholds={
             "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
             "lag": Threshold(0.1, "moving averages that hardly move .00 to .05, healthy heads .77 and more (measured)"),
