@@ -237,7 +237,7 @@ def test_a_penalty_on_weights_has_no_force_at_what_it_shrinks(cost, named, tmp_p
 @pytest.mark.parametrize(("dead", "named"), [(1.0, ["dead_units"]), (0.2, [])])
 def test_a_correction_that_is_one_vector_for_every_row(dead, named, tmp_path):
     extra = {"delta/constancy": 1.0, "delta/dead_dimensions": dead}
-    found = _with_delta(tmp_path, {}, extra=extra, terms={"update/delta": 0.01, "update/bias": 0.02}, noise=1e-4)
+    found = _with_delta(tmp_path, {}, extra=extra, terms={"update/delta": 1e-3, "update/bias": 0.02}, noise=1e-4)
     assert kind(found) == "constant_correction" and causes(found) == named
 
 
@@ -265,21 +265,53 @@ def test_weights_that_pass_by_their_own_length_have_not_vanished(end, named, tmp
     assert causes(made(tmp_path / "run", {**fall, "drift/tower": way}, **extra)) == named
 
 
-def _begun_badly(folder, planted, extra):
-    """A run whose reference pairs are below the raw encoder at step 0, and never lose since."""
-    run = _with_delta(folder, planted, extra=extra, scores=lambda t: 0.6)
-    ranks = np.clip(np.random.default_rng(0).normal(0.84, 0.25, 400), 0, 1)
+def _with_raw(run, level, values=None):
+    """A run whose reference pairs were scored with the raw encoder, too."""
+    ranks = np.clip(np.random.default_rng(0).normal(level, 0.25, 400), 0, 1)
     (run.folder / "raw.json").write_text(json.dumps({"query_ids": [str(i) for i in range(400)], "mrr": list(ranks)}))
     raw = {"kind": "evaluation", "collection": "reference pairs", "step": 0, "metrics": {"mrr": float(ranks.mean())}}
-    values = {"query/participation_ratio_corrected": 60.0, "document/participation_ratio_corrected": 60.0}
-    readings = {"kind": "readings", "step": 0, "on": "raw", "n": 400, "values": values}
-    return append(run, [{**raw, "variant": "raw", "n_queries": 400, "per_query": "raw.json", "domain": "in"}, readings])
+    raw |= {"variant": "raw", "n_queries": 400, "per_query": "raw.json", "domain": "in"}
+    readings = {"kind": "readings", "step": 0, "on": "raw", "n": 400, "values": values or {"pairs/mrr": level}}
+    return append(run, [raw, readings])
 
 
 def test_a_collapse_of_rank_before_the_first_step_is_no_force_of_training(tmp_path):
     thin = both("participation_ratio_corrected", lambda t: 6.0)
     kept = {"pairs/push": -0.2, "pairs/neighbour_overlap": 0.1}
-    found = _begun_badly(tmp_path, thin, kept)
+    run = made(tmp_path / "run", thin, extra=kept, scores=lambda t: 0.6)
+    found = _with_raw(run, 0.84, {f"{side}/participation_ratio_corrected": 60.0 for side in ("query", "document")})
     assert kind(found) == "dimensional_collapse" and causes(found) == ["random_head"]
     later = {**FALL, **both("participation_ratio_corrected", ramp(60.0, 6.0))}
     assert causes(made(tmp_path / "later", later, extra=kept)) == ["no_repulsion"]
+
+
+@pytest.mark.parametrize(("length", "said"), [(0.07, "path_mismatch"), (0.9, None)])
+def test_running_statistics_that_are_none_of_the_batches(length, said, tmp_path):
+    shorter = {f"{side}/norm_median": (lambda t: length) for side in ("query", "document")}
+    run = made(tmp_path / "run", FALL, held=shorter, extra={"pairs/push": 0.2})
+    norm = {"kind": "event", "name": "batch_norm", "subject": "net.1", "message": "", "step": 1}
+    found = append(run, [norm])
+    assert (kind(found) == "path_mismatch") == (said is not None)
+    assert causes(found)[:1] == (["batch_dependent_vectors"] if said else [])
+    assert kind(made(tmp_path / "plain", FALL, held=shorter, extra={"pairs/push": 0.2})) != "path_mismatch"
+
+
+@pytest.mark.parametrize(("later", "named"), [(0.012, []), (0.03, ["steps_too_large"])])
+def test_first_steps_are_no_half_of_a_run_because_each_is_read(later, named, tmp_path):
+    """Twenty readings of the first twenty steps stand beside few of all the others."""
+    fall = {**FALL, **both("common_share", ramp(0.2, 0.995)), "pairs/mrr_centred": ramp(0.845, 0.5)}
+    steps = {"update/net": lambda t: 0.03 if t <= 0.1 else later}
+    settings = {"extra": {"pairs/push": 0.2}, "terms": {"update/net": 0.03}, "every": 10, "noise": 1e-3}
+    assert causes(made(tmp_path / "run", {**fall, **steps}, **settings)) == named
+
+
+@pytest.mark.parametrize(("end", "said"), [(0.85, "forgetting"), (0.6, "loss_against_retrieval")])
+def test_a_start_that_knew_nothing_learns_its_own_domain_again(end, said, tmp_path):
+    """What the raw encoder knew of another is then forgotten; not where the own domain stays below the raw encoder."""
+    run = _with_raw(made(tmp_path / "run", {"pairs/mrr": ramp(0.3, end)}, scores=ramp(0.3, end)), 0.8)
+    elsewhere = scored(run.folder, {at: QUERIES - 0.4 for at in (0, 100, 200)})
+    content = {"query_ids": [f"q{i}" for i in range(len(QUERIES))], "ndcg@10": list(QUERIES)}
+    (run.folder / "toy-raw.json").write_text(json.dumps(content))
+    raw = {**elsewhere[0], "variant": "raw", "per_query": "toy-raw.json", "metrics": {"ndcg@10": float(QUERIES.mean())}}
+    found = append(run, [*elsewhere, raw])
+    assert kind(found) == said

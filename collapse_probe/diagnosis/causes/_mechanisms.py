@@ -308,6 +308,7 @@ MECHANISMS = (
         "share of its dimensions that are dead is above the cut, and a group moves little beside another.",
         thresholds={
             "dead": Threshold(0.3, f"{MEASURED}, as of dead dimensions"),
+            "beside": Threshold(0.1, "the same where every row gets one vector, of what still learns (own choice)"),
             "all": Threshold(0.99, "one vector for every row of every batch, whatever it is (own choice)"),
             "behind": Threshold(
                 0.02, "what lies behind units that never fire moves by weight decay alone (own choice)"

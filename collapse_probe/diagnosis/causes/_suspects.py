@@ -15,7 +15,7 @@ from .._evidence import EMBEDDINGS, Evidence
 from ..detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
 from ..detectors._forgetting import epochs
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
-from ..detectors._paths import BATCH_MEANS
+from ..detectors._paths import BATCH_LENGTHS, BATCH_MEANS
 from ._contract import Suspicion
 from ._penalties import OF_CORRECTIONS, strongest_push
 from ._readings import first, group_of, last, leap, numbers_of, scaled_by, there_before
@@ -34,6 +34,9 @@ FEWEST = 8
 
 BEGAN_AT_NOTHING = 1e3
 """Relative update above which a group began at zero."""
+
+FIRST_AUC = "pairs/auc of the first batches"
+"""How the reading begins by which first batches are told apart and scored pairs are not."""
 
 _TEACHER = re.compile(r"teacher|target_|_target|momentum|(?<![a-z])(ema|slow)(?![a-z])", re.IGNORECASE)
 """What people call the slow copy of what they train."""
@@ -103,7 +106,7 @@ def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
 def of_its_batch(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     said = next((one for one in evidence.run.of(Event) if one.name == "batch_norm"), None)
     because = numbers_of(kind)
-    told = BATCH_MEANS in because or any(name.startswith("pairs/auc of the first batches") for name in because)
+    told = any(name in (BATCH_MEANS, BATCH_LENGTHS) or name.startswith(FIRST_AUC) for name in because)
     return Suspicion(because=because, locus=said.subject) if said is not None and told else None
 
 
@@ -186,7 +189,7 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             if int(way.steps[0]) <= 1 and size > 1.0:
                 found.append((size, int(way.steps[0]), group_of(way)))
             continue
-        lasting = max(float(np.median(series.values)), _grown(series, times=cuts["times"]))
+        lasting = max(_usual(series), _grown(series, times=cuts["times"]))
         if lasting > cuts["lasting"] and kind.kind not in OF_CORRECTIONS:
             found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
@@ -206,6 +209,11 @@ def _not_by_steps(evidence: Evidence, kind: Finding, step: int) -> bool:
     if kind.kind in ("gate_collapse", "delta_collapse"):
         return onset is None or not onset.low - SOON <= step <= onset.high + SOON
     return kind.kind == "saturation" and _multiplied(evidence, kind) is not None
+
+
+def _usual(series: Series) -> float:
+    """Return the median over all steps: the first ones, of which each is read, are no half of them."""
+    return float(np.median(np.interp(np.arange(series.steps[0], series.steps[-1] + 1), series.steps, series.values)))
 
 
 def _grown(series: Series, *, times: float) -> float:
@@ -259,10 +267,10 @@ def dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
         return Suspicion(because=numbers_of(kind), locus=kind.subject)
     reading = f"{kind.subject}/dead_dimensions"
     shares = evidence.series(reading, on="batch").finite().values
-    if len(shares) > 3 and float(shares.min()) >= cuts["all"]:
-        return Suspicion(because={reading: float(shares.min())}, locus=kind.subject)
     share, moves = last(evidence, reading), [float(np.median(one.values)) for one in evidence.groups("update")]
-    behind = len(moves) > 1 and min(moves) < cuts["behind"] * max(moves)
+    # One vector for every row: what is before the last layer has nothing to learn from, if there is anything.
+    blind = len(shares) > 3 and float(shares.min()) >= cuts["all"]
+    behind = len(moves) > 1 and min(moves) < cuts["beside" if blind else "behind"] * max(moves)
     return Suspicion(because={reading: share}, locus=kind.subject) if behind and (share or 0) > cuts["dead"] else None
 
 

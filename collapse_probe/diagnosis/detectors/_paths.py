@@ -17,6 +17,9 @@ from ._signature import MEASURED, a_fall, part
 BATCH_MEANS = "common share of scored pairs under batch norm"
 """What a judgement by the means of batches rests on."""
 
+BATCH_LENGTHS = "length of batches over scored ones, or its inverse, under batch norm"
+"""What a judgement by the lengths of batches rests on."""
+
 _CENTRED = 1e-10
 """Common share that is nothing but rounding (own choice)."""
 
@@ -33,7 +36,7 @@ _ENDS = 8
 def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not evidence.config.trains:
         raise NotApplicable("nothing is trained")
-    apart = _apart(evidence, cuts) or _side_left(evidence) or _normalised(evidence, cuts)
+    apart = _apart(evidence, cuts) or _side_left(evidence) or _normalised(evidence, cuts) or _unsettled(evidence, cuts)
     if apart is not None:
         return apart
     readings = [one for one in ("pairs/d_prime", "pairs/mrr") if len(evidence.series(one, on="reference").finite()) > 1]
@@ -209,6 +212,32 @@ def _normalised(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | No
     )
 
 
+def _unsettled(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that scored vectors keep another length than the batches' in a model that normalises over batches.
+
+    Running statistics that are those of the batches leave each dimension its length, or nearly. Asked where anything
+    fell.
+    """
+    sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
+    if not any(one.name == "batch_norm" for one in evidence.run.of(Event)) or len(sides) < 2:
+        return None
+    lengths = [_against_batches(evidence, f"{side}/norm_median") for side in sides]
+    if any(len(one) < 3 for one in lengths) or not any(curve.fell for curve in evidence.curves):
+        return None
+    times = min(abs(math.log(value)) for one in lengths for value in one.values())
+    if times < math.log(cuts["length"]):
+        return None
+    return Judgement(
+        value=math.exp(times),
+        bounds=Bounds(warning=cuts["length"], critical=cuts["length"]),
+        conditions=(part(BATCH_LENGTHS, math.exp(times), cuts["length"], True), a_fall(evidence)),
+        onset=Onset(step=0, low=0, high=0),
+        outside=tuple(lengths[0]),
+        before=True,
+        evidence=tuple(f"{side}/norm_median" for side in sides),
+    )
+
+
 def _lag(evidence: Evidence) -> float | None:
     """Which part of what the batches' separation gained the reference pairs' gained; None where little was gained.
 
@@ -240,14 +269,15 @@ PATHS = (
         "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
         "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
         "or they lie where the batches do at step 0, and since then are told apart worse, their sides farther from "
-        "each other and of another length or mean; or both sides have no mean where the model normalises over "
-        "batches; or separation rises in batches and next to nothing of that is scored, as of a moving average that "
-        "hardly moves.",
+        "each other and of another length or mean; or, where the model normalises over batches, both sides have no "
+        "mean, or never the batches' length; or separation rises in batches and next to nothing of that is scored, as "
+        "of a moving average that hardly moves.",
         thresholds={
             "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
             "lag": Threshold(0.1, "moving averages that hardly move .00 to .05, healthy heads .77 and more (measured)"),
             "gap": Threshold(0.2, "AUC .98 against .5 in a failure (measured)"),
             "chance": Threshold(0.6, f"{MEASURED}, as of mismatched pairs"),
+            "length": Threshold(4.0, "running statistics that never moved 14 (measured), settled ones 1.0 to 1.3"),
             "alike": Threshold(1.25, "samples of one source at step 0, .93 to 1.07 (measured)"),
             "gaps": Threshold(1.4, "1.5 to 6.4 in three failures; .7 to 1.3 where samples share a path (measured)"),
             "shape": Threshold(1.5, "1.7 to 5.9 in three failures; the noise of a batch is a tenth (measured)"),
