@@ -275,6 +275,15 @@ def _with_raw(run, level, values=None):
     return append(run, [raw, readings])
 
 
+def _with_elsewhere(run, *, lost):
+    """A run beside a collection of another domain, on which every step is below the raw encoder."""
+    elsewhere = scored(run.folder, {at: QUERIES - lost for at in (0, 100, 200)})
+    content = {"query_ids": [f"q{i}" for i in range(len(QUERIES))], "ndcg@10": list(QUERIES)}
+    (run.folder / "toy-raw.json").write_text(json.dumps(content))
+    raw = {**elsewhere[0], "variant": "raw", "per_query": "toy-raw.json", "metrics": {"ndcg@10": float(QUERIES.mean())}}
+    return append(run, [*elsewhere, raw])
+
+
 def test_a_collapse_of_rank_before_the_first_step_is_no_force_of_training(tmp_path):
     thin = both("participation_ratio_corrected", lambda t: 6.0)
     kept = {"pairs/push": -0.2, "pairs/neighbour_overlap": 0.1}
@@ -309,9 +318,14 @@ def test_first_steps_are_no_half_of_a_run_because_each_is_read(later, named, tmp
 def test_a_start_that_knew_nothing_learns_its_own_domain_again(end, said, tmp_path):
     """What the raw encoder knew of another is then forgotten; not where the own domain stays below the raw encoder."""
     run = _with_raw(made(tmp_path / "run", {"pairs/mrr": ramp(0.3, end)}, scores=ramp(0.3, end)), 0.8)
-    elsewhere = scored(run.folder, {at: QUERIES - 0.4 for at in (0, 100, 200)})
-    content = {"query_ids": [f"q{i}" for i in range(len(QUERIES))], "ndcg@10": list(QUERIES)}
-    (run.folder / "toy-raw.json").write_text(json.dumps(content))
-    raw = {**elsewhere[0], "variant": "raw", "per_query": "toy-raw.json", "metrics": {"ndcg@10": float(QUERIES.mean())}}
-    found = append(run, [*elsewhere, raw])
-    assert kind(found) == said
+    assert kind(_with_elsewhere(run, lost=0.4)) == said
+
+
+@pytest.mark.parametrize(("raw", "named"), [(0.5, "temperature_or_margin"), (0.84, "random_head")])
+def test_a_bound_that_embeddings_were_at_before_the_first_step(raw, named, tmp_path):
+    """Random weights would have cost retrieval; what multiplies embeddings before their bound has not."""
+    bound = both("pass_through", lambda t: 0.05)
+    extra = {f"{side}/pass_through": 0.05 for side in ("query", "document")} | {"pairs/push": 0.2}
+    run = made(tmp_path / "run", bound, extra=extra, scores=lambda t: 0.6 + 0.06 * t)
+    found = _with_elsewhere(_with_raw(run, raw), lost=0.2)
+    assert kind(found) == "saturation" and causes(found)[0] == named

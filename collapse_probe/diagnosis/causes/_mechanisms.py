@@ -328,7 +328,8 @@ MECHANISMS = (
         formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
         "temperature is too high. Or its descent spreads all rows alike and not the nearest; or in the first 20 steps "
         "it moves own pairs apart with all others, or fewer rows than the cut teach; of saturation, weights hardly "
-        "moved, and embeddings reached a bound that they were far from.",
+        "moved, and embeddings reached a bound that they were far from, or were at it before the first step and "
+        "retrieved no worse than the raw encoder.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),

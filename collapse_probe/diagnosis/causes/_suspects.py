@@ -10,7 +10,8 @@ import numpy as np
 
 from ...journal import Event, Series
 from ...journal.vocabulary import OUTSIDE
-from .._contract import Finding
+from .._contract import Finding, Interval
+from .._curves import Curve
 from .._evidence import EMBEDDINGS, Evidence
 from ..detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
 from ..detectors._forgetting import epochs
@@ -189,7 +190,7 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             if int(way.steps[0]) <= 1 and size > 1.0:
                 found.append((size, int(way.steps[0]), group_of(way)))
             continue
-        lasting = max(_usual(series), _grown(series, times=cuts["times"]))
+        lasting = max(_usual(series, kind), _grown(series, times=cuts["times"]))
         if lasting > cuts["lasting"] and kind.kind not in OF_CORRECTIONS:
             found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
@@ -211,8 +212,13 @@ def _not_by_steps(evidence: Evidence, kind: Finding, step: int) -> bool:
     return kind.kind == "saturation" and _multiplied(evidence, kind) is not None
 
 
-def _usual(series: Series) -> float:
-    """Return the median over all steps: the first ones, of which each is read, are no half of them."""
+def _usual(series: Series, kind: Finding) -> float:
+    """Return the median over all steps; of forgetting over readings, most of which are of the first steps.
+
+    Those carry weights away from what they knew. What falls with the trained domain falls by steps that last.
+    """
+    if kind.kind == "forgetting":
+        return float(np.median(series.values))
     return float(np.median(np.interp(np.arange(series.steps[0], series.steps[-1] + 1), series.steps, series.values)))
 
 
@@ -350,9 +356,16 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
 
 
 def _multiplied(evidence: Evidence, kind: Finding) -> dict[str, float] | None:
-    """Return why what multiplies embeddings drove them to their bound: weights went no farther than their length."""
+    """Return why what multiplies embeddings drove them to their bound: weights went no farther than their length.
+
+    Or they were there before the first step, and retrieved no worse than the raw encoder: no random weights do.
+    """
     track = evidence.track(kind.subject, "pass_through")
     ways = _ways(evidence)
+    cut = kind.judgement.bounds.critical if kind.judgement else None
+    if track is not None and cut is not None and float(track.series.values[0]) < cut:
+        kept = [change for one, change in _begun(evidence) if one.inside and change[1].high >= 0]
+        return {f"{kind.subject}/pass_through at first": float(track.series.values[0])} if kept else None
     if track is None or not ways or max(ways) > OWN_LENGTH or float(track.series.values[0]) < FAR_FROM_BOUND:
         return None
     return {f"{kind.subject}/pass_through at first": float(track.series.values[0]), "way of the weights": max(ways)}
@@ -417,19 +430,25 @@ def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     start = float(overlap.values[0]) if len(overlap) and int(overlap.steps[0]) == 0 else None
     if start is None or start > cuts["overlap"]:
         return None
-    found = evidence.evaluations
-    for curve in evidence.curves:
-        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
-        if raw is None or not scored or scored[0].step != 0:
-            continue
-        change = found.change(raw, scored[0], curve.metric)
-        if change is not None and change[1].high < 0:
+    for curve, change in _begun(evidence):
+        if change[1].high < 0:
             because = {
                 f"{curve.name}/{curve.metric} of step 0 minus raw": change[0],
                 "neighbours kept at step 0": start,
             }
             return Suspicion(because=because, locus="the head's first weights")
     return None
+
+
+def _begun(evidence: Evidence) -> list[tuple[Curve, tuple[float, Interval]]]:
+    """Return what step 0 is beside the raw encoder, on every collection where both were scored."""
+    found, changes = evidence.evaluations, []
+    for curve in evidence.curves:
+        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
+        if raw is not None and scored and scored[0].step == 0:
+            change = found.change(raw, scored[0], curve.metric)
+            changes += [] if change is None else [(curve, change)]
+    return changes
 
 
 def _random_correction(evidence: Evidence) -> Suspicion | None:
