@@ -195,6 +195,17 @@ def test_pairs_that_were_seen_once_are_not_too_few(tmp_path):
     assert causes(often) == ["too_few_pairs"] and causes(once) == ["narrow_data"]
 
 
+@pytest.mark.parametrize(("share", "said"), [(0.02, True), (0.2, False)])
+def test_what_is_made_of_vectors_after_training_is_not_what_was_trained(share, said, tmp_path):
+    """Whitened when served by statistics of before: another length and mean from the start, and a separation that
+    falls while that of the batches does not. Another length alone may be a normalisation."""
+    shapes = {**both("norm_median", lambda t: 20.0), **both("common_share", lambda t: share)}
+    elsewhere = {**FALL, **shapes, "pairs/d_prime": step(3.4, 1.5, at=0.01)}
+    settings = {"extra": {"pairs/side_gap": 0.3, "pairs/push": 0.2}, "terms": {"drift/head": 0.2}}
+    found = made(tmp_path / "run", held=elsewhere, scores=ramp(0.84, 0.5), **settings)
+    assert (kind(found) == "path_mismatch") == said
+
+
 @pytest.mark.parametrize(("scored_gap", "scored_length", "said"), [(0.9, 4.0, "path_mismatch"), (0.3, 1.0, None)])
 def test_scored_pairs_that_part_from_those_of_the_batches(scored_gap, scored_length, said, tmp_path):
     """What goes one way has one length and one gap, learnt by heart or not; towers exchanged when they are served."""
@@ -325,7 +336,8 @@ def test_a_start_that_knew_nothing_learns_its_own_domain_again(end, said, tmp_pa
 def test_a_bound_that_embeddings_were_at_before_the_first_step(raw, named, tmp_path):
     """Random weights would have cost retrieval; what multiplies embeddings before their bound has not."""
     bound = both("pass_through", lambda t: 0.05)
-    extra = {f"{side}/pass_through": 0.05 for side in ("query", "document")} | {"pairs/push": 0.2}
+    extra = {f"{side}/pass_through": 0.05 for side in ("query", "document")}
+    extra |= {"pairs/push": 0.2, "pairs/auc": 0.99}
     run = made(tmp_path / "run", bound, extra=extra, scores=lambda t: 0.6 + 0.06 * t)
     found = _with_elsewhere(_with_raw(run, raw), lost=0.2)
     assert kind(found) == "saturation" and causes(found)[0] == named

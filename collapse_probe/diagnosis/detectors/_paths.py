@@ -101,31 +101,36 @@ def _apart(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
 
 
 def _parted(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
-    """Return that scored pairs lay where the batches' lay at step 0, and never since; None where they did.
+    """Return that scored pairs are told apart as the batches' are at step 0 alone, and lie elsewhere; None else.
 
-    Texts of one source that go one way have one length, one mean and one gap between sides, learnt by heart or not.
+    Texts of one source that go one way have one length, one mean and one gap between sides, learnt by heart or not:
+    pairs that lay alike and do not since went two ways, or pairs of which something else was made from the start.
     """
     if not any(curve.inside and curve.fell for curve in evidence.curves):
         return None
     sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
     gaps, apart = (_against_batches(evidence, name) for name in ("pairs/side_gap", D_PRIME))
-    shapes = [
-        _against_batches(evidence, f"{side}/{name}") for side in sides for name in ("common_share", "norm_median")
-    ]
+    lengths, shares = (
+        [_against_batches(evidence, f"{side}/{name}") for side in sides] for name in ("norm_median", "common_share")
+    )
     later = sorted(step for step in set(gaps) & set(apart) if step > 0)
-    if len(later) < 2 or not 1 / cuts["alike"] < gaps.get(0, 0.0) < cuts["alike"]:
+    rest = max((apart[step] for step in later), default=math.inf)
+    if len(later) < 2 or rest > cuts["apart"]:
         return None
-    shape = min(max((abs(math.log(one[step])) for one in shapes if step in one), default=0.0) for step in later)
-    gap, rest = min(gaps[step] for step in later), max(apart[step] for step in later)
-    if gap < cuts["gaps"] or shape < math.log(cuts["shape"]) or rest > cuts["apart"]:
+    gap = min(gaps[step] for step in later)
+    since = gap >= cuts["gaps"] and _alike(gaps, cuts) and _unlike([*lengths, *shares], later) >= cuts["shape"]
+    always = [_unlike(one, [0, *later]) for one in (lengths, shares)]
+    made = _alike(apart, cuts) and always[0] >= cuts["length"] and always[1] >= cuts["shape"]
+    if not since and not made:
         return None
+    shape = _unlike([*lengths, *shares], later)
     return Judgement(
         value=rest,
         bounds=Bounds(warning=cuts["apart"], critical=cuts["apart"], above=False),
         conditions=(
             part(f"{D_PRIME} of reference pairs over that of batches, since step 0", rest, cuts["apart"], True),
-            part("pairs/side_gap of reference pairs over that of batches, since step 0", gap, cuts["gaps"], True),
-            part("the same of a side's length or common share, or its inverse", math.exp(shape), cuts["shape"], True),
+            part("a side's length or common share over that of batches, or its inverse", shape, cuts["shape"], True),
+            *([part("pairs/side_gap over that of batches, since step 0", gap, cuts["gaps"], True)] if since else []),
             a_fall(evidence),
         ),
         onset=Onset(step=1, low=0, high=later[0]),
@@ -133,6 +138,16 @@ def _parted(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
         before=True,
         evidence=(D_PRIME, "pairs/side_gap"),
     )
+
+
+def _alike(found: Mapping[int, float], cuts: Mapping[str, float]) -> bool:
+    """Return whether a reading was that of the batches at step 0."""
+    return 1 / cuts["alike"] < found.get(0, 0.0) < cuts["alike"]
+
+
+def _unlike(found: list[dict[int, float]], steps: list[int]) -> float:
+    """Return how many times the batches' reading the unlikest of some was, or its inverse, where it was least so."""
+    return math.exp(min(max((abs(math.log(one[step])) for one in found if step in one), default=0.0) for step in steps))
 
 
 def _against_batches(evidence: Evidence, reading: str) -> dict[int, float]:
@@ -269,9 +284,9 @@ PATHS = (
         "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
         "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
         "or they lie where the batches do at step 0, and since then are told apart worse, their sides farther from "
-        "each other and of another length or mean; or, where the model normalises over batches, both sides have no "
-        "mean, or never the batches' length; or separation rises in batches and next to nothing of that is scored, as "
-        "of a moving average that hardly moves.",
+        "each other and of another length or mean, or are of another length and mean from the start; or, where the "
+        "model normalises over batches, both sides have no mean, or never the batches' length; or separation rises in "
+        "batches and next to nothing of that is scored, as of a moving average that hardly moves.",
         thresholds={
             "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
             "lag": Threshold(0.1, "moving averages that hardly move .00 to .05, healthy heads .77 and more (measured)"),
