@@ -159,8 +159,8 @@ MECHANISMS = (
         explains=(*OF_CORRECTIONS, *_COLLAPSES),
         suspects=penalty,
         formula="Rate x weight decay x steps of a group is above the cut; or in the first steps a term that is more "
-        "than half of the force, or the whole loss, does nearly nothing but shrink; of a correction or a gate: there, or "
-        "a term on weights alone was more than half of the loss and fell by half. Of a scale that collapses: a term "
+        "than half of the force, or the whole loss, does nearly nothing but shrink; of a correction or a gate: there, "
+        "or a term on weights alone was more than half of the loss and fell by half. Of a scale that collapses: a term "
         "that is nearly all of the force shrinks from first to last, beside one that pulls pairs.",
         thresholds={
             "decay": Threshold(0.5, f"{MEASURED}: 3 to 16 in the failures, usually .005"),
