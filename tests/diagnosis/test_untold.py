@@ -238,7 +238,6 @@ def _with_delta(folder, planted, **settings):
 def test_a_penalty_on_weights_has_no_force_at_what_it_shrinks(cost, named, tmp_path):
     falls = ramp(cost, 0.01, since=0.0, until=0.2)
     planted = {"delta/mean_abs": ramp(0.1, 0.001), "loss/orthogonal": falls, "loss/total": lambda t: 0.4 + falls(t)}
-    planted["update/head"] = lambda t: 0.04
     terms = {"loss/contrast": 0.4, "loss/orthogonal": cost}
     terms |= {"force/contrast/share": 1.0, "force/contrast/radial": 0.0, "force/contrast@delta/share": 1.0}
     found = _with_delta(tmp_path, planted, extra={"delta/mean_abs": 0.1}, terms=terms)

@@ -18,7 +18,7 @@ from ..detectors._forgetting import epochs
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ..detectors._paths import BATCH_LENGTHS, BATCH_MEANS
 from ._contract import Suspicion
-from ._penalties import OF_CORRECTIONS, strongest_push
+from ._penalties import strongest_push
 from ._readings import first, group_of, last, leap, numbers_of, scaled_by, there_before
 
 WEIGHTS_OF_NOTHING = 1e-12
@@ -191,7 +191,7 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
                 found.append((size, int(way.steps[0]), group_of(way)))
             continue
         lasting = max(_usual(series, kind), _grown(series, times=cuts["times"]))
-        if lasting > cuts["lasting"] and kind.kind not in OF_CORRECTIONS:
+        if lasting > cuts["lasting"]:
             found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
         if leapt is not None and leapt[1] > 20 and _vanishing(evidence, group_of(series), leapt[1]):
