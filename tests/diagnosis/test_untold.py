@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -225,3 +226,150 @@ def test_reference_pairs_that_could_not_be_read_say_why(tmp_path):
     record = {"kind": "event", "name": "note", "subject": "reference pairs", "message": said, "step": 0}
     found = diagnose(append(made(tmp_path / "run", fields=fields, reference=False), [record]))
     assert found.summary.startswith("NOT MEASURED  reference pairs: all 300 query embeddings are equal at step 0")
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.02, True), (0.2, False)])
+def test_what_is_made_of_vectors_after_training_is_not_what_was_trained(share, said, tmp_path):
+    """Whitened when served by statistics of before: another length and mean from the start, and a separation that
+    falls while that of the batches does not. Another length alone may be a normalisation."""
+    shapes = {**both("norm_median", lambda t: 20.0), **both("common_share", lambda t: share)}
+    elsewhere = {**FALL, **shapes, "pairs/d_prime": step(3.4, 1.5, at=0.01)}
+    settings = {"extra": {"pairs/side_gap": 0.3, "pairs/push": 0.2}, "terms": {"drift/head": 0.2}}
+    found = made(tmp_path / "run", held=elsewhere, scores=ramp(0.84, 0.5), **settings)
+    assert (kind(found) == "path_mismatch") == said
+
+
+@pytest.mark.parametrize(("scored_gap", "scored_length", "said"), [(0.9, 4.0, "path_mismatch"), (0.3, 1.0, None)])
+def test_scored_pairs_that_part_from_those_of_the_batches(scored_gap, scored_length, said, tmp_path):
+    """What goes one way has one length and one gap, learnt by heart or not; towers exchanged when they are served."""
+    elsewhere = {
+        **FALL,
+        "pairs/side_gap": step(0.3, scored_gap, at=0.01),
+        "query/norm_median": step(1.0, scored_length, at=0.01),
+        "pairs/d_prime": step(3.4, 1.5, at=0.01),
+    }
+    extra = {"pairs/side_gap": 0.3, "pairs/push": 0.2}
+    terms = {"drift/head": 0.2}
+    found = made(tmp_path / "run", held=elsewhere, extra=extra, terms=terms, scores=ramp(0.84, 0.5))
+    assert (kind(found) == "path_mismatch") == (said is not None)
+    assert ("training_and_scoring_differ" in causes(found)) == (said is not None)
+
+
+@pytest.mark.parametrize(("gradient", "named"), [(3e-9, "nothing_left_to_learn_from"), (0.5, "steps_too_small")])
+def test_a_loss_that_is_the_same_for_every_batch_looks_at_no_text(gradient, named, tmp_path):
+    small = {"update/head": lambda t: 1e-7, "drift/head": lambda t: 2e-5 * t, "gradient/norm": lambda t: gradient}
+    found = made(tmp_path / "run", small, noise=1e-7)
+    assert kind(found) == "no_learning" and causes(found) == [named]
+
+
+def _with_delta(folder, planted, **settings):
+    fields = {"streams": (*made(folder / "sides").config.streams, StreamInfo(name="delta", role="correction"))}
+    return made(folder / "run", planted, fields=fields, **settings)
+
+
+@pytest.mark.parametrize(("cost", "named"), [(30.0, ["penalty_too_strong"]), (0.1, [])])
+def test_a_penalty_on_weights_has_no_force_at_what_it_shrinks(cost, named, tmp_path):
+    falls = ramp(cost, 0.01, since=0.0, until=0.2)
+    planted = {"delta/mean_abs": ramp(0.1, 0.001), "loss/orthogonal": falls, "loss/total": lambda t: 0.4 + falls(t)}
+    terms = {"loss/contrast": 0.4, "loss/orthogonal": cost}
+    terms |= {"force/contrast/share": 1.0, "force/contrast/radial": 0.0, "force/contrast@delta/share": 1.0}
+    found = _with_delta(tmp_path, planted, extra={"delta/mean_abs": 0.1}, terms=terms)
+    assert kind(found) == "delta_collapse" and causes(found) == named
+
+
+@pytest.mark.parametrize(("dead", "named"), [(1.0, ["dead_units"]), (0.2, [])])
+def test_a_correction_that_is_one_vector_for_every_row(dead, named, tmp_path):
+    extra = {"delta/constancy": 1.0, "delta/dead_dimensions": dead}
+    found = _with_delta(tmp_path, {}, extra=extra, terms={"update/delta": 1e-3, "update/bias": 0.02}, noise=1e-4)
+    assert kind(found) == "constant_correction" and causes(found) == named
+
+
+@pytest.mark.parametrize(("others", "named"), [(-0.3, ["penalty_too_strong"]), (0.3, ["loss_computed_wrongly"])])
+def test_a_term_that_pulls_is_drowned_by_one_that_shrinks(others, named, tmp_path):
+    shrunk = {**FALL, **both("norm_median", ramp(1.0, 0.1, since=0.0, until=1.0))}
+    terms = {"force/logits/share": 0.99, "force/logits/radial": -0.5, "force/logits/pull": 0.4}
+    terms |= {"force/contrast/share": 0.01, "force/contrast/radial": 0.0, "force/contrast/pull": others}
+    extra = {"pairs/pull": 0.4, "pairs/push": -0.1, "pairs/auc": 0.98}
+    assert causes(made(tmp_path / "run", shrunk, extra=extra, terms=terms)) == named
+
+
+def test_what_draws_all_rows_together_is_no_penalty(tmp_path):
+    shrunk = {**FALL, **both("norm_median", ramp(1.0, 0.1, since=0.0, until=1.0))}
+    extra = {"query/radial": -0.9, "document/radial": -0.9, "pairs/pull": -0.1}
+    assert causes(made(tmp_path / "draws", shrunk, extra={**extra, "pairs/push": -0.4})) == ["no_repulsion"]
+    assert causes(made(tmp_path / "shrinks", shrunk, extra={**extra, "pairs/push": 0.0})) == ["penalty_too_strong"]
+
+
+@pytest.mark.parametrize(("end", "named"), [(1.0, []), (None, ["penalty_too_strong"])])
+def test_weights_that_pass_by_their_own_length_have_not_vanished(end, named, tmp_path):
+    fall = {**FALL, **both("common_share", ramp(0.2, 0.995)), "pairs/mrr_centred": ramp(0.845, 0.5)}
+    way = (lambda t: 1.0) if end is None else (lambda t: end * t)
+    extra = {"extra": {"pairs/push": 0.2}, "terms": {"decay/0": 0.01, "drift/tower": 1.0}, "noise": 1e-3}
+    assert causes(made(tmp_path / "run", {**fall, "drift/tower": way}, **extra)) == named
+
+
+def _with_raw(run, level, values=None):
+    """A run whose reference pairs were scored with the raw encoder, too."""
+    ranks = np.clip(np.random.default_rng(0).normal(level, 0.25, 400), 0, 1)
+    (run.folder / "raw.json").write_text(json.dumps({"query_ids": [str(i) for i in range(400)], "mrr": list(ranks)}))
+    raw = {"kind": "evaluation", "collection": "reference pairs", "step": 0, "metrics": {"mrr": float(ranks.mean())}}
+    raw |= {"variant": "raw", "n_queries": 400, "per_query": "raw.json", "domain": "in"}
+    readings = {"kind": "readings", "step": 0, "on": "raw", "n": 400, "values": values or {"pairs/mrr": level}}
+    return append(run, [raw, readings])
+
+
+def _with_elsewhere(run, *, lost):
+    """A run beside a collection of another domain, on which every step is below the raw encoder."""
+    elsewhere = scored(run.folder, {at: QUERIES - lost for at in (0, 100, 200)})
+    content = {"query_ids": [f"q{i}" for i in range(len(QUERIES))], "ndcg@10": list(QUERIES)}
+    (run.folder / "toy-raw.json").write_text(json.dumps(content))
+    raw = {**elsewhere[0], "variant": "raw", "per_query": "toy-raw.json", "metrics": {"ndcg@10": float(QUERIES.mean())}}
+    return append(run, [*elsewhere, raw])
+
+
+def test_a_collapse_of_rank_before_the_first_step_is_no_force_of_training(tmp_path):
+    thin = both("participation_ratio_corrected", lambda t: 6.0)
+    kept = {"pairs/push": -0.2, "pairs/neighbour_overlap": 0.1}
+    run = made(tmp_path / "run", thin, extra=kept, scores=lambda t: 0.6)
+    found = _with_raw(run, 0.84, {f"{side}/participation_ratio_corrected": 60.0 for side in ("query", "document")})
+    assert kind(found) == "dimensional_collapse" and causes(found) == ["random_head"]
+    later = {**FALL, **both("participation_ratio_corrected", ramp(60.0, 6.0))}
+    assert causes(made(tmp_path / "later", later, extra=kept)) == ["no_repulsion"]
+
+
+@pytest.mark.parametrize(("length", "said"), [(0.07, "path_mismatch"), (0.9, None)])
+def test_running_statistics_that_are_none_of_the_batches(length, said, tmp_path):
+    shorter = {f"{side}/norm_median": (lambda t: length) for side in ("query", "document")}
+    run = made(tmp_path / "run", FALL, held=shorter, extra={"pairs/push": 0.2})
+    norm = {"kind": "event", "name": "batch_norm", "subject": "net.1", "message": "", "step": 1}
+    found = append(run, [norm])
+    assert (kind(found) == "path_mismatch") == (said is not None)
+    assert causes(found)[:1] == (["batch_dependent_vectors"] if said else [])
+    assert kind(made(tmp_path / "plain", FALL, held=shorter, extra={"pairs/push": 0.2})) != "path_mismatch"
+
+
+@pytest.mark.parametrize(("later", "named"), [(0.012, []), (0.03, ["steps_too_large"])])
+def test_first_steps_are_no_half_of_a_run_because_each_is_read(later, named, tmp_path):
+    """Twenty readings of the first twenty steps stand beside few of all the others."""
+    fall = {**FALL, **both("common_share", ramp(0.2, 0.995)), "pairs/mrr_centred": ramp(0.845, 0.5)}
+    steps = {"update/net": lambda t: 0.03 if t <= 0.1 else later}
+    settings = {"extra": {"pairs/push": 0.2}, "terms": {"update/net": 0.03}, "every": 10, "noise": 1e-3}
+    assert causes(made(tmp_path / "run", {**fall, **steps}, **settings)) == named
+
+
+@pytest.mark.parametrize(("end", "said"), [(0.85, "forgetting"), (0.6, "loss_against_retrieval")])
+def test_a_start_that_knew_nothing_learns_its_own_domain_again(end, said, tmp_path):
+    """What the raw encoder knew of another is then forgotten; not where the own domain stays below the raw encoder."""
+    run = _with_raw(made(tmp_path / "run", {"pairs/mrr": ramp(0.3, end)}, scores=ramp(0.3, end)), 0.8)
+    assert kind(_with_elsewhere(run, lost=0.4)) == said
+
+
+@pytest.mark.parametrize(("raw", "named"), [(0.5, "temperature_or_margin"), (0.84, "random_head")])
+def test_a_bound_that_embeddings_were_at_before_the_first_step(raw, named, tmp_path):
+    """Random weights would have cost retrieval; what multiplies embeddings before their bound has not."""
+    bound = both("pass_through", lambda t: 0.05)
+    extra = {f"{side}/pass_through": 0.05 for side in ("query", "document")}
+    extra |= {"pairs/push": 0.2, "pairs/auc": 0.99}
+    run = made(tmp_path / "run", bound, extra=extra, scores=lambda t: 0.6 + 0.06 * t)
+    found = _with_elsewhere(_with_raw(run, raw), lost=0.2)
+    assert kind(found) == "saturation" and causes(found)[0] == named

@@ -18,6 +18,7 @@ from ._audits import AUDITED_MECHANISMS
 from ._contract import Cause, Mechanism, Suspicion, Verdict
 from ._decided import RANK, VERDICTS, Decision, Decisions, certainty, verdict_of
 from ._mechanisms import MECHANISMS
+from ._readings import there_before
 
 _FREE = (
     ("pairs/mrr_centred", "take each side's mean off, and score by a cosine"),
@@ -25,7 +26,8 @@ _FREE = (
 )
 """Readings that say what another way of scoring would bring, each with that way."""
 
-_FALL = "loss_against_retrieval"
+_AT_FIRST = ("loss_against_retrieval", "harmful_correction", "dimensional_collapse")
+"""Kinds that the first weights alone may bring about."""
 
 LEAST = 0.02
 """Gain of the reciprocal rank from which on a way of scoring is worth saying (own choice)."""
@@ -92,7 +94,7 @@ def suspected(
         for mechanism in mechanisms if _counts(kind) else ():
             if kind.kind not in mechanism.explains:
                 continue
-            if kind.kind == _FALL and evidence.lost_before and not mechanism.before_training:
+            if kind.kind in _AT_FIRST and not mechanism.before_training and there_before(evidence, kind):
                 continue  # what was lost before the first step, no force of training has taken
             cuts = {name: one.value for name, one in mechanism.thresholds.items()}
             why = mechanism.suspects(evidence, kind, cuts)

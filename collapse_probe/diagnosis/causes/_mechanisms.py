@@ -115,7 +115,9 @@ MECHANISMS = (
         title="there is nothing left to learn from",
         explains=("no_learning",),
         suspects=_suspects.nothing_left,
-        formula="No gradient arrived, and a batch has one candidate, or the loss was 0 throughout.",
+        formula="No gradient arrived, and a batch has one candidate, or the loss was 0 throughout; or the loss was the "
+        "same for every batch, and its gradient rounding.",
+        thresholds={"constant": Threshold(1e-5, "of the loss: float32 rounds at 1e-7, gradients read 3e-9 (measured)")},
         remedies=tuple(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
         decides="batches of more than one pair",
     ),
@@ -157,7 +159,9 @@ MECHANISMS = (
         explains=(*OF_CORRECTIONS, *_COLLAPSES),
         suspects=penalty,
         formula="Rate x weight decay x steps of a group is above the cut; or in the first steps a term that is more "
-        "than half of the force, or the whole loss, does nearly nothing but shrink; of a correction or a gate: there.",
+        "than half of the force, or the whole loss, does nearly nothing but shrink; of a correction or a gate: there, "
+        "or a term on weights alone was more than half of the loss and fell by half. Of a scale that collapses: a term "
+        "that is nearly all of the force shrinks from first to last, beside one that pulls pairs.",
         thresholds={
             "decay": Threshold(0.5, f"{MEASURED}: 3 to 16 in the failures, usually .005"),
             "radial": Threshold(-0.7, MEASURED),
@@ -165,6 +169,10 @@ MECHANISMS = (
                 -0.5, "the same at a correction, whose rows differ in length: a squared norm reads -.70 (measured)"
             ),
             "share": Threshold(0.5, "more than all other terms together; .92 to .97 in three planted failures"),
+            "drowns": Threshold(0.9, "of the force, which leaves a term that pulls pairs next to none (own choice)"),
+            "shrinks": Threshold(-0.3, "of such a term: much of its force, from first to last (own choice)"),
+            "pull": Threshold(-0.1, "what trains pairs pulls them, by -.1 to -.9 (own choice)"),
+            "draws": Threshold(-0.2, "a squared norm draws no near rows together, push 0; a loss that does is none"),
         },
         remedies=(Remedy(change={"optimizer": "lower the weight decay", "loss": "lower the penalty's weight"}),),
         decides="the penalty times 0",
@@ -302,6 +310,8 @@ MECHANISMS = (
         "share of its dimensions that are dead is above the cut, and a group moves little beside another.",
         thresholds={
             "dead": Threshold(0.3, f"{MEASURED}, as of dead dimensions"),
+            "beside": Threshold(0.1, "the same where every row gets one vector, of what still learns (own choice)"),
+            "all": Threshold(0.99, "one vector for every row of every batch, whatever it is (own choice)"),
             "behind": Threshold(
                 0.02, "what lies behind units that never fire moves by weight decay alone (own choice)"
             ),
@@ -320,7 +330,8 @@ MECHANISMS = (
         formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
         "temperature is too high. Or its descent spreads all rows alike and not the nearest; or in the first 20 steps "
         "it moves own pairs apart with all others, or fewer rows than the cut teach; of saturation, weights hardly "
-        "moved, and embeddings reached a bound that they were far from.",
+        "moved, and embeddings reached a bound that they were far from, or were at it before the first step and "
+        "retrieved no worse than the raw encoder.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
@@ -367,10 +378,11 @@ MECHANISMS = (
     Mechanism(
         cause="random_head",
         title="a head of random weights over an encoder that was good",
-        explains=("forgetting", "saturation", "loss_against_retrieval"),
+        explains=("forgetting", "saturation", "loss_against_retrieval", "harmful_correction", "dimensional_collapse"),
         suspects=_suspects.random_head,
         formula="Step 0 is below the raw encoder, resolved, and keeps less than the cut of each document's neighbours; "
-        "of saturation, it was there before the first step.",
+        "of saturation, it was there before the first step. Of a collapse of rank: that too, and nothing was lost "
+        "since; of a correction that harms, it began at half the length of what it corrects, or longer.",
         thresholds={"overlap": Threshold(0.8, f"{MEASURED}; true of every random head, so asked last")},
         remedies=(
             Remedy(change={"projection": "linear"}),

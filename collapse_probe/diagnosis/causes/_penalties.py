@@ -70,7 +70,46 @@ def penalty(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
         subject = f"force/{strong.term}@{kind.subject}" if added else f"force/{strong.term}"
         because = {f"{subject}/share": strong.share, f"{subject}/radial": strong.radial}
         return Suspicion(because=because, locus=strong.term)
-    return None if added else _whole(evidence, cuts)
+    return _of_weights(evidence, cuts) if added else (_drowned(evidence, kind, found, cuts) or _whole(evidence, cuts))
+
+
+def _of_weights(evidence: Evidence, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect a term that has no force at any stream, as what is about weights alone, and was most of the loss.
+
+    Asked of a correction or a gate that vanished. What the term costs fell by more than half.
+    """
+    heard = {name.partition("@")[0] for one in ("", *_added(evidence)) for name in evidence.terms_at(one)}
+    losses = {one.reading.partition("/")[2]: one for one in evidence.groups("loss")}
+    total = losses.pop("total", None)
+    for term, series in losses.items():
+        if not heard or total is None or term in (*heard, "rest"):
+            continue
+        start, end, whole = float(series.values[0]), float(series.values[-1]), abs(float(total.values[0]))
+        if start > cuts["share"] * whole > 0 and end < start / 2:
+            return Suspicion(because={f"loss/{term} of the total at first": start / whole}, locus=term)
+    return None
+
+
+def _added(evidence: Evidence) -> list[str]:
+    return [one.name for one in evidence.streams if one.role in ("correction", "gate")]
+
+
+def _drowned(evidence: Evidence, kind: Finding, found: list[TermForce], cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect a term that shrinks embeddings from first to last and is nearly all of the force beside one that pulls.
+
+    Then the pulling term is as it should be, and it is the other one's weight that is not.
+    """
+    if kind.kind != "scale_collapse":
+        return None
+    strong = next((one for one in found if one.share > cuts["drowns"] and one.radial < cuts["shrinks"]), None)
+    ends = {one.term: one for one in _forces(evidence, "", last)}
+    if strong is None or strong.term not in ends or ends[strong.term].radial >= cuts["shrinks"]:
+        return None
+    pulls = [first(evidence, f"force/{one.term}/pull") for one in found if one is not strong]
+    if not any(pull is not None and pull < cuts["pull"] for pull in pulls):
+        return None
+    subject = f"force/{strong.term}"
+    return Suspicion(because={f"{subject}/share": strong.share, f"{subject}/radial": strong.radial}, locus=strong.term)
 
 
 def _whole(evidence: Evidence, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -79,6 +118,9 @@ def _whole(evidence: Evidence, cuts: Mapping[str, float]) -> Suspicion | None:
     read = {name for name, _, _ in evidence.run.keys}
     names = [f"{one.name}/radial" for one in evidence.streams if one.role in EMBEDDINGS]
     known = {name: value for name in names if name in read and (value := first(evidence, name)) is not None}
+    push = first(evidence, "pairs/push")
+    if push is not None and push < cuts["draws"]:
+        return None
     return Suspicion(because=known, locus="loss") if known and max(known.values()) < cuts["radial"] else None
 
 

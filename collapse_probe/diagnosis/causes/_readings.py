@@ -10,6 +10,9 @@ from ...journal import Series
 from .._contract import Finding
 from .._evidence import Evidence
 
+_LEVEL = 3
+"""Last readings, and a tenth of them at least, of a way that has come to its end (own choice)."""
+
 
 def last(evidence: Evidence, reading: str, *, on: str = "batch", count: int = 8) -> float | None:
     """Return the median of a reading's last values; None where there are fewer than three."""
@@ -98,11 +101,18 @@ def vanished(evidence: Evidence) -> str | None:
     """
     if not any(float(one.values[-1]) > 0 for one in evidence.groups("decay")):
         return None
-    ways = {group_of(one): float(one.values[-1]) for one in evidence.groups("drift")}
-    return next((name for name, way in ways.items() if 0.98 < way < 1.02), None)
+    ends = {group_of(one): one.values[-max(_LEVEL, len(one) // 10 + 1) :] for one in evidence.groups("drift")}
+    return next((name for name, ways in ends.items() if ways.min() > 0.98 and ways.max() < 1.02), None)
 
 
 def numbers_of(kind: Finding) -> dict[str, float]:
     """Return the numbers of a kind's own signature."""
     conditions = kind.judgement.conditions if kind.judgement else ()
     return {one.reading: one.value for one in conditions if not one.harm and one.value is not None}
+
+
+def there_before(evidence: Evidence, kind: Finding) -> bool:
+    """Return whether a kind was there before the first step, and nothing was lost since, by no force of training."""
+    since = kind.judgement.outside if kind.judgement else ()
+    falls = kind.kind in ("loss_against_retrieval", "harmful_correction")
+    return evidence.lost_before and (falls or (len(since) > 0 and since[0] == 0))

@@ -10,15 +10,16 @@ import numpy as np
 
 from ...journal import Event, Series
 from ...journal.vocabulary import OUTSIDE
-from .._contract import Finding
+from .._contract import Finding, Interval
+from .._curves import Curve
 from .._evidence import EMBEDDINGS, Evidence
 from ..detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
 from ..detectors._forgetting import epochs
 from ..detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
-from ..detectors._paths import BATCH_MEANS
+from ..detectors._paths import BATCH_LENGTHS, BATCH_MEANS
 from ._contract import Suspicion
 from ._penalties import strongest_push
-from ._readings import first, group_of, last, leap, numbers_of, scaled_by
+from ._readings import first, group_of, last, leap, numbers_of, scaled_by, there_before
 
 WEIGHTS_OF_NOTHING = 1e-12
 """What the updates of a group that begins at zero are held against."""
@@ -29,8 +30,14 @@ SOON = 5
 OWN_LENGTH, FAR_FROM_BOUND = 1.0, 0.5
 """Way of weights that multiplies nothing by 10, and pass-through of embeddings far from a bound (own choice)."""
 
+FEWEST = 8
+"""Readings of a loss from which on it can be the same for every batch (own choice)."""
+
 BEGAN_AT_NOTHING = 1e3
 """Relative update above which a group began at zero."""
+
+FIRST_AUC = "pairs/auc of the first batches"
+"""How the reading begins by which first batches are told apart and scored pairs are not."""
 
 _TEACHER = re.compile(r"teacher|target_|_target|momentum|(?<![a-z])(ema|slow)(?![a-z])", re.IGNORECASE)
 """What people call the slow copy of what they train."""
@@ -100,7 +107,7 @@ def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
 def of_its_batch(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     said = next((one for one in evidence.run.of(Event) if one.name == "batch_norm"), None)
     because = numbers_of(kind)
-    told = BATCH_MEANS in because or any(name.startswith("pairs/auc of the first batches") for name in because)
+    told = any(name in (BATCH_MEANS, BATCH_LENGTHS) or name.startswith(FIRST_AUC) for name in because)
     return Suspicion(because=because, locus=said.subject) if said is not None and told else None
 
 
@@ -111,7 +118,14 @@ def nothing_left(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     loss, gradient = (evidence.series(name).finite().values for name in ("loss/total", "gradient/norm"))
     if len(loss) and len(gradient) and float(np.median(np.abs(loss))) == float(np.median(gradient)) == 0.0:
         return Suspicion(because={"loss/total": 0.0}, locus="loss")
-    return None
+    if len(loss) < FEWEST or not len(gradient):
+        return None
+    # What is the same for every batch does not look at its texts, and its gradient is what rounding leaves of it.
+    size = float(np.abs(loss).max())
+    spread, left = float(np.ptp(loss)), float(np.median(gradient))
+    if size == 0 or spread > cuts["constant"] * size or left > cuts["constant"] * size:
+        return None
+    return Suspicion(because={"loss/total": float(loss[-1]), "gradient/norm": left}, locus="loss")
 
 
 def own_teacher(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
@@ -176,7 +190,7 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             if int(way.steps[0]) <= 1 and size > 1.0:
                 found.append((size, int(way.steps[0]), group_of(way)))
             continue
-        lasting = max(float(np.median(series.values)), _grown(series, times=cuts["times"]))
+        lasting = max(_usual(series, kind), _grown(series, times=cuts["times"]))
         if lasting > cuts["lasting"]:
             found.append((lasting, int(series.steps[len(series) // 2]), group_of(series)))
         leapt = leap(series, early=20, times=cuts["times"], least=cuts["least"])
@@ -196,6 +210,16 @@ def _not_by_steps(evidence: Evidence, kind: Finding, step: int) -> bool:
     if kind.kind in ("gate_collapse", "delta_collapse"):
         return onset is None or not onset.low - SOON <= step <= onset.high + SOON
     return kind.kind == "saturation" and _multiplied(evidence, kind) is not None
+
+
+def _usual(series: Series, kind: Finding) -> float:
+    """Return the median over all steps; of forgetting over readings, most of which are of the first steps.
+
+    Those carry weights away from what they knew. What falls with the trained domain falls by steps that last.
+    """
+    if kind.kind == "forgetting":
+        return float(np.median(series.values))
+    return float(np.median(np.interp(np.arange(series.steps[0], series.steps[-1] + 1), series.steps, series.values)))
 
 
 def _grown(series: Series, *, times: float) -> float:
@@ -248,8 +272,11 @@ def dead(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspic
     if kind.kind != "constant_correction":
         return Suspicion(because=numbers_of(kind), locus=kind.subject)
     reading = f"{kind.subject}/dead_dimensions"
+    shares = evidence.series(reading, on="batch").finite().values
     share, moves = last(evidence, reading), [float(np.median(one.values)) for one in evidence.groups("update")]
-    behind = len(moves) > 1 and min(moves) < cuts["behind"] * max(moves)
+    # One vector for every row: what is before the last layer has nothing to learn from, if there is anything.
+    blind = len(shares) > 3 and float(shares.min()) >= cuts["all"]
+    behind = len(moves) > 1 and min(moves) < cuts["beside" if blind else "behind"] * max(moves)
     return Suspicion(because={reading: share}, locus=kind.subject) if behind and (share or 0) > cuts["dead"] else None
 
 
@@ -329,9 +356,16 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
 
 
 def _multiplied(evidence: Evidence, kind: Finding) -> dict[str, float] | None:
-    """Return why what multiplies embeddings drove them to their bound: weights went no farther than their length."""
+    """Return why what multiplies embeddings drove them to their bound: weights went no farther than their length.
+
+    Or they were there before the first step, and retrieved no worse than the raw encoder: no random weights do.
+    """
     track = evidence.track(kind.subject, "pass_through")
     ways = _ways(evidence)
+    cut = kind.judgement.bounds.critical if kind.judgement else None
+    if track is not None and cut is not None and float(track.series.values[0]) < cut:
+        kept = [change for one, change in _begun(evidence) if one.inside and change[1].high >= 0]
+        return {f"{kind.subject}/pass_through at first": float(track.series.values[0])} if kept else None
     if track is None or not ways or max(ways) > OWN_LENGTH or float(track.series.values[0]) < FAR_FROM_BOUND:
         return None
     return {f"{kind.subject}/pass_through at first": float(track.series.values[0]), "way of the weights": max(ways)}
@@ -390,24 +424,42 @@ def random_head(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         stuck = track is not None and cut is not None and float(track.series.values[0]) < cut
         because = {f"{kind.subject}/pass_through at first": float(track.series.values[0])} if stuck and track else {}
         return Suspicion(because=because, locus="the first weights") if because else None
-    if kind.kind == "loss_against_retrieval" and not evidence.lost_before:
+    if kind.kind != "forgetting" and not there_before(evidence, kind):
         return None
+    if kind.kind == "harmful_correction":
+        return _random_correction(evidence)
     overlap = evidence.series("pairs/neighbour_overlap", on="reference").finite()
     start = float(overlap.values[0]) if len(overlap) and int(overlap.steps[0]) == 0 else None
     if start is None or start > cuts["overlap"]:
         return None
-    found = evidence.evaluations
-    for curve in evidence.curves:
-        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
-        if raw is None or not scored or scored[0].step != 0:
-            continue
-        change = found.change(raw, scored[0], curve.metric)
-        if change is not None and change[1].high < 0:
+    for curve, change in _begun(evidence):
+        if change[1].high < 0:
             because = {
                 f"{curve.name}/{curve.metric} of step 0 minus raw": change[0],
                 "neighbours kept at step 0": start,
             }
             return Suspicion(because=because, locus="the head's first weights")
+    return None
+
+
+def _begun(evidence: Evidence) -> list[tuple[Curve, tuple[float, Interval]]]:
+    """Return what step 0 is beside the raw encoder, on every collection where both were scored."""
+    found, changes = evidence.evaluations, []
+    for curve in evidence.curves:
+        raw, scored = found.raw(curve.name), found.of(curve.name, found.judged(curve.name))
+        if raw is not None and scored and scored[0].step == 0:
+            change = found.change(raw, scored[0], curve.metric)
+            changes += [] if change is None else [(curve, change)]
+    return changes
+
+
+def _random_correction(evidence: Evidence) -> Suspicion | None:
+    """Suspect a correction that was as long as what it corrects before any step, where all that is lost was lost."""
+    for stream in (one.name for one in evidence.streams if one.role == "correction"):
+        reading = f"{stream}/correction_over_query"
+        start = _opening(evidence, reading)
+        if start is not None and start > OWN_LENGTH / 2:
+            return Suspicion(because={f"{reading} at first": start}, locus=f"the first weights of {stream}")
     return None
 
 

@@ -114,7 +114,11 @@ def _saturated(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
         raise NotApplicable("no bound was looked for on it")
     if track is None:
         return Judgement(value=None, evidence=(f"{subject.name}/pass_through",))
-    return signature(track, np.asarray(track.series.values), evidence, cut=cuts["critical"], above=False)
+    values = np.asarray(track.series.values)
+    # What is missing elsewhere since before the first step, at a bound that was reached then, no step has taken.
+    before = float(values[0]) < cuts["critical"] and any(one.fell for one in evidence.curves) and evidence.lost_before
+    others = (Condition(reading="a fall before the first step", value=None, cut=0.0, holds=before or None, harm=True),)
+    return signature(track, values, evidence, cut=cuts["critical"], above=False, others=others if before else ())
 
 
 _OPEN = (
@@ -184,7 +188,7 @@ CORRECTIONS = (
         per="stream",
         roles=("correction", *EMBEDDINGS),
         formula="The mean share of the gradient that a bound of 1 passes, 1 - z^2, is below the cut, and separation "
-        "or retrieval fell.",
+        "or retrieval fell, be it before the first step.",
         thresholds={
             "critical": Threshold(
                 0.2,

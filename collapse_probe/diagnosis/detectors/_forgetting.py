@@ -47,9 +47,10 @@ def _falls(curve: Curve) -> bool:
 
 
 def _knew(inside: Curve) -> bool:
-    """Return whether the trained domain rises from a start that had kept most of what the raw encoder knew of it."""
+    """Return whether the trained domain rises from most of what the raw encoder knew of it, or to all of that."""
     raw = inside.against("raw")
-    return bool(inside.rose and not inside.fell) and raw is not None and inside.values[0] > _KEPT * raw.before
+    known = raw is not None and (inside.values[0] > _KEPT * raw.before or raw.value >= 0)
+    return bool(inside.rose and not inside.fell) and known
 
 
 def _change(curve: Curve) -> float:

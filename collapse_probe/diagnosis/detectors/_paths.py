@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -15,6 +16,9 @@ from ._signature import MEASURED, a_fall, part
 
 BATCH_MEANS = "common share of scored pairs under batch norm"
 """What a judgement by the means of batches rests on."""
+
+BATCH_LENGTHS = "length of batches over scored ones, or its inverse, under batch norm"
+"""What a judgement by the lengths of batches rests on."""
 
 _CENTRED = 1e-10
 """Common share that is nothing but rounding (own choice)."""
@@ -32,7 +36,7 @@ _ENDS = 8
 def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not evidence.config.trains:
         raise NotApplicable("nothing is trained")
-    apart = _apart(evidence, cuts) or _side_left(evidence) or _normalised(evidence, cuts)
+    apart = _apart(evidence, cuts) or _side_left(evidence) or _normalised(evidence, cuts) or _unsettled(evidence, cuts)
     if apart is not None:
         return apart
     readings = [one for one in ("pairs/d_prime", "pairs/mrr") if len(evidence.series(one, on="reference").finite()) > 1]
@@ -44,6 +48,9 @@ def _path(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         raise NotApplicable("what is scored is in no optimiser")
     drift, steps = evidence.unscored_drift, evidence.series(readings[0], on="reference").finite().steps
     drift = None if drift is None or drift <= cuts["drift"] else drift
+    parted = None if drift else _parted(evidence, cuts)
+    if parted is not None:
+        return parted
     lag = _lag(evidence)
     if drift is None and lag is not None and abs(lag) < cuts["lag"]:
         return Judgement(
@@ -91,6 +98,70 @@ def _apart(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
         evidence=(reading,),
         n=int(reference.n[0]),
     )
+
+
+def _parted(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that scored pairs are told apart as the batches' are at step 0 alone, and lie elsewhere; None else.
+
+    Texts of one source that go one way have one length, one mean and one gap between sides, learnt by heart or not:
+    pairs that lay alike and do not since went two ways, or pairs of which something else was made from the start.
+    """
+    if not any(curve.inside and curve.fell for curve in evidence.curves):
+        return None
+    sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
+    gaps, apart = (_against_batches(evidence, name) for name in ("pairs/side_gap", D_PRIME))
+    lengths, shares = (
+        [_against_batches(evidence, f"{side}/{name}") for side in sides] for name in ("norm_median", "common_share")
+    )
+    later = sorted(step for step in set(gaps) & set(apart) if step > 0)
+    rest = max((apart[step] for step in later), default=math.inf)
+    if len(later) < 2 or rest > cuts["apart"]:
+        return None
+    gap = min(gaps[step] for step in later)
+    since = gap >= cuts["gaps"] and _alike(gaps, cuts) and _unlike([*lengths, *shares], later) >= cuts["shape"]
+    always = [_unlike(one, [0, *later]) for one in (lengths, shares)]
+    made = _alike(apart, cuts) and always[0] >= cuts["length"] and always[1] >= cuts["shape"]
+    if not since and not made:
+        return None
+    shape = _unlike([*lengths, *shares], later)
+    return Judgement(
+        value=rest,
+        bounds=Bounds(warning=cuts["apart"], critical=cuts["apart"], above=False),
+        conditions=(
+            part(f"{D_PRIME} of reference pairs over that of batches, since step 0", rest, cuts["apart"], True),
+            part("a side's length or common share over that of batches, or its inverse", shape, cuts["shape"], True),
+            *([part("pairs/side_gap over that of batches, since step 0", gap, cuts["gaps"], True)] if since else []),
+            a_fall(evidence),
+        ),
+        onset=Onset(step=1, low=0, high=later[0]),
+        outside=tuple(later),
+        before=True,
+        evidence=(D_PRIME, "pairs/side_gap"),
+    )
+
+
+def _alike(found: Mapping[int, float], cuts: Mapping[str, float]) -> bool:
+    """Return whether a reading was that of the batches at step 0."""
+    return 1 / cuts["alike"] < found.get(0, 0.0) < cuts["alike"]
+
+
+def _unlike(found: list[dict[int, float]], steps: list[int]) -> float:
+    """Return how many times the batches' reading the unlikest of some was, or its inverse, where it was least so."""
+    return math.exp(min(max((abs(math.log(one[step])) for one in found if step in one), default=0.0) for step in steps))
+
+
+def _against_batches(evidence: Evidence, reading: str) -> dict[int, float]:
+    """Return a reading of the reference pairs by step, over that of the batches nearest to it."""
+    reference, batch = (evidence.series(reading, on=on).finite() for on in ("reference", "batch"))
+    if len(batch) < 3 * _ENDS:
+        return {}
+    found = {}
+    for step, value in zip(reference.steps, reference.values, strict=True):
+        near = np.argsort(np.abs(batch.steps - step), kind="stable")[: 3 if step else 1]
+        there = float(np.median(batch.values[near]))
+        if there > 0 and value > 0:
+            found[int(step)] = float(value) / there
+    return found
 
 
 def _side_left(evidence: Evidence) -> Judgement | None:
@@ -156,6 +227,32 @@ def _normalised(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | No
     )
 
 
+def _unsettled(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
+    """Return that scored vectors keep another length than the batches' in a model that normalises over batches.
+
+    Running statistics that are those of the batches leave each dimension its length, or nearly. Asked where anything
+    fell.
+    """
+    sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
+    if not any(one.name == "batch_norm" for one in evidence.run.of(Event)) or len(sides) < 2:
+        return None
+    lengths = [_against_batches(evidence, f"{side}/norm_median") for side in sides]
+    if any(len(one) < 3 for one in lengths) or not any(curve.fell for curve in evidence.curves):
+        return None
+    times = min(abs(math.log(value)) for one in lengths for value in one.values())
+    if times < math.log(cuts["length"]):
+        return None
+    return Judgement(
+        value=math.exp(times),
+        bounds=Bounds(warning=cuts["length"], critical=cuts["length"]),
+        conditions=(part(BATCH_LENGTHS, math.exp(times), cuts["length"], True), a_fall(evidence)),
+        onset=Onset(step=0, low=0, high=0),
+        outside=tuple(lengths[0]),
+        before=True,
+        evidence=tuple(f"{side}/norm_median" for side in sides),
+    )
+
+
 def _lag(evidence: Evidence) -> float | None:
     """Which part of what the batches' separation gained the reference pairs' gained; None where little was gained.
 
@@ -186,13 +283,20 @@ PATHS = (
         formula="No reading of the reference pairs changed by a bit, while a gradient arrived and weights moved; or "
         "the first batches tell pairs apart by more than the cut better than the reference pairs are at step 0, "
         "critical where those are at chance; or one side's scored vectors keep every bit while that side is trained; "
-        "or both sides have no mean where the model normalises over batches; or separation rises in batches and next "
-        "to nothing of that is scored, as of a moving average that hardly moves.",
+        "or they lie where the batches do at step 0, and since then are told apart worse, their sides farther from "
+        "each other and of another length or mean, or are of another length and mean from the start; or, where the "
+        "model normalises over batches, both sides have no mean, or never the batches' length; or separation rises in "
+        "batches and next to nothing of that is scored, as of a moving average that hardly moves.",
         thresholds={
             "drift": Threshold(1e-6, "weights that moved further have moved vectors (rounding of float32)"),
             "lag": Threshold(0.1, "moving averages that hardly move .00 to .05, healthy heads .77 and more (measured)"),
             "gap": Threshold(0.2, "AUC .98 against .5 in a failure (measured)"),
             "chance": Threshold(0.6, f"{MEASURED}, as of mismatched pairs"),
+            "length": Threshold(4.0, "running statistics that never moved 14 (measured), settled ones 1.0 to 1.3"),
+            "alike": Threshold(1.25, "samples of one source at step 0, .93 to 1.07 (measured)"),
+            "gaps": Threshold(1.4, "1.5 to 6.4 in three failures; .7 to 1.3 where samples share a path (measured)"),
+            "shape": Threshold(1.5, "1.7 to 5.9 in three failures; the noise of a batch is a tenth (measured)"),
+            "apart": Threshold(0.8, "of the separation of batches: .24 to .71 in three failures (measured)"),
         },
         judge=_path,
         why="The module that is trained is not on the path that is scored, so nothing that it learns is used.",
