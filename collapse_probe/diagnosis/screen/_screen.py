@@ -37,6 +37,9 @@ FIRST = {
     Status.CRITICAL: "UNHEALTHY",
     Status.NOT_MEASURED: "NOT MEASURED",
 }
+_CURVES, _FEWER = 6, 3
+"""Where the curves stand among the parts of the screen, and how many of them where there is little room."""
+
 _UNTRAINED = {"scoring", "keep"}
 """What remedies change without further training."""
 
@@ -308,8 +311,11 @@ def labelled(label: str, lines: Sequence[str]) -> list[str]:
 
 
 def _fitted(page: Page, parts: list[list[str]]) -> str:
-    """Return the parts in their order; where there is no room the cost goes first, then who fell, then the curves."""
-    order = (13, 10, 9, 6, 5, 1, 7, 4)
+    """Return the parts in their order, as far as there is room.
+
+    The last curves go first, which say nearly what the others do, then the cost, who fell, and all curves.
+    """
+    order = (13, 10, 9, _CURVES, 5, 1, 7, 4)
     dropped: set[int] = set()
     while True:
         kept = [line.rstrip() for at, part in enumerate(parts) if at not in dropped for line in part]
@@ -317,4 +323,7 @@ def _fitted(page: Page, parts: list[list[str]]) -> str:
         text = "\n".join(lines)
         if (len(lines) <= page.lines(LINES) and len(text.encode()) <= BYTES) or len(dropped) == len(order):
             return text
-        dropped.add(order[len(dropped)])
+        if len(parts[_CURVES]) > _FEWER:
+            parts = [part[:_FEWER] if at == _CURVES else part for at, part in enumerate(parts)]
+        else:
+            dropped.add(order[len(dropped)])
