@@ -432,3 +432,14 @@ def test_what_depends_on_the_number_of_pairs_is_of_one_number_of_pairs(tmp_path)
     mrr, d_prime = evidence.series("pairs/mrr"), evidence.series("pairs/d_prime")
     assert (mrr.steps.tolist(), mrr.values.tolist()) == ([0, 100], [0.6, 0.6])
     assert (d_prime.steps.tolist(), d_prime.values.tolist()) == ([0, 50, 100], [0.9] * 3)
+
+
+@pytest.mark.parametrize(("ratio", "named"), [(0.8, ["random_head"]), (0.05, [])])
+def test_a_correction_that_is_as_long_as_its_query_before_any_step(ratio, named, tmp_path):
+    streams = (*made(tmp_path / "sides").config.streams, StreamInfo(name="delta", role="correction"))
+    variants = {("raw", 0): QUERIES, ("predictor", 0): QUERIES - 0.2, ("predictor", 200): QUERIES - 0.19}
+    variants |= {("no_predictor", at): QUERIES for at in (0, 200)}
+    run = scored(tmp_path / "run", variants, fields={"judged": "predictor", "streams": streams})
+    rows = {"kind": "readings", "on": "batch", "n": 64, "values": {"delta/correction_over_query": ratio}}
+    found = diagnose(append(run, [{**rows, "step": at} for at in range(1, 9)]))
+    assert [one.kind for one in found.kinds] == ["harmful_correction"] and [one.cause for one in found.causes] == named
