@@ -10,7 +10,7 @@ import pytest
 from journals_support import FALL, QUERIES, append, both, made, other_domain, ramp, scored, step
 
 from collapse_probe.diagnosis import diagnose
-from collapse_probe.journal import Event, ReferenceInfo, StreamInfo
+from collapse_probe.journal import Event, JournalWriter, ReferenceInfo, StreamInfo
 
 SEEN = {"reference": ReferenceInfo(source="replayed", n=400, seen=True)}
 
@@ -373,3 +373,11 @@ def test_a_bound_that_embeddings_were_at_before_the_first_step(raw, named, tmp_p
     run = made(tmp_path / "run", bound, extra=extra, scores=lambda t: 0.6 + 0.06 * t)
     found = _with_elsewhere(_with_raw(run, raw), lost=0.2)
     assert kind(found) == "saturation" and causes(found)[0] == named
+
+
+@pytest.mark.parametrize(("message", "said"), [("interrupted after step 200", ""), ("by hand", ": by hand")])
+def test_how_a_run_ended_is_said_once(message, said, tmp_path):
+    run = made(tmp_path / "run", ends=False)
+    with JournalWriter(run.folder) as writer:
+        writer.end("interrupted", step=200, message=message)
+    assert f"Ended      interrupted after step 200{said}\n" in diagnose(run.folder).summary

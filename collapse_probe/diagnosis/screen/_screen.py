@@ -105,7 +105,7 @@ def _ended(page: Page, evidence: Evidence) -> list[str]:
         torn = isinstance(run, Run) and run.torn
         why = "; the last line of the journal is cut, as by a kill or a full disk" if torn else ""
         return page.wrapped("Ended", f"the journal has no end record; it goes to step {run.steps:,}{why}")
-    message = clean(ends[-1].message, length=240).strip(": ")
+    message = clean(ends[-1].message, length=240).removeprefix(f"{run.status} after step {run.steps}").strip(": ")
     return page.wrapped("Ended", f"{run.status} after step {run.steps:,}" + (f": {message}" if message else ""))
 
 
