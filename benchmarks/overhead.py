@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from _steps import steps
 from torch import nn
 
 import collapse_probe
@@ -145,17 +146,8 @@ def _seconds(work: Callable[[], object]) -> float:
     return statistics.median(once() for _ in range(5))
 
 
-def _block(training: tuple, watch: collapse_probe.Watch | None, steps: int) -> float:
-    _, optimizer, step = training
-    began = time.perf_counter()
-    for _ in range(steps):
-        loss = step()
-        if watch is not None:
-            watch.terms(infonce=loss)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    return time.perf_counter() - began
+def _block(training: tuple, watch: collapse_probe.Watch | None, count: int) -> float:
+    return steps(*training, count, watch=watch)
 
 
 def main() -> None:
@@ -164,14 +156,14 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=20)
     blocks = parser.parse_args().blocks
     kinds = {"head on vectors, batch 64": (head_step, 100), "MiniLM, batch 32": (encoder_step, 10)}
-    for name, (make, steps) in kinds.items():
+    for name, (make, count) in kinds.items():
         try:
-            ratios = measure(make, blocks=blocks, steps=steps)
+            ratios = measure(make, blocks=blocks, steps=count)
         except ImportError as error:
             print(f"{name:<28} not measured: {error}")
             continue
         low, high, middle = min(ratios), max(ratios), statistics.median(ratios)
-        print(f"{name:<28} {middle:.3f} x ({low:.3f} to {high:.3f}, {blocks} pairs of {steps} steps)")
+        print(f"{name:<28} {middle:.3f} x ({low:.3f} to {high:.3f}, {blocks} pairs of {count} steps)")
         if make is encoder_step:
             shares = added_up(make, watched=middle)
             print(f"{'the same, 1,000 steps':<28} {1 + sum(shares.values()):.3f} x, added up of")

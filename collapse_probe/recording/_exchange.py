@@ -11,6 +11,7 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import torch
@@ -53,8 +54,13 @@ def _has_group() -> bool:
 
 def is_sharded(parameter: torch.Tensor) -> bool:
     """Return whether a parameter, or a gradient, lies in parts on several processes, so that reading it needs all."""
-    kinds = {kind.__name__ for kind in type(parameter).__mro__}
-    return bool(kinds & {"DTensor", "FlatParameter"}) or hasattr(parameter, "ds_id")
+    return _is_of_parts(type(parameter)) or hasattr(parameter, "ds_id")
+
+
+@cache
+def _is_of_parts(kind: type) -> bool:
+    """Asked of every gradient in every step, so it is known for each kind of tensor."""
+    return bool({one.__name__ for one in kind.__mro__} & {"DTensor", "FlatParameter"})
 
 
 class _Alone(TorchDispatchMode):

@@ -48,7 +48,7 @@ class Part:
 
 def states_of(sample: Sample) -> States:
     """Return what is left of the streams of vectors in a micro-batch; waits for no device."""
-    return {name: (RowState.of(sample.streams[name]), _dtype(sample.streams[name])) for name in _shared(sample)}
+    return {name: (RowState.of(sample.streams[name]), dtype_of(sample.streams[name])) for name in _shared(sample)}
 
 
 def shared_readings(sample: Sample) -> list[str]:
@@ -90,7 +90,12 @@ def as_handed(
     return told, torch.cat([first, *(part.to(like, non_blocking=True) for part in parts)])
 
 
-def _dtype(tensor: Tensor) -> str:
+def dtype_of(tensor: Tensor) -> str:
+    """Return a tensor's element type as the journal has it.
+
+    >>> dtype_of(torch.zeros(1))
+    'float32'
+    """
     return str(tensor.dtype).removeprefix("torch.")
 
 

@@ -37,6 +37,7 @@ from ._forces import ADDED, EMBEDDED, TermForces
 from ._handed import scalar
 from ._heard import Heard, Step
 from ._layout import Layout
+from ._merging import dtype_of
 from ._outbox import Outbox, stack
 from ._rankings import Texts, keep_evaluation
 from ._ranks import Ranks
@@ -601,7 +602,7 @@ class Recorder:
             tensor = one.tensor
             rows, dimension = (tensor.shape[0], tensor.shape[-1]) if tensor.ndim else (1, 1)
             known = self.streams.get(one.stream) or self.declare(one.stream, role=self._roles.get(one.stream))
-            known.hear(rows=rows, dimension=dimension, dtype=_dtype(tensor))
+            known.hear(rows=rows, dimension=dimension, dtype=dtype_of(tensor))
         heard = {one.stream for one in calls}
         for stream in heard:
             self.streams[stream].steps += 1
@@ -859,8 +860,4 @@ def _floats(values: Mapping[str, Tensor]) -> dict[str, float]:
 
 def _shape(tensor: Tensor) -> dict[str, Any]:
     rows, dimension = (len(tensor), tensor.shape[-1]) if tensor.ndim else (1, 1)
-    return {"n": rows, "dimension": dimension, "dtype": _dtype(tensor)}
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+    return {"n": rows, "dimension": dimension, "dtype": dtype_of(tensor)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -45,8 +46,8 @@ def texts(evaluator: Any) -> int:
     return sum(len(column) for column in columns(evaluator))
 
 
-class RetrievalListener:
-    """Hears one information-retrieval evaluator.
+class EvaluatorListener(ABC):
+    """Hears one evaluator, from the vectors that it embeds.
 
     Args:
         watch: What is told.
@@ -54,10 +55,10 @@ class RetrievalListener:
         collection: What its scores are called.
         domain: Of its texts.
         attachments: What takes the wraps off again.
-        seen: Tells whether a document is trained on; None where that is unknown.
+        seen: Tells whether a text is trained on; None where that is unknown.
 
     Attributes:
-        pairs: Reference pairs that are this evaluator's, whose vectors are kept; None for none.
+        pairs: Reference pairs that are this evaluator's, whose vectors are handed over; None for none.
     """
 
     def __init__(
@@ -72,34 +73,48 @@ class RetrievalListener:
     ) -> None:
         self.pairs: EvaluatorPairs | None = None
         self.collection = collection
-        self._watch = watch
         self.evaluator = evaluator
+        self._watch = watch
         self._domain = domain
         self._seen = seen
+        attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._hears)
+
+    def _hears(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        side = kwargs.get("encode_fn_name", args[2] if len(args) > 2 else None)
+        self._embedded(args[0] if args else kwargs["model"], side, result)
+
+    @abstractmethod
+    def _embedded(self, model: Any, side: str | None, vectors: Any) -> None:
+        """Hear vectors of a side: ``query``, ``document``, or None where the evaluator says none."""
+
+
+class RetrievalListener(EvaluatorListener):
+    """Hears one information-retrieval evaluator."""
+
+    def __init__(self, watch: TrainerWatch, evaluator: Any, *, attachments: Attachments, **about: Any) -> None:
+        super().__init__(watch, evaluator, attachments=attachments, **about)
         self._searched = 0
         self._found: dict[str, Any] = {}
         self._judged: tuple[str, Any] = ("", None)
         self._offset = 0
         self._queries: Tensor | None = None
         self._documents: dict[int, Tensor] = {}
-        attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._embedded)
         attachments.wrap(evaluator, "compute_metrics", probe="evaluator's rankings", after=self._scored)
 
-    def _embedded(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        side = kwargs.get("encode_fn_name", args[2] if len(args) > 2 else None)
+    def _embedded(self, model: Any, side: str | None, vectors: Any) -> None:
         if side == "query":
             self._searched = self._offset = 0
             self._found, self._documents = {}, {}
-        if self.pairs is None or not isinstance(result, Tensor) or result.ndim != 2:
+        if self.pairs is None or not isinstance(vectors, Tensor) or vectors.ndim != 2:
             return
         if side == "query":
-            rows = [row for row in self.pairs.query_rows if row < len(result)]
-            self._queries = result[rows].detach().clone()
+            rows = [row for row in self.pairs.query_rows if row < len(vectors)]
+            self._queries = vectors[rows].detach().clone()
         elif side == "document":
-            stop = self._offset + len(result)
+            stop = self._offset + len(vectors)
             for row in self.pairs.document_rows:
                 if self._offset <= row < stop:
-                    self._documents[row] = result[row - self._offset].detach().clone()
+                    self._documents[row] = vectors[row - self._offset].detach().clone()
             self._offset = stop
 
     def _scored(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:

@@ -17,6 +17,9 @@ from ._roles import is_view, role_of_name, roles_of_pair
 SINGLE = "single output"
 """The rule for one matrix a step."""
 
+TOWERS = "two modules, one for each side"
+"""The rule for a tower of each side."""
+
 STORED = "output beside an argument of the loss"
 """The rule for one side that is trained and another one that is stored."""
 
@@ -297,7 +300,7 @@ def _tower_called_again(ends: Sequence[Sequence[Candidate]], rule: str | None) -
         return None
     streams = [(query, *_SIDES[0]), *((one, *_SIDES[min(at, 2)]) for at, one in enumerate(documents, start=1))]
     places = [_place(query, *_SIDES[0]), *_calls_of(documents[0], min(2, len(documents)), _SIDES[1:])]
-    return Choice(f"{rule or 'two modules, one for each side'}, negatives again", streams, places)
+    return Choice(f"{rule or TOWERS}, negatives again", streams, places)
 
 
 def _called(one: Candidate) -> str:
@@ -306,7 +309,7 @@ def _called(one: Candidate) -> str:
 
 def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
     pair = roles_of_pair([_called(end[0]) for end in ends]) or (0, 1)
-    found = _pair(rule or "two modules, one for each side", ends[pair[0]][0], ends[pair[1]][0])
+    found = _pair(rule or TOWERS, ends[pair[0]][0], ends[pair[1]][0])
     streams = [
         (one, *_SIDES[side])
         for side in (0, 1)

@@ -11,9 +11,7 @@ from torch import Tensor
 from ..journal import Rankings
 from ..recording import Texts
 from ._attach import Attachments
-from ._evaluators import chosen
-from ._pairs_of_trainer import EvaluatorPairs
-from ._ranked import Seen
+from ._evaluators import EvaluatorListener, chosen
 from ._trainer import TrainerWatch
 
 
@@ -23,50 +21,24 @@ def is_triplets(evaluator: Any) -> bool:
     return all(hasattr(evaluator, name) for name in needed)
 
 
-class TripletListener:
+class TripletListener(EvaluatorListener):
     """Hears one evaluator of triplets.
 
     Of each triplet it keeps whether it is right, as the evaluator counts it, and its margin: how much nearer the anchor
     is to its positive. The two texts are what was ranked for the anchor.
-
-    Args:
-        watch: What is told.
-        evaluator: The evaluator.
-        collection: What its scores are called.
-        domain: Of its texts.
-        attachments: What takes the wrap off again.
-        seen: Tells whether a text is trained on; None where that is unknown.
-
-    Attributes:
-        pairs: Reference pairs that are this evaluator's, whose vectors are handed over; None for none.
     """
 
-    def __init__(
-        self,
-        watch: TrainerWatch,
-        evaluator: Any,
-        *,
-        collection: str,
-        domain: str | None,
-        attachments: Attachments,
-        seen: Seen | None = None,
-    ) -> None:
-        self.pairs: EvaluatorPairs | None = None
-        self.collection = collection
-        self.evaluator = evaluator
-        self._watch = watch
-        self._domain = domain
-        self._seen = seen
+    def __init__(self, watch: TrainerWatch, evaluator: Any, *, attachments: Attachments, **about: Any) -> None:
+        super().__init__(watch, evaluator, attachments=attachments, **about)
         self._vectors: list[Any] = []
-        attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._embedded)
 
-    def _embedded(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
-        if kwargs.get("encode_fn_name", args[2] if len(args) > 2 else None) == "query":
+    def _embedded(self, model: Any, side: str | None, vectors: Any) -> None:
+        if side == "query":
             self._vectors = []
-        self._vectors.append(result)
+        self._vectors.append(vectors)
         if len(self._vectors) == 3:
-            vectors, self._vectors = self._vectors, []
-            self._scored(args[0] if args else kwargs["model"], vectors)
+            three, self._vectors = self._vectors, []
+            self._scored(model, three)
 
     def _scored(self, model: Any, vectors: Sequence[Any]) -> None:
         names = list(self.evaluator.similarity_fn_names) or [model.similarity_fn_name]

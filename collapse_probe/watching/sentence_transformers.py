@@ -11,7 +11,7 @@ from ..journal import ReferenceInfo
 from ..recording import Call, Place, Tap, call, item
 from ._attach import Attachments
 from ._domains import Domains
-from ._evaluators import RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
+from ._evaluators import EvaluatorListener, RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
 from ._options import Facts, Options
 from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators
 from ._scoring import compares_by, own_similarity
@@ -41,7 +41,7 @@ class SentenceTransformersSource(TransformersSource):
         self._options = options
         self._evaluator: Any = None
         self._domains: dict[int, Any] = {}
-        self._heard: list[RetrievalListener | TripletListener] = []
+        self._heard: list[EvaluatorListener] = []
         self._reference: TextPairs | None = None
         self._batch: tuple[Sequence[str], Sequence[str | None]] = ((), ())
 

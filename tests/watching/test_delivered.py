@@ -15,7 +15,7 @@ from plain_loops import random_state, seed_all
 from sentence_transformers.sentence_transformer import losses
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
-from watching.trainers_support import encoder, hf_trainer, pairs, search, st_trainer
+from watching.trainers_support import best_weights, encoder, hf_trainer, pairs, search, st_trainer
 
 from collapse_probe import diagnose, watch, write_report
 from collapse_probe.journal import Evaluation, Event
@@ -197,13 +197,7 @@ def test_the_report_says_whose_weights_are_delivered(bert: Path, tmp_path: Path)
         tmp_path / "out",
         steps=6,
         evaluator=search(),
-        eval_strategy="steps",
-        eval_steps=2,
-        save_strategy="steps",
-        save_steps=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_toy_cosine_mrr@10",
-        greater_is_better=False,
+        **best_weights("eval_toy_cosine_mrr@10", greater=False),
     )
     w = watch(trainer, run=tmp_path / "run", baseline=False)
     trainer.train()
@@ -220,13 +214,7 @@ def test_where_the_watch_ends_before_the_best_weights_are_loaded_the_trainer_is_
     trainer = hf_trainer(
         tmp_path / "out",
         steps=6,
-        eval_strategy="steps",
-        eval_steps=2,
-        save_strategy="steps",
-        save_steps=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_loss",
-        greater_is_better=True,
+        **best_weights("eval_loss", greater=True),
         label_names=["query"],
         learning_rate=1e-2,
     )

@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.evaluation import (
     NanoBEIREvaluator,
     TripletEvaluator,
 )
-from watching.trainers_support import encoder, pairs, search, st_trainer
+from watching.trainers_support import Counting, encoder, pairs, search, st_trainer
 
 from collapse_probe import diagnose, watch, write_report
 from collapse_probe.journal import Evaluation, Run, read_rankings
@@ -178,20 +178,6 @@ def test_who_fell_among_triplets(bert: Path, tmp_path: Path) -> None:
         row = int(query)
         assert rows[query]["text"] == evaluator.anchors[row] and rows[query]["right_text"] == evaluator.positives[row]
         assert rows[query]["taken_by"] == f"negative {row}"
-
-
-class Counting:
-    """Counts texts that a model encodes."""
-
-    def __init__(self, model: Any) -> None:
-        self.texts = 0
-        inner = model.encode
-
-        def encode(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            self.texts += 1 if isinstance(inputs, str) else len(inputs)
-            return inner(inputs, *args, **kwargs)
-
-        model.encode = encode
 
 
 def test_the_vectors_of_triplets_are_reference_pairs_without_one_more_forward(bert: Path, tmp_path: Path) -> None:

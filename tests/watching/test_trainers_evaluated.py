@@ -18,7 +18,7 @@ from sentence_transformers.sentence_transformer.evaluation import (
     InformationRetrievalEvaluator,
     TripletEvaluator,
 )
-from watching.trainers_support import encoder, pairs, search, st_trainer, texts
+from watching.trainers_support import Counting, encoder, pairs, search, st_trainer, texts
 
 from collapse_probe.journal import Evaluation, Event, Run, read_rankings
 from collapse_probe.reporting import write_report
@@ -58,20 +58,6 @@ def test_rankings_become_scores_of_every_query(bert: Path, tmp_path: Path) -> No
         kept = read_rankings(watching.live, one.per_query)
         assert content["mrr@10"] == [1 / rank if rank and rank <= 10 else 0.0 for rank in kept.best]
         assert [len(set(row)) for row in kept.top] == [10] * 12 and kept.n_documents == 40
-
-
-class Counting:
-    """Counts texts that a model encodes."""
-
-    def __init__(self, model: Any) -> None:
-        self.texts = 0
-        inner = model.encode
-
-        def encode(inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            self.texts += 1 if isinstance(inputs, str) else len(inputs)
-            return inner(inputs, *args, **kwargs)
-
-        model.encode = encode
 
 
 @pytest.mark.parametrize("watched", [False, True])

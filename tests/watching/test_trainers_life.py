@@ -16,7 +16,7 @@ from sentence_transformers.cross_encoder import CrossEncoder, CrossEncoderTraine
 from sentence_transformers.cross_encoder import losses as cross_losses
 from sentence_transformers.sentence_transformer import losses
 from transformers import TrainerCallback
-from watching.trainers_support import encoder, hf_trainer, pairs, search, st_trainer
+from watching.trainers_support import best_weights, encoder, hf_trainer, pairs, search, st_trainer
 
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.errors import InputError
@@ -315,13 +315,7 @@ def test_the_best_weights_are_said_to_be_delivered(bert: Path, tmp_path: Path) -
         tmp_path,
         steps=6,
         evaluator=evaluator,
-        eval_strategy="steps",
-        eval_steps=2,
-        save_strategy="steps",
-        save_steps=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="eval_toy_cosine_mrr@10",
-        greater_is_better=False,
+        **best_weights("eval_toy_cosine_mrr@10", greater=False),
     )
     watching = watch(trainer, run=False)
     trainer.train()

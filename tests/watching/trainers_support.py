@@ -155,3 +155,30 @@ def search(*, queries: int = 12, name: str = "toy", seed: int = 1) -> Informatio
         {f"q{index}": {f"d{index}", *([f"d{index + 20}"] if index % 3 == 0 else [])} for index in range(queries)},
         name=name,
     )
+
+
+class Counting:
+    """Counts texts that a model encodes."""
+
+    def __init__(self, model: Any) -> None:
+        self.texts = 0
+        inner = model.encode
+
+        def encode(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            self.texts += 1 if isinstance(inputs, str) else len(inputs)
+            return inner(inputs, *args, **kwargs)
+
+        model.encode = encode
+
+
+def best_weights(metric: str, *, greater: bool, every: int = 2) -> dict[str, Any]:
+    """Return a trainer's arguments by which it puts the best weights back at its end."""
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": every,
+        "save_strategy": "steps",
+        "save_steps": every,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": metric,
+        "greater_is_better": greater,
+    }
