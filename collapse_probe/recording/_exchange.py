@@ -53,8 +53,11 @@ def _has_group() -> bool:
 
 
 def is_sharded(parameter: torch.Tensor) -> bool:
-    """Return whether a parameter, or a gradient, lies in parts on several processes, so that reading it needs all."""
-    return _is_of_parts(type(parameter)) or hasattr(parameter, "ds_id")
+    """Return whether a tensor lies in parts on several processes, so that reading it needs all.
+
+    Parts of FSDP are tensors of a kind of their own, or views into one that FSDP marks; DeepSpeed marks its own.
+    """
+    return _is_of_parts(type(parameter)) or hasattr(parameter, "ds_id") or hasattr(parameter, "_fsdp_flattened")
 
 
 @cache

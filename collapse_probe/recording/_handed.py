@@ -10,6 +10,9 @@ from torch import Tensor
 
 from ..errors import InputError, unknown_name
 from ..journal.vocabulary import NOT_STREAMS, Role
+from ._exchange import is_sharded
+
+_PARTS = "lies in parts on several processes, which would all have to read at once"
 
 
 def checked_stream(name: Any) -> str:
@@ -43,6 +46,8 @@ def why_unread(value: Any, *, gate: bool = False) -> str | None:
     """
     if not isinstance(value, Tensor):
         return f"it is a {type(value).__name__}, where a tensor [n, D] is needed"
+    if is_sharded(value):
+        return f"it {_PARTS}: hand over a whole tensor"
     if value.layout is not torch.strided or value.is_nested or value.is_quantized:
         return "it is sparse, nested or quantised, where a dense tensor [n, D] is needed"
     if value.is_complex():
@@ -62,6 +67,8 @@ def scalar(name: str, value: Any) -> Tensor | float:
         InputError: it is neither.
     """
     if isinstance(value, Tensor):
+        if is_sharded(value):
+            raise InputError(f"{name} {_PARTS}: it is not recorded")
         if value.numel() != 1 or value.is_complex() or value.layout is not torch.strided:
             shape = f"a {value.dtype} of shape {tuple(value.shape)}".replace("torch.", "")
             raise InputError(f"{name} is {shape}, where one real number is needed: it is not recorded")
