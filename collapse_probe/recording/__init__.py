@@ -20,7 +20,7 @@ from ._declarations import (
 from ._names import HISTOGRAM_NAMES, is_reading, usual_readings
 from ._rankings import Texts, keep_rankings
 from ._schedule import Schedule
-from ._wishes import added_wishes, cadence_of, judged_wishes, wishes_of
+from ._wishes import Wishes, added_wishes, cadence_of, judged_wishes, wishes_of
 
 if TYPE_CHECKING:
     from ._cadence import Cadence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ._exchange import alone, is_sharded, process_rank, processes
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
-    from ._recorder import Recorder, Wishes
+    from ._recorder import Recorder
     from ._reference import (
         PART,
         REPLAYED_PAIRS,

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import torch
@@ -20,6 +21,9 @@ from torch.autograd.function import BackwardCFunction
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
 
 from ..journal.vocabulary import Role
+
+if TYPE_CHECKING:
+    from ._heard import Heard
 
 EMBEDDED = (Role.query, Role.document, Role.view, Role.class_, Role.left, Role.right)
 """Roles of the embeddings at which forces are read."""
@@ -150,6 +154,42 @@ class TermForces:
         self._say = say
         self._leaves = True
 
+    def take_from(
+        self,
+        calls: Sequence[Heard],
+        terms: Mapping[str, Any],
+        weights: Mapping[str, Any],
+        *,
+        role_of: Callable[[str], Role | bool | None],
+        after_backward: bool,
+    ) -> bool:
+        """Take each term's gradient at the calls of a step, which keep it; return whether any was asked for.
+
+        Args:
+            calls: The step's calls.
+            terms: Name to what may be a scalar with a graph.
+            weights: Weights; 1 for terms that have none.
+            role_of: Returns the role of a tap's calls where forces are read at them, False where not.
+            after_backward: Whether a backward came, and nothing was heard since.
+        """
+        scales = {str(name): _weight(weights.get(name, 1.0)) for name, one in terms.items() if _has_graph(one)}
+        found = {str(name): one for name, one in terms.items() if scales.get(str(name)) is not None}
+        if len(found) < 2:
+            return False
+        read = [(one, role) for one in calls if (role := role_of(one.stream)) is not False]
+        points = {place: (one.point, role) for place, (one, role) in enumerate(read) if one.point is not None}
+        if not any(role not in ADDED for _, role in points.values()):
+            if read and after_backward:
+                self._say("terms came after the backward: hand them over before it")
+            elif any(role not in ADDED for _, role in read):
+                self._say("no embedding that was heard before the terms is in the graph of the loss")
+            return False
+        taken = self.take(found, scales, points)  # type: ignore[arg-type]
+        for name, gradients in taken.items():
+            for place, gradient in gradients.items():
+                read[place][0].by_term[name] = gradient
+        return True
+
     def take(
         self,
         terms: Mapping[str, Tensor],
@@ -243,3 +283,14 @@ def _unsafe(nodes: Collection[Node]) -> str | None:
         if "CppNode" in name or "c10d" in name:
             return f"lies {name}"
     return None
+
+
+def _has_graph(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.numel() == 1 and value.grad_fn is not None and not value.is_complex()
+
+
+def _weight(value: Any) -> Tensor | float | None:
+    """Return a weight as something to multiply with, without its graph; None where it is none."""
+    if isinstance(value, Tensor):
+        return value.detach().reshape(()) if value.numel() == 1 else None
+    return float(value) if isinstance(value, Real) else None

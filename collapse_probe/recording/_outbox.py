@@ -40,6 +40,13 @@ def stack(values: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([value.to(device, dtype, non_blocking=True) for value in scalars])
 
 
+def floats(values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return scalars as floats; one wait for the device for all of them."""
+    if not values:
+        return {}
+    return dict(zip(values, stack(values).tolist(), strict=True))
+
+
 class Outbox:
     """Gathers named scalars on their device and hands them out as floats some steps later.
 

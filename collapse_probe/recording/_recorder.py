@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from numbers import Real
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import measures
 from ..journal import (
     Artifact,
     Clock,
@@ -23,56 +19,32 @@ from ..journal import (
     JournalWriter,
     Rankings,
     Readings,
-    Spectrum,
     Summary,
     Terms,
     now,
 )
-from ..journal.vocabulary import MEASURES, Role, Similarity, split_reading
+from ..journal.vocabulary import Role, Similarity, split_reading
 from ..measures import Sample
-from ._accumulators import LogHistogram, pair_histograms
 from ._cadence import Cadence
 from ._containment import Containment
-from ._forces import ADDED, EMBEDDED, TermForces
+from ._forces import TermForces
 from ._handed import scalar
 from ._heard import Heard, Step
 from ._layout import Layout
-from ._merging import dtype_of
-from ._outbox import Outbox, stack
+from ._naming import Naming
+from ._outbox import Outbox, floats
 from ._rankings import Texts, keep_evaluation
 from ._ranks import Ranks
+from ._reader import StepReader
+from ._reference_records import reference_records
 from ._stacked import Stacking
 from ._streams import StreamCoverage
-from ._window import WindowSummary
-
-_BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
-"""Log-spaced bins of a stream's absolute entries: ten a decade."""
+from ._wishes import Wishes
 
 _CLOCK = 1.0
 """Seconds between two records of the time, at least."""
 
 _RANKS = "processes"
-
-_MICRO = 4
-"""Micro-batches of a step that are read; the others are counted."""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What is read of which streams; the defaults read everything that the streams' roles allow.
-
-    Attributes:
-        batch: Names of readings on batches; None for all.
-        reference: Names of readings on reference pairs; None for all.
-        every_step: Streams that are read on every step, for the summaries of a window.
-        histograms: Streams whose absolute entries are counted over a window, where they are read, and of the reference
-            pairs ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
-    """
-
-    batch: Collection[str] | None = None
-    reference: Collection[str] | None = None
-    every_step: Collection[str] = ()
-    histograms: Collection[str] = ()
 
 
 class Recorder:
@@ -123,13 +95,10 @@ class Recorder:
         self.owed: set[str] = set()
         self.epoch: int | None = None
         self.first_bad_step: int | None = None
-        self.streams: dict[str, StreamCoverage] = {}
-        self.layout = Layout()
-        self._split: dict[str, dict[str, tuple[int, bool]]] = {}
-        self._stacked: dict[str, Stacking] = {}
+        self._naming = Naming()
+        self._reader = StepReader(self._naming, self.wishes, similarity, first=first)
         self._forces = TermForces(self._say_no_force)
         self._no_force: set[str] = set()
-        self._roles: dict[str, Role | None] = {}
         self._step = self._new_step()
         self._outbox = Outbox()
         self._terms: dict[str, list[Tensor | float]] = {}
@@ -137,8 +106,6 @@ class Recorder:
         self._datasets: set[str] = set()
         self._rates: dict[str, float] = {}
         self._not_finite: set[str] = set()
-        self._summary = WindowSummary()
-        self._histograms: dict[str, tuple[LogHistogram, int, int]] = {}
         self._covered: dict[str, tuple[int, str]] = {}
         self._closed = False
         self._told_time = -math.inf
@@ -153,6 +120,16 @@ class Recorder:
         return self.done + 1
 
     @property
+    def streams(self) -> dict[str, StreamCoverage]:
+        """Name to what is known of a stream."""
+        return self._naming.streams
+
+    @property
+    def layout(self) -> Layout:
+        """Which document is whose, where there are more of them than queries."""
+        return self._reader.layout
+
+    @property
     def due(self) -> bool:
         """Whether the streams of the step in progress are read."""
         return self.next_due <= self.done + 1
@@ -165,11 +142,7 @@ class Recorder:
 
     def declare(self, stream: str, **about: Any) -> StreamCoverage:
         """Make a stream known, or more known: its role, where it comes from, by which rule."""
-        known = self.streams.setdefault(stream, StreamCoverage(stream))
-        for name, value in about.items():
-            if value is not None:
-                setattr(known, name, value)
-        return known
+        return self._naming.declare(stream, **about)
 
     def observe(
         self,
@@ -191,7 +164,7 @@ class Recorder:
             confirmed_by: What a backward has to come through, where the tensor itself is not in the graph: the output
                 of the call whose input, or change, it is.
         """
-        if stream not in self._split:
+        if not self._naming.is_split(stream):
             self.declare(stream, role=role)
         if not self.wants(stream):
             return None
@@ -206,7 +179,7 @@ class Recorder:
 
     @property
     def _with_gradient(self) -> bool:
-        return self.next_due <= self.done + 1 or self.layout.asks or bool(self.owed)
+        return self.next_due <= self.done + 1 or self._reader.layout.asks or bool(self.owed)
 
     @property
     def heard(self) -> list[Heard]:
@@ -237,34 +210,11 @@ class Recorder:
             self.containment.run("forces", self._take_forces, terms, weights or {})
 
     def _take_forces(self, terms: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
-        found = {str(name): one for name, one in terms.items() if _has_graph(one)}
-        found = {name: one for name, one in found.items() if _weight(weights.get(name, 1.0)) is not None}
-        if len(found) < 2:
-            return
-        calls = [(one, self._role_of(one.stream)) for one in self._step.calls]
-        calls = [(one, role) for one, role in calls if role is not False]
-        points = {place: (one.point, role) for place, (one, role) in enumerate(calls) if one.point is not None}
-        if not any(role not in ADDED for _, role in points.values()):
-            if calls and self._step.after_backward:
-                self._say_no_force("terms came after the backward: hand them over before it")
-            elif any(role not in ADDED for _, role in calls):
-                self._say_no_force("no embedding that was heard before the terms is in the graph of the loss")
-            return
-        self._step.forces_done = True
-        scales = {name: _weight(weights.get(name, 1.0)) for name in found}
-        taken = self._forces.take(found, scales, points)  # type: ignore[arg-type]
-        self._step.release()
-        for name, gradients in taken.items():
-            for place, gradient in gradients.items():
-                calls[place][0].by_term[name] = gradient
-
-    def _role_of(self, key: str) -> Role | bool | None:
-        """Return the role of a tap's calls where forces are read at them, False where not."""
-        for stream in self.streams_of(key):
-            known = self.streams.get(stream)
-            if known is not None and (known.role in (*EMBEDDED, *ADDED) or stream == "embedding"):
-                return known.role
-        return False
+        step = self._step
+        about = {"role_of": self._naming.role_of_force, "after_backward": step.after_backward}
+        if self._forces.take_from(step.calls, terms, weights, **about):
+            step.forces_done = True
+            step.release()
 
     def _say_no_force(self, why: str) -> None:
         if why not in self._no_force:
@@ -321,7 +271,7 @@ class Recorder:
 
     def streams_of(self, key: str) -> tuple[str, ...]:
         """Return the streams that a tap's calls are."""
-        return tuple(self._split.get(key, (key,)))
+        return self._naming.of(key)
 
     def split(
         self, key: str, streams: Mapping[str, tuple[int, bool]], *, roles: Mapping[str, Role | None] | None = None
@@ -333,8 +283,7 @@ class Recorder:
             streams: Stream to the call that it is, from 0, and whether it is the calls after that one, too.
             roles: Stream to its role, from when it is first heard: not every batch has further documents.
         """
-        self._split[key] = dict(streams)
-        self._roles.update(roles or {})
+        self._naming.split(key, streams, roles)
 
     def unstack(self, key: str, stacking: Stacking, sides: Mapping[str, Role]) -> None:
         """Read one tap's matrix as the two sides that it holds; one with an odd number of rows is left out.
@@ -344,8 +293,7 @@ class Recorder:
             stacking: How it holds them.
             sides: The streams, in their order, with their roles.
         """
-        self._stacked[key] = stacking
-        self.split(key, dict.fromkeys(sides, (0, True)), roles=dict(sides))
+        self._naming.unstack(key, stacking, sides)
 
     def go_on(self, rates: Mapping[str, float]) -> None:
         """Go on with a run that was stopped after :attr:`done` steps, with the learning rates that it has."""
@@ -463,17 +411,8 @@ class Recorder:
         on = "raw" if raw else "reference"
         where: dict[str, Any] = {"on": on, "step": self.done if step is None else step}
         where["epoch"] = self.epoch if epoch is None else epoch
-        values = measures.read(sample, on="reference", wanted=self._wanted(sample, part=part))
-        for tensors, found in _by_sample(values, sample):
-            self.journal.write(Readings(values=_floats(found), **where, **_shape(tensors)))
-        if part:
-            return
-        self._pair_histograms(sample, where)
-        for name, tensor in sample.streams.items():
-            spectrum = self._spectrum(sample, name)
-            if spectrum is not None:
-                reading = f"{name}/singular_values"
-                self.journal.write(Spectrum(name=reading, values=spectrum, **where, **_shape(tensor)))
+        for record in reference_records(sample, self.wishes, part=part, where=where):
+            self.journal.write(record)
 
     def evaluation(
         self,
@@ -551,39 +490,6 @@ class Recorder:
     def _add(self, name: str, value: Tensor | float) -> None:
         self._terms.setdefault(name, []).append(value)
 
-    def _named(self, calls: Sequence[Heard]) -> list[Heard]:
-        """Return the calls under their streams' names, counted anew within each micro-batch."""
-        named, count = [], Counter[tuple[str, int, bool]]()
-        for one in calls:
-            key = (one.stream, one.micro, one.by_hand)
-            place = count[key]
-            count[key] += 1
-            parts = self._unstacked(one)
-            for at, (stream, (first, further)) in enumerate(
-                self._split.get(one.stream, {one.stream: (0, True)}).items()
-            ):
-                if parts and (place == first or (further and place > first)):
-                    named.append(replace(parts[at % len(parts)], stream=stream, index=place - first))
-        # What the user hands over is the stream, whatever else was taken for it.
-        handed = {one.stream for one in named if one.by_hand}
-        return [one for one in named if one.by_hand or one.stream not in handed]
-
-    def _unstacked(self, one: Heard) -> list[Heard]:
-        """Return a call, or each side of its matrix; none where it holds no two of one length."""
-        stacking = self._stacked.get(one.stream)
-        if stacking is None:
-            return [one]
-        return (
-            [stacking.part(one, which) for which in (0, 1)] if one.tensor.ndim == 2 and len(one.tensor) % 2 == 0 else []
-        )
-
-    def _sides(self, key: str) -> int:
-        """Return how many sides of a pair a tap's calls are: those of a chunked batch are put together again."""
-        if key in self._split and key not in self._stacked:
-            return 2
-        known = self.streams.get(key)
-        return 1 if known is not None and known.role in (Role.query, Role.document) else 0
-
     def _owe(self, heard: set[str]) -> None:
         """Note which streams are to be read as soon as they are heard: due steps may all be those of other parts."""
         if self.next_due <= self.done:
@@ -596,105 +502,12 @@ class Recorder:
         Args:
             shares: Whether what follows from all processes' rows is read of them together.
         """
-        calls = self._named(self._step.training(self._sides))
-        micros = [[one for one in calls if one.micro == micro] for micro in sorted({one.micro for one in calls})]
-        for one in calls:
-            tensor = one.tensor
-            rows, dimension = (tensor.shape[0], tensor.shape[-1]) if tensor.ndim else (1, 1)
-            known = self.streams.get(one.stream) or self.declare(one.stream, role=self._roles.get(one.stream))
-            known.hear(rows=rows, dimension=dimension, dtype=dtype_of(tensor))
-        heard = {one.stream for one in calls}
-        for stream in heard:
-            self.streams[stream].steps += 1
-        due = heard if self.next_due <= self.done else heard & self.owed
-        kept = [self._sample(micro) for micro in micros[:_MICRO]]
-        samples = [one for one in (self._only(sample, due) for sample in kept) if one.streams]
-        with measures.sharing():
-            together = self.ranks.keep(samples) if shares and self.ranks is not None else ()
-            values = _mean([self._readings(sample, without=together) for sample in samples]) if self.first else {}
-            if self.first and any(one.by_term for one in calls):
-                values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
-        alone = {name: value for name, value in values.items() if name not in together}
-        for tensors, part in _by_sample(alone, samples[0]) if alone else ():
-            self._outbox.put(part, self._writer(**_shape(tensors)))
-        if due != heard and self.first:
-            values |= _mean([self._every_step(sample) for sample in kept])
-        if values or (not self.first and (samples or heard & set(self.wishes.every_step))):
-            self._keep(values, kept)
-        return heard
-
-    def _sample(self, calls: Sequence[Heard]) -> Sample:
-        streams: dict[str, Tensor] = {}
-        roles: dict[str, Role] = {}
-        gradients: dict[str, Tensor] = {}
-        for one in calls:
-            name = _numbered(one)
-            streams[name] = one.tensor
-            if one.gradient is not None:
-                gradients[name] = one.gradient
-            if (role := self.streams[one.stream].role) is not None:
-                roles[name] = role
-        sample = Sample(streams=streams, roles=roles, similarity=self.similarity, gradients=gradients)
-        return self.layout.apply(sample)
-
-    def _only(self, sample: Sample, streams: set[str]) -> Sample:
-        """Return what a sample has of some streams: of their further calls, which have a number, too."""
-        kept = {
-            name: tensor
-            for name, tensor in sample.streams.items()
-            if name in streams or (name not in self.streams and name.rpartition(".")[0] in streams)
-        }
-        return sample if len(kept) == len(sample.streams) else replace(sample, streams=kept)
-
-    def _readings(self, sample: Sample, *, without: Collection[str]) -> dict[str, Tensor]:
-        wanted = self.wishes.batch
-        if without and self.wishes.every_step:  # the window's summary is of this process
-            without = {name for name in without if split_reading(name)[0] not in self.wishes.every_step}
-        if wanted is not None:
-            wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
-        return measures.read(sample, on="batch", wanted=wanted, without=without)
-
-    def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
-        """Return what each term does to the first micro-batch, on which alone that is read."""
-        forces: dict[str, dict[str, Tensor]] = {}
-        for one in calls:
-            for term, gradient in one.by_term.items():
-                forces.setdefault(term, {})[_numbered(one)] = gradient
-        added: dict[str, list[str]] = {}
-        for one in calls:
-            if self.streams[one.stream].role in ADDED:
-                added.setdefault(one.stream, []).append(_numbered(one))
-        return measures.read_terms(sample, forces, added=added)
-
-    def _every_step(self, sample: Sample) -> dict[str, Tensor]:
-        wanted = {
-            f"{stream}/{measure.name}"
-            for stream in sample.streams
-            if stream in self.wishes.every_step
-            for measure in MEASURES.values()
-            if measure.every_step
-        }
-        return measures.read(sample, on="batch", wanted=wanted) if wanted else {}
-
-    def _keep(self, values: Mapping[str, Tensor], samples: Sequence[Sample]) -> None:
-        """Keep for the window what is read on every step."""
-        streams = self.wishes.every_step
-        kept = {}
-        for name, value in values.items():
-            stream, measure = split_reading(name)
-            if stream in streams and MEASURES[measure].every_step:
-                kept[name] = value
-        if kept:
-            rows = sum(max(_shape(tensor)["n"] for tensor in sample.streams.values()) for sample in samples)
-            self._summary.update(kept, n=rows)
-        for sample in samples:
-            for stream in self.wishes.histograms:
-                if stream in sample.streams:
-                    histogram, rows, _ = self._histograms.get(stream, (LogHistogram(**_BINS), 0, 0))
-                    tensor = sample.streams[stream]
-                    histogram.update(tensor)
-                    shape = _shape(tensor)
-                    self._histograms[stream] = (histogram, rows + shape["n"], shape["dimension"])
+        calls = self._naming.named(self._step.training(self._naming.sides))
+        due = None if self.next_due <= self.done else self.owed
+        read = self._reader.read(calls, due=due, ranks=self.ranks if shares else None)
+        for shape, values in read.groups:
+            self._outbox.put(values, self._writer(**shape))
+        return read.heard
 
     def _writer(self, **shape: Any) -> Callable[..., None]:
         where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset(), **shape}
@@ -718,7 +531,8 @@ class Recorder:
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         plain = {name: float(value) for name, value in values.items() if not isinstance(value, Tensor)}
         if self.epoch is not None:
-            self._summary.update({name: value for name, value in tensors.items() if name.startswith(("loss/", "grad"))})
+            kept = {name: value for name, value in tensors.items() if name.startswith(("loss/", "grad"))}
+            self._reader.summary.update(kept)
 
         def write(found: dict[str, float]) -> None:
             known = {**found, **plain}
@@ -745,16 +559,15 @@ class Recorder:
 
     def _write_window(self, epoch: int | None) -> None:
         where: dict[str, Any] = {"step": self.done, "epoch": self.epoch if epoch is None else epoch}
-        parts = self._summary.finish()
+        summary, histograms = self._reader.take_window()
+        parts = summary.finish()
         if parts:
             flat = {f"{name}\n{part}": value for name, found in parts.items() for part, value in found.items()}
             values: dict[str, dict[str, float]] = {}
-            for name, value in _floats(flat).items():
+            for name, value in floats(flat).items():
                 reading, part = name.split("\n")
                 values.setdefault(reading, {})[part] = value
-            self.journal.write(Summary(values=values, n=self._summary.rows or None, **where))
-        histograms, self._histograms = self._histograms, {}
-        self._summary = WindowSummary()
+            self.journal.write(Summary(values=values, n=summary.rows or None, **where))
 
         def write(stream: str, counts: Tensor, rows: int) -> None:
             histogram, _, dimension = histograms[stream]
@@ -770,33 +583,6 @@ class Recorder:
         elif found:
             self._of_ranks(self.ranks.hear_window, where["step"], found, write)
 
-    def _wanted(self, sample: Sample, *, part: bool) -> Collection[str] | None:
-        wanted = self.wishes.reference
-        if not part:
-            return wanted
-        cheap = [one.name for one in MEASURES.values() if not {"covariance", "spectrum", "neighbours"} & set(one.needs)]
-        names = {f"{stream}/{name}" for stream in (*sample.streams, "pairs") for name in cheap}
-        return {name for name in names if "reference" in MEASURES[split_reading(name)[1]].on} & set(wanted or names)
-
-    def _pair_histograms(self, sample: Sample, where: Mapping[str, Any]) -> None:
-        wanted = [name for name in self.wishes.histograms if name.startswith("pairs/")]
-        named = {role: sample.streams[name] for name, role in sample.roles.items()}
-        if not wanted or where["on"] == "raw" or not {Role.query, Role.document} <= set(named):
-            return
-        for name, histogram, n in pair_histograms(named[Role.query], named[Role.document]):
-            if name in wanted:
-                self.journal.write(Histogram(name=name, n=n, dimension=1, **where, **histogram.as_dict()))  # type: ignore[arg-type]
-
-    def _spectrum(self, sample: Sample, name: str) -> list[float] | None:
-        wanted = self.wishes.reference
-        if wanted is not None and not any(one.startswith(f"{name}/") for one in wanted):
-            return None
-        if sample.streams[name].ndim != 2 or sample.roles.get(name) in (Role.gate, Role.correction):
-            return None
-        values = measures.singular_values(sample, name)
-        found = [] if values is None else values.tolist()
-        return found if found and all(math.isfinite(value) for value in found) else None
-
     def _say_not_finite(self, subject: str, step: int) -> None:
         if subject not in self._not_finite:
             self._not_finite.add(subject)
@@ -811,53 +597,5 @@ class Recorder:
         self.event("error", message, subject=probe)
 
 
-def _numbered(one: Heard) -> str:
-    """Return the name of a call of a micro-batch among its streams: further calls have a number."""
-    return one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
-
-
-def _has_graph(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.numel() == 1 and value.grad_fn is not None and not value.is_complex()
-
-
-def _weight(value: Any) -> Tensor | float | None:
-    """Return a weight as something to multiply with, without its graph; None where it is none."""
-    if isinstance(value, Tensor):
-        return value.detach().reshape(()) if value.numel() == 1 else None
-    return float(value) if isinstance(value, Real) else None
-
-
 def _average(values: Sequence[Tensor | float]) -> Tensor | float:
     return values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)
-
-
-def _mean(read: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Return the mean of each reading over the micro-batches that have it."""
-    if len(read) < 2:
-        return dict(read[0]) if read else {}
-    names = dict.fromkeys(name for values in read for name in values)
-    return {name: torch.stack([v[name] for v in read if name in v]).mean(dim=0) for name in names}
-
-
-def _by_sample(values: Mapping[str, Tensor], sample: Sample) -> list[tuple[Tensor, dict[str, Tensor]]]:
-    """Return readings by the tensor that they were taken of: those of one shape and type together."""
-    groups: dict[Any, tuple[Tensor, dict[str, Tensor]]] = {}
-    first = next(iter(sample.streams.values()))
-    query = next((sample.streams[name] for name, role in sample.roles.items() if role is Role.query), first)
-    for name, value in values.items():
-        tensor = sample.streams.get(split_reading(name)[0], query)
-        key = (tensor.shape, tensor.dtype)
-        groups.setdefault(key, (tensor, {}))[1][name] = value
-    return list(groups.values())
-
-
-def _floats(values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return scalars as floats; one wait for the device for all of them."""
-    if not values:
-        return {}
-    return dict(zip(values, stack(values).tolist(), strict=True))
-
-
-def _shape(tensor: Tensor) -> dict[str, Any]:
-    rows, dimension = (len(tensor), tensor.shape[-1]) if tensor.ndim else (1, 1)
-    return {"n": rows, "dimension": dimension, "dtype": dtype_of(tensor)}

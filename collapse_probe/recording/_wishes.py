@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 from ..journal.vocabulary import MEASURES, modern_reading, split_reading
 from ._cadence import Cadence
 from ._declarations import Probe
-
-if TYPE_CHECKING:
-    from ._recorder import Wishes
-
 
 _OF_BATCHES = ("common_share", "norm_median", "radial", "teaching")
 _PAIRS_OF_BATCHES = ("d_prime", "mrr", "auc", "pull", "push", "push_all", "near_own", "tied_share")
@@ -23,14 +18,30 @@ _PAIRS_OF_REFERENCE = (
 )
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What is read of which streams; the defaults read everything that the streams' roles allow.
+
+    Attributes:
+        batch: Names of readings on batches; None for all.
+        reference: Names of readings on reference pairs; None for all.
+        every_step: Streams that are read on every step, for the summaries of a window.
+        histograms: Streams whose absolute entries are counted over a window, where they are read, and of the reference
+            pairs ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
+    """
+
+    batch: Collection[str] | None = None
+    reference: Collection[str] | None = None
+    every_step: Collection[str] = ()
+    histograms: Collection[str] = ()
+
+
 def wishes_of(probes: Iterable[Probe]) -> Wishes:
     """Return what is read for the probes: their readings on batches and on reference pairs, and their histograms.
 
     Corrections and gates that a probe reads on batches are read on every step, for the summaries of a window. Whether
     what is read is finite comes with every stream.
     """
-    from ._recorder import Wishes
-
     probes = list(probes)
     batch, reference, every_step = set(), set(), set()
     for name in (name for probe in probes for name in probe.readings):
