@@ -108,7 +108,7 @@ def total_norm(parameters: Sequence[nn.Parameter]) -> Tensor | None:
 
 
 def is_left_out(gradient: Tensor) -> bool:
-    """Return whether :func:`total_norm` leaves a gradient out: one that lies in parts on several processes, too."""
+    """Return whether :func:`total_norm` leaves a gradient out."""
     return is_sharded(gradient) or (
         gradient.is_sparse and not gradient.is_coalesced() and gradient.device.type != "cpu"
     )

@@ -28,11 +28,18 @@ def as_optimizers(given: Any) -> list[Optimizer]:
     several = given if isinstance(given, list | tuple) else [] if given is None else [given]
     found = []
     for one in several:
-        inner = getattr(one, "optimizer", one)
-        if not isinstance(inner, Optimizer):
+        inner = _stepping(getattr(one, "optimizer", one))
+        if inner is None:
             raise InputError(f"optimizer is a {type(one).__name__}: give a torch.optim.Optimizer, or a list of them")
         found.append(inner)
     return found
+
+
+def _stepping(given: Any) -> Optimizer | None:
+    """Return what fires hooks: an optimiser that was never made one itself holds the one that steps."""
+    if not isinstance(given, Optimizer) or hasattr(given, "_optimizer_step_pre_hooks"):
+        return given if isinstance(given, Optimizer) else None
+    return next((one for one in vars(given).values() if isinstance(one, Optimizer)), None)
 
 
 def parameters_of(optimizers: Sequence[Optimizer]) -> list[nn.Parameter]:

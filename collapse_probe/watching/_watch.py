@@ -30,6 +30,7 @@ from ..recording import (
     is_sharded,
     processes,
     total_norm,
+    why_unread,
 )
 from ._agreed import Agreed
 from ._attach import Attachments, compiled_inside
@@ -176,6 +177,7 @@ class Watch(Lifetime, ByHand):
         containment.messages = self._texts = texts
         self._attachments = Attachments(containment)
         self._parameters = parameters_of(optimizers)
+        self._in_parts = any(map(is_sharded, self._parameters))
         self._left_out = LeftOut(target, self._parameters) if optimizers and first else None
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
@@ -341,7 +343,10 @@ class Watch(Lifetime, ByHand):
             for place in self._gates:
                 assert place.parameter is not None
                 role = None if place.tap.role is None else Role(place.tap.role)
-                self.recorder.observe(place.tap.stream, place.parameter, role=role)
+                if (why := why_unread(place.parameter, gate=True)) is None:
+                    self.recorder.observe(place.tap.stream, place.parameter, role=role)
+                else:
+                    self._unread(place.tap.stream, why)
 
     def _step_begins(self) -> None:
         self._reference.step_begins()
@@ -352,24 +357,29 @@ class Watch(Lifetime, ByHand):
         due = self.recorder.due
         if not (due or self.recorder.first):
             return
-        if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
-            said = "gradient/norm leaves sparse gradients out, and those that lie in parts on several processes"
-            self._say("sparse", f"{said}: adding them up would wait")
         if self._left_out is not None and self.recorder.done in (0, HEARD_BY - 1):
             self.recorder.containment.run("parameters left out", self._left_out.before_step)
-        before = self._clip.take()
-        # Whoever clips has measured the norm: that after clipping is read on due steps alone.
-        after = total_norm(self._parameters) if due or before is None else None
-        named = {"gradient/norm": after if before is None else before}
-        if before is not None:
-            named["gradient/clipped_norm"] = after
-        self.recorder.scalars({name: norm for name, norm in named.items() if norm is not None})
+        self.recorder.scalars(self._gradient_norms(due=due))
         if self._optimizers:
             self.recorder.rates(rates(self._optimizers))
         if due and self.recorder.first:
             self._touch()
             if self._weights is not None:
                 self._weights.before()
+
+    def _gradient_norms(self, *, due: bool) -> dict[str, Tensor]:
+        before = self._clip.take()
+        if self._in_parts:
+            self._say("gradient norm", "gradient/norm is not measured: the gradients lie in parts on several processes")
+            return {}
+        if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
+            self._say("sparse", "gradient/norm leaves sparse gradients out: adding them up would wait")
+        # Whoever clips has measured the norm: that after clipping is read on due steps alone.
+        after = total_norm(self._parameters) if due or before is None else None
+        named = {"gradient/norm": after if before is None else before}
+        if before is not None:
+            named["gradient/clipped_norm"] = after
+        return {name: norm for name, norm in named.items() if norm is not None}
 
     def _say_left_out(self) -> None:
         assert self._left_out is not None
