@@ -8,9 +8,11 @@ then, and waits for nobody.
 from __future__ import annotations
 
 import os
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -23,6 +25,12 @@ from ..errors import InputError
 
 KEPT = 8
 """Due steps by which a process may be behind the first one, and which one that it has not met keeps for it."""
+
+LINKS = (RuntimeError, OSError)
+"""What a store raises that cannot be reached any more, or whose names are gone."""
+
+_SHORT = 5.0
+"""Seconds after which a call of our own client ends, where the store does not answer."""
 
 _watched: Counter[str] = Counter()
 
@@ -136,16 +144,45 @@ def connect(name: str, *, first: bool) -> Exchange | None:
         under = under.underlying_store
     if isinstance(under, getattr(distributed, "FileStore", ())):
         raise InputError("the processes met at a file, which would grow with every step: init_method='tcp://...' helps")
-    # Whoever holds the store of a group keeps it alive, and a second group would meet at the first one's keys.
-    kept = distributed.PrefixStore(name, store) if _is_the_agents() else None
     rank, world = distributed.get_rank(), distributed.get_world_size()
-    return Exchange((lambda: _current(name)) if kept is None else (lambda: kept), rank=rank, world=world)
+    cloned = isinstance(under, getattr(distributed, "TCPStore", ())) and hasattr(store, "clone")
+    return Exchange(_Client(name, store, cloned=cloned), rank=rank, world=world)
 
 
-def _current(name: str) -> Any:
-    if not _has_group():
-        raise RuntimeError("the group of processes was destroyed")
-    return distributed.PrefixStore(name, distributed.distributed_c10d._get_default_store())
+class _Client:
+    """A way to the store, of our own where it can be: whoever waits there in another thread holds the shared one.
+
+    The shared one is looked up at every call, unless a torchrun keeps it: whoever holds the store of a group keeps it
+    alive, and a second group would meet at the first one's keys.
+
+    Args:
+        name: What our keys begin with.
+        store: That of the group.
+        cloned: Whether it can be cloned: there is another connection to its server then.
+    """
+
+    def __init__(self, name: str, store: Any, *, cloned: bool) -> None:
+        self._name = name
+        self._group: Any = weakref.ref(distributed.group.WORLD)
+        self._own: Any = None
+        if cloned:
+            own = store.clone()
+            own.set_timeout(timedelta(seconds=_SHORT))
+            self._own = distributed.PrefixStore(name, own)
+        elif _is_the_agents():
+            self._own = distributed.PrefixStore(name, store)
+
+    def __call__(self) -> Any:
+        """Return the store.
+
+        Raises:
+            RuntimeError: its group was destroyed.
+        """
+        if not _is_the_agents() and (not _has_group() or self._group() is not distributed.group.WORLD):
+            raise RuntimeError("the group of processes was destroyed")
+        if self._own is not None:
+            return self._own
+        return distributed.PrefixStore(self._name, distributed.distributed_c10d._get_default_store())
 
 
 def _is_the_agents() -> bool:
@@ -231,7 +268,7 @@ class Exchange:
 
     def close(self) -> None:
         """Expect nothing more of anybody; a store that is gone already is left alone."""
-        with suppress(RuntimeError, OSError):
+        with suppress(*LINKS):
             for rank in list(self.others):
                 self.give_up(rank)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..measures import Sample
-from ._exchange import KEPT, Exchange, connect, own_name, processes, reachable
+from ._exchange import KEPT, LINKS, Exchange, connect, own_name, processes, reachable
 from ._merging import Part, States, as_handed, counts_of, merged, shared_readings, states_of
 from ._outbox import Outbox
 
@@ -32,9 +32,6 @@ MERGED = (
     "pairs, forces, gradients, weights, gates and reference pairs are the first process's"
 )
 ALONE = "readings are of the first process's batch alone"
-
-_LINKS = (RuntimeError, OSError)
-"""What a store raises that cannot be reached any more, or whose names are gone."""
 
 R = TypeVar("R")
 
@@ -102,7 +99,7 @@ class Ranks:
         if self._exchange is None and not self._over:
             try:
                 self._exchange = self._met = connect(self.name, first=self.first)
-            except (InputError, *_LINKS) as error:
+            except (InputError, *LINKS) as error:
                 self.leave(str(error))
         return self.active
 
@@ -358,7 +355,7 @@ class Ranks:
     def _tried(self, function: Callable[[], R]) -> R | None:
         try:
             return function()
-        except (ValueError, *_LINKS) as error:
+        except (ValueError, *LINKS) as error:
             self.leave(f"{type(error).__name__}: {error}")
             return None
 
