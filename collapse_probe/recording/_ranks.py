@@ -277,7 +277,8 @@ class Ranks:
     def _part_from_unheard(self, exchange: Exchange) -> None:
         for rank in [one for one in exchange.others if one not in self._heard and self._waiting]:
             if not self._tried(lambda rank=rank: exchange.left(self._waiting[0].key, rank)):
-                self._give_up(exchange, rank, f"process {rank} never left anything (is watch() called in it, too?)")
+                why = "is watch() called in it, too, or is it started as torchrun ... -m collapse_probe run starts all?"
+                self._give_up(exchange, rank, f"process {rank} never left anything ({why})")
 
     def _miss(self, exchange: Exchange, step: int, missing: Sequence[int]) -> None:
         self._misses = Counter({rank: self._misses[rank] + 1 for rank in missing})
@@ -307,17 +308,25 @@ class Ranks:
         Args:
             failed: Whether the training failed: then nobody is waited for.
         """
-        if self.active:
+        if self.active and self.first and not reachable():
+            self._end_without_group()
+        elif self.active:
             self._hear_rest()
         if self._exchange is not None and self.first:
             self._part_from_unheard(self._exchange)
-            # Without a group the others have left what they will.
-            self.collect(wait=1e-3 if failed else PATIENCE if reachable() else PATIENCE / 20)
+            self.collect(wait=1e-3 if failed else PATIENCE)
         elif self._exchange is not None:
             self._tried(self._exchange.end)
         elif not self._over and self.first and processes() > 1:
             self._say("alone", f"{ALONE}: {processes()} processes were started, and never met in torch.distributed")
         self.leave()
+
+    def _end_without_group(self) -> None:
+        """Part from the others where nothing of theirs can be fetched any more."""
+        why = "the group of processes was destroyed before the watch was closed"
+        if self._terms and not self._waiting:
+            self._say("terms", f"loss terms from step {self._terms[0].step} on are the first process's: {why}")
+        self.leave(why if self._waiting else "")
 
     def leave(self, why: str = "") -> None:
         """From now on this process is alone; what waits is written of it alone.

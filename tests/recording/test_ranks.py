@@ -76,7 +76,7 @@ def test_processes_in_which_nobody_watches_are_not_waited_for(team, monkeypatch)
         two.step(0, batch(4, step))
     two.recorders[0].close()
     assert two.rows("query/spread") == [4, 4] and len(two.read("loss/pull")) == 3
-    assert "process 1 never left anything (is watch() called in it, too?)" in two.notes()[0]
+    assert "process 1 never left anything (is watch() called in it, too, or" in two.notes()[0]
 
 
 def test_a_process_that_ends_early_says_so(team):
