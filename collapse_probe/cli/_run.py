@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,8 +92,16 @@ def command(
         {"probes": list(probes)} if probes else {}
     )
     asked = Asked(run=folder, options=given, width=columns())
-    said = Said(quiet=os.environ.get("RANK", "0") != "0", spell=_spell)
+    said = Said(quiet=_is_another, spell=_spell)
     return lambda: run_program(found, asked, said)
+
+
+def _is_another() -> bool:
+    """Return whether this process is another than the first of its training; imports no torch before the program."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank() != 0
+    return os.environ.get("RANK", "0") != "0"
 
 
 def _spell(text: str) -> str:

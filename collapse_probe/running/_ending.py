@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from ..journal import LiveRun
 from ._said import Said
 
+_WORKED = 2.0
+"""Seconds of the processor after which processes that a program started may have trained: importing torch takes two."""
+
 
 def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = False) -> None:
     """Say what was heard.
@@ -20,7 +23,7 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
     heard = [one for one in runs if one.steps]
     if not heard:
         what = "was counted in what was watched" if runs else "was heard"
-        said.line(f"trained nothing: no optimiser step {what}")
+        said.line(f"trained nothing: no optimiser step {what}{_elsewhere()}")
         return
     # The longest of several is shown whole.
     longest = max(heard, key=lambda one: one.steps)
@@ -29,6 +32,21 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
             said.line(_in_a_line(one))
     if not briefly:
         said.block(_screen(longest, width))
+
+
+def _elsewhere() -> str:
+    """Return what to do where processes that the program started have worked: what they train is not heard."""
+    try:
+        import resource
+    except ImportError:
+        return ""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if used.ru_utime + used.ru_stime < _WORKED:
+        return ""
+    return (
+        "; the processes that it started are not: call collapse_probe.watch(...) in what they run, or let "
+        "`torchrun ... -m collapse_probe run` start them"
+    )
 
 
 def _in_a_line(run: LiveRun) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +11,11 @@ from torch.optim import Optimizer
 
 from ..errors import InputError
 from ..journal import LiveRun
+from ..recording import processes
 from ..watching import Watch, open_watches, watch
 from ._gates import gates
 from ._losses import hear_backwards
-from ._owners import has_gradient, optimizers_beside, owner_of
+from ._owners import has_gradient, held_by, optimizers_beside, owner_of
 from ._proposals import Proposals
 from ._said import Said
 
@@ -72,7 +72,7 @@ class Loops:
             atexit.unregister(one._at_exit)
 
     def _first_step(self, optimizer: Optimizer, closure: Any) -> None:
-        ranks = int(os.environ.get("WORLD_SIZE") or 1)
+        self._said.look()
         for one in open_watches():
             if any(optimizer is held for held in one.optimizers):
                 self._known[optimizer] = None
@@ -86,8 +86,9 @@ class Loops:
         together = [one for one in together if one not in self._known]
         for one in together:
             self._known[one] = None
+            self._known.update(dict.fromkeys(held_by(one)))
         # Of several processes the first writes; the others leave it what it merges. No forward of ours is run.
-        self._begin(together, reference=None if ranks == 1 else False)
+        self._begin(together, reference=None if processes() == 1 else False)
 
     def _begin(self, optimizers: list[Optimizer], *, reference: Any) -> None:
         target = owner_of(optimizers)

@@ -34,11 +34,17 @@ def optimizers_beside(optimizer: Optimizer) -> list[Optimizer]:
     found = {id(optimizer): optimizer}
     # The class alone is looked at: an object may do something when it is asked for an attribute.
     known = [one for one in gc.get_objects() if issubclass(type(one), Optimizer) and "param_groups" in vars(one)]
+    inside = {id(held) for one in known for held in held_by(one)}
     for one in known:
         wraps = isinstance(vars(one).get("optimizer"), Optimizer)
-        if not wraps and has_gradient(one):
+        if not wraps and id(one) not in inside and has_gradient(one):
             found.setdefault(id(one), one)
     return list(found.values())
+
+
+def held_by(optimizer: Optimizer) -> list[Optimizer]:
+    """Return the optimisers that one holds, as ZeRO's: their steps are steps of its own."""
+    return [one for one in vars(optimizer).values() if issubclass(type(one), Optimizer)]
 
 
 def has_gradient(optimizer: Optimizer) -> bool:

@@ -11,17 +11,22 @@ class Said(logging.Handler):
     """Writes lines of ours to the standard error that there was when the program began; never raises.
 
     Args:
-        quiet: Whether nothing is written: in all processes of a training but the first.
+        quiet: Returns whether nothing is written any more: in all processes of a training but the first.
         spell: Spells settings in messages of the library.
     """
 
-    def __init__(self, *, quiet: bool = False, spell: Callable[[str], str] = str) -> None:
+    def __init__(self, *, quiet: Callable[[], bool] = bool, spell: Callable[[str], str] = str) -> None:
         super().__init__()
         self._stream = sys.stderr
-        self._quiet = quiet
+        self._asked = quiet
+        self._quiet = False
         self._spell = spell
         self._known: set[str] = set()
         self._before: tuple[bool, list[logging.Handler]] | None = None
+
+    def look(self) -> None:
+        """Look whether this process is to be quiet: a program may say late which of several it is."""
+        self._quiet = self._quiet or self._asked()
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -35,6 +40,7 @@ class Said(logging.Handler):
 
     def block(self, text: str) -> None:
         """Write a text of several lines as it is, in the letters that the stream has."""
+        self.look()
         if self._quiet or self._stream is None:
             return
         try:

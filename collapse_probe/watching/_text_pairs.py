@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
+from ..recording import processes
 
 _OPTIONS = {"convert_to_tensor": True, "show_progress_bar": False}
 
@@ -69,6 +71,9 @@ class TextPairs:
     def _encoded(self, side: str, texts: Sequence[str], options: Mapping[str, Any]) -> Tensor:
         encode = getattr(self._model, f"encode_{side}", None) or self._model.encode
         kind = type(self._model).__name__
+        if processes() > 1 and "device" in signature(encode).parameters:
+            # Without one it is sent to the other processes, where these share an evaluation.
+            options = {**options, "device": getattr(self._model, "device", None)}
         try:
             found = encode(texts, **options)
         except TypeError as error:
