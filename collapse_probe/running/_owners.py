@@ -120,7 +120,9 @@ def _model_in(module: nn.Module, wanted: set[int]) -> nn.Module:
     """Return the model inside of what wraps it: several processes', or a loss that holds it."""
     while True:
         children = list(module.children())
-        if type(module).__name__ in _AROUND and len(children) == 1:
+        # What stands around replicas is alone in being called itself.
+        replicates = len(getattr(module, "device_ids", None) or ()) > 1
+        if type(module).__name__ in _AROUND and len(children) == 1 and not replicates:
             module = children[0]
             continue
         held = {id(one) for one in module.parameters()} & wanted

@@ -16,6 +16,10 @@ _ABSENT = object()
 COMPILED_CALL = "_compiled_call_impl"
 """Where torch keeps what a module that was compiled in place calls."""
 
+_REPLICATE = "_replicate_for_data_parallel"
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+
 Given = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 """Returns the arguments of a call."""
 
@@ -153,11 +157,16 @@ class Attachments:
 
     Args:
         containment: What contains our failures.
+
+    Attributes:
+        replicated: Called when a module is replicated, to run in threads.
     """
 
     def __init__(self, containment: Containment) -> None:
+        self.replicated: Callable[[], None] = _nothing
         self._containment = containment
         self._undo: list[Callable[[], None]] = []
+        self._plain: set[int] = set()
 
     def add(self, undo: Callable[[], None]) -> None:
         """Remember how something comes off."""
@@ -182,6 +191,7 @@ class Attachments:
             return self.wrap(module, COMPILED_CALL, probe="forward", before=before)
         remove = module.register_forward_pre_hook(_Hook(hook), with_kwargs=True).remove
         self.add(remove)
+        self._keep_replicas_plain(module)
         return remove
 
     def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
@@ -194,6 +204,7 @@ class Attachments:
             self.wrap(module, COMPILED_CALL, probe="forward", after=after)
         else:
             self.add(module.register_forward_hook(_Hook(hook), with_kwargs=True).remove)
+            self._keep_replicas_plain(module)
 
     def wrap(
         self,
@@ -235,12 +246,36 @@ class Attachments:
                 outer = outer.inner
 
         self.add(undo)
+        if isinstance(owner, nn.Module):
+            self._keep_replicas_plain(owner)
         return undo
+
+    def _keep_replicas_plain(self, module: nn.Module) -> None:
+        """Let replicas of ``DataParallel`` have nothing of ours: they run in threads, each on a part of the batch."""
+        if id(module) in self._plain or is_compiled_in_place(module):
+            return
+        self._plain.add(id(module))
+
+        def after(args: tuple[Any, ...], kwargs: dict[str, Any], replica: nn.Module) -> None:
+            _strip(replica)
+            self.replicated()
+
+        self.wrap(module, _REPLICATE, probe="replicas", after=after)
 
     def close(self) -> None:
         """Take everything off; may be called twice."""
         while self._undo:
             self._containment.run("closing", self._undo.pop())
+
+
+def _strip(replica: nn.Module) -> None:
+    """Take what is ours off a copy of a module that shares its hooks with the module itself."""
+    own = vars(replica)
+    for name, value in list(own.items()):
+        if isinstance(value, Wrapped):
+            del own[name]
+        elif name in _HOOKS:
+            own[name] = type(value)((key, one) for key, one in value.items() if not isinstance(one, _Hook))
 
 
 def _set(owner: Any, name: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ..errors import InputError
 from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name, versions_of
@@ -102,7 +102,7 @@ def model_name(target: Any) -> str:
     >>> model_name(nn.Linear(1, 1))
     'linear'
     """
-    target = target.module if isinstance(target, DistributedDataParallel) else target
+    target = target.module if isinstance(target, DataParallel | DistributedDataParallel) else target
     name = type(getattr(target, "_orig_mod", target)).__name__
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
     return re.sub(r"[^a-z0-9-]+", "-", words.lower()).strip("-") or "model"

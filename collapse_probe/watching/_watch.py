@@ -60,6 +60,12 @@ INSIDE_COMPILED = (
 )
 """Why a tap hears nothing."""
 
+REPLICATED = (
+    "the model runs as replicas in threads (DataParallel), in which nothing is heard but what the whole of it returns: "
+    "torchrun --nproc-per-node N gives each device a process of its own"
+)
+"""What is said of a model whose parts of a batch run beside each other."""
+
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
 
@@ -176,6 +182,7 @@ class Watch(Lifetime, ByHand):
         containment = self.recorder.containment
         containment.messages = self._texts = texts
         self._attachments = Attachments(containment)
+        self._attachments.replicated = lambda: self._say("replicas", REPLICATED)
         self._parameters = parameters_of(optimizers)
         self._in_parts = any(map(is_sharded, self._parameters))
         self._left_out = LeftOut(target, self._parameters) if optimizers and first else None
