@@ -5,18 +5,25 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+from torch.distributed.tensor import DTensor, Shard
 from torch.nn.parallel import DistributedDataParallel
 
 from collapse_probe.journal import Event, JournalWriter, Store
 from collapse_probe.journal.vocabulary import Role
-from collapse_probe.recording import Cadence, Recorder, _ranks
+from collapse_probe.recording import Cadence, Recorder, Tap, _ranks
 from collapse_probe.recording._exchange import Exchange
 from collapse_probe.watching import watch
 
@@ -109,7 +116,7 @@ def _train(rank: int, folder: Path, *, watched: bool) -> list[Tensor]:
     torch.manual_seed(rank)
     rows, losses = [], []
     watching = watch(wrapped, optimizer=optimizer, run="runs/mine", every=5) if watched else nullcontext()
-    with watching as w:
+    with watching as w, waiting_in_the_store(f"ended/{rank}/{watched}"):
         for _ in range(22):
             text = torch.randn(6 + 4 * rank, 12)
             query, document = wrapped(text), wrapped(text + 0.1)
@@ -125,6 +132,78 @@ def _train(rank: int, folder: Path, *, watched: bool) -> list[Tensor]:
         torch.stack(rows).numpy().tofile(folder / f"rows-{rank}")
         torch.stack(losses).numpy().tofile(folder / f"losses-{rank}")
     return [*model.state_dict().values(), *rows, torch.get_rng_state()]
+
+
+@contextmanager
+def waiting_in_the_store(ended: str) -> Iterator[None]:
+    """Let a thread wait in the store meanwhile, which holds the client that the program has."""
+    store = distributed.distributed_c10d._get_default_store()
+    other = store.clone()
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(store.wait, [ended], timedelta(seconds=40))
+        yield
+        assert not waits.done()
+        other.set(ended, b"1")
+        waits.result()
+
+
+KINDS = ("FSDP2", "FSDP1", "FSDP1 with the parameters that it was given", "ZeRO", "accelerate")
+
+
+def in_parts(rank: int, world: int, folder: Path) -> None:
+    """Train twice in each way, watched and not, and fail where the weights differ."""
+    for kind in KINDS:
+        ends = [_train_in_parts(kind, rank, watched=watched) for watched in (False, True)]
+        for mine, theirs in zip(*ends, strict=True):
+            assert torch.equal(mine, theirs), kind
+
+
+class Gated(nn.Module):
+    """A tower behind a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower = nn.Sequential(nn.Linear(12, 16), nn.Dropout(0.2), nn.Tanh(), nn.Linear(16, 6))
+        self.gate = nn.Parameter(torch.tensor([0.5]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tower(x) * self.gate
+
+
+def _train_in_parts(kind: str, rank: int, *, watched: bool) -> list[Tensor]:
+    torch.manual_seed(0)
+    model: nn.Module = Gated()
+    mesh = init_device_mesh("cpu", (2,))
+    if kind == "FSDP2":
+        model = fully_shard(model, mesh=mesh)
+    elif kind.startswith("FSDP1"):
+        model = FullyShardedDataParallel(model, use_orig_params=kind != "FSDP1", device_id=torch.device("cpu"))
+    elif kind == "ZeRO":
+        model = DistributedDataParallel(model)
+    optimizer: Any = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    if kind == "ZeRO":
+        from torch.distributed.optim import ZeroRedundancyOptimizer  # warns where it is imported
+
+        optimizer = ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=1e-2)
+    if kind == "accelerate":
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="0", LOCAL_RANK=str(rank))
+        model, optimizer = Accelerator(cpu=True).prepare(model, optimizer)
+    torch.manual_seed(rank)
+    gate = [] if kind == "FSDP1" else [Tap(stream="gate", at="gate", role="gate")]
+    watching = watch(model, optimizer=optimizer, run=f"runs/{kind}", taps=gate) if watched else nullcontext()
+    with watching as w:
+        for _ in range(11):
+            text = torch.randn(6 + 4 * rank, 12)
+            query, document = model(text), model(text + 0.1)
+            loss = (query - document).square().mean()
+            if w is not None:
+                w.terms(pull=loss)
+                w.observe("parts", DTensor.from_local(query, mesh, [Shard(0)], run_check=False))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+            optimizer.step()
+            optimizer.zero_grad()
+    return [*((one.to_local() if isinstance(one, DTensor) else one).detach() for one in model.parameters()), loss]
 
 
 def some_leave(rank: int, world: int, folder: Path) -> None:

@@ -109,6 +109,20 @@ def test_a_store_that_fails_leaves_the_first_process_alone(team, monkeypatch):
     assert two.notes()[-1].startswith("readings are of the first process's batch alone: DistNetworkError")
 
 
+def test_a_group_that_is_gone_when_the_run_ends_is_said_of_what_it_lacks(team, monkeypatch):
+    two = team(2)
+    for step in range(1, 4):
+        two.step(1, batch(3, step))
+        two.step(0, batch(4, step))
+    monkeypatch.setattr(_ranks, "reachable", lambda: False)
+    two.recorders[0].close()
+    assert two.rows("query/spread") == [7, 7] and len(two.read("loss/pull")) == 3
+    assert two.notes()[1:] == [
+        "loss terms from step 3 on are the first process's: the group of processes was destroyed before the watch was "
+        "closed"
+    ]
+
+
 def test_processes_with_other_gradients_are_not_merged(team):
     two = team(2)
     for step in range(1, 5):

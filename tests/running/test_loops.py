@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 from plain_loops import OneTower, infonce, pairs, random_state, seed_all, tower
-from running.running_support import session
-from torch import Tensor, nn
+from running.running_support import Heard, session
+from torch import Tensor, distributed, nn
 from torch.nn.functional import mse_loss
 from torch.optim import LBFGS, SGD, AdamW
 from torch.overrides import TorchFunctionMode
 
 from collapse_probe import watch
 from collapse_probe.journal import Run
-from collapse_probe.running import _loops
+from collapse_probe.running import Said, _ending, _loops
 from collapse_probe.running._losses import hear_backwards
 from collapse_probe.running._owners import owner_of
 
@@ -304,3 +304,37 @@ def test_the_first_rank_runs_no_forward_of_its_own(tmp_path, monkeypatch):
     assert len(calls) == 2 * STEPS
     found = json.loads((tmp_path / "mine" / "run.json").read_text())
     assert not found["reference"]
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_an_optimiser_inside_of_another_is_its_part(tmp_path):
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        model = OneTower()
+        with session(tmp_path / "mine") as (_, said):
+            loop(model, shared, ZeroRedundancyOptimizer(model.parameters(), AdamW, lr=0.01))
+    finally:
+        distributed.destroy_process_group()
+    run = Run.load(tmp_path / "mine")
+    assert (run.steps, set(run.coverage)) == (STEPS, {"query", "document"})
+    assert not [line for line in said.lines if line.startswith("collapse-probe: ")]
+
+
+def test_processes_that_a_program_starts_are_named_where_nothing_else_trained(monkeypatch):
+    said = Heard()
+    monkeypatch.setattr(_ending, "_WORKED", -1.0)
+    _ending.tell([], said, width=100)
+    assert "the processes that it started are not: call collapse_probe.watch(...) in what they run" in said.lines[0]
+
+
+def test_which_process_is_quiet_may_be_known_late(capsys):
+    ranks = [0]
+    said = Said(quiet=lambda: ranks[0] != 0)
+    said.line("first")
+    ranks[0] = 1
+    said.look()
+    ranks[0] = 0  # as when the group is gone
+    said.line("second")
+    assert capsys.readouterr().err == "collapse-probe: first\n"

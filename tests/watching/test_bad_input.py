@@ -419,6 +419,27 @@ def test_an_optimizer_that_is_none(given):
         watch(OneTower(), optimizer=given, run=False)
 
 
+def test_an_optimiser_that_was_never_made_one_is_looked_into():
+    class Around(torch.optim.Optimizer):
+        def __init__(self, inner):
+            self.inner = inner
+
+        def step(self):
+            self.inner.step()
+
+        @property
+        def param_groups(self):
+            return self.inner.param_groups
+
+    model = nn.Linear(4, 2)
+    optimizer = Around(torch.optim.SGD(model.parameters(), lr=0.1))
+    with watch(model, optimizer=optimizer, run=False, reference=False) as w:
+        for _ in range(3):
+            model(torch.randn(5, 4)).sum().backward()
+            optimizer.step()
+    assert w.live.steps == 3
+
+
 def test_gradients_that_are_sparse():
     class Bag(nn.Module):
         def __init__(self) -> None:

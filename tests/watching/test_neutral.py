@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import random
 import shutil
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +25,7 @@ from collapse_probe.recording import Containment, Tap
 from collapse_probe.watching import Watch, watch
 
 STEPS = 50
+replicate = importlib.import_module("torch.nn.parallel.replicate")
 
 
 def given() -> tuple[Tensor, Tensor]:
@@ -40,6 +43,22 @@ class Checkpointed(OneTower):
 
     def forward(self, x: Tensor) -> Tensor:
         return checkpoint(self.tower, x.requires_grad_(), use_reentrant=self.reentrant)
+
+
+class Replicated(nn.Module):
+    """As ``DataParallel``, whose replicas need devices: each runs on a part of the batch in a thread of its own."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: list[Tensor] = []
+        for replica, part in zip(replicate.replicate(self.module, [0, 1]), x.chunk(2), strict=True):
+            thread = threading.Thread(target=lambda replica=replica, part=part: found.append(replica(part)))
+            thread.start()
+            thread.join()
+        return torch.cat(found)
 
 
 def in_place(model: nn.Module) -> nn.Module:
@@ -264,3 +283,28 @@ def test_training_is_the_same_where_a_measure_raises(monkeypatch, function):
     assert same(plain, watched) and len(said) == 1
     assert watched[2] is not None
     assert diagnose(watched[2]).errors
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_replicas_in_threads_are_the_programs_alone(monkeypatch, caplog, whole):
+    monkeypatch.setattr(replicate, "_get_device_index", lambda device, *rest: device)
+    copied = lambda tensors, devices, detach=False: [[one.view_as(one) for one in tensors] for _ in devices]  # noqa: E731
+    monkeypatch.setattr(replicate, "_broadcast_coalesced_reshape", copied)
+
+    def trained(watched: bool) -> tuple[list[Tensor], Any, Watch | None]:
+        seed_all()
+        model = Replicated(OneTower(dropout=0.2))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        w = watch(model if whole else model.module, optimizer=optimizer, run=False) if watched else None
+        for a, b in pairs(25):
+            infonce(model(a), model(b)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        if w is not None:
+            w.close()
+        return list(model.state_dict().values()), random_state(), w
+
+    plain, seen = trained(False), trained(True)
+    assert same(plain, seen)
+    assert seen[2].live.coverage["query"].steps == (20 if whole else 0)
+    assert caplog.text.count("replicas in threads (DataParallel)") == 1

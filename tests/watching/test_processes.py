@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from processes_support import Team, some_leave, start, with_and_without
+from processes_support import KINDS, Team, in_parts, some_leave, start, with_and_without
 
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.errors import InputError
@@ -37,6 +37,22 @@ def test_two_processes_write_one_run_of_all_rows_and_keep_their_bits(tmp_path):
     assert run.config.processes == 2
     assert "on rows of 2 processes (pairs: of the first)" in " ".join(diagnose(run).summary.split())
     assert not [one for one in run.of(Event) if one.name == "error"]
+
+
+def test_what_lies_in_parts_is_never_read_and_keeps_its_bits(tmp_path):
+    assert start(in_parts, 2, tmp_path) == [0, 0]
+    for kind in KINDS:
+        run = Run.load(tmp_path / "runs" / kind)
+        rows = run.series("query/spread", on="batch")
+        assert (run.steps, set(rows.n.tolist())) == (11, {16}), kind
+        said = "\n".join(one.message for one in run.of(Event))
+        assert "stream 'parts' is not read: it lies in parts on several processes" in said
+        parted = kind.startswith("FSDP")
+        assert len(run.series("gradient/norm")) == (0 if parted else 11)
+        assert ("gradient/norm is not measured: the gradients lie in parts on several processes" in said) == parted
+        gate = run.coverage.get("gate")
+        assert (0 if gate is None else gate.steps) == (0 if parted else 11), kind
+        assert "a model, or a part, of its own" not in said and not [e for e in run.of(Event) if e.name == "error"]
 
 
 def test_four_processes_go_on_without_those_that_leave(tmp_path):

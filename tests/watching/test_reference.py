@@ -16,7 +16,7 @@ from collapse_probe.journal import Evaluation, Event
 from collapse_probe.journal.vocabulary import Role
 from collapse_probe.recording import Replay, StartWeights, Tap, item
 from collapse_probe.recording import _reference as reference_module
-from collapse_probe.watching import Watch, watch
+from collapse_probe.watching import Watch, _text_pairs, watch
 from collapse_probe.watching._text_pairs import TextPairs
 
 SIDES = {"query": "", "document": ""}
@@ -409,3 +409,16 @@ def test_steps_that_are_said_by_hand_have_a_start():
     known, ranks = read_pairs(w, 160)
     query, document = (before(torch.cat([pair[side] for pair in batches[:20]])) for side in (0, 1))
     assert known[0] == 0 and ranks[0] == pytest.approx(float(measures.mrr(query, document, similarity="cosine")))
+
+
+def test_texts_are_encoded_by_one_process_where_several_share_an_evaluation(monkeypatch):
+    class Shared:
+        device = "cpu"
+
+        def encode(self, texts, *, device=None, convert_to_tensor=True, show_progress_bar=False):
+            assert device == "cpu", "it is sent to the other processes"
+            return torch.zeros(len(texts), 2)
+
+    monkeypatch.setattr(_text_pairs, "processes", lambda: 2)
+    query, document = TextPairs(Shared(), ["a", "b"], ["c", "d"])()
+    assert query.shape == document.shape == (2, 2)
