@@ -7,9 +7,9 @@ import importlib
 import os
 import random
 import shutil
-import threading
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -46,19 +46,19 @@ class Checkpointed(OneTower):
 
 
 class Replicated(nn.Module):
-    """As ``DataParallel``, whose replicas need devices: each runs on a part of the batch in a thread of its own."""
+    """As ``DataParallel``, whose replicas need devices: one runs in a thread of its own.
+
+    Of several, gradients would be added up in the order of the threads, which is not the same twice.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        found: list[Tensor] = []
-        for replica, part in zip(replicate.replicate(self.module, [0, 1]), x.chunk(2), strict=True):
-            thread = threading.Thread(target=lambda replica=replica, part=part: found.append(replica(part)))
-            thread.start()
-            thread.join()
-        return torch.cat(found)
+        (replica,) = replicate.replicate(self.module, [0])
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(replica, x).result()
 
 
 def in_place(model: nn.Module) -> nn.Module:
