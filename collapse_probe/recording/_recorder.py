@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -28,7 +28,6 @@ from ..measures import Sample
 from ._cadence import Cadence
 from ._containment import Containment
 from ._forces import TermForces
-from ._handed import scalar
 from ._heard import Heard, Step
 from ._layout import Layout
 from ._naming import Naming
@@ -38,6 +37,7 @@ from ._ranks import Ranks
 from ._reader import StepReader
 from ._reference_records import reference_records
 from ._stacked import Stacking
+from ._step_terms import StepTerms
 from ._streams import StreamCoverage
 from ._wishes import Wishes
 
@@ -101,10 +101,7 @@ class Recorder:
         self._no_force: set[str] = set()
         self._step = self._new_step()
         self._outbox = Outbox()
-        self._terms: dict[str, list[Tensor | float]] = {}
-        self._scalars: dict[str, Tensor | float] = {}
-        self._datasets: set[str] = set()
-        self._rates: dict[str, float] = {}
+        self._terms = StepTerms()
         self._not_finite: set[str] = set()
         self._covered: dict[str, tuple[int, str]] = {}
         self._closed = False
@@ -240,34 +237,15 @@ class Recorder:
             total: The loss; the sum of the weighted terms if None. What the terms leave of it is ``loss/rest``.
             whole: Whether the terms are all that there are and their weights are known; without it there is no total.
         """
-        weighted = []
-        for name, value in terms.items():
-            number = scalar(f"term {name!r}", value)
-            weight = 1.0 if weights is None else weights.get(name, 1.0)
-            plain = not isinstance(weight, Tensor) and weight == 1.0
-            weighted.append(number if plain else weight * number)
-            self._add(f"loss/{name}", number)
-            if weights is not None:
-                self._add(f"loss/{name}_weighted", weighted[-1])
-        explained = sum(weighted[1:], weighted[0]) if weighted else None
-        if total is not None:
-            whole = scalar("total", total)
-            self._add("loss/total", whole)
-            if explained is not None and "rest" not in terms:
-                self._add("loss/rest", whole - explained)
-        elif explained is not None and whole:
-            self._add("loss/total", explained)
+        self._terms.add(terms, weights, total, whole=whole)
 
     def scalars(self, values: Mapping[str, Tensor | float]) -> None:
         """Hear scalars of the step in progress under their full names, such as ``gradient/norm``."""
-        for name, value in values.items():
-            self._scalars[name] = scalar(name, value)
+        self._terms.set(values)
 
     def rates(self, values: Mapping[str, float]) -> None:
         """Hear learning rates and weight decays under their full names; those that changed are written."""
-        changed = {name: value for name, value in values.items() if self._rates.get(name) != value}
-        self._rates.update(changed)
-        self.scalars(changed)
+        self._terms.set_rates(values)
 
     def streams_of(self, key: str) -> tuple[str, ...]:
         """Return the streams that a tap's calls are."""
@@ -297,29 +275,28 @@ class Recorder:
 
     def go_on(self, rates: Mapping[str, float]) -> None:
         """Go on with a run that was stopped after :attr:`done` steps, with the learning rates that it has."""
-        self._rates = dict(rates)
+        self._terms.rates = dict(rates)
         self.next_due = self.cadence.next(self.done)
 
     def forget(self) -> None:
         """Forget what was heard of the step in progress, as where nobody ends it."""
         self._step.close()
         self._step = self._new_step()
-        self._terms = {}
+        self._terms.terms = {}
 
     def rewind(self, step: int) -> None:
         """Go back to where a training begins again, after ``step`` steps; the step in progress is forgotten."""
         self.flush()
         self.done = step
         self._step = self._new_step()
-        self._terms, self._scalars = {}, {}
-        self._datasets.clear()
+        self._terms.clear()
         self.next_due = self.cadence.next(step)
         self.event("resumed", f"the trainer began again after {step} steps", step=step)
 
     def dataset(self, name: str | None) -> None:
         """Hear which data set the batch in progress is of."""
         if name is not None:
-            self._datasets.add(name)
+            self._terms.datasets.add(name)
 
     def backward(self) -> None:
         """Hear that a backward came: what is called from here on is another micro-batch."""
@@ -336,15 +313,18 @@ class Recorder:
         self._owe(read or set())
         self._step.close()
         self._step = self._new_step()
-        if self._terms or self._scalars:
+        if self._terms:
             self.containment.run("terms", self._write_terms)
         if shares and self.ranks is not None:
-            norm = self._scalars.get("gradient/norm")
-            about = {"step": self.done, "dataset": self._dataset(), "norm": norm if isinstance(norm, Tensor) else None}
+            norm = self._terms.scalars.get("gradient/norm")
+            about = {
+                "step": self.done,
+                "dataset": self._terms.dataset,
+                "norm": norm if isinstance(norm, Tensor) else None,
+            }
             how = {"wanted": self.wishes.batch, "write": self._writer(), "contain": self._of_ranks}
             self._of_ranks(self.ranks.share, self._outbox, **about, **how)
-        self._terms, self._scalars = {}, {}
-        self._datasets.clear()
+        self._terms.clear()
         if due:
             self._tell_time()
             self.next_due = self.cadence.next(self.done)
@@ -487,9 +467,6 @@ class Recorder:
 
     # How it is written
 
-    def _add(self, name: str, value: Tensor | float) -> None:
-        self._terms.setdefault(name, []).append(value)
-
     def _owe(self, heard: set[str]) -> None:
         """Note which streams are to be read as soon as they are heard: due steps may all be those of other parts."""
         if self.next_due <= self.done:
@@ -510,7 +487,7 @@ class Recorder:
         return read.heard
 
     def _writer(self, **shape: Any) -> Callable[..., None]:
-        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset(), **shape}
+        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._terms.dataset, **shape}
 
         def write(values: dict[str, float], **known: Any) -> None:
             for name, value in values.items():
@@ -525,9 +502,8 @@ class Recorder:
         return write
 
     def _write_terms(self) -> None:
-        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._dataset()}
-        means = {name: _average(values) for name, values in self._terms.items()}
-        values = {**means, **self._scalars}
+        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._terms.dataset}
+        values = self._terms.values()
         tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
         plain = {name: float(value) for name, value in values.items() if not isinstance(value, Tensor)}
         if self.epoch is not None:
@@ -590,12 +566,5 @@ class Recorder:
                 self.first_bad_step = step
             self.event("not_finite", f"{subject} is not finite at step {step}", subject=subject, step=step)
 
-    def _dataset(self) -> str | None:
-        return " + ".join(sorted(self._datasets)) or None
-
     def _journal_error(self, probe: str, message: str) -> None:
         self.event("error", message, subject=probe)
-
-
-def _average(values: Sequence[Tensor | float]) -> Tensor | float:
-    return values[0] if len(values) == 1 else sum(values[1:], values[0]) / len(values)

@@ -8,7 +8,7 @@ from .._contract import Remedy, Threshold
 from ..detectors import BY_CODE
 from ..detectors._geometry import PUSH
 from ..detectors._learning import CANDIDATES
-from . import _suspects
+from . import suspects
 from ._contract import Mechanism
 from ._penalties import OF_CORRECTIONS, leak, penalty
 
@@ -18,15 +18,13 @@ _GEOMETRY = ("one_sided_collapse", "complete_collapse", "cone", "dead_dimensions
 _COLLAPSES = (*_GEOMETRY, "scale_collapse", "scale_explosion")
 _FALLS = (*_COLLAPSES, "saturation", "hubness", "loss_against_retrieval", "harmful_correction", "side_gap")
 
-_FROM_ZERO = Threshold(
-    _suspects.BEGAN_AT_NOTHING, "a group that goes so many times its own size at first began at zero"
-)
+_FROM_ZERO = Threshold(suspects.BEGAN_AT_NOTHING, "a group that goes so many times its own size at first began at zero")
 
 _NO_REPULSION = Mechanism(
     cause="no_repulsion",
     title="nothing pushes different texts apart",
     explains=_FALLS,
-    suspects=_suspects.no_push,
+    suspects=suspects.no_push,
     formula="The loss's descent does not move the five nearest others of the batch apart, on unit vectors, in the "
     "last readings, nor all rows. A push from outside the batch, such as a queue, is not seen.",
     thresholds={
@@ -42,7 +40,7 @@ MECHANISMS = (
         cause="wrong_pairs",
         title="queries are paired with documents that are not theirs",
         explains=("mismatched_pairs",),
-        suspects=_suspects.wrong_pairs,
+        suspects=suspects.wrong_pairs,
         formula="The kind itself: the first batches' pairs are at chance where held-out pairs are told apart.",
         remedies=(Remedy(change={"data": "look at ten pairs: a shifted row, a wrong column, a shuffled side"}),),
         decides="pair them again, and read the AUC of the first batches",
@@ -51,7 +49,7 @@ MECHANISMS = (
         cause="false_negatives",
         title="near-copies of a query's own document are its negatives",
         explains=("false_negatives", "hubness", "loss_against_retrieval", "overfitting", "forgetting"),
-        suspects=_suspects.false_negatives,
+        suspects=suspects.false_negatives,
         formula="In the first batch a query has more near-copies of its own document than the cut.",
         thresholds={"copies": BY_CODE["CP514"].thresholds["copies"]},
         remedies=BY_CODE["CP514"].remedies,
@@ -61,7 +59,7 @@ MECHANISMS = (
         cause="evaluator",
         title="the evaluator scores something else than the embeddings",
         explains=("too_good",),
-        suspects=_suspects.evaluator,
+        suspects=suspects.evaluator,
         formula="The kind itself, of a collection: its scores are all but perfect at every evaluation, whatever the "
         "model is.",
         remedies=(Remedy(change={"scoring": "score shuffled embeddings: what stays as good does not depend on them"}),),
@@ -71,7 +69,7 @@ MECHANISMS = (
         cause="leak",
         title="the answer is in the question, or the question in the answer",
         explains=("too_good",),
-        suspects=_suspects.leaked,
+        suspects=suspects.leaked,
         formula="The kind itself: nearly every own document is the first before anything is trained.",
         remedies=(Remedy(change={"data": "take the query out of its document"}),),
         decides="the same pairs without what queries and documents share word for word",
@@ -80,7 +78,7 @@ MECHANISMS = (
         cause="half_precision",
         title="half precision loses what training adds",
         explains=("underflow", "divergence"),
-        suspects=_suspects.half,
+        suspects=suspects.half,
         formula="Updates are lost in groups of a half type; or a run under float16 is not finite.",
         remedies=(
             Remedy(change={"optimizer": "keep weights in float32, and compute under autocast"}, reading="lost/GROUP"),
@@ -91,7 +89,7 @@ MECHANISMS = (
         cause="batch_dependent_vectors",
         title="a text's vector depends on the batch that it is in",
         explains=("path_mismatch",),
-        suspects=_suspects.of_its_batch,
+        suspects=suspects.of_its_batch,
         formula="The model normalises over batches, and the first of them tell pairs apart, in training mode, where "
         "the reference pairs, in evaluation mode, do not; or scored pairs have no mean, as in training mode.",
         remedies=(
@@ -103,7 +101,7 @@ MECHANISMS = (
         cause="training_and_scoring_differ",
         title="what is trained is not what is scored",
         explains=("path_mismatch", "ties"),
-        suspects=_suspects.path,
+        suspects=suspects.path,
         formula="Scored vectors equal bit for bit while weights moved; or scored vectors tie, and those of the batches "
         "do not.",
         thresholds={"tied": Threshold(0.02, "equal documents in a batch are rare (own choice)")},
@@ -114,7 +112,7 @@ MECHANISMS = (
         cause="nothing_left_to_learn_from",
         title="there is nothing left to learn from",
         explains=("no_learning",),
-        suspects=_suspects.nothing_left,
+        suspects=suspects.nothing_left,
         formula="No gradient arrived, and a batch has one candidate, or the loss was 0 throughout; or the loss was the "
         "same for every batch, and its gradient rounding.",
         thresholds={"constant": Threshold(1e-5, "of the loss: float32 rounds at 1e-7, gradients read 3e-9 (measured)")},
@@ -125,7 +123,7 @@ MECHANISMS = (
         cause="not_trained",
         title="weights that should learn do not",
         explains=("no_learning", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
-        suspects=_suspects.not_trained,
+        suspects=suspects.not_trained,
         formula="Every learning rate is 0, no gradient arrived, or a group did not move by a bit.",
         remedies=(
             Remedy(
@@ -142,7 +140,7 @@ MECHANISMS = (
         cause="steps_too_small",
         title="steps are too small to learn from",
         explains=("no_learning", "identity"),
-        suspects=_suspects.small_steps,
+        suspects=suspects.small_steps,
         formula="The largest group's median relative update is above 0 and below the cut; or a correction is still "
         "nothing at the end, gradients arrive, and no group that began at some length has gone as far as the cut.",
         thresholds={
@@ -181,7 +179,7 @@ MECHANISMS = (
         cause="loss_computed_wrongly",
         title="the loss drives own pairs apart",
         explains=_FALLS,
-        suspects=_suspects.drives_apart,
+        suspects=suspects.drives_apart,
         formula="In the first 20 steps the loss's descent moves each query away from its own document, on unit "
         "vectors, and not from near others, or to the end, and the batch's pairs are told apart: a sign, an axis, a "
         "column or a row of the loss is another's.",
@@ -203,7 +201,7 @@ MECHANISMS = (
         cause="no_scale_anchor",
         title="nothing holds the scale",
         explains=("scale_collapse", "scale_explosion", "dimensional_collapse"),
-        suspects=_suspects.no_anchor,
+        suspects=suspects.no_anchor,
         formula="Norms changed by more than the cut, and the loss followed them as a power at all readings; or they "
         "grew, and the loss's descent still makes them grow in the last readings.",
         thresholds={
@@ -221,7 +219,7 @@ MECHANISMS = (
         cause="self_distillation",
         title="the teacher learns from its student",
         explains=_COLLAPSES,
-        suspects=_suspects.own_teacher,
+        suspects=suspects.own_teacher,
         formula="Nothing pushes different texts apart, and a gradient arrives at a stream of a module that is called a "
         "teacher, a target, slow or a moving average.",
         thresholds=_NO_REPULSION.thresholds,
@@ -237,7 +235,7 @@ MECHANISMS = (
     ),
     replace(
         _NO_REPULSION,
-        suspects=_suspects.never_pushes,
+        suspects=suspects.never_pushes,
         formula="The loss's descent moves the five nearest others of the batch apart neither in the first 20 steps nor "
         "in the last readings, on unit vectors: then no size of steps is to blame.",
     ),
@@ -263,7 +261,7 @@ MECHANISMS = (
         cause="steps_too_large",
         title="steps are too large",
         explains=(*_FALLS, "forgetting", "divergence", "gate_collapse", "delta_collapse"),
-        suspects=_suspects.large_steps,
+        suspects=suspects.large_steps,
         formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
         "median of its own past, or in half of all steps; of a group that begins at zero, the first step is longer "
         "than 1.",
@@ -286,7 +284,7 @@ MECHANISMS = (
         cause="loss_computed_wrongly",
         title="the loss's own gradient is no number",
         explains=("divergence",),
-        suspects=_suspects.inside_the_loss,
+        suspects=suspects.inside_the_loss,
         formula="At the first step that is not finite the gradient is none, while embeddings are finite and of their "
         "usual size, and the gradients before were: a root of 0, a logarithm of 0, a division by a norm of 0.",
         thresholds={"grew": Threshold(10.0, "a run that diverges by its steps grows first (own choice)")},
@@ -305,7 +303,7 @@ MECHANISMS = (
         cause="dead_units",
         title="units that never fire",
         explains=("dead_dimensions", "constant_correction"),
-        suspects=_suspects.dead,
+        suspects=suspects.dead,
         formula="The kind itself, where neither steps nor a penalty explain it; of a correction that is constant, the "
         "share of its dimensions that are dead is above the cut, and a group moves little beside another.",
         thresholds={
@@ -326,7 +324,7 @@ MECHANISMS = (
         cause="temperature_or_margin",
         title="the temperature, a margin or a bias is off",
         explains=(*_FALLS, "no_learning"),
-        suspects=_suspects.temperature,
+        suspects=suspects.temperature,
         formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
         "temperature is too high. Or its descent spreads all rows alike and not the nearest; or in the first 20 steps "
         "it moves own pairs apart with all others, or fewer rows than the cut teach; of saturation, weights hardly "
@@ -340,8 +338,8 @@ MECHANISMS = (
             "near": Threshold(0.02, "as of no repulsion"),
             "turns": Threshold(0.1, "radial of what turns embeddings and does not stretch them (own choice)"),
             "teaching": Threshold(0.05, f"{MEASURED}; .13 at a healthy temperature of .01"),
-            "way": Threshold(_suspects.OWN_LENGTH, "weights that moved less do not multiply what they give by 10"),
-            "open": Threshold(_suspects.FAR_FROM_BOUND, "pass-through of embeddings far from a bound (own choice)"),
+            "way": Threshold(suspects.OWN_LENGTH, "weights that moved less do not multiply what they give by 10"),
+            "open": Threshold(suspects.FAR_FROM_BOUND, "pass-through of embeddings far from a bound (own choice)"),
             "rows": Threshold(32, "rows of a batch below which a single one is more (own choice)"),
         },
         remedies=(
@@ -355,7 +353,7 @@ MECHANISMS = (
         cause="too_few_pairs",
         title="too few pairs",
         explains=("overfitting", "forgetting"),
-        suspects=_suspects.few,
+        suspects=suspects.few,
         formula="There are fewer distinct training examples than the cut, and each was seen at least twice.",
         thresholds={
             "examples": Threshold(1000, "96 pairs cost SciFact .07 (measured); own choice"),
@@ -368,7 +366,7 @@ MECHANISMS = (
         cause="memorised_documents",
         title="the training documents are learnt by heart",
         explains=("overfitting",),
-        suspects=_suspects.by_heart,
+        suspects=suspects.by_heart,
         formula="The kind itself, where pairs are not too few: batches gain, and pairs that are held out do not.",
         remedies=(
             Remedy(change={"optimizer": "stop earlier, or take smaller steps", "data": "train on other documents"}),
@@ -379,7 +377,7 @@ MECHANISMS = (
         cause="random_head",
         title="a head of random weights over an encoder that was good",
         explains=("forgetting", "saturation", "loss_against_retrieval", "harmful_correction", "dimensional_collapse"),
-        suspects=_suspects.random_head,
+        suspects=suspects.random_head,
         formula="Step 0 is below the raw encoder, resolved, and keeps less than the cut of each document's neighbours; "
         "of saturation, it was there before the first step. Of a collapse of rank: that too, and nothing was lost "
         "since; of a correction that harms, it began at half the length of what it corrects, or longer.",
@@ -395,7 +393,7 @@ MECHANISMS = (
         cause="narrow_data",
         title="the training pairs are of one domain",
         explains=("forgetting",),
-        suspects=_suspects.narrow,
+        suspects=suspects.narrow,
         formula="The trained domain rises, resolved, or does not fall, while another falls, and nothing else explains "
         "it.",
         remedies=(

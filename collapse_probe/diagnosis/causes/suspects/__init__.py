@@ -1,0 +1,38 @@
+"""Whether a mechanism is suspected: from a run's readings and one of its kinds to why it is, or None."""
+
+from __future__ import annotations
+
+from ._beginnings import BEGAN_AT_NOTHING, OWN_LENGTH
+from ._data import by_heart, evaluator, false_negatives, few, leaked, of_its_batch, path, wrong_pairs
+from ._forces import FAR_FROM_BOUND, dead, drives_apart, never_pushes, no_anchor, no_push, temperature
+from ._start import narrow, random_head
+from ._steps import half, inside_the_loss, large_steps, not_trained, nothing_left, own_teacher, small_steps
+
+__all__ = [
+    "BEGAN_AT_NOTHING",
+    "FAR_FROM_BOUND",
+    "OWN_LENGTH",
+    "by_heart",
+    "dead",
+    "drives_apart",
+    "evaluator",
+    "false_negatives",
+    "few",
+    "half",
+    "inside_the_loss",
+    "large_steps",
+    "leaked",
+    "narrow",
+    "never_pushes",
+    "no_anchor",
+    "no_push",
+    "not_trained",
+    "nothing_left",
+    "of_its_batch",
+    "own_teacher",
+    "path",
+    "random_head",
+    "small_steps",
+    "temperature",
+    "wrong_pairs",
+]
