@@ -10,6 +10,7 @@ from pathlib import Path
 from .. import measures
 from ..journal import (
     Counterfactual,
+    Event,
     ExaminedInfo,
     JournalWriter,
     ReferenceInfo,
@@ -72,6 +73,7 @@ def write_run(
     material: Material,
     *,
     device: str,
+    broken: Sequence[Found] = (),
 ) -> None:
     """Write the run into a new folder; seconds, once every text has its vectors.
 
@@ -82,6 +84,7 @@ def write_run(
         between: Models a part of the way from the first to the last, by that part.
         material: The texts.
         device: Where is searched.
+        broken: Models whose vectors are not finite, of which nothing else can be read.
     """
     write_config(folder, replace(config, name=folder.name))
     with JournalWriter(folder, store=Store()) as journal:
@@ -98,6 +101,8 @@ def write_run(
                 earlier = earlier or measures.neighbours_of(now_read)
                 recorder.reference(now_read)
             _evaluate(recorder, features, material, device=device)
+        for one in broken:
+            journal.write(Event(step=int(one.step or 0), name="not_finite", subject="document"))
         _between(journal, between, material, step=recorder.done, device=device)
         recorder.close()
 
