@@ -13,18 +13,17 @@ from ..retrieval import open_encoder
 from ._code import read, settings_in
 
 WEIGHTS = "adapter_model.safetensors"
-TOKENS = (
+VOCABULARY = (
     "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
     "vocab.txt",
     "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
     "sentencepiece.bpe.model",
     "spiece.model",
     "tokenizer.model",
 )
+"""Files of which a tokenizer has one at least."""
+
+TOKENS = (*VOCABULARY, "tokenizer_config.json", "special_tokens_map.json", "merges.txt", "added_tokens.json")
 _SHOWN = 2
 
 
@@ -71,9 +70,9 @@ def merged(folder: Path, base: Path | None, place: Path, *, cache: Path) -> tupl
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{folder}: this adapter does not fit the base model ({reason[:300]})") from error
-    _check_keys(folder, adapted, named)
     if not hasattr(adapted.base_model, "merge_and_unload"):
         raise InputError(f"{folder}: a {config.get('peft_type')} adapter, which cannot be merged into a model")
+    _check_keys(folder, adapted, named)
     transformer.auto_model = adapted.merge_and_unload()
     model.save(str(place), create_model_card=False)
     own = _own_settings(folder, place)
@@ -112,7 +111,7 @@ def _resized(base: Any, weights: Path) -> None:
     words = base.get_input_embeddings()
     name = next((name for name, module in base.named_modules() if module is words), None)
     with safe_open(weights, framework="pt") as file:
-        keys = [key for key in file.keys() if name and key.endswith(f"{name}.weight")]
+        keys = [key for key in list(file.keys()) if name and key.endswith(f"{name}.weight")]
         rows = file.get_slice(keys[0]).get_shape()[0] if keys else words.weight.shape[0]
     if rows != words.weight.shape[0]:
         base.resize_token_embeddings(rows, mean_resizing=False)
@@ -127,11 +126,12 @@ def _check_keys(folder: Path, adapted: Any, named: str) -> None:
     from safetensors import safe_open
 
     with safe_open(folder / WEIGHTS, framework="pt") as file:
-        brought = {key.removesuffix(".weight") for key in file.keys()}
+        brought = {key.removesuffix(".weight") for key in list(file.keys())}
     names = list(adapted.state_dict())
     plain = {name: _plain(name) for name in names}
     needed = {plain[name] for name in names if ".default" in name}
-    for what, found in (("lacks", needed - brought), ("brings, and the base has no place for", brought - set(plain.values()))):
+    extra = brought - set(plain.values())
+    for what, found in (("lacks", needed - brought), ("brings, and the base has no place for", extra)):
         if found:
             some = ", ".join(sorted(found)[:_SHOWN]) + (" ..." if len(found) > _SHOWN else "")
             raise InputError(
@@ -149,12 +149,11 @@ def _own_settings(folder: Path, place: Path) -> tuple[str, ...]:
     """Put an adapter's own pooling, prompts, length and tokenizer in the place of the base's."""
     modules = read(place / "modules.json")
     inside = place / str(modules[0]["path"])
-    tokens = [name for name in TOKENS if (folder / name).is_file()]
-    if any(not name.endswith("_config.json") for name in tokens):
+    if any((folder / name).is_file() for name in VOCABULARY):
         for name in TOKENS:
             (inside / name).unlink(missing_ok=True)
-        for name in tokens:
-            shutil.copyfile(folder / name, inside / name)
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, inside / name)
     own = read(folder / "modules.json")
     if not isinstance(own, list) or not own:
         return ("pooling the base's",)

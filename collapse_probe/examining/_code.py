@@ -85,7 +85,9 @@ def _types(folder: Path) -> Iterator[str]:
 def _module_folders(folder: Path) -> list[Path]:
     """Return the folders of modules, and those in them, as a router has."""
     modules = read(folder / "modules.json")
-    paths = [str(one.get("path") or "") for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
+    paths = (
+        [str(one.get("path") or "") for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
+    )
     found = [folder / path for path in paths if path not in ("", ".") and ".." not in Path(path).parts]
     return [place for one in found for place in (one, *sorted(one.glob("*/"))) if place.is_dir()]
 

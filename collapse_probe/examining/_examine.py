@@ -168,7 +168,8 @@ def _in(
     models: list[tuple[Found, Features]] = []
     for one, encoder in zip(kept, opened, strict=True):
         with leaving_out(one, left, scratch):
-            models.append((one, encoded(encoder, material, cache=cache, extra=extra, told=told)))
+            features = encoded(encoder, material, cache=cache, extra=extra, told=told, constant=one.among)
+            models.append((one, features))
             encoder.unload()
     check_some(left, len(models) - 1)
     whole = [at for at, one in enumerate(kept) if all(one is not other.found for other in left)]
@@ -185,7 +186,9 @@ def _in(
     folder = fresh_folder(*place)
     if folder.name != place[1]:
         told.say(f"{place[0] / place[1]} exists, so this run is written to {folder}")
-    write_run(folder, config, models, between, material, device=device, broken=[one.found for one in left if one.broken])
+    write_run(
+        folder, config, models, between, material, device=device, broken=[one.found for one in left if one.broken]
+    )
     return Examination(folder, tuple(one.as_dict() for one in audits))
 
 
@@ -242,6 +245,7 @@ def _used(extra: Sequence[Path], opened: Sequence[Encoder]) -> tuple[Path, ...]:
 
 def _remarks(audits: Sequence[Any], material: Any) -> list[str]:
     found = [one.remark for one in material.examined if one.remark]
+    found += [f"{one.name}: {said}" for one in audits for said in one.remarks]
     equal = [one.name for one in audits[1:] if one.equal]
     if equal:
         found.insert(0, f"bit for bit {audits[0].name}: {', '.join(equal[:3])}")
@@ -265,7 +269,10 @@ def _say_model(one: Any, first: Any, told: Told) -> None:
     step = f", step {one.step}" if one.counted and one is not first else ""
     kept = ", ".join(f"{name} {one.settings[name]}" for name in ("pooling", "maximum length", "similarity"))
     told.say(f"model   {one.name}{step}: {one.dimension} dimensions, {kept}")
-    notes = [*one.assumed, *(f"other than {first.name}: {said}" for said in one.differs)]
+    notes = [
+        *dict.fromkeys([*one.assumed, *one.remarks]),
+        *(f"other than {first.name}: {said}" for said in one.differs),
+    ]
     if one.equal:
         notes.append(f"its weights are those of {first.name}, bit for bit")
     if one.twice:

@@ -177,7 +177,12 @@ def _inside(folder: Path) -> list[Found]:
         others = [one for one in folders if one not in named and _kind(one)]
         taken = [*named, *(one for one in others if not named or not _ENDS_IN_NUMBER.search(one.name))]
     found = [
-        Found(name=one.name, folder=one, kind=_kind(one) or "none", **_trained(one, final=bool(named) and one not in named))
+        Found(
+            name=one.name,
+            folder=one,
+            kind=_kind(one) or "none",
+            **_trained(one, final=bool(named) and one not in named),
+        )
         for one in taken
     ]
     return sorted(found, key=lambda one: (_number(one), one.name))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..retrieval import Encoder, Prompts, check_kind, check_weights, open_encoder
-from ._adapter import TOKENS, merged
+from ._adapter import TOKENS, VOCABULARY, merged
 from ._code import check_code, read, settings_in
 from ._found import Found, refuse
 
@@ -95,6 +95,8 @@ def _around(folder: Path, base: Path | None, place: Path) -> tuple[str, ...]:
             _pooling(place / path / "config.json", width)
     (place / "modules.json").write_text(json.dumps([modules[0], *kept]), encoding="utf-8")
     how = "the mean of its tokens, since nothing says how they become one vector" if base is None else "the base's"
+    more = [kind for one in kept if (kind := str(one["type"]).rpartition(".")[2]) not in ("Pooling", "Normalize")]
+    said += [f"{', '.join(more)} the base's, too"] if more else []
     return (f"pooling {how}", *said, *_prompts(folder, place))
 
 
@@ -118,7 +120,7 @@ def _settings_of(base: Path, folder: Path, place: Path, inside: str) -> list[str
     """Link the base's settings that a model lacks, and its tokenizer if it has none."""
     said = []
     wanted = [(Path(inside) / name, name) for name in _SETTINGS] + [(Path("config_sentence_transformers.json"),) * 2]
-    if not any((folder / name).is_file() for name in TOKENS if not name.endswith("_config.json")):
+    if not any((folder / name).is_file() for name in VOCABULARY):
         wanted += [(Path(inside) / name, name) for name in TOKENS]
         said.append("tokenizer the base's, since it has none")
     for path, _ in wanted:
@@ -154,4 +156,3 @@ def _width(folder: Path) -> int:
             f"vectors are ({', '.join(_WIDTHS)}); save it with SentenceTransformer(...).save('FOLDER'), and give FOLDER"
         )
     return int(found)
-

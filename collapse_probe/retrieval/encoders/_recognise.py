@@ -93,10 +93,10 @@ def check_kind(folder: Path, *, adapter: bool = False) -> None:
     kind = saved.get("model_type", "SentenceTransformer")
     architectures = [str(name) for name in config.get("architectures") or ()]
     if not adapter and (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
-        adapter_config = _json(folder / "adapter_config.json")
-        base = adapter_config.get("base_model_name_or_path", "its base model")
+        added = _json(folder / "adapter_config.json")
+        base = added.get("base_model_name_or_path", "its base model")
         raise InputError(
-            f"{folder}: a {adapter_config.get('peft_type', 'PEFT')} adapter of {base}, not a whole model; merge it first: "
+            f"{folder}: a {added.get('peft_type', 'PEFT')} adapter of {base}, not a whole model; merge it first: "
             "load it, call merge_and_unload(), and save"
         )
     late = kind == "ColBERT" or "query_length" in saved or "HF_ColBERT" in architectures
@@ -148,9 +148,7 @@ def _no_modules(folder: Path) -> InputError:
     there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
     what = _elsewhere(folder, [*folder.glob("*"), *folder.glob("*/*")])
     instead = "give a model's folder" if what.startswith("download") else what
-    return InputError(
-        f"{folder}: no sentence-transformers model: modules.json is needed (there is {there}); {instead}"
-    )
+    return InputError(f"{folder}: no sentence-transformers model: modules.json is needed (there is {there}); {instead}")
 
 
 def _check_tokenizer(folder: Path) -> None:
@@ -191,7 +189,9 @@ def check_weights(folder: Path) -> None:
             )
     weights = [path for path in below if path.suffix == ".safetensors" and not is_state(path.name)]
     if not weights:
-        raise InputError(f"{folder}: no *.safetensors in it, so it has no weights; {_elsewhere(folder, files_below(folder))}")
+        raise InputError(
+            f"{folder}: no *.safetensors in it, so it has no weights; {_elsewhere(folder, files_below(folder))}"
+        )
     for part in sorted({path.parent for path in weights if path.match("model-*-of-*.safetensors")}):
         if not any((part / f"model{one}").is_file() for one in (".safetensors", ".safetensors.index.json")):
             raise InputError(
