@@ -25,7 +25,7 @@ _FORMATS = {
     ".mlmodel": "Core ML",
     ".tflite": "TensorFlow Lite",
 }
-_PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle", ".joblib")
+_PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
 _PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 _OWN_WAY = "load them in your own program, call model.save_pretrained('FOLDER'), and give FOLDER"
 
