@@ -38,6 +38,10 @@ class ProgramNotFoundError(InputError):
     """A program that was to be run turned out not to be there, when what it is part of was imported."""
 
 
+class NotFiniteError(InputError):
+    """A model gives vectors with values that are not finite: its training diverged, or its files are damaged."""
+
+
 def setting(name: str, value: object = None) -> str:
     """Return a setting to be named in an error's message, spelt when the message is shown.
 

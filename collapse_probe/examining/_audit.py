@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..retrieval import TASKS, Encoder
+from ._code import read, settings_in
 from ._found import Found
 
 _TEXTS = 64
@@ -25,9 +26,17 @@ _LOADED = 4
 _AGREE = 1e-3
 """Difference of two loads, over the length of a vector, above which weights were made anew (own choice)."""
 
+_ALONE = 1e-3
+_ALONE_HALF = 5e-2
+"""Difference of a text's vectors alone and beside others, over its length, that is said (own choice)."""
+
 _HARMLESS = ("pooler.", "position_ids", "lm_head", "cls.", "classifier.", "score.")
 """Parts that a vector is not made of, or that its library makes of nothing: they may be missing."""
 
+_UNUSED = (*_HARMLESS, "decoder.")
+"""Parts that an encoder of texts leaves out of a larger model."""
+
+_HALF = ("float16", "bfloat16")
 _SHOWN = 3
 
 
@@ -46,6 +55,7 @@ class Audit:
         missing: Weights that its files lack and no vector needs.
         unexpected: Weights in its files that its library does not use.
         twice: Largest difference between two loads, over the length of a vector; 0 for the same bits.
+        alone: The same between texts alone and beside others in a batch.
         assumed: What was assumed to make it whole.
         differs: Settings that are other than the first one's, in words.
         equal: Whether its weights are the first one's, bit for bit.
@@ -61,9 +71,21 @@ class Audit:
     missing: Sequence[str] = ()
     unexpected: Sequence[str] = ()
     twice: float = 0.0
+    alone: float = 0.0
     assumed: Sequence[str] = ()
     differs: Sequence[str] = ()
     equal: bool = False
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the first screen has to say of it, since it makes its vectors other than they seem."""
+        found = [one for one in self.assumed if one.startswith("its own code")]
+        odd = [one for one in self.unexpected if not any(part in one for part in _UNUSED)]
+        if odd:
+            found.append(f"{len(odd)} weights in its files are not used ({_some(odd)})")
+        if self.alone > (_ALONE_HALF if self.settings["type of weights"] in _HALF else _ALONE):
+            found.append(f"a text's vector differs by {self.alone:.1g} of its length with what is beside it in a batch")
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
@@ -86,7 +108,8 @@ def audit(
         InputError: weights are missing, or two loads disagree.
     """
     identity = encoder.identity
-    missing, unexpected = _keys(found, encoder.folder)
+    missing, unexpected = _keys(found, encoder)
+    twice, alone = _again(found, encoder, texts)
     settings = {
         **{
             f"{task} prompt": json.dumps(one, ensure_ascii=False)
@@ -110,7 +133,8 @@ def audit(
         weights_sha256=identity.weights_sha256,
         missing=tuple(missing),
         unexpected=tuple(unexpected),
-        twice=_twice(found, encoder, texts),
+        twice=twice,
+        alone=alone,
         assumed=tuple(assumed),
         differs=() if first is None else tuple(_differences(first.settings, settings)),
         equal=first is not None and identity.weights_sha256 == first.weights_sha256,
@@ -137,46 +161,107 @@ def _tokens(encoder: Encoder, texts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps([list(map(int, one)) for one in ids]).encode()).hexdigest()[:12]
 
 
-def _twice(found: Found, encoder: Encoder, texts: Sequence[str]) -> float:
+def _again(found: Found, encoder: Encoder, texts: Sequence[str]) -> tuple[float, float]:
+    """Return how far vectors are from those of a second load, and from those of each text alone.
+
+    Raises:
+        InputError: two loads disagree.
+    """
     some = list(texts[:_LOADED])
     first = encoder.encode(some, "document").astype(np.float64)
+    alone = encoder.encode(some, "document", batch_size=1).astype(np.float64)
     second = encoder.anew().encode(some, "document").astype(np.float64)
-    off = float(np.linalg.norm(first - second, axis=1).max() / max(float(np.linalg.norm(first, axis=1).max()), 1e-30))
+    length = max(float(np.linalg.norm(first, axis=1).max()), 1e-30)
+    off, apart = (float(np.linalg.norm(first - other, axis=1).max() / length) for other in (second, alone))
     if not off <= _AGREE:
         raise InputError(
             f"{found.folder}: two loads of it give vectors that differ by {off:.2g} of their length, so a part of its "
             "weights is made anew each time; save it again with all of them"
         )
-    return off
+    return off, apart
 
 
-def _keys(found: Found, folder: Path) -> tuple[list[str], list[str]]:
-    """Return the weights of a transformer that its files lack, and those that it does not use.
+def _keys(found: Found, encoder: Encoder) -> tuple[list[str], list[str]]:
+    """Return the weights of a model's transformers that its files lack, and those that are not used.
 
     Raises:
         InputError: some are missing that vectors are made of.
     """
-    places = (folder, *sorted(folder.glob("*Transformer")))
-    place = next((one for one in places if (one / "config.json").is_file()), None)
-    if place is None:
-        return [], []
-    from transformers import AutoModel
+    from transformers import PreTrainedModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    try:
-        _, told = AutoModel.from_pretrained(str(place), output_loading_info=True, local_files_only=True)
-    except Exception:
-        # Its own library loads what this class does not know; whether that agrees with itself is looked at.
-        return [], []
-    missing, unexpected = (sorted(map(str, told.get(name) or ())) for name in ("missing_keys", "unexpected_keys"))
-    needed = [one for one in missing if not any(part in one for part in _HARMLESS)]
+    inside = [one for one in encoder.model.modules() if isinstance(one, PreTrainedModel)]
+    # The first of a kind is the one that holds the others.
+    kinds = {one.config.model_type: type(one) for one in reversed(inside)}
+    missing: list[str] = []
+    unexpected: list[str] = []
+    _check_table(found, encoder)
+    for place in _transformers(encoder.folder):
+        kind = kinds.get(settings_in(place / "config.json").get("model_type"))
+        if kind is None:
+            continue
+        try:
+            _, told = kind.from_pretrained(str(place), output_loading_info=True, local_files_only=True)
+        except Exception:
+            # Its own library loads it in another way; whether that agrees with itself is looked at.
+            continue
+        missing += map(str, told.get("missing_keys") or ())
+        unexpected += map(str, told.get("unexpected_keys") or ())
+    needed = sorted(one for one in missing if not any(part in one for part in _HARMLESS))
     if needed:
-        some = ", ".join(needed[:_SHOWN]) + (" ..." if len(needed) > _SHOWN else "")
-        own = f"; its files have {', '.join(unexpected[:_SHOWN])} instead" if unexpected else ""
+        own = f"; its files have {_some(unexpected)} instead" if unexpected else ""
+        missed = "1 weight is" if len(needed) == 1 else f"{len(needed)} weights are"
         raise InputError(
-            f"{found.folder}: {len(needed)} weights are missing in its files ({some}){own}, and would be made anew; "
-            "save the encoder itself, not a module around it"
+            f"{found.folder}: {missed} missing in its files ({_some(needed)}){own}, and would be made anew; "
+            f"{_what_to_save(needed, unexpected)}"
         )
-    return missing, unexpected
+    return sorted(missing), sorted(unexpected)
+
+
+def _transformers(folder: Path) -> list[Path]:
+    """Return the folders of a model that hold a transformer."""
+    found = [folder, *(path.parent for path in sorted(folder.glob("*/config.json")))]
+    found += [path.parent for path in sorted(folder.glob("*/*/config.json"))]
+    return [
+        one
+        for one in found
+        if "model_type" in settings_in(one / "config.json")
+        and any(one.glob("model*.safetensors"))
+        and not any(part.startswith("checkpoint-") for part in one.relative_to(folder).parts)
+    ]
+
+
+def _check_table(found: Found, encoder: Encoder) -> None:
+    """Refuse a table of words of which the library reads a part.
+
+    Raises:
+        InputError: its files map or weigh words, which the library leaves out.
+    """
+    from safetensors import safe_open
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    for entry in read(encoder.folder / "modules.json"):
+        path = encoder.folder / str(entry["path"]) / "model.safetensors"
+        if str(entry["type"]).rpartition(".")[2] == StaticEmbedding.__name__ and path.is_file():
+            with safe_open(path, framework="pt") as file:
+                names = sorted(file.keys())
+            if len(names) > 1:
+                raise InputError(
+                    f"{found.folder}: a table of words with {', '.join(names)}, of which sentence-transformers reads "
+                    "the words' vectors alone; save it without quantised vocabulary, as one table"
+                )
+
+
+def _what_to_save(needed: Sequence[str], unexpected: Sequence[str]) -> str:
+    """Return what is to be saved in the place of a module around the encoder, by what its names begin with."""
+    ends = [one for one in unexpected if one.endswith(f".{needed[0]}")]
+    if not ends:
+        return "save the encoder itself, not a module around it"
+    before = ends[0].removesuffix(needed[0])
+    return f"save the encoder itself, not a module around it: its names begin with {before!r} here"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

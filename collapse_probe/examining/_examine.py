@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ def examine_asked(asked: Asked, told: Told) -> Examination:
         asked: What is examined.
         told: Who is told how far it is.
     """
-    with _speaking_of_models():
+    with _speaking_of_models(), warnings.catch_warnings():
+        # What libraries warn of while they load is not to be changed by whoever examines.
+        warnings.simplefilter("ignore")
         return _examined(asked, told)
 
 
@@ -138,6 +141,7 @@ def _in(
     place: tuple[Path, str],
 ) -> Examination:
     from ._audit import Audit, audit
+    from ._left_out import Left, check_some, leaving_out
     from ._prepared import open_model
     from ._vectors import encoded
     from ._written import run_config, write_run
@@ -146,27 +150,45 @@ def _in(
     _say_texts(material, told)
     audits: list[Audit] = []
     opened: list[Encoder] = []
+    kept: list[Found] = []
+    left: list[Left] = []
     for one in found:
         base = opened[0].folder if opened else None
-        encoder, assumed = open_model(one, base, scratch=scratch, cache=cache, device=device, prompts=asked.prompts)
-        own_similarity(encoder.identity)
-        first = audits[0] if audits else None
-        audits.append(audit(one, encoder, texts=material.some_texts, assumed=assumed, first=first))
-        _say_model(audits[-1], audits[0], told)
-        encoder.unload()
-        opened.append(encoder)
+        with leaving_out(one, left, scratch):
+            encoder, assumed = open_model(one, base, scratch=scratch, cache=cache, device=device, prompts=asked.prompts)
+            own_similarity(encoder.identity)
+            first = audits[0] if audits else None
+            audits.append(audit(one, encoder, texts=material.some_texts, assumed=assumed, first=first))
+            _say_model(audits[-1], audits[0], told)
+            encoder.unload()
+            opened.append(encoder)
+            kept.append(one)
+    check_some(left, len(kept) - 1)
     extra = _used(asked.features, opened)
     models: list[tuple[Found, Features]] = []
-    for one, encoder in zip(found, opened, strict=True):
-        models.append((one, encoded(encoder, material, cache=cache, extra=extra, told=told)))
-        encoder.unload()
+    for one, encoder in zip(kept, opened, strict=True):
+        with leaving_out(one, left, scratch):
+            features = encoded(encoder, material, cache=cache, extra=extra, told=told, constant=one.among)
+            models.append((one, features))
+            encoder.unload()
+    check_some(left, len(models) - 1)
+    whole = [at for at, one in enumerate(kept) if all(one is not other.found for other in left)]
+    audits, opened = [audits[at] for at in whole], [opened[at] for at in whole]
+    for bad in left:
+        told.say(f"left out  {bad.said}")
     between, why = _between(asked, audits, opened, material, scratch, cache=cache, told=told)
-    remarks = [*_remarks(audits, material), *([f"between {found[0].name} and {found[-1].name}: {why}"] if why else [])]
+    remarks = [
+        *(f"left out: {one.said}" for one in left),
+        *_remarks(audits, material),
+        *([f"between {audits[0].name} and {audits[-1].name}: {why}"] if why else []),
+    ]
     config = run_config(place[1], audits, material, device=device, remarks=remarks, command=asked.command)
     folder = fresh_folder(*place)
     if folder.name != place[1]:
         told.say(f"{place[0] / place[1]} exists, so this run is written to {folder}")
-    write_run(folder, config, models, between, material, device=device)
+    write_run(
+        folder, config, models, between, material, device=device, broken=[one.found for one in left if one.broken]
+    )
     return Examination(folder, tuple(one.as_dict() for one in audits))
 
 
@@ -223,6 +245,7 @@ def _used(extra: Sequence[Path], opened: Sequence[Encoder]) -> tuple[Path, ...]:
 
 def _remarks(audits: Sequence[Any], material: Any) -> list[str]:
     found = [one.remark for one in material.examined if one.remark]
+    found += [f"{one.name}: {said}" for one in audits for said in one.remarks]
     equal = [one.name for one in audits[1:] if one.equal]
     if equal:
         found.insert(0, f"bit for bit {audits[0].name}: {', '.join(equal[:3])}")
@@ -246,7 +269,10 @@ def _say_model(one: Any, first: Any, told: Told) -> None:
     step = f", step {one.step}" if one.counted and one is not first else ""
     kept = ", ".join(f"{name} {one.settings[name]}" for name in ("pooling", "maximum length", "similarity"))
     told.say(f"model   {one.name}{step}: {one.dimension} dimensions, {kept}")
-    notes = [*one.assumed, *(f"other than {first.name}: {said}" for said in one.differs)]
+    notes = [
+        *dict.fromkeys([*one.assumed, *one.remarks]),
+        *(f"other than {first.name}: {said}" for said in one.differs),
+    ]
     if one.equal:
         notes.append(f"its weights are those of {first.name}, bit for bit")
     if one.twice:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from ..errors import InputError
-from ..retrieval import check_encoder, find_encoder
+from ..retrieval import check_encoder, find_encoder, no_folder
 
-Kind = Literal["whole", "plain", "adapter"]
+Kind = Literal["whole", "plain", "adapter", "none"]
 
 STATE = "trainer_state.json"
 _ENDS_IN_NUMBER = re.compile(r"(?:^|[-_])(\d+)$")
@@ -28,10 +28,11 @@ class Found:
         name: What it is called.
         folder: Where it lies.
         kind: ``whole`` for a sentence-transformers model, ``plain`` for a transformers model without pooling,
-            ``adapter`` for what PEFT adds to a model.
+            ``adapter`` for what PEFT adds to a model, ``none`` for a checkpoint without a model.
         step: Optimiser steps of its training; None where unknown.
         counted: Whether the step is one of its training, once models stand in order.
         history: What its trainer logged: entries with ``step``, ``loss`` and so on.
+        among: Whether it is one of several in a folder that was given, so that the others do without it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Found:
     step: int | None = None
     counted: bool = False
     history: Sequence[dict[str, Any]] = field(default=(), repr=False)
+    among: bool = False
 
 
 def find_base(given: str, *, cache: Path) -> Found:
@@ -66,32 +68,58 @@ def find_models(given: str, *, cache: Path) -> list[Found]:
     Raises:
         InputError: there is none.
     """
-    path = Path(given).expanduser()
-    if not path.exists():
-        return [_named(given, cache)]
+    if not given.strip():
+        raise InputError("an empty name, where a model's folder or name is needed")
+    try:
+        path = Path(given).expanduser()
+        return _below(given, path) if path.exists() else [_named(given, cache)]
+    except OSError as error:
+        raise InputError(f"{given}: cannot be read ({error.strerror or error})") from None
+
+
+def _below(given: str, path: Path) -> list[Found]:
     if not path.is_dir():
-        raise InputError(f"{given}: a file, where a model's folder is needed; give {path.parent}")
+        raise no_folder(path)
     if (path / "run.json").is_file():
         path = path / "model"
         if not path.is_dir():
             raise InputError(f"{given}: a run's folder without a saved model in it; give the folder of a model")
         return [_model(path, name=Path(given).name)]
+    path = _snapshot(path)
     inside = _inside(path)
     own = [_model(path, name=_plain_name(path))] if _kind(path) else []
-    if not inside and not own:
-        _refuse(path)
+    if not own and all(one.kind == "none" for one in inside):
+        refuse(path)
     history = max((one.history for one in inside), key=len, default=())
-    return [replace(one, history=history) for one in inside] + [
-        replace(one, history=history or one.history) for one in own
-    ]
+    found = [replace(one, history=history or one.history) for one in (*inside, *own)]
+    return [replace(one, among=len(found) > 1) for one in found]
+
+
+def _snapshot(path: Path) -> Path:
+    """Return the folder of the files of a model in the hub's cache, which keeps one for every version.
+
+    Raises:
+        InputError: there are several, and none is the main one.
+    """
+    versions = sorted(one for one in path.glob("snapshots/*") if one.is_dir())
+    if not versions or _kind(path):
+        return path
+    try:
+        main = path / "snapshots" / (path / "refs" / "main").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        main = versions[0]
+        if len(versions) > 1:
+            names = ", ".join(one.name for one in versions[:3])
+            raise InputError(f"{path}: {len(versions)} versions of a model ({names}); give one of them") from None
+    return main if main in versions else versions[-1]
 
 
 def in_order(base: Found, models: Sequence[Found]) -> list[Found]:
     """Return models with their steps, and names of their own: counted by their training where all of them say."""
     known = [one.step for one in models if one.step is not None]
-    if known and len(known) == len(models) - 1 and models[-1].step is None:
-        # The model beside its checkpoints was saved when the training had ended.
-        known.append(max(known) + 1)
+    if known and all(one.step is None for one in models[len(known) :]):
+        # Models beside the checkpoints were saved when the training had ended.
+        known += range(max(known) + 1, max(known) + 1 + len(models) - len(known))
     rising = len(known) == len(models) and known == sorted(set(known)) and known[0] > 0
     numbered = known if rising else range(1, len(models) + 1)
     return [
@@ -124,7 +152,7 @@ def _named(given: str, cache: Path) -> Found:
 
 
 def _model(folder: Path, *, name: str) -> Found:
-    kind = _kind(folder) or _refuse(folder)
+    kind = _kind(folder) or refuse(folder)
     return Found(name=name, folder=folder, kind=kind, **_trained(folder))
 
 
@@ -137,13 +165,26 @@ def _kind(folder: Path) -> Kind | None:
 
 
 def _inside(folder: Path) -> list[Found]:
-    """Return the checkpoints in a folder, by their numbers; folders of other names where none has that of a trainer."""
-    folders = [one for one in folder.iterdir() if one.is_dir() and _kind(one)]
+    """Return the checkpoints in a folder by their numbers, then models without one, which training ended with.
+
+    In a folder that is a model itself, others are its parts. A checkpoint without a model in it is kept, to be named.
+    """
+    folders = [one for one in folder.iterdir() if one.is_dir()]
     named = [one for one in folders if one.name.startswith("checkpoint-")]
-    if _kind(folder) and not named:
-        return []
-    found = [_model(one, name=one.name) for one in named or folders]
-    # A name without a number is of the model that training ended with.
+    if _kind(folder):
+        taken = named
+    else:
+        others = [one for one in folders if one not in named and _kind(one)]
+        taken = [*named, *(one for one in others if not named or not _ENDS_IN_NUMBER.search(one.name))]
+    found = [
+        Found(
+            name=one.name,
+            folder=one,
+            kind=_kind(one) or "none",
+            **_trained(one, final=bool(named) and one not in named),
+        )
+        for one in taken
+    ]
     return sorted(found, key=lambda one: (_number(one), one.name))
 
 
@@ -152,8 +193,8 @@ def _number(one: Found) -> float:
     return one.step if one.step is not None else int(number[1]) if number else float("inf")
 
 
-def _trained(folder: Path) -> dict[str, Any]:
-    """Return the step and the log of a checkpoint, as its trainer wrote them."""
+def _trained(folder: Path, *, final: bool = False) -> dict[str, Any]:
+    """Return the step and the log of a checkpoint, as its trainer wrote them; no step of a model that is final."""
     number = _STEPS.match(folder.name)
     step = int(number[1]) if number else None
     try:
@@ -163,20 +204,33 @@ def _trained(folder: Path) -> dict[str, Any]:
     state = state if isinstance(state, dict) else {}
     known, log = state.get("global_step"), state.get("log_history")
     entries = [one for one in log if isinstance(one, dict)] if isinstance(log, list) else []
-    return {"step": known if type(known) is int and known > 0 else step, "history": tuple(entries)}
+    step = known if type(known) is int and known > 0 else step
+    return {"step": None if final else step, "history": tuple(entries)}
 
 
 def _plain_name(path: Path) -> str:
-    return path.resolve().name or "model"
+    place = path.resolve()
+    if place.parent.name == "snapshots" and place.parent.parent.name.startswith("models--"):
+        return place.parent.parent.name.rpartition("--")[2]
+    return place.name or "model"
 
 
-def _refuse(folder: Path) -> NoReturn:
+def refuse(folder: Path) -> NoReturn:
     """Raise the error for a folder without a model, with what is wrong where that can be told."""
     there = sorted(one.name for one in folder.iterdir())
     if not there:
         raise InputError(f"{folder}: an empty folder; give a model's folder, or one with checkpoint-* in it")
-    some = next((one for one in there if one.startswith("checkpoint-")), None)
-    if some is not None:
-        raise InputError(f"{folder}: no checkpoint in it holds a model ({some} has no config.json); save them again")
+    some = [one for one in there if one.startswith("checkpoint-") and (folder / one).is_dir()]
+    if some:
+        inside = folder / some[-1]
+        if any(inside.iterdir()):
+            refuse(inside)
+        raise InputError(f"{folder}: no checkpoint in it holds a model ({some[-1]} is empty); save them again")
+    deeper = next((one.parent for one in sorted(folder.glob("*/checkpoint-*")) if one.is_dir()), None)
+    if deeper is not None:
+        raise InputError(f"{folder}: no model in it, and {deeper.name} has checkpoints; give {deeper}")
+    cached = next((one for one in there if one.startswith("models--")), None)
+    if cached is not None:
+        raise InputError(f"{folder}: a cache of the hub, where one model is needed; give {folder / cached}")
     check_encoder(folder)
     raise InputError(f"{folder}: no model in it; give a model's folder, or one with checkpoint-* in it")

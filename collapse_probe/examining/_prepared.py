@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
-from ..retrieval import Encoder, Prompts, open_encoder
-from ._found import Found
+from ..retrieval import Encoder, Prompts, check_kind, check_weights, open_encoder
+from ._adapter import TOKENS, VOCABULARY, merged
+from ._code import check_code, read, settings_in
+from ._found import Found, refuse
 
-_TOKENS = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-)
-_READ = (".safetensors", ".json", ".txt", ".model", ".bin", ".jinja")
-_UNREAD = ("trainer_state.json", "training_args.bin", "modules.json")
+_READ = (".safetensors", ".json", ".txt", ".model", ".jinja", ".bpe", ".tiktoken")
+_UNREAD = ("trainer_state.json", "modules.json")
 _SETTINGS = ("sentence_bert_config.json", "sentence_transformer_config.json")
-_OWN = ("sentence_transformers.", "collapse_probe.")
 _WIDTHS = ("hidden_size", "d_model", "dim", "n_embd")
 _MEAN = {"word_embedding_dimension": 0, "pooling_mode_mean_tokens": True}
 _MODULES = (
     {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
     {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
 )
+_STATIC = {"idx": 0, "name": "0", "path": ".", "type": "sentence_transformers.models.StaticEmbedding"}
+_NORMALIZE = {"idx": 1, "name": "1", "path": "1_Normalize", "type": "sentence_transformers.models.Normalize"}
 
 
 def open_model(
@@ -52,44 +41,26 @@ def open_model(
     Raises:
         InputError: it cannot be used.
     """
-    check_code(found.folder)
-    folder, said = found.folder, ()
-    place = scratch / f"{len(list(scratch.iterdir()))}-model"
-    if found.kind == "plain":
-        said = _around(found.folder, base, place)
-    elif found.kind == "adapter":
-        said = _merged(found.folder, base, place)
-    folder = place if found.kind != "whole" else found.folder
-    try:
-        encoder = open_encoder(str(folder), device=device, cache=cache, prompts=prompts)
-    except InputError as error:
-        raise InputError(str(error.args[0]).replace(str(place), str(found.folder))) from None
+    if found.kind == "none":
+        refuse(found.folder)
+    said = check_code(found.folder)
+    folder = found.folder
+    if found.kind != "whole":
+        folder = scratch / f"{len(list(scratch.iterdir()))}-model"
+        check_kind(found.folder, adapter=found.kind == "adapter")
+        check_weights(found.folder)
+        if found.kind == "adapter":
+            said += merged(found.folder, base, folder, cache=cache)
+        else:
+            said += _around(found.folder, base, folder)
+    elif (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"{folder}: a whole model and an adapter in one folder, and which of the two is meant is not said; "
+            "move adapter_config.json to another folder, or the model's weights"
+        )
+    encoder = open_encoder(str(folder), device=device, cache=cache, prompts=prompts)
     encoder.name = found.name
     return encoder, said
-
-
-def check_code(folder: Path) -> None:
-    """Refuse a model that needs code of its own: none is ever run.
-
-    Raises:
-        InputError: it names classes that no library has.
-    """
-    config = _json(folder / "config.json")
-    if isinstance(config, dict) and config.get("auto_map"):
-        known = import_module("transformers").CONFIG_MAPPING
-        if config.get("model_type") not in known:
-            raise InputError(
-                f"{folder}: needs code of its own ({config.get('model_type')}, config.json: auto_map), and code that "
-                "comes with a model is never run here; give a model that its library knows"
-            )
-    modules = _json(folder / "modules.json")
-    for entry in modules if isinstance(modules, list) else ():
-        kind = str(entry.get("type", "")) if isinstance(entry, dict) else ""
-        if kind and not kind.startswith(_OWN):
-            raise InputError(
-                f"{folder}: needs code of its own ({kind}, modules.json), and code that comes with a model is never "
-                "run here; give a model of the library's own modules"
-            )
 
 
 def _around(folder: Path, base: Path | None, place: Path) -> tuple[str, ...]:
@@ -98,7 +69,12 @@ def _around(folder: Path, base: Path | None, place: Path) -> tuple[str, ...]:
     Returns:
         What was assumed.
     """
-    modules = list(_MODULES) if base is None else _json(base / "modules.json")
+    if settings_in(folder / "config.json").get("model_type") == "model2vec":
+        return _table(folder, place)
+    modules = list(_MODULES) if base is None else read(base / "modules.json")
+    if not str(modules[0].get("type")).endswith("Transformer"):
+        # A table of words or a router has no pooling to lend.
+        base, modules = None, list(_MODULES)
     width = _width(folder)
     inside = str(modules[0].get("path") or "")
     _linked(folder, place / inside)
@@ -119,15 +95,33 @@ def _around(folder: Path, base: Path | None, place: Path) -> tuple[str, ...]:
             _pooling(place / path / "config.json", width)
     (place / "modules.json").write_text(json.dumps([modules[0], *kept]), encoding="utf-8")
     how = "the mean of its tokens, since nothing says how they become one vector" if base is None else "the base's"
-    return (f"pooling {how}", *said)
+    more = [kind for one in kept if (kind := str(one["type"]).rpartition(".")[2]) not in ("Pooling", "Normalize")]
+    said += [f"{', '.join(more)} the base's, too"] if more else []
+    return (f"pooling {how}", *said, *_prompts(folder, place))
+
+
+def _prompts(folder: Path, place: Path) -> list[str]:
+    """Return what is said of prompts that a model takes from the base."""
+    name = "config_sentence_transformers.json"
+    lent = settings_in(place / name).get("prompts") if not (folder / name).is_file() else None
+    return ["prompts the base's"] if isinstance(lent, dict) and any(lent.values()) else []
+
+
+def _table(folder: Path, place: Path) -> tuple[str, ...]:
+    """Say that a table of words is one: model2vec keeps it without the files of sentence-transformers."""
+    _linked(folder, place)
+    unit = settings_in(folder / "config.json").get("normalize", True)
+    modules = [_STATIC, *([_NORMALIZE] if unit else [])]
+    (place / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    return ()
 
 
 def _settings_of(base: Path, folder: Path, place: Path, inside: str) -> list[str]:
     """Link the base's settings that a model lacks, and its tokenizer if it has none."""
     said = []
     wanted = [(Path(inside) / name, name) for name in _SETTINGS] + [(Path("config_sentence_transformers.json"),) * 2]
-    if not any((folder / name).is_file() for name in _TOKENS if not name.endswith("_config.json")):
-        wanted += [(Path(inside) / name, name) for name in _TOKENS]
+    if not any((folder / name).is_file() for name in VOCABULARY):
+        wanted += [(Path(inside) / name, name) for name in TOKENS]
         said.append("tokenizer the base's, since it has none")
     for path, _ in wanted:
         if (base / path).is_file() and not (place / path).exists():
@@ -137,7 +131,7 @@ def _settings_of(base: Path, folder: Path, place: Path, inside: str) -> list[str
 
 
 def _pooling(path: Path, width: int) -> None:
-    config = _json(path) if path.is_file() else dict(_MEAN)
+    config = settings_in(path) if path.is_file() else dict(_MEAN)
     for name in ("word_embedding_dimension", "embedding_dimension"):
         if name in config:
             config[name] = width
@@ -152,50 +146,13 @@ def _linked(folder: Path, place: Path) -> None:
             (place / path.name).symlink_to(path.resolve())
 
 
-def _merged(folder: Path, base: Path | None, place: Path) -> tuple[str, ...]:
-    """Merge an adapter into the base's transformer, and save that.
-
-    Raises:
-        InputError: PEFT is not installed, there is no base, or the two do not fit.
-    """
-    if base is None:
-        raise InputError(f"{folder}: an adapter, where what the others began as is a whole model; give its base model")
-    try:
-        peft = import_module("peft")
-    except ModuleNotFoundError:
-        raise InputError(
-            f"{folder}: a PEFT adapter, and peft is not installed: pip install peft; or merge it before: "
-            "load it, call merge_and_unload(), and save"
-        ) from None
-    from sentence_transformers import SentenceTransformer
-
-    model = SentenceTransformer(str(base), device="cpu", local_files_only=True)
-    transformer: Any = model[0]
-    try:
-        adapted = peft.PeftModel.from_pretrained(transformer.auto_model, str(folder))
-        transformer.auto_model = adapted.merge_and_unload()
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder}: this adapter does not fit the base model ({reason[:200]})") from error
-    model.save(str(place), create_model_card=False)
-    named = _json(folder / "adapter_config.json").get("base_model_name_or_path") or "no model"
-    return (f"adapter merged into the base; it names {named}",)
-
-
 def _width(folder: Path) -> int:
-    config = _json(folder / "config.json")
-    found = next((config[name] for name in _WIDTHS if isinstance(config.get(name), int)), None)
+    config = settings_in(folder / "config.json")
+    found = next((config[name] for name in _WIDTHS if type(config.get(name)) is int), None)
     if found is None:
+        kind = ", ".join(map(str, config.get("architectures") or ())) or config.get("model_type") or "no kind"
         raise InputError(
-            f"{folder}: no pooling, and config.json does not say how wide its vectors are; save it with one"
+            f"{folder}: a transformers model ({kind}) without pooling, whose config.json does not say how wide its "
+            f"vectors are ({', '.join(_WIDTHS)}); save it with SentenceTransformer(...).save('FOLDER'), and give FOLDER"
         )
     return int(found)
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from None

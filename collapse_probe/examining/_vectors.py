@@ -27,7 +27,9 @@ from ..retrieval import (
 from ._texts import Examined, Material
 
 
-def encoded(encoder: Encoder, material: Material, *, cache: Path, extra: Sequence[Path], told: Told) -> Features:
+def encoded(
+    encoder: Encoder, material: Material, *, cache: Path, extra: Sequence[Path], told: Told, constant: bool = False
+) -> Features:
     """Return the vectors of all texts by a model; minutes where they are not stored.
 
     Args:
@@ -36,6 +38,7 @@ def encoded(encoder: Encoder, material: Material, *, cache: Path, extra: Sequenc
         cache: Folder of the caches.
         extra: Read-only stores made elsewhere; those of this model are used.
         told: Who is told.
+        constant: Whether the same vector for every text will do: among others it is their end, and no mistake.
 
     Raises:
         InputError: it gives vectors that cannot be used.
@@ -47,7 +50,7 @@ def encoded(encoder: Encoder, material: Material, *, cache: Path, extra: Sequenc
     sources.append({"query": list(material.queries), "document": list(material.documents)})
     encode_missing(features, sources, told)
     found = features.vectors(list(material.documents), "document")
-    if len(set(material.documents)) > 1 and not np.ptp(found, axis=0).any():
+    if not constant and len(set(material.documents)) > 1 and not np.ptp(found, axis=0).any():
         raise InputError(
             f"{encoder.name}: gives the same vector for every text, bit for bit, so nothing can be examined; "
             "leave it out, and look at how it was saved"

@@ -12,6 +12,7 @@ from ..journal import (
     Counterfactual,
     ExaminedInfo,
     JournalWriter,
+    Readings,
     ReferenceInfo,
     RunConfig,
     Start,
@@ -72,6 +73,7 @@ def write_run(
     material: Material,
     *,
     device: str,
+    broken: Sequence[Found] = (),
 ) -> None:
     """Write the run into a new folder; seconds, once every text has its vectors.
 
@@ -82,6 +84,7 @@ def write_run(
         between: Models a part of the way from the first to the last, by that part.
         material: The texts.
         device: Where is searched.
+        broken: Models whose vectors are not finite, of which nothing else can be read.
     """
     write_config(folder, replace(config, name=folder.name))
     with JournalWriter(folder, store=Store()) as journal:
@@ -90,7 +93,9 @@ def write_run(
         earlier: measures.Neighbours | None = None
         # The trainer's steps say nothing where the models are counted by their places.
         logged = list(models[-1][0].history) if any(one.counted for one in config.examined) else []
+        waiting = sorted(int(one.step or 0) for one in broken)
         for found, features in models:
+            waiting = _broken(recorder, waiting, len(material.queries), until=int(found.step or 0))
             recorder.done = int(found.step or 0)
             logged = _losses(journal, logged, until=recorder.done)
             now_read = sample(features, material, earlier=earlier)
@@ -98,8 +103,18 @@ def write_run(
                 earlier = earlier or measures.neighbours_of(now_read)
                 recorder.reference(now_read)
             _evaluate(recorder, features, material, device=device)
+        _broken(recorder, waiting, len(material.queries), until=math.inf)
         _between(journal, between, material, step=recorder.done, device=device)
         recorder.close()
+
+
+def _broken(recorder: Recorder, steps: Sequence[int], n: int, *, until: float) -> list[int]:
+    """Write that models up to a step gave values that are not finite, and return the later ones' steps."""
+    for step in (one for one in steps if one <= until):
+        recorder.done = step
+        none = {f"{role}/finite_share": math.nan for role in ("query", "document")}
+        recorder.journal.write(Readings(step=step, values=none, on="reference", n=n))
+    return [one for one in steps if one > until]
 
 
 def _losses(journal: JournalWriter, logged: Sequence[dict], *, until: int) -> list[dict]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, NotFiniteError
 from ..journal import atomic_write_text
 from ._stored import (
     Part,
@@ -193,7 +193,11 @@ class FeatureStore:
             raise InputError(f"the encoder gave vectors of shape {vectors.shape}, where {expected} is needed")
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if len(bad):
-            raise InputError(f"the encoder gave values that are not finite for the text {texts[bad[0]][:60]!r}")
+            raise NotFiniteError(f"the encoder gave values that are not finite for the text {texts[bad[0]][:60]!r}")
+        with np.errstate(over="ignore"):
+            largest = float(np.linalg.norm(vectors, axis=1).max(initial=0.0))
+        if not np.isfinite(largest):
+            raise NotFiniteError("the encoder gave vectors of a length that float32 does not hold")
         return vectors.astype(np.float32, copy=False)
 
     def _write_segment(self, texts: Sequence[str], vectors: np.ndarray) -> None:

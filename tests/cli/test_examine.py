@@ -199,7 +199,7 @@ def test_another_width_is_scored_and_nothing_lies_between(examine, berts):
 def remote_code(folder: Path) -> str:
     (folder / "config.json").write_text(json.dumps({"model_type": "mine", "auto_map": {"AutoModel": "modeling.Mine"}}))
     (folder / "modeling.py").write_text("raise SystemExit('it was run')")
-    return "needs code of its own (mine, config.json: auto_map), and code that comes with a model is never run here"
+    return "needs code of its own (mine, modeling.Mine, config.json: auto_map), and code that comes with a model is"
 
 
 def own_module(folder: Path) -> str:
@@ -216,6 +216,7 @@ def wrapped(folder: Path) -> str:
 
 def adapter(folder: Path) -> str:
     (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "base_model_name_or_path": "bert"}))
+    save_file({"base_model.model.lora_A.weight": torch.zeros(1)}, folder / "adapter_model.safetensors")
     return "a PEFT adapter, and peft is not installed: pip install peft"
 
 
@@ -231,7 +232,7 @@ def empty(folder: Path) -> str:
 
 def unsaved(folder: Path) -> str:
     (folder / "checkpoint-7").mkdir()
-    return "no checkpoint in it holds a model (checkpoint-7 has no config.json)"
+    return "no checkpoint in it holds a model (checkpoint-7 is empty)"
 
 
 def notes(folder: Path) -> str:

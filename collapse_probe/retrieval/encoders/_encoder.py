@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...demo import BUNDLED_SHA256, BUNDLED_WHEEL, bundled_folder
-from ...errors import InputError, setting
+from ...errors import InputError, NotFiniteError, setting
 from ...journal import atomic_write_text
 from ._files import fingerprint, sha256, weights_sha256
 from ._find import find_encoder, not_found
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Task
 from ._recognise import check_encoder
+from ._why import beyond, in_one_line, length_of, why_not_loaded
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -154,8 +155,10 @@ class Encoder:
         except InputError:
             raise
         except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{self.folder}: sentence-transformers cannot load this encoder ({reason})") from error
+            why = why_not_loaded(self.folder, error)
+            raise InputError(
+                f"{self.folder}: sentence-transformers cannot load this encoder ({why}); save or download it again"
+            ) from error
         self._saved_dtype = str(model.dtype).removeprefix("torch.")
         return model.float() if self.full_precision else model
 
@@ -173,8 +176,19 @@ class Encoder:
 
         Returns:
             ``[N, D]``, float32.
+
+        Raises:
+            InputError: the model cannot be asked for them.
         """
-        return encode_with(self.model, texts, task, prompts=self.prompts, batch_size=batch_size)
+        model = self.model
+        try:
+            return encode_with(model, texts, task, prompts=self.prompts, batch_size=batch_size)
+        except Exception as error:
+            longest = max(texts, key=len, default="")
+            raise InputError(
+                f"{self.folder}: gives no vectors of {len(texts)} texts, the longest {longest[:40]!r} "
+                f"({in_one_line(error)}){beyond(model)}"
+            ) from error
 
     def applied_prompts(self) -> tuple[str, str]:
         """Return what stands before queries and before documents, as the library decides it."""
@@ -211,7 +225,7 @@ class Encoder:
         vectors = _probe(model, self.folder)
         told: dict[str, Any] = {
             "weights_sha256": weights_sha256(self.folder),
-            "max_seq_length": _length(model),
+            "max_seq_length": length_of(model),
             "dimension": int(vectors.shape[1]),
             "pooling": _pooling(model),
             "normalised": bool(np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-2)),
@@ -346,8 +360,7 @@ def _probe(model: SentenceTransformer, folder: Path) -> np.ndarray:
     try:
         found = [encode_with(model, _PROBES, task) for task in TASKS]
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{folder}: gives no embedding of a text ({type(error).__name__}: {reason})") from error
+        raise InputError(f"{folder}: gives no embedding of a text ({in_one_line(error)}){beyond(model)}") from error
     shapes = [vectors.shape for vectors in found]
     if any(len(shape) != 2 for shape in shapes) or shapes[0] != shapes[1]:
         raise InputError(
@@ -355,13 +368,8 @@ def _probe(model: SentenceTransformer, folder: Path) -> np.ndarray:
         )
     vectors = np.concatenate(found)
     if not np.isfinite(vectors).all():
-        raise InputError(f"{folder}: gives values that are not finite for {_PROBES[0]!r}")
+        raise NotFiniteError(f"{folder}: gives values that are not finite for {_PROBES[0]!r}")
     return vectors
-
-
-def _length(model: SentenceTransformer) -> int | None:
-    length = model.max_seq_length
-    return int(length) if isinstance(length, int | float) and 0 < length < 2**31 else None
 
 
 def _pooling(model: SentenceTransformer) -> str:

@@ -63,15 +63,19 @@ def model_files(folder: Path) -> list[Path]:
         parts = path.relative_to(folder).parts
         unread = (
             UNREAD_FOLDERS.intersection(parts[:-1])
-            or path.name in _UNREAD_NAMES
+            or is_state(path.name)
             or path.suffix.lower() in _UNREAD_SUFFIXES
-            or path.name.startswith(("rng_state", "random_state_", "events.out."))
-            or path.name.endswith("_results.json")
             or any(part.startswith("checkpoint-") for part in parts[:-1])
         )
         if path.is_file() and not unread:
             found.append(path)
     return found
+
+
+def is_state(name: str) -> bool:
+    """Return whether a file beside a model is of its training: its optimiser, its random state, its scores."""
+    starts = ("rng_state", "random_state_", "events.out.")
+    return name in _UNREAD_NAMES or name.startswith(starts) or name.endswith("_results.json")
 
 
 def files_below(folder: Path) -> list[Path]:

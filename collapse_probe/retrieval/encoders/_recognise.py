@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, setting
-from ._files import files_below, read_json
+from ._files import UNREAD_FOLDERS, files_below, is_state, read_json
 
 _SAFE_COPY = 'python -c "from sentence_transformers import SentenceTransformer as S; S({folder!r}).save({copy!r})"'
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "*.bpe", "merges.txt", "processor_config.json")
 _BYTES = ("byt5", "ByT5", "canine", "Canine", "perceiver", "Perceiver")
 """Models whose tokens are bytes or characters, so that they have no vocabulary."""
 _POINTER = b"version https://git-lfs"
+_POINTER_SIZE = 1024
+_FORMATS = {
+    ".onnx": "ONNX",
+    ".gguf": "GGUF",
+    ".xml": "OpenVINO",
+    ".h5": "TensorFlow",
+    ".msgpack": "Flax",
+    ".ot": "Rust",
+    ".mlmodel": "Core ML",
+    ".tflite": "TensorFlow Lite",
+}
+_PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".pickle")
+_PACKED = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+_OWN_WAY = "load them in your own program, call model.save_pretrained('FOLDER'), and give FOLDER"
 
 
 def check_encoder(folder: Path) -> None:
@@ -22,10 +37,8 @@ def check_encoder(folder: Path) -> None:
         InputError: what it holds, and what to type instead.
     """
     if not folder.is_dir():
-        raise InputError(
-            f"{folder}: a file, where a model's folder is needed; give {setting('encoder', folder.parent)}"
-        )
-    _check_kind(folder)
+        raise no_folder(folder)
+    check_kind(folder)
     if not (folder / "modules.json").is_file():
         raise _no_modules(folder)
     modules = read_json(folder / "modules.json")
@@ -45,16 +58,45 @@ def check_encoder(folder: Path) -> None:
     check_weights(folder)
 
 
-def _check_kind(folder: Path) -> None:
+def no_folder(path: Path) -> InputError:
+    """Return the error for a file, where a model's folder is needed: what it is, and what to give in its place."""
+    suffix = path.suffix.lower()
+    if suffix in _PACKED:
+        return InputError(f"{path}: an archive, where a model's folder is needed; unpack it, and give that folder")
+    if suffix in _PICKLED:
+        return InputError(
+            f"{path}: a pickle file, which is never loaded here, where a model's folder is needed; if it holds "
+            f"weights, {_OWN_WAY}"
+        )
+    if suffix in _FORMATS:
+        return InputError(
+            f"{path}: {_FORMATS[suffix]}, where a model's folder with *.safetensors is needed; "
+            "give the model that it was made from"
+        )
+    of_model = any((path.parent / name).is_file() for name in ("modules.json", "config.json", "adapter_config.json"))
+    beside = f"give {setting('encoder', path.parent)}" if of_model else "give the folder of a model"
+    return InputError(f"{path}: a file, where a model's folder is needed; {beside}")
+
+
+def check_kind(folder: Path, *, adapter: bool = False) -> None:
+    """Refuse a model that gives no vector of a text, by what its files say of it.
+
+    Args:
+        folder: The model's.
+        adapter: Whether an adapter will do.
+
+    Raises:
+        InputError: what it is.
+    """
     saved = _json(folder / "config_sentence_transformers.json")
     config = _json(folder / "config.json")
     kind = saved.get("model_type", "SentenceTransformer")
     architectures = [str(name) for name in config.get("architectures") or ()]
-    if (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
-        adapter = _json(folder / "adapter_config.json")
-        base = adapter.get("base_model_name_or_path", "its base model")
+    if not adapter and (folder / "adapter_config.json").is_file() and not any(folder.glob("model*.safetensors")):
+        added = _json(folder / "adapter_config.json")
+        base = added.get("base_model_name_or_path", "its base model")
         raise InputError(
-            f"{folder}: a {adapter.get('peft_type', 'PEFT')} adapter of {base}, not a whole model; merge it first: "
+            f"{folder}: a {added.get('peft_type', 'PEFT')} adapter of {base}, not a whole model; merge it first: "
             "load it, call merge_and_unload(), and save"
         )
     late = kind == "ColBERT" or "query_length" in saved or "HF_ColBERT" in architectures
@@ -104,9 +146,9 @@ def _no_modules(folder: Path) -> InputError:
             f"for their mean: {copy} (for another, save it with models.Pooling), then give {folder.name}-mean"
         )
     there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-    return InputError(
-        f"{folder}: no sentence-transformers model: modules.json is needed (there is {there}); give a model's folder"
-    )
+    what = _elsewhere(folder, [*folder.glob("*"), *folder.glob("*/*")])
+    instead = "give a model's folder" if what.startswith("download") else what
+    return InputError(f"{folder}: no sentence-transformers model: modules.json is needed (there is {there}); {instead}")
 
 
 def _check_tokenizer(folder: Path) -> None:
@@ -135,32 +177,75 @@ def check_weights(folder: Path) -> None:
     Raises:
         InputError: what is wrong with them, and what to type instead.
     """
-    below = files_below(folder)
-    holding = {path.parent for path in below if path.match("pytorch_model*.bin")}
-    for part in sorted(holding):
-        skipped = {"onnx", "openvino"}.intersection(part.relative_to(folder).parts)
-        if not skipped and not any(part.glob("*.safetensors")):
+    below = [path for path in files_below(folder) if _is_read(path.relative_to(folder))]
+    for path in below:
+        _check_file(path)
+    for part in sorted({path.parent for path in below if path.match("pytorch_model*.bin")}):
+        if not any(part.glob("*.safetensors")):
             copy = _SAFE_COPY.format(folder=str(folder), copy=f"{folder.name}-safe")
             raise InputError(
                 f"{folder}: weights in pickle files ({part.relative_to(folder) / 'pytorch_model.bin'}) are not loaded; "
                 f"save them as safetensors: {copy}"
             )
-    weights = [path for path in below if path.suffix == ".safetensors"]
+    weights = [path for path in below if path.suffix == ".safetensors" and not is_state(path.name)]
     if not weights:
         raise InputError(
-            f"{folder}: no *.safetensors in it, so it has no weights; download them, or save the model again"
+            f"{folder}: no *.safetensors in it, so it has no weights; {_elsewhere(folder, files_below(folder))}"
         )
-    for path in weights:
-        with path.open("rb") as file:
-            if file.read(len(_POINTER)) == _POINTER:
-                raise InputError(f"{path}: a Git LFS pointer, not the weights themselves; run: git lfs pull")
+    for part in sorted({path.parent for path in weights if path.match("model-*-of-*.safetensors")}):
+        if not any((part / f"model{one}").is_file() for one in (".safetensors", ".safetensors.index.json")):
+            raise InputError(
+                f"{folder}: weights in several files without model.safetensors.index.json, which says what is where; "
+                "download it too, or save the model again"
+            )
     for index in (path for path in below if path.name.endswith(".safetensors.index.json")):
-        needed = sorted(set(map(str, _json(index).get("weight_map", {}).values())))
+        named = _json(index).get("weight_map")
+        if not isinstance(named, dict) or not named:
+            raise InputError(f"{index}: no weight_map in it, which says what is where; download it again")
+        needed = sorted(set(map(str, named.values())))
         missing = [name for name in needed if not (index.parent / name).is_file()]
         if missing:
             raise InputError(
                 f"{folder}: {len(missing)} of {len(needed)} weight files are missing ({missing[0]}); download them"
             )
+
+
+def _is_read(path: Path) -> bool:
+    """Return whether a file of a model's folder is one of its own, and not of its training or of another format."""
+    return not any(part in UNREAD_FOLDERS or part.startswith("checkpoint-") for part in path.parts[:-1])
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what stands for a file and is none: a link to nowhere, or a pointer of Git LFS.
+
+    Raises:
+        InputError: which of the two it is.
+    """
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path}: a link to {path.readlink()}, which is missing; download the model again")
+    if path.suffix in (".safetensors", ".json", ".model", ".txt") and 0 < path.stat().st_size < _POINTER_SIZE:
+        with path.open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise InputError(f"{path}: a Git LFS pointer, not the file itself; run: git lfs pull")
+
+
+def _elsewhere(folder: Path, there: Iterable[Path]) -> str:
+    """Return what to do about a folder without weights, by the files that it holds in their place."""
+    there = sorted(there)
+    sharded = next((path for path in there if path.suffix == ".distcp"), None)
+    if sharded is not None:
+        return f"FSDP left them in parts: accelerate merge-weights {sharded.parent} {folder}"
+    if any(path.parent.name.startswith("global_step") for path in there):
+        return (
+            f"DeepSpeed left them in parts: python {folder / 'zero_to_fp32.py'} {folder} {folder} --safe_serialization"
+        )
+    found = sorted({_FORMATS[path.suffix.lower()] for path in there if path.suffix.lower() in _FORMATS})
+    if found:
+        return f"{' and '.join(found)} alone is not read: give the model that it was made from, in safetensors"
+    pickled = next((path for path in there if path.suffix in _PICKLED and not is_state(path.name)), None)
+    if pickled is not None:
+        return f"pickle files ({pickled.name}) are never loaded here: {_OWN_WAY}"
+    return "download them, or save the model again"
 
 
 def _json(path: Path) -> dict[str, Any]:
