@@ -243,7 +243,7 @@ def _say_texts(material: Any, told: Told) -> None:
 
 
 def _say_model(one: Any, first: Any, told: Told) -> None:
-    step = f", step {one.step}" if one.counted and one is not first else ""
+    step = f", step {one.step}" if one.counted else ""
     kept = ", ".join(f"{name} {one.settings[name]}" for name in ("pooling", "maximum length", "similarity"))
     told.say(f"model   {one.name}{step}: {one.dimension} dimensions, {kept}")
     notes = [*one.assumed, *(f"other than {first.name}: {said}" for said in one.differs)]

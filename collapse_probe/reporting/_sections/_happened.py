@@ -12,6 +12,7 @@ from ...diagnosis import Finding as Judged
 from ...diagnosis.screen import claim, evidence_line, folded
 from .. import _figures
 from .._facts import Facts, Figure, Section
+from .._moments import places
 from .._style import plain, saved
 from .._text import bullets, md, number
 from .._tracks import Track, tracks_of
@@ -62,7 +63,8 @@ def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
     if not tracks:
         return None
     with saved(path, height=3.4) as axes:
-        _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
+        onset = finding.judgement.onset if finding.judgement else None
+        _figures.tracks(axes[0], tracks, models=places(facts), onset=onset)
         axes[0].set_title(plain(claim(*some, config=config), length=90), loc="left")
     return Figure(path.name, _legend(finding, tracks), claim(*some, config=config))
 

@@ -47,8 +47,8 @@ def _write(facts: Facts) -> list[str]:
     lines += [_keys(one) for one in models if one.get("missing") or one.get("unexpected")]
     lines += [f"{md(said)}." for said in facts.run.config.remarks]
     note = (
-        f"Step 0 is {first}. Every model is scored with its own settings, as it would be served. `tokens` is a digest "
-        "of the tokens of some of the texts."
+        f"The others are held against {first}. Every model is scored with its own settings, as it would be served. "
+        "`tokens` is a digest of the tokens of some of the texts."
     )
     return [shown(_table(facts), FILE, what="models"), note, bullets(lines[:20])]
 
