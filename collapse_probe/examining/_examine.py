@@ -151,7 +151,7 @@ def _in(
         encoder, assumed = open_model(one, base, scratch=scratch, cache=cache, device=device, prompts=asked.prompts)
         own_similarity(encoder.identity)
         first = audits[0] if audits else None
-        audits.append(audit(one, encoder, texts=material.some_texts, assumed=assumed, first=first))
+        audits.append(audit(one, encoder, texts=material.some_texts, assumed=assumed, first=first, cache=cache))
         _say_model(audits[-1], audits[0], told)
         encoder.unload()
         opened.append(encoder)

@@ -263,7 +263,8 @@ def test_vectors_that_are_none_are_one_line(examine, place, tmp_path, change, sa
     assert (code, len(err.splitlines())) == (2, 1) and said in err and "broken" in err, err
 
 
-def test_a_model_that_disagrees_with_itself_is_one_line(examine, monkeypatch):
+def test_a_model_that_disagrees_with_itself_is_one_line(examine, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
     other = SimpleNamespace(encode=lambda texts, task: np.ones((len(texts), 384)))
     monkeypatch.setattr(Encoder, "anew", lambda self: other)
     code, _, err = examine("base", "well", *ON_BOTH)
