@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ..journal import Evaluation
+from ..statistics import Onset
 from ._facts import Facts
 from ._text import Table, md
 
@@ -44,6 +45,11 @@ def places(facts: Facts) -> dict[int, str]:
     """Return the finished models by where they stand; empty where these are the steps of their training."""
     models = facts.run.config.examined
     return {} if any(one.counted for one in models) else {one.step: one.name for one in models}
+
+
+def onset_of(facts: Facts, onset: Onset | None) -> Onset | None:
+    """Return since when something is so; None where one finished model is held against another: it is what it is."""
+    return None if len(facts.run.config.examined) == 2 else onset
 
 
 def _by_epochs(facts: Facts) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _figures
 from .._facts import Facts, Section
-from .._moments import called, places
+from .._moments import called, onset_of, places
 from .._style import saved
 from .._text import Table, number
 from .._tracks import track_of
@@ -49,6 +49,7 @@ def _draw(facts: Facts, path: Path) -> str | None:
         return None
     fallen = facts.evidence.fallen
     onset = facts.evidence.separation_onset or (fallen.onset if fallen is not None and fallen.inside else None)
+    onset = onset_of(facts, onset)
     with saved(path, rows=len(panels), height=2.8) as axes:
         for axis, (tracks, label) in zip(axes, panels, strict=True):
             _figures.tracks(axis, tracks, models=places(facts), onset=onset, ylabel=label)
