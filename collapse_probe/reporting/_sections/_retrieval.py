@@ -231,7 +231,7 @@ def _draw(facts: Facts, path: Path) -> str | None:
             axis.set_title(f"{plain(name)}: {_count(evaluations.of(name, kinds[0])[-1])}", loc="left")
     dotted = "; dotted: the raw encoder" if any(evaluations.raw(name) for name in names) else ""
     fell = any(onset_of(facts, one.onset) for one in facts.evidence.curves if one.collection in names)
-    by = "Every model" if places(facts) else "Every evaluation by step, by variant"
+    by = "Every model" if facts.run.config.examined else "Every evaluation by step, by variant"
     return f"{by}{dotted}{'; vertical line: the onset of a fall' if fell else ''}."
 
 
