@@ -114,9 +114,9 @@ def free_gain(run: LiveRun, chosen: Candidate | None, *, chosen_by: str) -> Gain
 
     Args:
         run: The run.
-        chosen: What a development split chose. None where there is none: the interpolations are judged together on
-            the collection that fell furthest since step 0, and one of them has to be better than step 0 somewhere.
-            Where none is, the raw encoder and step 0 are judged in the same way.
+        chosen: What a development split chose. None where there is none: the interpolations, and of finished models
+            the earlier ones, are judged together on the collection that fell furthest since step 0, and one of them has
+            to be better than step 0 somewhere. Where none is, the raw encoder and step 0 are judged in the same way.
         chosen_by: The development split; empty where there is none.
     """
     if not isinstance(run, Run):
@@ -125,8 +125,8 @@ def free_gain(run: LiveRun, chosen: Candidate | None, *, chosen_by: str) -> Gain
     everywhere = {name: found for name, found in everywhere.items() if last_epoch(found) is not None}
     if chosen_by:
         return None if chosen is None else _best(run, everywhere, _chosen(run, everywhere, chosen), chosen_by)
-    between = [one for one in _furthest(run, everywhere, interpolated=True) if _learnt(run, everywhere, one.candidate)]
-    return _best(run, everywhere, between) or _best(run, everywhere, _furthest(run, everywhere, interpolated=False))
+    trained = [one for one in _furthest(run, everywhere, trained=True) if _learnt(run, everywhere, one.candidate)]
+    return _best(run, everywhere, trained) or _best(run, everywhere, _furthest(run, everywhere, trained=False))
 
 
 def _best(run: Run, everywhere: Mapping[str, Any], offered: Sequence[Gain], chosen_by: str = "") -> Gain | None:
@@ -146,14 +146,20 @@ def _chosen(run: Run, everywhere: Mapping[str, Any], one: Candidate) -> list[Gai
     return [gain for name in others for gain in _gains(run, name, everywhere[name], [one])]
 
 
-def _furthest(run: Run, everywhere: Mapping[str, Any], *, interpolated: bool) -> list[Gain]:
-    """Return what interpolations, or models before training, gain on the collection that fell furthest."""
+def _furthest(run: Run, everywhere: Mapping[str, Any], *, trained: bool) -> list[Gain]:
+    """Return what models that training led to, or those before it, gain on the collection that fell furthest."""
     fell = min(everywhere, key=lambda name: _since_start(everywhere[name]), default=None)
     if fell is None:
         return []
     known = everywhere[fell]
-    some = [one for one in known if (one.t is not None if interpolated else one.t is None and not one.epoch)]
+    last = last_epoch(known)
+    some = [one for one in known if one != last and (_is_trained(one) if trained else one.t is None and not one.epoch)]
     return _gains(run, fell, known, some)
+
+
+def _is_trained(one: Candidate) -> bool:
+    """Return whether a candidate lies between, or is a finished model: epochs are offered by a development split."""
+    return one.t is not None or bool(one.name and one.epoch)
 
 
 def _gains(run: Run, collection: str, found: Mapping[Candidate, Any], some: Sequence[Candidate]) -> list[Gain]:

@@ -57,15 +57,15 @@ def findings(run: LiveRun) -> list[FindingRow]:
     """Return what every detector says of a run, as rows."""
     evidence = Evidence(run)
     ignored = ignored_codes(evidence.config.probes, ())
-    return rows_of(examined(evidence, ignored=ignored))
+    return rows_of(examined(evidence, ignored=ignored), start=evidence.config.at(0) or "step 0")
 
 
-def rows_of(everything: Iterable[tuple[Detector, Subject, Finding]]) -> list[FindingRow]:
-    """Return what detectors say of their subjects, as rows."""
+def rows_of(everything: Iterable[tuple[Detector, Subject, Finding]], *, start: str) -> list[FindingRow]:
+    """Return what detectors say of their subjects, as rows; ``start`` is what stands at step 0."""
     return [
         row
         for detector, subject, finding in everything
-        for row in (_by_comparison(detector, finding) or [_row(detector, subject, finding)])
+        for row in (_by_comparison(detector, finding, start) or [_row(detector, subject, finding)])
     ]
 
 
@@ -93,7 +93,7 @@ def _row(detector: Detector, subject: Subject, finding: Finding) -> FindingRow:
     )
 
 
-def _by_comparison(detector: Detector, finding: Finding) -> list[FindingRow]:
+def _by_comparison(detector: Detector, finding: Finding, start: str) -> list[FindingRow]:
     """Return a fall of retrieval as a row for each of its comparisons."""
     if finding.kind != "loss_against_retrieval" or finding.judgement is None:
         return []
@@ -107,7 +107,7 @@ def _by_comparison(detector: Detector, finding: Finding) -> list[FindingRow]:
         )
         status = status_of(part)
         against = one.reading.rpartition(" ")[2]
-        named = {"start": "step 0", "raw": "the raw encoder", "best": "its best evaluations"}
+        named = {"start": start, "raw": "the raw encoder", "best": "its best evaluations"}
         fell = status in (Status.WARNING, Status.CRITICAL)
         rows.append(
             FindingRow(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..journal import atomic_write_text
 from ..retrieval import TASKS, Encoder
 from ._code import read, settings_in
 from ._found import Found
@@ -92,10 +94,21 @@ class Audit:
         return {name: list(one) if isinstance(one, tuple) else one for name, one in asdict(self).items()}
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Loaded:
+    """What only loading a model tells: digest of some texts' tokens, keys of its files, how far its vectors differ."""
+
+    tokens: str
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+    twice: float
+    alone: float
+
+
 def audit(
-    found: Found, encoder: Encoder, *, texts: Sequence[str], assumed: Sequence[str], first: Audit | None
+    found: Found, encoder: Encoder, *, texts: Sequence[str], assumed: Sequence[str], first: Audit | None, cache: Path
 ) -> Audit:
-    """Load a model twice, and return what it is; this takes seconds.
+    """Load a model twice, which takes seconds, and return what it is; what was loaded before is remembered.
 
     Args:
         found: Where it was found.
@@ -103,13 +116,13 @@ def audit(
         texts: Some texts that are going to be encoded.
         assumed: What was assumed to make it whole.
         first: What the others began as; None for that itself.
+        cache: Folder of the caches: what loading told is kept by the content of the model, its library and the texts.
 
     Raises:
         InputError: weights are missing, or two loads disagree.
     """
     identity = encoder.identity
-    missing, unexpected = _keys(found, encoder)
-    twice, alone = _again(found, encoder, texts)
+    loaded = _loaded(found, encoder, texts, cache)
     settings = {
         **{
             f"{task} prompt": json.dumps(one, ensure_ascii=False)
@@ -119,7 +132,7 @@ def audit(
         "unit length": "yes" if identity.normalised else "no",
         "similarity": identity.similarity,
         "maximum length": "no limit" if identity.max_seq_length is None else f"{identity.max_seq_length} tokens",
-        "tokens": _tokens(encoder, texts),
+        "tokens": loaded.tokens,
         "dimensions": str(identity.dimension),
         "type of weights": identity.saved_dtype,
     }
@@ -131,14 +144,30 @@ def audit(
         settings=settings,
         dimension=identity.dimension,
         weights_sha256=identity.weights_sha256,
-        missing=tuple(missing),
-        unexpected=tuple(unexpected),
-        twice=twice,
-        alone=alone,
+        missing=tuple(loaded.missing),
+        unexpected=tuple(loaded.unexpected),
+        twice=loaded.twice,
+        alone=loaded.alone,
         assumed=tuple(assumed),
         differs=() if first is None else tuple(_differences(first.settings, settings)),
         equal=first is not None and identity.weights_sha256 == first.weights_sha256,
     )
+
+
+def _loaded(found: Found, encoder: Encoder, texts: Sequence[str], cache: Path) -> _Loaded:
+    content = json.dumps([encoder.fingerprint, [text[:_LENGTH] for text in texts[:_TEXTS]]])
+    path = cache / "audits" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
+    try:
+        return _Loaded(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        missing, unexpected = _keys(found, encoder)
+    tokens, (twice, alone) = _tokens(encoder, texts), _again(found, encoder, texts)
+    told = _Loaded(tokens=tokens, missing=missing, unexpected=unexpected, twice=twice, alone=alone)
+    # A cache that cannot be written costs another load and nothing else.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_text(path, json.dumps(asdict(told)) + "\n")
+    return told
 
 
 def _differences(first: Mapping[str, str], own: Mapping[str, str]) -> list[str]:

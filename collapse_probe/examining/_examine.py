@@ -158,7 +158,7 @@ def _in(
             encoder, assumed = open_model(one, base, scratch=scratch, cache=cache, device=device, prompts=asked.prompts)
             own_similarity(encoder.identity)
             first = audits[0] if audits else None
-            audits.append(audit(one, encoder, texts=material.some_texts, assumed=assumed, first=first))
+            audits.append(audit(one, encoder, texts=material.some_texts, assumed=assumed, first=first, cache=cache))
             _say_model(audits[-1], audits[0], told)
             encoder.unload()
             opened.append(encoder)
@@ -266,7 +266,7 @@ def _say_texts(material: Any, told: Told) -> None:
 
 
 def _say_model(one: Any, first: Any, told: Told) -> None:
-    step = f", step {one.step}" if one.counted and one is not first else ""
+    step = f", step {one.step}" if one.counted else ""
     kept = ", ".join(f"{name} {one.settings[name]}" for name in ("pooling", "maximum length", "similarity"))
     told.say(f"model   {one.name}{step}: {one.dimension} dimensions, {kept}")
     notes = [

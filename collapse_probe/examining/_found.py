@@ -123,7 +123,7 @@ def in_order(base: Found, models: Sequence[Found]) -> list[Found]:
     rising = len(known) == len(models) and known == sorted(set(known)) and known[0] > 0
     numbered = known if rising else range(1, len(models) + 1)
     return [
-        replace(one, step=step, name=name, counted=rising and one.step == step)
+        replace(one, step=step, name=name, counted=rising and step > 0 and one.step == step)
         for one, step, name in zip([base, *models], [0, *numbered], _distinct([base, *models]), strict=True)
     ]
 

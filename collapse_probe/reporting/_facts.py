@@ -134,8 +134,9 @@ def shown(table: Table, file: str, *, what: str) -> str:
     """Return a table's first rows, and where the others are."""
     if len(table.rows) <= MOST_ROWS:
         return table.markdown
-    rest = f"{len(table.rows) - MOST_ROWS:,} more {what} are in `{file}`."
-    return f"{table.first(MOST_ROWS).markdown}\n\n{rest}"
+    left = len(table.rows) - MOST_ROWS
+    rest = f"{left:,} more {what} are" if left > 1 else "The last one is"
+    return f"{table.first(MOST_ROWS).markdown}\n\n{rest} in `{file}`."
 
 
 def rest_of(table: Table) -> str | None:

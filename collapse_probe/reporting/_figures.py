@@ -13,6 +13,12 @@ import pandas as pd
 from ..statistics import Onset, PairedDifference
 from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs, plain
 
+_NAMED = 8
+"""Finished models whose names an axis has room for."""
+
+_LONG = 96
+"""Characters of all names on an axis."""
+
 BINS = 200
 """Bins of a long series: two points each, about as many as there are pixels."""
 
@@ -100,11 +106,24 @@ def lines_over_steps(
 
 
 def tracks(
-    axes: Axes, found: Sequence[Track], *, onset: Onset | None = None, ylabel: str = "", log: bool = False
+    axes: Axes,
+    found: Sequence[Track],
+    *,
+    models: Mapping[int, str],
+    onset: Onset | None = None,
+    ylabel: str = "",
+    log: bool = False,
 ) -> None:
-    """Draw series over steps with what each is held against: a dotted line, a grey band; the onset as a line."""
-    from matplotlib.ticker import MaxNLocator
+    """Draw series over steps with what each is held against: a dotted line, a grey band; the onset as a line.
 
+    Args:
+        axes: Where.
+        found: The series.
+        models: Finished models by where they stand, in place of steps; empty for steps.
+        onset: Since when something is so.
+        ylabel: What is read.
+        log: Whether on a log axis, where all are positive.
+    """
     for index, one in enumerate(found):
         keep = np.isfinite(one.values)
         axes.plot(
@@ -128,11 +147,20 @@ def tracks(
     margin = max(0.5, 0.03 * float(read.max() - read.min()))
     # Also where nothing could be drawn: what is not finite was read, and is missing.
     axes.set_xlim(read.min() - margin, read.max() + margin)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("optimiser steps")
+    mark_steps(axes, models)
     axes.set_ylabel(ylabel)
     if found:
         axes.legend(loc="best")
+
+
+def mark_steps(axes: Axes, models: Mapping[int, str]) -> None:
+    """Label the axis of steps: by the names of finished models that stand at places of their own, where there are."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("models, in the order given" if models else "optimiser steps")
+    if 0 < len(models) <= _NAMED:
+        axes.set_xticks(list(models), [plain(name, length=_LONG // len(models)) for name in models.values()])
 
 
 def mark_onset(axes: Axes, onset: Onset | None) -> None:
@@ -149,10 +177,9 @@ def values_by_step(
     reference: float | None,
     ylabel: str,
     onset: Onset | None,
+    models: Mapping[int, str],
 ) -> None:
-    """Draw scores over steps, a line each, with the raw encoder's dotted."""
-    from matplotlib.ticker import MaxNLocator
-
+    """Draw scores over steps, a line each, with the raw encoder's dotted; finished models by their names."""
     for index, (label, points) in enumerate(series.items()):
         finite = [(step, value) for step, value in points if math.isfinite(value)]
         axes.plot(
@@ -165,8 +192,7 @@ def values_by_step(
     if reference is not None and math.isfinite(reference):
         axes.axhline(reference, color="0.35", linestyle=":", label="raw encoder")
     mark_onset(axes, onset)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("optimiser steps")
+    mark_steps(axes, models)
     axes.set_ylabel(ylabel)
     axes.legend(loc="best")
 
@@ -199,13 +225,12 @@ def values_by_epoch(
     axes.legend(loc="best")
 
 
-def spectra(axes: Axes, records: Sequence[Mapping[str, Any]], *, raw: Mapping[str, Any] | None, title: str) -> None:
-    """Draw singular values by rank, one line an epoch, log-log; singular values over sqrt(n)."""
+def spectra(axes: Axes, records: Mapping[str, Mapping[str, Any]], *, raw: Mapping[str, Any] | None, title: str) -> None:
+    """Draw singular values by rank, a line for each label, log-log; singular values over sqrt(n)."""
     shades = epoch_colours(len(records))
     if raw is not None:
         _spectrum(axes, raw, label="raw encoder", shade="0.35", style=":")
-    for index, record in enumerate(records):
-        label = moment_label(record)
+    for index, (label, record) in enumerate(records.items()):
         _spectrum(axes, record, label=label, shade=shades[index], style=LINES[index % len(LINES)])
     axes.set_xscale("log")
     axes.set_yscale("log")

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ..journal import Evaluation
+from ..statistics import Onset
 from ._facts import Facts
 from ._text import Table, md
 
@@ -25,16 +26,30 @@ def variant(name: str) -> str:
 
 def moment(facts: Facts, one: Evaluation) -> str:
     """Return when something was scored: the epoch where each has one evaluation, else the step."""
-    if name := facts.run.config.at(one.step):
-        return md(name)
-    if one.step == 0:
-        return "step 0"
+    if one.step == 0 or facts.run.config.at(one.step):
+        return md(called(facts, one.step))
     return f"epoch {one.epoch}" if one.epoch is not None and _by_epochs(facts) else f"step {one.step:,}"
 
 
 def beginning(facts: Facts, step: int = 0) -> str:
     """Return what a run is held against where it has no other encoder: the first model, or the first step scored."""
-    return f"step {step:,}, where it was scored first" if step else md(facts.run.config.at(0)) or "step 0"
+    return f"step {step:,}, where it was scored first" if step else md(called(facts, 0))
+
+
+def called(facts: Facts, step: int) -> str:
+    """Return what stands at a step, as plain text: a finished model by its name, else the step."""
+    return facts.run.config.at(step) or f"step {step:,}"
+
+
+def places(facts: Facts) -> dict[int, str]:
+    """Return the finished models by where they stand; empty where these are the steps of their training."""
+    models = facts.run.config.examined
+    return {} if any(one.counted for one in models) else {one.step: one.name for one in models}
+
+
+def onset_of(facts: Facts, onset: Onset | None) -> Onset | None:
+    """Return since when something is so; None where one finished model is held against another: it is what it is."""
+    return None if len(facts.run.config.examined) == 2 else onset
 
 
 def _by_epochs(facts: Facts) -> bool:

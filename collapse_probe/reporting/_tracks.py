@@ -12,6 +12,7 @@ from ..diagnosis.screen import metric
 from ..journal import Series
 from ..journal.vocabulary import MEASURES, Band
 from ._facts import Facts
+from ._moments import called
 
 MOST = 4
 """Lines of one figure."""
@@ -27,7 +28,7 @@ class Track:
         label: What a legend calls it.
         steps: ``[K]``.
         values: ``[K]``.
-        baseline: The raw encoder's, or step 0's; None where unknown.
+        baseline: The raw encoder's, or that of step 0 or the first model; None where unknown.
         against: Which of them.
         band: What isotropic vectors read; None where there is no formula.
     """
@@ -52,7 +53,7 @@ def track_of(facts: Facts, reading: str, *, on: str | None = None, label: str = 
     if len(raw) and series.on == "reference":
         baseline, against = float(raw.values[0]), "the raw encoder"
     elif series.on == "reference" and series.steps[0] == 0 and np.isfinite(series.values[0]):
-        baseline, against = float(series.values[0]), "step 0"
+        baseline, against = float(series.values[0]), called(facts, 0)
     shown = label or f"{stream} {_LABELS.get(measure, measure)}"
     return Track(shown, series.steps, series.values, baseline, against, band_of(series, measure))
 
@@ -71,7 +72,7 @@ def tracks_of(facts: Facts, finding: Finding, *alike: Finding) -> list[Track]:
     curve = next((one for one in facts.evidence.curves if one.name == finding.subject), None)
     if curve is not None:
         raw, start = curve.against("raw"), curve.against("start")
-        against = "the raw encoder" if raw is not None else "step 0"
+        against = "the raw encoder" if raw is not None else called(facts, 0)
         label = f"{curve.name}, {metric(curve.metric)}"
         known = raw or start
         baseline = known.before if known is not None else None

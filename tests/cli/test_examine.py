@@ -121,6 +121,8 @@ def test_checkpoints_that_collapse(examine):
     assert sorted(set(shares)) == [0.25, 0.5, 0.75]
     report = Path("reports/examine-trained/failure_analysis.md").read_text()
     assert "## The models" in report and "| checkpoint-30 | 30 |" in report
+    assert "step 0" not in report + out and "held-out pairs: change against base" in report
+    assert "\nCost " not in out  # nothing was trained that could have been slowed
 
 
 def test_a_checkpoint_by_itself_has_the_losses_up_to_it(examine, place):
@@ -140,10 +142,11 @@ def test_the_example_of_the_page_runs(place, monkeypatch, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("UNHEALTHY  complete collapse")
 
 
-def test_a_healthy_model_again_and_nothing_is_encoded_or_overwritten(examine):
+def test_a_healthy_model_again_and_nothing_is_loaded_encoded_or_overwritten(examine, monkeypatch):
     code, out, err = examine("base", "well", *ON_BOTH)
     assert code == 0, out + err
     assert "HEALTHY    nothing was found in 1 model" in out and "well against base" in out and "since step" not in out
+    monkeypatch.setattr(Encoder, "model", property(lambda self: pytest.fail("a model was loaded again")))
     code, out, _ = examine("base", "well", *ON_BOTH)
     assert code == 0 and "encoding" not in out
     assert "runs/examine-well exists, so this run is written to runs/examine-well-2" in " ".join(out.split())
@@ -264,7 +267,8 @@ def test_vectors_that_are_none_are_one_line(examine, place, tmp_path, change, sa
     assert (code, len(err.splitlines())) == (2, 1) and said in err and "broken" in err, err
 
 
-def test_a_model_that_disagrees_with_itself_is_one_line(examine, monkeypatch):
+def test_a_model_that_disagrees_with_itself_is_one_line(examine, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
     other = SimpleNamespace(encode=lambda texts, task: np.ones((len(texts), 384)))
     monkeypatch.setattr(Encoder, "anew", lambda self: other)
     code, _, err = examine("base", "well", *ON_BOTH)

@@ -258,10 +258,18 @@ def axes():
 
 def test_a_track_is_drawn_with_its_references_and_the_onset(axes):
     track = Track("x", np.array([0, 10, 20]), np.array([1.0, np.nan, 3.0]), baseline=2.0, against="step 0")
-    _figures.tracks(axes, [track], onset=Onset(step=10, low=5, high=15))
+    _figures.tracks(axes, [track], models={}, onset=Onset(step=10, low=5, high=15))
     line, baseline, onset = axes.get_lines()
     assert (line.get_xdata().tolist(), line.get_ydata().tolist()) == ([0, 20], [1.0, 3.0])
     assert baseline.get_ydata() == [2.0, 2.0] and list(onset.get_xdata()) == [10, 10]
+
+
+def test_finished_models_stand_on_the_axis_by_their_names(axes):
+    """Bug: models without steps were drawn over optimiser steps, the first one as step 0."""
+    names = {0: "base", 1: "mine", 2: "my_other_model_that_has_a_name_much_too_long_for_an_axis"}
+    _figures.values_by_step(axes, {"x": [(0, 1.0), (2, 0.5)]}, reference=None, ylabel="", onset=None, models=names)
+    shown = [one.get_text() for one in axes.get_xticklabels()]
+    assert shown[:2] == ["base", "mine"] and len(shown[2]) == 32 and "step" not in axes.get_xlabel()
 
 
 def test_labels_are_no_markup_of_a_figure():

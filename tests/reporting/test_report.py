@@ -506,7 +506,7 @@ def test_retrieval_draws_both_paths_and_the_band(axes):
 
 def test_a_spectrum_is_over_the_root_of_n(axes):
     record = {"values": np.array([4.0, 2.0, 0.0]), "n": 4, "epoch": 0}
-    _figures.spectra(axes, [record], raw=None, title="t")
+    _figures.spectra(axes, {"step 0": record}, raw=None, title="t")
     assert axes.get_lines()[0].get_ydata().tolist() == [2.0, 1.0]
 
 

@@ -180,6 +180,17 @@ def test_none_is_offered_that_learnt_nothing_or_is_worse_elsewhere(run, tmp_path
     assert keeping(planted(run, tmp_path / "flat", flat)) is None
 
 
+def test_an_earlier_one_of_finished_models_is_offered_as_a_model_between_is(run, tmp_path):
+    models = [{"name": name, "step": step} for step, name in enumerate(("base", "early", "late"))]
+    early = {**FORGOT, **PAIRS, "no_predictor/1": 0.6}
+    folder = planted(run, tmp_path / "run", early).folder
+    assert keeping(Run.load(folder)).change == {"keep": "t = 0.25 of the way from step 0 to epoch 2"}
+    config = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**config, "examined": models}))
+    found = keeping(Run.load(folder))
+    assert found.change == {"keep": "early"} and found.gain == pytest.approx(0.2, abs=0.02) and found.low > 0
+
+
 def test_what_a_development_split_chose_is_offered_whatever_it_is(run, tmp_path):
     chosen = planted(run, tmp_path / "run", {**FORGOT, **PAIRS, "raw/0": 0.7, "pairs raw/0": 0.9}, chosen_by=True)
     assert choose_checkpoint(chosen).path == "raw"

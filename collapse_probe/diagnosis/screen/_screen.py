@@ -201,7 +201,8 @@ def _from_best(row: dict[str, Any], change: Change) -> str:
         scale = abs(change.before) if row["metric"] == "d_prime" else 1.0
         low, high = (number(one * scale, sign=True) for one in (change.interval.low, change.interval.high))
         sure, n = f"{number(change.value * scale, sign=True)} [{low}, {high}]", f"n {change.interval.n:,}"
-    return "  ".join(one for one in (f"{name:<22}", moved, sure, n) if one)
+    domain = "in-domain" if row["domain"] == "in" else ""
+    return "  ".join(one for one in (f"{name:<22}", moved, sure, n, domain) if one)
 
 
 def _loss(evidence: Evidence) -> list[str]:
@@ -294,10 +295,10 @@ def _left_out(page: Page, evidence: Evidence, kinds: Sequence[Finding]) -> list[
 
 
 def _cost(evidence: Evidence) -> list[str]:
-    """Return what share of the run's time was spent watching it; nothing where that was not measured."""
+    """Return what share of a training's time was spent watching it; nothing where that was not measured."""
     ends = evidence.run.of(End)
     ours, seconds = (ends[-1].ours, ends[-1].seconds) if ends else (None, None)
-    if ours is None or not seconds or not 0 <= ours <= seconds:
+    if not evidence.config.trains or ours is None or not seconds or not 0 <= ours <= seconds:
         return []
     if seconds < _LONG_ENOUGH:
         line = f"{ours:.1f} s of {seconds:.1f} s went into watching; so short a run says little of a long one"

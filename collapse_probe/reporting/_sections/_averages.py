@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...diagnosis import REFERENCE
 from .._facts import Facts, Section
+from .._moments import beginning
 from .._scores import metric_name, model, scored, some
 from .._text import Table, md, percent, score
 
@@ -49,19 +50,20 @@ def _average(facts: Facts, units: dict[str, list[str]]) -> Table:
     names = [name for members in units.values() for name in members]
     metrics = {evaluations.metric(name) for name in names}
     metric = metrics.pop() if len(metrics) == 1 else None
-    rows, base = [], None
+    rows, base, against = [], None, ""
     for first in some(facts, scored(facts, names[0])) if metric else []:
         found = {name: evaluations.records.get((name, first.variant, first.step)) for name in names}
         if any(one is None or metric not in one.metrics for one in found.values()):
             continue
         value = {name: float(one.metrics[metric]) for name, one in found.items() if one is not None}
         mean = sum(sum(value[n] for n in unit) / len(unit) for unit in units.values()) / len(units)
-        base = mean if first.variant == "raw" else base
-        relative = percent((mean - base) / base) if base and first.variant != "raw" else "-"
+        against = against or ("raw" if first.variant == "raw" else beginning(facts, first.step))
+        relative = percent((mean - base) / base) if base else "-"
+        base = mean if base is None else base
         queries = sum(one.n_queries or 0 for one in found.values() if one is not None)
         rows.append([model(facts, names[0], first), score(mean), relative, str(len(units)), f"{queries:,}"])
     label = metric_name(str(metric))
-    return Table(["model", f"average {label}", "vs raw", "n collections", "n queries"], rows)
+    return Table(["model", f"average {label}", f"vs {against}", "n collections", "n queries"], rows)
 
 
 AVERAGES = Section(title="Averages", applies=_applies, write=_write)

@@ -93,12 +93,15 @@ def _table(facts: Facts, collection: str, inside: str | None) -> Table:
     run, development = facts.run, _development(facts)
     found, pairs = candidates(run, collection), candidates(run, inside) if inside else {}
     chose = {} if development is None else candidates(run, development, role="development")
-    last, raw = last_epoch(found), next((one for one in found if one.path == "raw"), None)
+    last, first = last_epoch(found), next((one for one in found if one.path == "raw"), None)
+    first = first or next((one for one in found if not one.epoch), None)
+    kept = keeping(run)
+    keep = str(kept.change["keep"]) if kept else ""
     rows = []
-    for one in _shown(found, chose):
+    for one in _shown(found, chose, keep):
         cells = [
             None if one == last else interval(change(run, found, last, one)),
-            None if raw is None or one == raw else interval(change(run, found, raw, one)),
+            None if first is None or one == first else interval(change(run, found, first, one)),
         ]
         beside = [_value(chose, one)] if chose else []
         label = one.label.removeprefix("the ") if one.t is None else f"t = {one.t:g}"
@@ -111,22 +114,26 @@ def _table(facts: Facts, collection: str, inside: str | None) -> Table:
         *([f"{md(development)} (chooses, n = {_n(chose):,})"] if chose else []),
         "nDCG@10",
         "vs last [95 %]",
-        "vs raw [95 %]",
+        f"vs {_short(first)} [95 %]",
         *([f"{md(inside)} (n = {_n(pairs):,})", "vs last [95 %]"] if pairs and inside else []),
         "n",
     ]
     return Table(headers, rows)
 
 
-def _shown(found: Mapping[Candidate, Any], chose: Mapping[Candidate, Any]) -> list[Candidate]:
-    """Return the raw encoder, step 0, interpolations and the last epoch, with the one that the development split has.
+def _short(one: Candidate | None) -> str:
+    return "raw" if one is None or one.path == "raw" else md(one.label)
+
+
+def _shown(found: Mapping[Candidate, Any], chose: Mapping[Candidate, Any], keep: str) -> list[Candidate]:
+    """Return the raw encoder, step 0, interpolations and the last epoch, with the one to keep.
 
     All epochs stand in the tables of retrieval.
     """
     of_chosen = [one for one in chose if one.t is None and one.epoch > 0]
     best = max(of_chosen, key=lambda one: value_of(chose[one]), default=None)
     kept = {best, last_epoch(found)}
-    shown = [one for one in found if one.t is not None or one.epoch == 0 or one in kept]
+    shown = [one for one in found if one.t is not None or one.epoch == 0 or one in kept or one.label == keep]
     return sorted(shown, key=lambda one: (one.epoch > 0, one.t is None))
 
 

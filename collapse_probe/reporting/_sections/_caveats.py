@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...diagnosis import agreement, evaluated_path, last_trained
 from .._facts import Facts, Section
-from .._moments import variant
+from .._moments import beginning, variant
 from .._text import bullets, md, number
 
 
@@ -27,13 +27,15 @@ def _lines(facts: Facts) -> list[str]:
             "whatever it is worth; the ratio ‖αδ‖ / ‖d-q‖ and the identity gain are free of scale."
         )
     lines += _rank_floor(facts)
+    first = "the raw encoder" if run.config.trains else beginning(facts)
     lines.append(
         "Ranks and cosines cannot see scale, and ranks at different n or of different texts cannot be compared: "
-        "read them beside norm and standard deviation, and against the raw encoder's on the same texts."
+        f"read them beside norm and standard deviation, and against {first}'s on the same texts."
     )
     lines.append(
-        "One run is one seed: another seed gives another model. Intervals are 95 %, over the queries of this run, not "
-        "adjusted for multiple comparisons. To confirm a cause, run the experiment."
+        f"One {'run' if run.config.trains else 'model'} is one seed: another seed gives another model. Intervals are "
+        "95 %, over the queries of this run, not adjusted for multiple comparisons. To confirm a cause, run the "
+        "experiment."
     )
     return lines
 

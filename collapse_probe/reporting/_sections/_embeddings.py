@@ -8,7 +8,7 @@ from typing import Any
 from ...diagnosis import Subject
 from .. import _figures
 from .._facts import MOST_ROWS, Facts, Section, rest_of, shown, value_of
-from .._moments import all_epochs, latest_by_epoch, some_epochs, thinned
+from .._moments import all_epochs, latest_by_epoch, places, some_epochs, thinned
 from .._style import plain, saved
 from .._text import Table, md, number
 from .._tracks import Track, track_of
@@ -146,7 +146,7 @@ def _draw_scale(facts: Facts, path: Path) -> str | None:
         return None
     with saved(path, rows=-(-len(panels) // 2), columns=min(2, len(panels)), height=3.2) as axes:
         for axis, (tracks, label, log) in zip(axes, panels, strict=False):
-            _figures.tracks(axis, tracks, ylabel=label, log=log)
+            _figures.tracks(axis, tracks, models=places(facts), ylabel=label, log=log)
             if axis is not axes[0] and axis.get_legend() is not None:
                 axis.get_legend().remove()
         for axis in axes[len(panels) :]:
@@ -155,9 +155,11 @@ def _draw_scale(facts: Facts, path: Path) -> str | None:
     dotted = f" Dotted: {' or '.join(against)}, on the same texts." if against else ""
     left = len(_streams(facts)) - _STREAMS
     more = f" The first {_STREAMS} of {_STREAMS + left:,} streams." if left > 0 else ""
+    by = "model" if places(facts) else "step"
     return (
-        f"Embedding scale and rank by step.{dotted} Grey: isotropic vectors of this n and dimension. The "
-        f"participation ratio is centred and corrected for n. Rank and cosine are blind to scale.{more}"
+        f"Embedding scale and rank by {by}.{dotted} Grey: isotropic vectors "
+        "of this n and dimension. The participation ratio is centred and corrected for n. Rank and cosine are blind to "
+        f"scale.{more}"
     )
 
 
@@ -174,7 +176,8 @@ def _tracks(facts: Facts, streams: list[Subject], names: tuple[str, ...]) -> lis
 
 
 def _words(facts: Facts) -> tuple[str, str]:
-    return ("epoch", "fixed probe set") if facts.founding else ("step", "reference pairs")
+    by = "epoch" if facts.founding else "model" if places(facts) else "step"
+    return by, "fixed probe set" if facts.founding else "reference pairs"
 
 
 def _draw_spectrum(facts: Facts, path: Path) -> str | None:
@@ -189,7 +192,8 @@ def _draw_spectrum(facts: Facts, path: Path) -> str | None:
             raw = next(iter(run.spectra(f"raw_{tap}/singular_values")), None)
             n, dimension = records[0]["n"] or 0, records[0]["dimension"] or 0
             title = {"query": "queries", "document": "documents"}.get(tap, plain(tap))
-            _figures.spectra(axis, records, raw=raw, title=f"{title}: n = {n:,}, D = {dimension}")
+            lines = {plain(run.config.at(one["step"])) or _figures.moment_label(one): one for one in records}
+            _figures.spectra(axis, lines, raw=raw, title=f"{title}: n = {n:,}, D = {dimension}")
     return f"Singular values of the centred embeddings by {by}, on the {fixed}; a drop at a rank is a lost direction."
 
 

@@ -9,7 +9,7 @@ from ...diagnosis import Fallen, LostQuery, Taker
 from ...diagnosis.screen import metric as metric_label
 from ...journal import TOP
 from .._facts import MOST_ROWS, Facts, Section
-from .._moments import beginning
+from .._moments import beginning, called
 from .._spreadsheet import as_csv
 from .._text import Table, bullets, md, signed
 
@@ -143,7 +143,7 @@ def _queries(facts: Facts) -> str | None:
 
 def _cells(facts: Facts, one: Fallen):
     queries, documents = (one.texts.get(kind, {}) for kind in ("queries", "documents"))
-    against = "the raw encoder" if one.against == "raw" else facts.run.config.at(one.since) or f"step {one.since}"
+    against = "the raw encoder" if one.against == "raw" else called(facts, one.since)
 
     def cells(query: LostQuery) -> list[object]:
         ranks = [_rank(query.rank_before, one), _rank(query.rank_after, one)] if one.kept else [None, None]

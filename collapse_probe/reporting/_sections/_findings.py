@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ...diagnosis import FindingRow, Status
 from .._facts import MOST_ROWS, Facts, Section
+from .._moments import places
 from .._text import Aside, Table, bullets, md, number
 from ._happened import explained
 
@@ -27,7 +28,7 @@ def _write(facts: Facts) -> list[str]:
     more = len(shown) - MOST
     return [
         f"{counts(facts.findings)}.",
-        _table(shown[:MOST]).markdown if shown else "",
+        _table(shown[:MOST], places(facts)).markdown if shown else "",
         f"{more:,} more that are no better are in `findings.json`." if more > 0 else "",
         f"Healthy: {_by_code(healthy)}; their values are in `findings.json`." if healthy else "",
         Aside(bullets(_reasons(shown[:MOST], explained(facts)))),
@@ -46,19 +47,20 @@ def counts(findings: Sequence[FindingRow]) -> str:
     return ", ".join(f"{count:,} {name}" for count, name in found if count) or "none"
 
 
-def _table(findings: Sequence[FindingRow]) -> Table:
+def _table(findings: Sequence[FindingRow], models: Mapping[int, str]) -> Table:
+    names = {step: md(name) for step, name in models.items()}
     rows = [
         [
             f"{one.code} {md(one.title)}",
             number(one.value) if one.value is not None else "-",
             md(one.expected) or "-",
             f"**{one.status.value}**" if one.status in _GRAVE else one.status.value,
-            "-" if one.onset_step is None else str(one.onset_step),
+            "-" if one.onset_step is None else names.get(one.onset_step, str(one.onset_step)),
             "-" if one.n is None else f"{one.n:,}",
         ]
         for one in findings
     ]
-    headers = ["finding", "value", "expected", "status", "since step", "n"]
+    headers = ["finding", "value", "expected", "status", "since" if models else "since step", "n"]
     return Table(headers, rows, words=["expected", "status"])
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from ...diagnosis import BY_CODE, FindingRow, Status
 from ...diagnosis import Finding as Judged
 from ...diagnosis.screen import claim, evidence_line, folded
+from ...statistics import Onset
 from .. import _figures
 from .._facts import Facts, Figure, Section
+from .._moments import onset_of, places
 from .._style import plain, saved
 from .._text import bullets, md, number
 from .._tracks import Track, tracks_of
@@ -61,20 +63,21 @@ def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
     finding, tracks = some[0], tracks_of(facts, *some)
     if not tracks:
         return None
+    onset = onset_of(facts, finding.judgement.onset if finding.judgement else None)
     with saved(path, height=3.4) as axes:
-        _figures.tracks(axes[0], tracks, onset=finding.judgement.onset if finding.judgement else None)
+        _figures.tracks(axes[0], tracks, models=places(facts), onset=onset)
         axes[0].set_title(plain(claim(*some, config=config), length=90), loc="left")
-    return Figure(path.name, _legend(finding, tracks), claim(*some, config=config))
+    return Figure(path.name, _legend(tracks, onset), claim(*some, config=config))
 
 
-def _legend(finding: Judged, tracks: list[Track]) -> str:
+def _legend(tracks: list[Track], onset: Onset | None) -> str:
     parts = []
     if any(one.baseline is not None for one in tracks):
         against = {one.against for one in tracks if one.baseline is not None}
         parts.append(f"dotted: {' or '.join(sorted(against))}")
     if any(one.band is not None for one in tracks):
         parts.append("grey: what isotropic vectors of this n and dimension read")
-    if finding.judgement is not None and finding.judgement.onset is not None:
+    if onset is not None:
         parts.append("vertical line: the onset and its interval")
     text = "; ".join(parts) or "what it reads"
     return f"{text[0].upper()}{text[1:]}."

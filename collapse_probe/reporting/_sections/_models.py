@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._facts import Facts, Section, rest_of, shown
+from .._facts import MOST_ROWS, Facts, Section, rest_of
+from .._moments import spread
 from .._text import Table, bullets, md, number
 
 FILE = "models.csv"
@@ -47,10 +48,19 @@ def _write(facts: Facts) -> list[str]:
     lines += [_keys(one) for one in models if one.get("missing") or one.get("unexpected")]
     lines += [f"{md(said)}." for said in facts.run.config.remarks]
     note = (
-        f"Step 0 is {first}. Every model is scored with its own settings, as it would be served. `tokens` is a digest "
-        "of the tokens of some of the texts."
+        f"The others are held against {first}. Every model is scored with its own settings, as it would be served. "
+        "`tokens` is a digest of the tokens of some of the texts."
     )
-    return [shown(_table(facts), FILE, what="models"), note, bullets(lines[:20])]
+    return [*_shown(_table(facts)), note, bullets(lines[:20])]
+
+
+def _shown(table: Table) -> list[str]:
+    """Return the first model, the last one, which is judged, and some between, with how many are left out."""
+    left = len(table.rows) - MOST_ROWS
+    if left <= 0:
+        return [table.markdown]
+    some = Table(table.headers, [table.rows[at] for at in spread(len(table.rows), MOST_ROWS)], table.words)
+    return [some.markdown, f"{left:,} more {'is' if left == 1 else 'are'} in `{FILE}`."]
 
 
 def _keys(one: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from ...journal import Evaluation
 from ...statistics import PairedDifference
 from .. import _figures
 from .._facts import Facts, Section
-from .._moments import beginning, variant
+from .._moments import beginning, onset_of, places, variant
 from .._scores import MOST_METRICS, performance, scored, some
 from .._style import plain, saved
 from .._text import Table, bullets, interval, md, percent, score, signed
@@ -225,12 +225,14 @@ def _draw(facts: Facts, path: Path) -> str | None:
                 series,
                 reference=None if reference is None else float(reference),
                 ylabel=plain(metric_label(metric)),
-                onset=curve.onset if curve else None,
+                onset=onset_of(facts, curve.onset if curve else None),
+                models=places(facts),
             )
             axis.set_title(f"{plain(name)}: {_count(evaluations.of(name, kinds[0])[-1])}", loc="left")
     dotted = "; dotted: the raw encoder" if any(evaluations.raw(name) for name in names) else ""
-    fell = any(one.onset for one in facts.evidence.curves if one.collection in names)
-    return f"Every evaluation by step, by variant{dotted}{'; vertical line: the onset of a fall' if fell else ''}."
+    fell = any(onset_of(facts, one.onset) for one in facts.evidence.curves if one.collection in names)
+    by = "Every model" if facts.run.config.examined else "Every evaluation by step, by variant"
+    return f"{by}{dotted}{'; vertical line: the onset of a fall' if fell else ''}."
 
 
 def _count(one: Evaluation) -> str:

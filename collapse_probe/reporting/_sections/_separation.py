@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _figures
 from .._facts import Facts, Section
+from .._moments import called, onset_of, places
 from .._style import saved
 from .._text import Table, number
 from .._tracks import track_of
@@ -48,10 +49,11 @@ def _draw(facts: Facts, path: Path) -> str | None:
         return None
     fallen = facts.evidence.fallen
     onset = facts.evidence.separation_onset or (fallen.onset if fallen is not None and fallen.inside else None)
+    onset = onset_of(facts, onset)
     with saved(path, rows=len(panels), height=2.8) as axes:
         for axis, (tracks, label) in zip(axes, panels, strict=True):
-            _figures.tracks(axis, tracks, onset=onset, ylabel=label)
-    marked = "" if onset is None else f" Vertical line: separation fell since step {onset.step:,}."
+            _figures.tracks(axis, tracks, models=places(facts), onset=onset, ylabel=label)
+    marked = "" if onset is None else f" Vertical line: separation fell since {called(facts, onset.step)}."
     return f"Separation of own pairs from others. Grey: pairs that know nothing of each other.{marked}"
 
 

@@ -156,7 +156,7 @@ def _draw_rates(facts: Facts, path: Path) -> str | None:
         return None
     with saved(path, rows=len(panels), height=2.6) as axes:
         for axis, (label, tracks) in zip(axes, panels, strict=True):
-            _figures.tracks(axis, tracks, ylabel=label, log=label == "gradient norm")
+            _figures.tracks(axis, tracks, models={}, ylabel=label, log=label == "gradient norm")
     names = " and ".join(label for label, _ in panels)
     return f"{names[0].upper()}{names[1:]} by step."
 
