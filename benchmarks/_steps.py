@@ -95,10 +95,14 @@ def steps(
     """Train for some steps and return their seconds, the device's among them unless it is not waited for."""
     began = time.perf_counter()
     for number in range(count):
+        if peer is not None:
+            peer.begins()
         loss = step()
         if watch is not None:
             watch.terms(infonce=loss)
         loss.backward()
+        if peer is not None:
+            peer.backward()
         optimizer.step()
         optimizer.zero_grad()
         if peer is not None:
