@@ -16,7 +16,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,12 +124,13 @@ class Row:
     trouble: str = ""
 
 
+Peer = type[_peers.Peer]
 OURS = "embeddings of both sides and their pairs, gradients there, updates of weights, the loss"
 DEAR = 1.25
 """A peer that is above this in each of its first three pairs takes no further turns."""
 
 
-def measure(make: Callable[[int], tuple], *, blocks: int, steps: int, peers: bool = False) -> list[Row]:
+def measure(make: Callable[[int], tuple], *, blocks: int, steps: int, peers: Sequence[Peer] = ()) -> list[Row]:
     """Return the rows, ours first: watched over unwatched time of each pair of blocks.
 
     Everybody has a training of one seed, and they take turns, in an order that is turned by one place at each block.
@@ -140,10 +141,10 @@ def measure(make: Callable[[int], tuple], *, blocks: int, steps: int, peers: boo
         ours = Row("collapse-probe", when, OURS, _peers.KINDS, make(0), often=_peers.EVERY)
         watch = watched(*ours.training[:2], f"{folder}/run")
         ours.listens["watch"] = watch
-        rows = [ours, *(_beside(make, Path(folder)) if peers else ())]
+        rows = [ours, *_beside(make, peers, Path(folder))]
         for row in (plain, *rows):
-            # The first 20 steps are all due.
-            _turn(row, 20 if row is ours or not peers else min(20, steps))
+            # The first 20 steps of ours are all due.
+            _turn(row, 20 if row is ours or not peers else max(2, steps // 5))
         for number in range(blocks):
             active = [plain, *(row for row in rows if not row.trouble and not _is_dear(row))]
             place = number % len(active)
@@ -159,8 +160,8 @@ def measure(make: Callable[[int], tuple], *, blocks: int, steps: int, peers: boo
     return rows
 
 
-def _beside(make: Callable[[int], tuple], folder: Path) -> Iterator[Row]:
-    for kind in _peers.PEERS:
+def _beside(make: Callable[[int], tuple], peers: Sequence[Peer], folder: Path) -> Iterator[Row]:
+    for kind in peers:
         name = _peers.version(kind)
         if why := _peers.why_not(kind):
             yield Row(name, "", kind.records, kind.of, (), trouble=why)
@@ -303,23 +304,27 @@ def _block(training: tuple, watch: collapse_probe.Watch | None, count: int) -> f
 def main() -> None:
     """Print the ratios, or write the table of the peers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, help="pairs of blocks; 20, with --peers 10 and of MiniLM 6")
-    parser.add_argument("--peers", action="store_true", help="train beside other people's listeners")
+    parser.add_argument("--blocks", type=int, help="pairs of blocks; 20, with --peers 8 and of MiniLM 5")
+    names = [kind.name for kind in _peers.PEERS]
+    beside = "train beside other people's listeners, all of them where none is named"
+    parser.add_argument("--peers", nargs="*", choices=names, metavar="NAME", help=beside)
     parser.add_argument("--only", choices=["head", "encoder"], help="one of the two models")
     parser.add_argument("--out", type=Path, help="where the table of --peers is written, too")
     asked = parser.parse_args()
     kinds = {"head": ("head on vectors, batch 64", head_step, 100), "encoder": ("MiniLM, batch 32", encoder_step, 10)}
+    wanted = [] if asked.peers is None else asked.peers or names
+    peers = [kind for kind in _peers.PEERS if kind.name in wanted]
     parts = []
     for kind, (name, make, count) in kinds.items():
         if asked.only not in (None, kind):
             continue
-        blocks = asked.blocks or (20 if not asked.peers else 10 if kind == "head" else 6)
+        blocks = asked.blocks or (20 if asked.peers is None else 8 if kind == "head" else 5)
         try:
-            rows = measure(make, blocks=blocks, steps=count, peers=asked.peers)
+            rows = measure(make, blocks=blocks, steps=count, peers=peers)
         except ImportError as error:
             print(f"{name:<28} not measured: {error}")
             continue
-        if asked.peers:
+        if asked.peers is not None:
             parts.append(f"## {name}\n\n{as_table(rows, steps=count)}\n")
             print(parts[-1], flush=True)
             continue
