@@ -23,6 +23,7 @@ import _peers
 import numpy as np
 import torch
 from _common import SHARED, memory
+from _peer_stores import finish
 from _steps import SHAPES, Options, Training, head, mpnet, raising, reset_peak, steps, watched
 
 import collapse_probe
@@ -163,7 +164,7 @@ def watching(options: Options) -> Result:
                 peer.close()
             except Exception as error:
                 missing[kind.name] = str(error) if isinstance(error, Skipped) else _peers.in_one_line(error)
-        _peers.finish()
+        finish()
     alone = statistics.median(one for one, _ in times)
     figures: dict[str, Any] = {"shapes": SHAPES[options.device], "unwatched step, ms": 1000 * alone / size}
     figures |= {f"{name} / unwatched": ratio for name, ratio in ratios.items()} | missing

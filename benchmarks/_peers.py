@@ -6,17 +6,14 @@ installed is said, and nothing here is needed for anything else. ``peers.txt`` h
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
-import os
 import re
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from _peer_stores import offline_run, quiet, written
 from torch import nn
 
 EVERY = 10
@@ -24,8 +21,6 @@ EVERY = 10
 
 KINDS = ("outputs", "gradients", "weights")
 """What numbers can be of."""
-
-_QUIET = {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "DUMP_DIAGNOSTICS": "1"}
 
 
 class Peer:
@@ -51,7 +46,7 @@ class Peer:
         self.model, self.optimizer, self.folder, self.every = model, optimizer, folder, every
         self.done = 0
         folder.mkdir(parents=True, exist_ok=True)
-        with _quiet():
+        with quiet():
             self.attach()
 
     @property
@@ -94,7 +89,7 @@ class WandbWatch(Peer):
     default = 1000
 
     def attach(self) -> None:
-        self._run = _wandb(self.folder)
+        self._run = offline_run(self.folder)
         self._run.watch(self.model, log_freq=self.every)
 
     def ends(self, loss: float) -> None:
@@ -129,7 +124,7 @@ class TensorBoard(Peer):
 
     def numbers(self) -> int:
         self._writer.flush()
-        return _written(self.folder, self.done // self.every * self.every)
+        return written(self.folder, self.done // self.every * self.every)
 
     def close(self) -> None:
         self._writer.close()
@@ -146,7 +141,7 @@ class ModuleMonitor(Peer):
     def attach(self) -> None:
         from torch_module_monitor import ModuleMonitor
 
-        self._run = _wandb(self.folder)
+        self._run = offline_run(self.folder)
         self._monitor = ModuleMonitor(monitor_step_fn=lambda step: step % self.every == 0)
         self._monitor.set_module(self.model)
         self._monitor.add_activation_metric("mean", lambda x: x.mean())
@@ -200,7 +195,7 @@ class Monitorch(Peer):
             self._inspector.tick_epoch()
         self._writer.writer.flush()
         last = self._inspector.state.counter - 1
-        return _written(self.folder, last if self.every is None else last // self.every * self.every)
+        return written(self.folder, last if self.every is None else last // self.every * self.every)
 
     def close(self) -> None:
         self._inspector.detach()
@@ -354,7 +349,8 @@ def schedules(peer: type[Peer]) -> dict[str, int | None]:
     if peer.default is None:
         return {"documented: an epoch of 100 steps": None, f"matched: every {EVERY} steps": EVERY}
     documented = "every step" if peer.default == 1 else f"every {peer.default:,} steps"
-    return {f"documented: {documented}": peer.default, f"matched: every {EVERY} steps": EVERY}
+    always = f" ({peer.always})" if peer.always else ""
+    return {f"documented: {documented}": peer.default, f"matched: every {EVERY} steps{always}": EVERY}
 
 
 def why_not(peer: type[Peer]) -> str:
@@ -373,44 +369,3 @@ def version(peer: type[Peer]) -> str:
 def in_one_line(error: Exception) -> str:
     """Return why a peer failed, in one line."""
     return " ".join(f"{type(error).__name__}: {error}".replace("|", "/").split())[:160]
-
-
-def _written(folder: Path, step: int) -> int:
-    """Return how many numbers of a step TensorBoard's files have: of a histogram's bin its ends and its count."""
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
-    numbers = 0
-    for file in folder.rglob("*tfevents*"):
-        for event in EventFileLoader(str(file)).Load():
-            for value in event.summary.value if event.step == step else ():
-                sizes = [one.size for one in value.tensor.tensor_shape.dim]
-                numbers += int(torch.Size(sizes).numel())
-    return numbers
-
-
-_run: Any = None
-
-
-def _wandb(folder: Path) -> Any:
-    """Return the offline run of this process, which everything that logs there shares."""
-    global _run
-    if _run is None:
-        import wandb
-
-        _run = wandb.init(mode="offline", dir=str(folder.parent), settings=wandb.Settings(silent=True))
-    return _run
-
-
-def finish() -> None:
-    """End the offline run."""
-    global _run
-    if _run is not None:
-        _run.finish()
-    _run = None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    os.environ.update(_QUIET)
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield

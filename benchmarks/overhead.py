@@ -24,6 +24,7 @@ from typing import Any
 import _peers
 import torch
 from _common import table
+from _peer_stores import finish
 from _steps import steps, watched
 from torch import nn
 
@@ -156,7 +157,7 @@ def measure(make: Callable[[int], tuple], *, blocks: int, steps: int, peers: Seq
         ours.numbers = _kept(Path(folder) / "run", watch.recorder.done // _peers.EVERY * _peers.EVERY)
         for row in rows[1:]:
             _end(row)
-        _peers.finish()
+        finish()
     return rows
 
 

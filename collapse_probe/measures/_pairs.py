@@ -341,5 +341,6 @@ def side_gap(query: Tensor, document: Tensor) -> Tensor:
     """
     own = torch.zeros(len(query), dtype=torch.long, device=query.device)
     query, document, _ = checked_pairs("side_gap", query, document, own)
-    variance = sum(scatter_trace(z) / max(len(z) - 1, 1) for z in (query, document))
-    return ratio(norm(widened(query).mean(dim=0) - widened(document).mean(dim=0)), (variance / 2).sqrt())
+    of_query, of_document = (scatter_trace(z) / max(len(z) - 1, 1) for z in (query, document))
+    gap = norm(widened(query).mean(dim=0) - widened(document).mean(dim=0))
+    return ratio(gap, ((of_query + of_document) / 2).sqrt())
