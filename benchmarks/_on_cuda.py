@@ -19,10 +19,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import _peers
 import numpy as np
 import torch
 from _common import SHARED, memory
-from _steps import SHAPES, Options, attached, head, mpnet, raising, reset_peak, steps, watched
+from _peer_stores import finish
+from _steps import SHAPES, Options, Training, head, mpnet, raising, reset_peak, steps, watched
 
 import collapse_probe
 from collapse_probe.journal import Evaluation
@@ -129,50 +131,54 @@ def founding(options: Options, precision: str) -> Result:
 
 
 def watching(options: Options) -> Result:
-    """Steps of an MPNet encoder in bf16, watched, unwatched, with peers: blocks in turns, the median of the ratios."""
-    missing, listeners = [], {}
-    for name, (module, kind) in PEERS.items():
-        if importlib.util.find_spec(module) is None:
-            missing.append(name)
-        else:
-            listeners[name] = kind
+    """Steps of an MPNet encoder in bf16, watched and beside each peer: blocks in turns with unwatched ones.
+
+    Peers are due when ours is, and follow one another, so that no more than two trainings are in memory.
+    """
     size, count = (20, 5) if options.device == "cuda" else (4, 3)
-    trainings = {name: mpnet(options) for name in ("unwatched", "watched", *listeners)}
-    failed: dict[str, str] = {}
+    began, until = time.perf_counter(), 0.7 * PARTS["watching"][2]
+    plain = mpnet(options)
+    steps(*plain, 3)
+    ratios: dict[str, float] = {}
+    missing: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        watch = watched(*trainings["watched"][:2], f"{folder}/run")
-        extra: dict[str, dict[str, Any]] = {"unwatched": {}, "watched": {"watch": watch}}
-        for name, kind in listeners.items():
-            try:
-                extra[name] = {"peer": attached(kind, *trainings[name][:2])}
-                steps(*trainings[name], 3, **extra[name])
-            except Exception as error:
-                failed[name] = f"failed, {type(error).__name__}: {error}"[:200]
-                extra.pop(name, None)
-        # The first 20 steps are all read.
-        steps(*trainings["watched"], 21, watch=watch)
-        steps(*trainings["unwatched"], 3)
-        times: dict[str, list[float]] = {name: [] for name in extra}
-        for turn in range(count):
-            for name in list(extra)[:: 1 if turn % 2 else -1]:
-                try:
-                    times[name].append(steps(*trainings[name], size, **extra[name]) / size)
-                except Exception as error:
-                    if name not in listeners:
-                        raise
-                    failed[name] = f"failed, {type(error).__name__}: {error}"[:200]
-                    extra.pop(name), times.pop(name)
+        training = mpnet(options)
+        watch = watched(*training[:2], f"{folder}/run")
+        steps(*training, 21, watch=watch)  # the first 20 steps are all read
+        times = [_both(plain, training, size, turn, watch=watch) for turn in range(count)]
+        ratios["watched"] = statistics.median(own / alone for alone, own in times)
         watch.close()
-    plain = times.pop("unwatched")
-    ratios = {name: statistics.median(b / a for a, b in zip(plain, own, strict=True)) for name, own in times.items()}
-    figures: dict[str, Any] = {"shapes": SHAPES[options.device], "unwatched step, ms": 1000 * statistics.median(plain)}
-    figures |= {f"{name} / unwatched": ratio for name, ratio in ratios.items()} | failed
-    figures |= {name: "not installed" for name in missing}
-    said = ", ".join(
-        [f"{name} {ratio:.3f} x" for name, ratio in ratios.items()] + [f"{name} failed" for name in failed]
-    )
-    absent = f"; not installed: {', '.join(missing)}" if missing else ""
+        for kind in _peers.PEERS:
+            del training
+            gc.collect()
+            training = mpnet(options)
+            try:
+                if why := _peers.why_not(kind):
+                    raise Skipped(why)
+                if time.perf_counter() - began > until:
+                    raise Skipped("no time was left")
+                peer = kind(*training[:2], Path(folder) / kind.module, every=_peers.EVERY)
+                steps(*training, 3, peer=peer)
+                pairs = [_both(plain, training, size // 2, turn, peer=peer) for turn in range(min(count, 3))]
+                ratios[kind.name] = statistics.median(own / alone for alone, own in pairs)
+                peer.close()
+            except Exception as error:
+                missing[kind.name] = str(error) if isinstance(error, Skipped) else _peers.in_one_line(error)
+        finish()
+    alone = statistics.median(one for one, _ in times)
+    figures: dict[str, Any] = {"shapes": SHAPES[options.device], "unwatched step, ms": 1000 * alone / size}
+    figures |= {f"{name} / unwatched": ratio for name, ratio in ratios.items()} | missing
+    said = ", ".join(f"{name} {ratio:.3f} x" for name, ratio in ratios.items())
+    absent = f"; not measured: {', '.join(missing)}" if missing else ""
     return f"{said} of the unwatched step{absent} ({SHAPES[options.device]})", figures
+
+
+def _both(plain: Training, other: Training, size: int, turn: int, **listens: Any) -> tuple[float, float]:
+    """Return the seconds of a block of each, in turns one or the other first."""
+    blocks = [lambda: steps(*plain, size), lambda: steps(*other, size, **listens)]
+    first = blocks[turn % 2]()
+    second = blocks[1 - turn % 2]()
+    return (second, first) if turn % 2 else (first, second)
 
 
 def profile(options: Options) -> Result:
@@ -267,13 +273,6 @@ def _seconds(work: Callable[[], object]) -> float:
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
 
-
-PEERS = {
-    "torchmortem": ("torchmortem", "Torchmortem"),
-    "ndtracker": ("ndt", "NDTracker"),
-    "defaultplusplus": ("defaultplusplus", "DefaultPlusPlus"),
-}
-"""Peers that listen at every step: their modules, and what stands for them in ``collapsebench/peer_tools.py``."""
 
 PARTS: dict[str, tuple[str, Callable[[Options], Result], float]] = {
     "tests": ("Tests that need CUDA.", tests, 90),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -95,10 +94,14 @@ def steps(
     """Train for some steps and return their seconds, the device's among them unless it is not waited for."""
     began = time.perf_counter()
     for number in range(count):
+        if peer is not None:
+            peer.begins()
         loss = step()
         if watch is not None:
             watch.terms(infonce=loss)
         loss.backward()
+        if peer is not None:
+            peer.backward()
         optimizer.step()
         optimizer.zero_grad()
         if peer is not None:
@@ -106,16 +109,6 @@ def steps(
     if wait and torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter() - began
-
-
-def attached(name: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
-    """Return a peer of CollapseBench beside a training, as its documentation says."""
-    sys.path.insert(0, str(Path(__file__).parent / "collapsebench"))
-    import peer_tools
-
-    peer = getattr(peer_tools, name)(None)
-    peer.attach(model, optimizer)
-    return peer
 
 
 def watched(model: nn.Module, optimizer: Any, run: str, *, reference: bool | None = False) -> collapse_probe.Watch:

@@ -17,10 +17,15 @@ def wide(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-@shared
 def widened(z: Tensor) -> Tensor:
     """Return ``z`` in the widest type of its device."""
-    return z.to(wide(z.device))
+    dtype = wide(z.device)
+    return z if z.dtype is dtype else _converted(z, dtype)
+
+
+@shared
+def _converted(z: Tensor, dtype: torch.dtype) -> Tensor:
+    return z.to(dtype)
 
 
 def matrix(name: str, z: Tensor, *, hint: str = "one embedding a row") -> Tensor:
@@ -72,9 +77,8 @@ def square(name: str, covariance: Tensor) -> Tensor:
 
 def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """Return numerator / denominator, and 0 where the denominator is 0."""
-    held = denominator != 0
-    safe = denominator.where(held, denominator.new_ones(()))
-    return (numerator / safe).where(held, numerator.new_zeros(()))
+    zero = denominator == 0
+    return (numerator / denominator.masked_fill(zero, 1.0)).masked_fill(zero, 0.0)
 
 
 def norm(z: Tensor) -> Tensor:
@@ -88,8 +92,8 @@ def norm(z: Tensor) -> Tensor:
 
 @shared
 def row_norms(z: Tensor) -> Tensor:
-    """Return the L2 norms ``[N]`` of the rows in the widest type, for the reason given at :func:`norm`."""
-    return torch.linalg.vector_norm(widened(z), dim=1)
+    """Return the L2 norms ``[..., N]`` of the rows in the widest type, for the reason given at :func:`norm`."""
+    return torch.linalg.vector_norm(widened(z), dim=-1)
 
 
 @shared
@@ -110,11 +114,29 @@ def centred(z: Tensor) -> Tensor:
     return shifted - shifted.mean(dim=0)
 
 
-def nan_from(source: Tensor, value: Tensor) -> Tensor:
-    """Return a value that was made by comparing, or NaN where its source has one: no comparison with NaN holds."""
-    return torch.where(torch.isnan(source).any(), value.new_full((), torch.nan), value)
+@shared
+def centred_squares(z: Tensor) -> Tensor:
+    """Return the squared entries of :func:`centred`."""
+    return centred(z).square()
 
 
 @shared
+def scatter_trace(z: Tensor) -> Tensor:
+    """Return the sum of the squared entries of :func:`centred`, N - 1 times the trace of the covariance."""
+    return centred_squares(z).sum()
+
+
+def nan_from(source: Tensor, value: Tensor) -> Tensor:
+    """Return a value that was made by comparing, or NaN where its source has one: no comparison with NaN holds."""
+    return value.masked_fill(has_nan(source), torch.nan)
+
+
+@shared
+def has_nan(source: Tensor) -> Tensor:
+    """Return whether any entry is NaN, as a scalar on the device: the largest is, where one is."""
+    return source.amax().isnan() if source.numel() else source.new_zeros((), dtype=torch.bool)
+
+
 def at_least_float32(z: Tensor) -> Tensor:
-    return z if z.is_floating_point() and z.dtype.itemsize >= 4 else z.float()
+    """Return ``z``, and halves and integers as float32."""
+    return z if z.dtype.itemsize >= 4 and z.is_floating_point() else _converted(z, torch.float32)

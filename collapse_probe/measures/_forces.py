@@ -145,10 +145,12 @@ def radial(z: Tensor, gradient: Tensor) -> Tensor:
     >>> round(radial(torch.eye(2), torch.eye(2)).item(), 6)
     -1.0
     """
-    z, gradient = widened(matrix("radial", z)), widened(matrix("radial", gradient))
-    norms = row_norms(z)[:, None]
-    growth = z / norms.square().where(norms > 0, norms.new_ones(()))
-    return _cosine(-gradient, growth)
+    z, gradient = matrix("radial", z), matrix("radial", gradient)
+    norms = row_norms(z)
+    # The mean logarithm of the norms grows along each row's own direction, by the inverse of its norm.
+    growth = ratio(norms.new_ones(()), norms)
+    length = torch.linalg.vector_norm(row_norms(gradient)) * torch.linalg.vector_norm(growth)
+    return ratio(-(_outward(z, gradient) * growth).sum(), length)
 
 
 def teaching(z: Tensor, gradient: Tensor) -> Tensor:
@@ -177,7 +179,6 @@ class _Plane:
     """The embeddings on their sphere, by products of rows alone: ``B`` rows, queries first.
 
     Attributes:
-        units: Unit vectors of both sides.
         mean: ``[D]``, of all unit vectors.
         centre: ``[B, D]``, unit vectors without it.
         norms: ``[B]``.
@@ -187,7 +188,6 @@ class _Plane:
         own: ``[Q]``, rows of their own documents.
     """
 
-    units: list[Tensor]
     mean: Tensor
     centre: Tensor
     norms: Tensor
@@ -201,7 +201,8 @@ class _Plane:
 class _Descent:
     """A gradient along the sphere: its products with unit vectors without their mean ``[B, B]``, and its norm.
 
-    Of several gradients at once both have one more dimension before these.
+    The norm is 0 where nothing but rounding is left, and so is every cosine with it. Of several gradients at once both
+    have one more dimension before these.
     """
 
     products: Tensor
@@ -233,7 +234,6 @@ def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
     # Rows of one side alone have no own ones on the other.
     rows = torch.arange(min(len(query), len(document)), device=centre.device)
     return _Plane(
-        units=units,
         mean=mean,
         centre=centre,
         norms=norms,
@@ -245,20 +245,24 @@ def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
 
 
 @shared
+def _outward(z: Tensor, gradient: Tensor) -> Tensor:
+    """Return the part of each row's gradient along the row itself, ``[N]``, or ``[K, N]`` of ``K`` gradients."""
+    return (unit_rows(widened(z)) * widened(gradient)).sum(dim=-1)
+
+
+@shared
 def _descent(query: Tensor, document: Tensor, force: Force, own: Tensor | None) -> _Descent:
     plane = _plane(query, document, own)
-    gradients = [widened(one.to(plane.centre.device)) for one in force[: len(plane.units)]]
-    radial = torch.cat([(unit * one).sum(dim=-1) for unit, one in zip(plane.units, gradients, strict=True)], dim=-1)
+    sides = [one.to(plane.centre.device) for one in force[: 2 if len(document) else 1]]
+    radial = torch.cat([_outward(z, one) for z, one in zip((query, document), sides, strict=False)], dim=-1)
+    gradients = [widened(one) for one in sides]
     along = torch.cat(gradients, dim=-2) @ plane.centre.T
     along = along - radial[..., None] * (plane.products + plane.centre @ plane.mean)
-    whole = torch.cat([torch.linalg.vector_norm(one, dim=-1) for one in gradients], dim=-1)
+    whole = torch.cat([row_norms(one) for one in sides], dim=-1)
     length = torch.linalg.vector_norm(plane.norms * (whole.square() - radial.square()).clamp(min=0).sqrt(), dim=-1)
     # Of a force that is radial alone nothing but rounding is left.
     rest = length <= _ROUNDING * torch.linalg.vector_norm(plane.norms * whole, dim=-1)
-    return _Descent(
-        products=(plane.norms[:, None] * along).masked_fill(rest[..., None, None], 0.0),
-        length=length.masked_fill(rest, 0.0),
-    )
+    return _Descent(products=plane.norms[:, None] * along, length=length.masked_fill(rest, 0.0))
 
 
 @shared
@@ -303,7 +307,3 @@ def _inverse(squared: Tensor) -> Tensor:
     """Return 1 / squared distance of unit vectors, and 0 where they count as one."""
     one = squared < 4e3 * torch.finfo(squared.dtype).eps
     return squared.masked_fill(one, 1.0).reciprocal_().masked_fill_(one, 0.0)
-
-
-def _cosine(left: Tensor, right: Tensor) -> Tensor:
-    return ratio((left * right).sum(), torch.linalg.vector_norm(left) * torch.linalg.vector_norm(right))

@@ -50,12 +50,18 @@ class Given:
             stream, makers = "force", self._of_forces
             if measure.name == "pull" and not self._forced[1]:
                 return None
-        needed = {need: self._once(stream, need, makers) for need in measure.needs}
-        if any(value is None for value in needed.values()):
-            return None
+        needed: dict[str, Any] = {}
+        for need in measure.needs:
+            value = self._once(stream, need, makers)
+            if value is None:
+                return None
+            needed[need] = value
         if measure.subject == "correction" and len({value.shape for value in needed.values()}) > 1:
             return None
-        return needed | {name: self._once(stream, name, self._options) for name in options if name in self._options}
+        for name in options:
+            if name in self._options:
+                needed[name] = self._once(stream, name, self._options)
+        return needed
 
     def of_role(self, *roles: Role) -> list[str]:
         """Return the streams of some roles, in order."""
@@ -202,14 +208,11 @@ class Given:
             return None
         lead = next(one.shape[:-2] for side in sides for one in side if one is not None)
         rows = between[1].expand(*lead, *between[1].shape)
-        whole = [
-            torch.cat(
-                [self._still(name, lead) if one is None else one for name, one in zip(*side, strict=True)], dim=-2
-            )
-            if side[0]
-            else rows
-            for side in zip(names, sides, strict=True)
-        ]
+        whole = []
+        for named, found in zip(names, sides, strict=True):
+            parts = [self._still(name, lead) if one is None else one for name, one in zip(named, found, strict=True)]
+            # One alone is handed on as it is: what other measures made of it is shared.
+            whole.append(rows if not parts else parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2))
         return *between, (whole[0], whole[1])
 
     def _still(self, stream: str, lead: Sequence[int]) -> Tensor:

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from ..journal.vocabulary import Similarity
-from ._checks import centred, nan_from, norm, ratio, unit_rows, widened
+from ._checks import centred, nan_from, norm, ratio, scatter_trace, unit_rows, widened
 from ._scores import Scores, checked_pairs, compare, reciprocal_ranks
-from ._shared import shared
 
 __all__ = [
     "accuracy",
@@ -96,9 +95,7 @@ def mrr(
     >>> mrr(torch.eye(2), torch.eye(2).flip(0), similarity="cosine").item()
     0.5
     """
-    s = scores or compare(query, document, similarity=similarity, own=own)
-    rank = (1 + s.above + s.tied).to(s.own.dtype)
-    return nan_from(s.own + s.mean, rank.reciprocal().mean())
+    return (scores or compare(query, document, similarity=similarity, own=own)).reciprocal_rank
 
 
 def mrr_cosine(
@@ -191,7 +188,7 @@ def auc(
     s = scores or compare(query, document, similarity=similarity, own=own)
     worse = (s.above + 0.5 * s.tied).to(s.own.dtype)
     share = 1 - worse / s.others if s.others else worse + 0.5
-    return nan_from(s.own + s.mean, share.mean())
+    return share.mean().masked_fill(s.unknown, torch.nan)
 
 
 def tied_share(
@@ -221,7 +218,7 @@ def tied_share(
     1.0
     """
     s = scores or compare(query, document, similarity=similarity, own=own)
-    return nan_from(s.own + s.mean, (s.tied > 0).to(s.own.dtype).mean())
+    return (s.tied > 0).to(s.own.dtype).mean().masked_fill(s.unknown, torch.nan)
 
 
 def margin(
@@ -285,7 +282,7 @@ def accuracy(
     0.0
     """
     s = scores or compare(query, document, similarity=similarity, own=own)
-    return nan_from(s.own + s.mean, (s.above + s.tied == 0).to(s.own.dtype).mean())
+    return (s.above + s.tied == 0).to(s.own.dtype).mean().masked_fill(s.unknown, torch.nan)
 
 
 EQUAL = 1e-4
@@ -344,10 +341,6 @@ def side_gap(query: Tensor, document: Tensor) -> Tensor:
     """
     own = torch.zeros(len(query), dtype=torch.long, device=query.device)
     query, document, _ = checked_pairs("side_gap", query, document, own)
-    variance = _variance(query) + _variance(document)
-    return ratio(norm(widened(query).mean(dim=0) - widened(document).mean(dim=0)), (variance / 2).sqrt())
-
-
-@shared
-def _variance(z: Tensor) -> Tensor:
-    return centred(z).square().sum() / max(len(z) - 1, 1)
+    of_query, of_document = (scatter_trace(z) / max(len(z) - 1, 1) for z in (query, document))
+    gap = norm(widened(query).mean(dim=0) - widened(document).mean(dim=0))
+    return ratio(gap, ((of_query + of_document) / 2).sqrt())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..journal.vocabulary import Similarity
-from ._checks import centred, matrix, unit_rows, widened
+from ._checks import centred, has_nan, matrix, unit_rows, widened
 from ._shared import shared
 
 _BLOCK_BYTES = 16 * 2**20
@@ -40,6 +41,17 @@ class Scores:
     scatter: Tensor
     rounding: Tensor
     others: int
+
+    @cached_property
+    def unknown(self) -> Tensor:
+        """Whether any score is NaN: no comparison with it holds."""
+        return has_nan(self.own + self.mean)
+
+    @cached_property
+    def reciprocal_rank(self) -> Tensor:
+        """The mean reciprocal rank; ties count against the own document."""
+        rank = (1 + self.above + self.tied).to(self.own.dtype)
+        return rank.reciprocal().mean().masked_fill(self.unknown, math.nan)
 
 
 @shared

@@ -35,7 +35,9 @@ def shared(function: Callable[P, R]) -> Callable[P, R]:
         made = _made.get()
         if made is None:
             return function(*args, **kwargs)
-        key = (function, *map(id, args), *((name, id(value)) for name, value in sorted(kwargs.items())))
+        key: Any = (function, *map(id, args))
+        if kwargs:
+            key = (*key, *((name, id(value)) for name, value in sorted(kwargs.items())))
         found = made.get(key)
         if found is None:
             # The arguments are kept as well: while they live, nothing else has their identity.

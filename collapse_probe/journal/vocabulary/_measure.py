@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 On = Literal["batch", "reference"]
@@ -76,7 +77,7 @@ class Measure:
         if unknown or not self.needs or not self.on:
             raise ValueError(f"{self.name} needs {self.needs} on {sorted(self.on)}: known are {', '.join(_ARGUMENTS)}")
 
-    @property
+    @cached_property
     def subject(self) -> Literal["stream", "pairs", "correction", "gate"]:
         """Whose readings it makes: any stream's, the pairs', a correction's or a gate's."""
         kinds = {_ARGUMENTS[need] for need in self.needs}
