@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..journal import Evaluation, JournalError, LiveRun
+from ..journal.vocabulary import split_dimension
 from ..statistics import DRAWS, max_t_p, paired_difference
 from ._contract import Interval
 
@@ -64,6 +65,8 @@ class Evaluations:
         records = [
             one for one in run.of(Evaluation) if one.role == role or (role == "test" and one.role == "reference")
         ]
+        dimensions = run.config.dimensions
+        records = [one for one in records if split_dimension(one.collection)[1] not in dimensions]
         splits: dict[str, set[str]] = {}
         for one in records:
             splits.setdefault(one.collection, set()).add(one.split)

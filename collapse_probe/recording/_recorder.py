@@ -28,11 +28,12 @@ from ..journal import (
     Terms,
     now,
 )
-from ..journal.vocabulary import MEASURES, Role, Similarity, split_reading
+from ..journal.vocabulary import MEASURES, Role, Similarity, at_dimension, split_dimension, split_reading
 from ..measures import Sample
 from ._accumulators import LogHistogram, pair_histograms
 from ._cadence import Cadence
 from ._containment import Containment
+from ._cuts import cuts_of, dimension_of, read_cut
 from ._forces import ADDED, EMBEDDED, TermForces
 from ._handed import scalar
 from ._heard import Heard, Step
@@ -90,12 +91,14 @@ class Recorder:
         name: The model's, by which the processes of a training that has several find each other's readings; None where
             this one is read alone.
         first: Whether this process is the one that writes.
+        dimensions: Numbers of first columns of the embeddings that are read by themselves, too.
 
     Attributes:
         done: Optimiser steps done.
         next_due: The next step whose streams are read.
         containment: What contains failures.
         first: Whether this process writes; others read what goes to the first one alone.
+        dimensions: Numbers of first columns that are read by themselves, the most first.
         ranks: What goes between the processes of a training; None where it is read alone.
         owed: Streams that were silent on the latest due step: they are read when they are next heard.
         epoch: Epoch of the step in progress, from 1; None in a run without epochs.
@@ -112,6 +115,7 @@ class Recorder:
         containment: Containment | None = None,
         name: str | None = None,
         first: bool = True,
+        dimensions: Sequence[int] = (),
     ) -> None:
         self.journal = journal
         self.cadence = cadence or Cadence()
@@ -143,6 +147,7 @@ class Recorder:
         self._closed = False
         self._told_time = -math.inf
         self.first = first
+        self.dimensions = tuple(sorted(dimensions, reverse=True))
         self.ranks = None if name is None else Ranks(name, first, self._say_of_ranks)
 
     # What is handed in
@@ -466,6 +471,10 @@ class Recorder:
         values = measures.read(sample, on="reference", wanted=self._wanted(sample, part=part))
         for tensors, found in _by_sample(values, sample):
             self.journal.write(Readings(values=_floats(found), **where, **_shape(tensors)))
+        for cut in cuts_of(sample, self.dimensions):
+            found = read_cut(cut, on="reference", wanted=self.wishes.reference)
+            for tensors, values in _by_sample(found, cut):
+                self.journal.write(Readings(values=_floats(values), **where, **_shape(tensors)))
         if part:
             return
         self._pair_histograms(sample, where)
@@ -617,11 +626,24 @@ class Recorder:
         alone = {name: value for name, value in values.items() if name not in together}
         for tensors, part in _by_sample(alone, samples[0]) if alone else ():
             self._outbox.put(part, self._writer(**_shape(tensors)))
+        if self.first and self.dimensions and samples:
+            self.containment.run("dimensions", self._read_cuts, samples)
         if due != heard and self.first:
             values |= _mean([self._every_step(sample) for sample in kept])
         if values or (not self.first and (samples or heard & set(self.wishes.every_step))):
             self._keep(values, kept)
         return heard
+
+    def _read_cuts(self, samples: Sequence[Sample]) -> None:
+        """Read the first columns of each micro-batch's embeddings."""
+        by_dimension: dict[int | None, list[Sample]] = {}
+        for sample in samples:
+            for cut in cuts_of(sample, self.dimensions):
+                by_dimension.setdefault(dimension_of(cut), []).append(cut)
+        for cuts in by_dimension.values():
+            values = _mean([read_cut(cut, on="batch", wanted=self.wishes.batch) for cut in cuts])
+            for tensors, part in _by_sample(values, cuts[0]):
+                self._outbox.put(part, self._writer(**_shape(tensors)))
 
     def _sample(self, calls: Sequence[Heard]) -> Sample:
         streams: dict[str, Tensor] = {}
@@ -652,6 +674,8 @@ class Recorder:
             without = {name for name in without if split_reading(name)[0] not in self.wishes.every_step}
         if wanted is not None:
             wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
+        if dimension_of(sample) is not None:  # heard of some columns alone
+            return read_cut(sample, on="batch", wanted=wanted)
         return measures.read(sample, on="batch", wanted=wanted, without=without)
 
     def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
@@ -813,7 +837,11 @@ class Recorder:
 
 def _numbered(one: Heard) -> str:
     """Return the name of a call of a micro-batch among its streams: further calls have a number."""
-    return one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
+    if one.index == 0:
+        return one.stream
+    stream, dimension = split_dimension(one.stream)
+    further = f"{stream}.{one.index + 1}"
+    return further if dimension is None else at_dimension(further, dimension)
 
 
 def _has_graph(value: Any) -> bool:

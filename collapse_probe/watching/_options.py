@@ -58,6 +58,7 @@ class Facts:
         precision: Compute precision.
         session: What else is written of it.
         notes: What is not heard, and why.
+        dimensions: Numbers of first columns that the losses train by themselves, too.
     """
 
     similarity: Similarity = "cosine"
@@ -71,6 +72,7 @@ class Facts:
     precision: str = ""
     session: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    dimensions: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Known:
         seed: Of weights and batches.
         precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
         alone: Whether each of several processes keeps a journal of its own.
+        dimensions: Numbers of first columns that are trained by themselves, too.
     """
 
     batch: int | None = None
@@ -113,3 +116,4 @@ class Known:
     seed: int | None = None
     precision: str = ""
     alone: bool = False
+    dimensions: Sequence[int] = ()

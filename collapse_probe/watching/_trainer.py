@@ -355,6 +355,7 @@ class TrainerWatch(Watch):
                 epoch=int(getattr(state, "epoch", 0) or 0) + 1,
                 seed=facts.seed,
                 precision=precision,
+                dimensions=facts.dimensions,
             ),
         )
         if prepared is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +16,7 @@ from ._evaluators import EvaluatorListener, RetrievalListener, all_of, is_retrie
 from ._options import Facts, Options
 from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators
 from ._scoring import compares_by, own_similarity
-from ._seam import Seam, has_seam, roles_of
+from ._seam import Seam, dimensions_of, has_seam, roles_of, width_of
 from ._text_pairs import TextPairs
 from ._trainer import TrainerWatch
 from ._triplets import TripletListener, is_triplets
@@ -76,6 +77,15 @@ class SentenceTransformersSource(TransformersSource):
     def _named(self) -> bool:
         return self._options.query is not None or self._options.document is not None
 
+    @property
+    def _dimensions(self) -> list[int]:
+        model = self.model
+        if not self.embeds or model is None:
+            return []
+        whole = width_of(model)
+        found = set().union(*(dimensions_of(one, model) for one in self.losses))
+        return sorted((one for one in found if whole is None or one < whole), reverse=True)
+
     def facts(self, options: Options) -> Facts:
         """Say what the trainer knows of its run."""
         trainer, arguments = self.trainer, self.trainer.args
@@ -103,6 +113,7 @@ class SentenceTransformersSource(TransformersSource):
                 "prompts": getattr(arguments, "prompts", None) if options.texts else None,
             },
             notes=notes,
+            dimensions=self._dimensions,
         )
 
     def attach(self, watch: TrainerWatch, attachments: Attachments) -> None:
@@ -236,8 +247,10 @@ class SentenceTransformersSource(TransformersSource):
         loss = self.losses[0] if self.losses else model
         streams = list(dict.fromkeys(roles_of(loss, columns)))
         places = []
+        whole = width_of(model) if self._dimensions else None
+        take = _vectors if whole is None else partial(_of_width, whole)
         for index, (stream, role) in enumerate(streams):
-            taken = call(index, _vectors, further=index == len(streams) - 1) if len(streams) > 1 else _vectors
+            taken = call(index, take, further=index == len(streams) - 1) if len(streams) > 1 else take
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)
@@ -247,6 +260,12 @@ def _vectors(found: Call) -> Tensor | None:
     """Take the vectors of texts, or those of tokens from a model of late interaction, which makes no others."""
     whole = item("sentence_embedding")(found)
     return item("token_embeddings")(found) if whole is None else whole
+
+
+def _of_width(width: int, found: Call) -> Tensor | None:
+    """Take the vectors of texts where they are whole: a loss may be given fewer columns afterwards."""
+    vectors = _vectors(found)
+    return vectors if vectors is not None and vectors.shape[-1] == width else None
 
 
 def _name(evaluator: Any) -> str:
