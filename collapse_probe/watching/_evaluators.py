@@ -59,6 +59,8 @@ class EvaluatorListener(ABC):
 
     Attributes:
         pairs: Reference pairs that are this evaluator's, whose vectors are handed over; None for none.
+        judged: The function that its scores are judged by.
+        latest: What it gave last, by metric.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class EvaluatorListener(ABC):
         seen: Seen | None = None,
     ) -> None:
         self.pairs: EvaluatorPairs | None = None
+        self.judged = ""
+        self.latest: dict[str, float] = {}
         self.collection = collection
         self.evaluator = evaluator
         self._watch = watch
@@ -131,6 +135,7 @@ class RetrievalListener(EvaluatorListener):
             return
         (similarity, rankings), self._judged = self._judged, ("", None)
         self._hand_over_vectors()
+        self.judged, self.latest = similarity, self._found
         self._watch.ranked_evaluation(
             self.collection,
             self._found,

@@ -13,6 +13,7 @@ from ..recording import Call, Place, Tap, call, item
 from ._attach import Attachments
 from ._domains import Domains
 from ._evaluators import EvaluatorListener, RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
+from ._means import mean_over, sequence_mean
 from ._options import Facts, Options
 from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators
 from ._scoring import compares_by, own_similarity
@@ -178,10 +179,15 @@ class SentenceTransformersSource(TransformersSource):
                     found = {key: value for key, value in found.items() if not any(mark in key for mark in marks)}
             elif mine and len(all_of(one)) != 2:  # the mean of one data set is that data set's score
                 short = {key.removeprefix(f"{name}_"): value for key, value in mine.items()}
-                watch.evaluation(name, short, domain=self._domains.get(id(one)))
+                short, about = mean_over(one, self._heard, short)
+                watch.ranked_evaluation(name, short, None, self._domains.get(id(one)), None, about)
         if len(named) > 1 and found.get(_SEQUENCE) in {v for k, v in plain_metrics(metrics).items() if k != _SEQUENCE}:
             # A sequence's own score that is one of its parts' says nothing more.
             del found[_SEQUENCE]
+        elif _SEQUENCE in found and (mean := sequence_mean(self._evaluator, self._heard, found[_SEQUENCE])):
+            del found[_SEQUENCE]
+            domain = self._domains.get(id(self._evaluator))
+            watch.ranked_evaluation("mean of the sequence", mean[0], None, domain, None, mean[1])
         if found:
             watch.evaluation("evaluation", found)
 

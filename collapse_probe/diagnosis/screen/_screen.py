@@ -174,7 +174,14 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
     # Of embeddings' first columns those that fell, the fewest first, else the fewest.
     shown = [one for one in reversed(cuts) if one["collection"] in fell][:2] or cuts[-1:]
     rows = [one for one in rows if one not in cuts]
-    rows = sorted(rows, key=lambda one: one["domain"] != "in" or one["collection"] == REFERENCE)
+    means = {one.collection for one in evidence.evaluations.records.values() if one.mean_of}
+    rows = sorted(
+        rows,
+        key=lambda one: (
+            one["domain"] != "in" or one["collection"] == REFERENCE,
+            one["collection"] not in (REFERENCE, *means),
+        ),
+    )
     for row in [*rows[: 4 - len(shown)], *shown]:
         change = worst.get(row["collection"])
         if change is not None and change.against == "best":
