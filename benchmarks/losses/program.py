@@ -187,7 +187,7 @@ DENSE: dict[str, tuple[Any, ...]] = {
     "ContrastiveTensionLoss": (lambda m, g: losses.ContrastiveTensionLoss(m), Forms.doubled),
     "ContrastiveTensionLossInBatchNegatives": (
         lambda m, g: losses.ContrastiveTensionLossInBatchNegatives(m),
-        lambda forms: forms.doubled().remove_columns("label"),
+        Forms.alone,
     ),
     "CoSENTLoss": (lambda m, g: losses.CoSENTLoss(m), Forms.scored),
     "AnglELoss": (lambda m, g: losses.AnglELoss(m), Forms.scored),

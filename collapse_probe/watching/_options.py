@@ -57,7 +57,7 @@ class Facts:
         seed: Of weights and batches.
         precision: Compute precision.
         session: What else is written of it.
-        notes: What is not heard, and why.
+        notes: What is not heard, and why, by what that is about.
         dimensions: Numbers of first columns that the losses train by themselves, too.
     """
 
@@ -71,7 +71,7 @@ class Facts:
     seed: int | None = None
     precision: str = ""
     session: Mapping[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
     dimensions: Sequence[int] = ()
 
 

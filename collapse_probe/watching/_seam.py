@@ -22,8 +22,11 @@ CHUNKED = "calculate_loss"
 
 RULE = "argument of the loss"
 
-_PAIRS = {"CosineSimilarityLoss", "CoSENTLoss", "AnglELoss", "ContrastiveLoss", "OnlineContrastiveLoss"}
+_PAIRS = {"CosineSimilarityLoss", "CoSENTLoss", "AnglELoss", "ContrastiveLoss", "OnlineContrastiveLoss", "SoftmaxLoss"}
 """Losses of labelled pairs: two texts that need not belong together."""
+
+_ONE = {"ContrastiveTensionLoss", "ContrastiveTensionLossInBatchNegatives", "DenoisingAutoEncoderLoss"}
+"""Losses that give the model one column: a copy of it, or a decoder, has the other."""
 
 
 def loss_modules(loss: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
@@ -51,7 +54,7 @@ def roles_of(loss: nn.Module, columns: int, tasks: Sequence[str | None] = ()) ->
         tasks: ``query`` or ``document`` of each column, where the data says so.
     """
     names = {kind.__name__ for kind in type(loss).__mro__}
-    if columns == 1:
+    if columns == 1 or names & _ONE:
         classes = any(name.startswith("Batch") and "Triplet" in name for name in names)
         return [("embedding", Role.class_ if classes else None)]
     if columns == 2 and names & _PAIRS:

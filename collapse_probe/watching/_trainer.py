@@ -364,8 +364,8 @@ class TrainerWatch(Watch):
         elif step:
             self.recorder.rewind(step)
             self._note("resumed", f"training goes on from step {step}, whose journal was not given: this is a new one")
-        for note in facts.notes:
-            self._note(note, note)
+        for about, note in facts.notes.items():
+            self._note(about, note)
 
     def _note(self, key: str, message: str) -> None:
         self._said.add(key)

@@ -15,9 +15,9 @@ from ._domains import Domains
 from ._evaluators import EvaluatorListener, RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
 from ._means import mean_over, sequence_mean
 from ._options import Facts, Options
-from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators
+from ._pairs_of_trainer import LABELS, EvaluatorPairs, pairs_of_data, pairs_of_evaluators
 from ._scoring import compares_by, own_similarity
-from ._seam import Seam, dimensions_of, has_seam, roles_of, width_of
+from ._seam import Seam, dimensions_of, has_seam, loss_modules, roles_of, width_of
 from ._text_pairs import TextPairs
 from ._trainer import TrainerWatch
 from ._triplets import TripletListener, is_triplets
@@ -28,6 +28,9 @@ _LATE = "MultiVectorEncoder"
 _OTHERS = {"CrossEncoder", "SparseEncoder", _LATE}
 _BASELINE_SHARE = 0.02
 _SEQUENCE = "sequential_score"
+
+TO_DO = "give reference=[(query, document), ...], or an evaluator that searches"
+"""What gives a trainer's run pairs to be judged by."""
 
 
 class SentenceTransformersSource(TransformersSource):
@@ -93,10 +96,12 @@ class SentenceTransformersSource(TransformersSource):
         data = getattr(trainer, "train_dataset", None)
         kind = type(trainer).__name__
         watched = "terms, and each text's mean token," if _LATE in self._kinds else "terms alone"
-        notes = [] if self.embeds else [f"a {kind} trains no model of embeddings: its loss {watched} are watched"]
+        notes: dict[str, str] = {}
+        if not self.embeds:
+            notes["no embeddings"] = f"a {kind} trains no model of embeddings: its loss {watched} are watched"
         pairs, about = self._find_reference(options) if self.embeds else (False, None)
-        if self.embeds and pairs is False and options.reference is None:
-            notes.append("no reference pairs: neither evaluation data, evaluator nor training data has pairs of texts")
+        if isinstance(about, str):
+            notes["reference pairs"], about = about, None
         accelerator = getattr(trainer, "accelerator", None)
         return Facts(
             similarity=own_similarity(self.model, options.similarity),
@@ -191,17 +196,19 @@ class SentenceTransformersSource(TransformersSource):
         if found:
             watch.evaluation("evaluation", found)
 
-    def _find_reference(self, options: Options) -> tuple[Any, ReferenceInfo | None]:
+    def _find_reference(self, options: Options) -> tuple[Any, ReferenceInfo | str | None]:
         if options.reference is not None:
             return None, None
         model, trainer = self.model, self.trainer
-        found = (
-            pairs_of_data(model, getattr(trainer, "eval_dataset", None), source="evaluation pairs", seen=False)
-            or pairs_of_evaluators(model, [one.evaluator for one in self._heard])
-            or pairs_of_data(model, getattr(trainer, "train_dataset", None), source="training pairs", seen=True)
-        )
+        kinds = any(hasattr(one, "num_labels") for loss in self.losses for one in loss_modules(loss, model))  # type: ignore[arg-type]
+        held_out, trained = (getattr(trainer, f"{name}_dataset", None) for name in ("eval", "train"))
+        found: Any = pairs_of_data(model, held_out, source="evaluation pairs", seen=False, kinds=kinds)
+        if isinstance(found, str):
+            found = pairs_of_evaluators(model, [one.evaluator for one in self._heard])
         if found is None:
-            return False, None
+            found = pairs_of_data(model, trained, source="training pairs", seen=True, kinds=kinds)
+        if isinstance(found, str):
+            return False, f"no reference pairs in the training data: {found}; {TO_DO}"
         self._reference = found[0]
         return found
 
@@ -246,9 +253,7 @@ class SentenceTransformersSource(TransformersSource):
         columns = 2
         data = getattr(self.trainer, "train_dataset", None)
         first = next(iter(data.values()), None) if isinstance(data, Mapping) else data
-        named = [
-            name for name in getattr(first, "column_names", None) or () if name not in ("label", "labels", "score")
-        ]
+        named = [name for name in getattr(first, "column_names", None) or () if name not in LABELS]
         columns = len(named) or columns
         loss = self.losses[0] if self.losses else model
         streams = list(dict.fromkeys(roles_of(loss, columns)))
