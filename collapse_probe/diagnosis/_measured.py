@@ -140,7 +140,7 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
         judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
         why = "scored once only, so there is no change" if judged else "no metric that was scored is one of retrieval"
     else:
-        reasons = ("no step", "unheard", "one matrix", "replay", "pairs", REFERENCE)
+        reasons = ("no step", "unheard", "one matrix", "replay", "pairs", "no embeddings", REFERENCE)
         why = _said(evidence, reasons) or "no collection and no pairs were read"
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
 

@@ -81,7 +81,8 @@ class EvaluatorListener(ABC):
         self._watch = watch
         self._domain = domain
         self._seen = seen
-        attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._hears)
+        if hasattr(evaluator, "embed_inputs"):
+            attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._hears)
 
     def _hears(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         side = kwargs.get("encode_fn_name", args[2] if len(args) > 2 else None)

@@ -16,6 +16,7 @@ from ._evaluators import EvaluatorListener, RetrievalListener, all_of, is_retrie
 from ._means import mean_over, sequence_mean
 from ._options import Facts, Options
 from ._pairs_of_trainer import LABELS, EvaluatorPairs, pairs_of_data, pairs_of_evaluators
+from ._reranking import RerankingListener, is_reranking
 from ._scoring import compares_by, own_similarity
 from ._seam import Seam, dimensions_of, has_seam, loss_modules, roles_of, width_of
 from ._text_pairs import TextPairs
@@ -31,6 +32,9 @@ _SEQUENCE = "sequential_score"
 
 TO_DO = "give reference=[(query, document), ...], or an evaluator that searches"
 """What gives a trainer's run pairs to be judged by."""
+
+TO_DO_BESIDE = "give an evaluator that scores queries, and it is judged by that"
+"""The same where there are no embeddings."""
 
 
 class SentenceTransformersSource(TransformersSource):
@@ -98,7 +102,9 @@ class SentenceTransformersSource(TransformersSource):
         watched = "terms, and each text's mean token," if _LATE in self._kinds else "terms alone"
         notes: dict[str, str] = {}
         if not self.embeds:
-            notes["no embeddings"] = f"a {kind} trains no model of embeddings: its loss {watched} are watched"
+            notes["no embeddings"] = (
+                f"a {kind} trains no model of embeddings: its loss {watched} are watched; {TO_DO_BESIDE}"
+            )
         pairs, about = self._find_reference(options) if self.embeds else (False, None)
         if isinstance(about, str):
             notes["reference pairs"], about = about, None
@@ -180,7 +186,7 @@ class SentenceTransformersSource(TransformersSource):
             found = {key: value for key, value in found.items() if key not in mine}
             if any(one is other.evaluator for other in self._heard):
                 if not name:
-                    marks = ("@",) if is_retrieval(one) else ("_accuracy",)
+                    marks = ("_accuracy",) if is_triplets(one) else ("@", "map")
                     found = {key: value for key, value in found.items() if not any(mark in key for mark in marks)}
             elif mine and len(all_of(one)) != 2:  # the mean of one data set is that data set's score
                 short = {key.removeprefix(f"{name}_"): value for key, value in mine.items()}
@@ -204,7 +210,9 @@ class SentenceTransformersSource(TransformersSource):
         held_out, trained = (getattr(trainer, f"{name}_dataset", None) for name in ("eval", "train"))
         found: Any = pairs_of_data(model, held_out, source="evaluation pairs", seen=False, kinds=kinds)
         if isinstance(found, str):
-            found = pairs_of_evaluators(model, [one.evaluator for one in self._heard])
+            found = pairs_of_evaluators(
+                model, [o.evaluator for o in self._heard if hasattr(o.evaluator, "embed_inputs")]
+            )
         if found is None:
             found = pairs_of_data(model, trained, source="training pairs", seen=True, kinds=kinds)
         if isinstance(found, str):
@@ -221,7 +229,8 @@ class SentenceTransformersSource(TransformersSource):
         domains = Domains(trained, held_out)
         self._domains = {id(one): domains.of(one) for one in all_of(evaluator)}
         for one in leaves(evaluator):
-            kind = RetrievalListener if is_retrieval(one) else TripletListener if is_triplets(one) else None
+            kinds = ((is_retrieval, RetrievalListener), (is_triplets, TripletListener))
+            kind = next((kind for fits, kind in (*kinds, (is_reranking, RerankingListener)) if fits(one)), None)
             if kind is None or any(one is other.evaluator for other in self._heard):
                 continue
             name = _name(one) or "evaluator"
