@@ -210,18 +210,23 @@ def _judged(change: Change, p: float) -> Change:
     return replace(change, interval=replace(change.interval, p=p), fell=fell)
 
 
-def over_collections(curves: Sequence[Curve]) -> list[Curve]:
+def over_collections(curves: Sequence[Curve], *, tests: int = 1) -> list[Curve]:
     """Return curves with p adjusted for how many collections and variants were tested (Holm), and falls by that.
 
     Within one of them the changes are judged together already, so its smallest p stands for it.
+
+    Args:
+        curves: All of a run.
+        tests: Runs that are judged together: p is multiplied by as many.
     """
     smallest = [
         min((one.interval.p for one in curve.changes if _tested(one) and one.interval), default=math.nan)
         for curve in curves
     ]
+    adjusted = [tests * p for p in holm(smallest)]
     return [
         curve if math.isnan(least) else replace(curve, changes=tuple(_times(one, p / least) for one in curve.changes))
-        for curve, least, p in zip(curves, smallest, holm(smallest), strict=True)
+        for curve, least, p in zip(curves, smallest, adjusted, strict=True)
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..journal import Event, LiveRun, Run
+from ..journal.vocabulary import at_dimension
 from ._contract import Finding, Status
 from ._curves import Curve
 from ._delivered import delivered_of
@@ -17,7 +18,7 @@ from ._evidence import Evidence
 from ._fallen import Fallen, who_fell
 from ._findings import examined, ignored_codes
 from ._forecast import with_forecast
-from ._kinds import kinds, place
+from ._kinds import kinds, of_cut, place
 from ._measured import Heard, NotMeasured, heard, not_measured
 from ._nearest import with_nearest
 from ._rows import FindingRow, rows_of
@@ -135,8 +136,9 @@ def diagnosed(
     status = status_by(found, missing, ended=evidence.ended)
     now = kinds(found)
     decisions = Decisions.beside(run) if decisions is None else decisions
-    why = causes_of(evidence, now, decisions)
-    rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence)
+    # Mechanisms are read of whole embeddings: what became of their first columns alone they do not explain.
+    why = causes_of(evidence, [one for one in now if not of_cut(one)], decisions)
+    rows = tuple(_row(evidence, curve) for curve in evidence.curves) + _unpaired(evidence) + _of_cuts(evidence)
     folder, lost = evidence.run.folder, who_fell(evidence)
     diagnosis = Diagnosis(
         run=str(folder) if folder is not None else evidence.run.name,
@@ -223,6 +225,15 @@ def _row(evidence: Evidence, curve: Curve) -> dict[str, Any]:
         "end": shown.after if shown else curve.values[-1],
         "change": change,
     }
+
+
+def _of_cuts(evidence: Evidence) -> tuple[dict[str, Any], ...]:
+    """Return the rows of embeddings' first columns."""
+    return tuple(
+        {**_row(cut, curve), "collection": at_dimension(curve.name, dimension)}
+        for dimension, cut in evidence.cuts.items()
+        for curve in cut.curves
+    )
 
 
 def _unpaired(evidence: Evidence) -> tuple[dict[str, Any], ...]:

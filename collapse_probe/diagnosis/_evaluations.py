@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ..journal import Evaluation, JournalError, LiveRun
-from ..statistics import DRAWS, max_t_p, paired_difference
+from ..journal.vocabulary import split_dimension
+from ..statistics import DRAWS, max_t_p, paired_difference, seeded_difference
 from ._contract import Interval
 
 REFERENCE = "reference pairs"
@@ -64,6 +65,8 @@ class Evaluations:
         records = [
             one for one in run.of(Evaluation) if one.role == role or (role == "test" and one.role == "reference")
         ]
+        dimensions = run.config.dimensions
+        records = [one for one in records if split_dimension(one.collection)[1] not in dimensions]
         splits: dict[str, set[str]] = {}
         for one in records:
             splits.setdefault(one.collection, set()).add(one.split)
@@ -190,7 +193,12 @@ class Evaluations:
         )
 
     def change(self, before: Evaluation, after: Evaluation, metric: str) -> tuple[float, Interval] | None:
-        """Return the mean change over the queries that both have; None where one of them cannot be read."""
+        """Return the mean change over the queries that both have; None where one of them cannot be read.
+
+        Of a mean over collections, each of which has queries of its own, it is the mean of theirs.
+        """
+        if after.mean_of:
+            return self._mean_change(before, after, metric)
         first, second = self.values(before, metric), self.values(after, metric)
         if first is None or second is None:
             return None
@@ -199,6 +207,20 @@ class Evaluations:
         if not len(pairs):
             return None
         return difference(pairs[:, 0], pairs[:, 1])
+
+    def _mean_change(self, before: Evaluation, after: Evaluation, metric: str) -> tuple[float, Interval] | None:
+        """Return a mean's change over its collections, None where the scores of one of them cannot be read."""
+        if before.mean_of != after.mean_of or not after.mean_of:
+            return None
+        parts = []
+        for name in after.mean_of:
+            pair = [self.records.get((name, one.variant, one.step)) for one in (before, after)]
+            found = None if None in pair else self._differences(pair, metric)  # type: ignore[arg-type]
+            if not found:
+                return None
+            parts.append(np.array([list(found.values())]))
+        found = seeded_difference(*parts)
+        return found.mean, Interval(low=found.low, high=found.high, p=found.p_value, n=found.n_queries)
 
     def pairs(self, collection: str, first: str, second: str) -> list[Pair]:
         """Return the evaluations of two variants at the steps after 0 that both were scored at, by step."""
@@ -234,6 +256,9 @@ class Evaluations:
             if len(found[at]) > 1:
                 own = max_t_p(np.array(list(found[at].values()))[:, None], draws=draws)[0]
                 p_values[at] = min(1.0, own * (len(together) + len(apart)))
+        for at, (before, after) in enumerate(pairs):
+            if after.mean_of and (mean := self.change(before, after, metric)) is not None:
+                p_values[at] = min(1.0, mean[1].p * len(pairs))
         return p_values
 
     def _differences(self, pair: Pair, metric: str) -> dict[str, float]:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from ..journal import Coverage, Event, LiveRun, Run, Series
-from ..journal.vocabulary import NOT_STREAMS, modern_reading
+from ..journal.vocabulary import NOT_STREAMS, modern_reading, split_dimension
 from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
@@ -77,12 +77,17 @@ _ENDS = 8
 class Evidence:
     """A run on disk or in training, with what is derived from it.
 
+    Args:
+        run: The run.
+        tests: Runs like this one that are judged together, so that a fall of one of them is as rare.
+
     Attributes:
         run: The run.
         config: What it is.
     """
 
-    def __init__(self, run: LiveRun) -> None:
+    def __init__(self, run: LiveRun, *, tests: int = 1) -> None:
+        self._tests = tests
         self.run = run
         self.config = run.config
 
@@ -162,7 +167,7 @@ class Evidence:
         return [
             Subject(name, role(name) or (name if name in EMBEDDINGS else "hidden"))
             for name in names
-            if name and name.partition("/")[0] not in NOT_STREAMS
+            if name and self._of_stream(f"{name}/")
         ]
 
     @cached_property
@@ -206,9 +211,16 @@ class Evidence:
         sides = [one.name for one in self.streams if one.role in ("query", "document", "left", "right", "view")]
         return any(name.rpartition("/")[0] in sides and on == "batch" for name, on, _ in self.run.keys)
 
-    @staticmethod
-    def _of_stream(reading: str) -> bool:
-        return reading.partition("/")[0] not in NOT_STREAMS
+    def _of_stream(self, reading: str) -> bool:
+        cut = self.config.dimensions and split_dimension(reading.rpartition("/")[0])[1] in self.config.dimensions
+        return not cut and reading.partition("/")[0] not in NOT_STREAMS
+
+    @cached_property
+    def cuts(self) -> dict[int, Evidence]:
+        """The run as the first columns of its embeddings show it, by how many these are, the most first."""
+        read = {split_dimension(name)[1] for name, _, _ in self.run.keys} if self.config.dimensions else set()
+        dimensions = sorted(read & set(self.config.dimensions), reverse=True)
+        return {one: Evidence(self.run.cut(one), tests=len(dimensions)) for one in dimensions}
 
     @property
     def seen(self) -> bool:
@@ -229,7 +241,7 @@ class Evidence:
         for one in subjects:
             here = seen and one.collection == REFERENCE
             found.append(collection_curve(self.evaluations, one, seen=here, tests=len(subjects)))
-        curves = over_collections([one for one in found if one is not None])
+        curves = over_collections([one for one in found if one is not None], tests=self._tests)
         reference = next((one for one in curves if one.name == REFERENCE), None)
         if reference is None or reference.fell is None or (not reference.fell and self._saturated(reference)):
             other = self._separation(seen=seen)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError, unknown_name
+from ..journal.vocabulary import SCALARS, at_dimension
 from ._contract import Detector, Finding, Judgement, NotApplicable, Status, Subject
 from ._evidence import Evidence
 from ._status import state_of, status_of
 from .detectors import BY_CODE, DETECTORS, LISTED, find_detector
 from .detectors._ranges import declared
+
+OF_CUTS = ("CP201", "CP410", "CP421", "CP422", "CP423", "CP430", "CP431")
+"""Detectors of what can become of embeddings' first columns alone: separation and shape."""
 
 ASKED = "asked for"
 """The reason of a code that a caller ignores without one."""
@@ -23,6 +28,48 @@ def examined(evidence: Evidence, *, ignored: Mapping[str, str]) -> Iterator[tupl
         cuts = cuts_of(detector, evidence.config.probes)
         for subject in subjects(detector, evidence):
             yield detector, subject, _finding(detector, subject, evidence, cuts, ignored.get(detector.code))
+    for dimension, cut in evidence.cuts.items():
+        yield from _of_cut(cut, dimension, ignored)
+
+
+def _of_cut(
+    evidence: Evidence, dimension: int, ignored: Mapping[str, str]
+) -> Iterator[tuple[Detector, Subject, Finding]]:
+    """Yield what is found of the embeddings' first columns; what is not measured of them is said of the full ones.
+
+    A shape is none where separation by these columns did not fall: few columns have one that full vectors have not.
+    """
+    fell = any(curve.fell for curve in evidence.curves)
+    unknown = (Status.NOT_APPLICABLE, Status.NOT_MEASURED, *(() if fell else (Status.WARNING,)))
+    for detector in (BY_CODE[code] for code in OF_CUTS):
+        cuts = cuts_of(detector, evidence.config.probes)
+        for subject in subjects(detector, evidence):
+            found = _finding(detector, subject, evidence, cuts, ignored.get(detector.code))
+            if found.status not in unknown:
+                named = replace(subject, name=_named(subject.name, dimension))
+                yield detector, named, _cut(found, named.name, dimension)
+
+
+def _cut(finding: Finding, subject: str, dimension: int) -> Finding:
+    """Return a finding with its readings' names as those of the first columns."""
+    judgement = finding.judgement
+    assert judgement is not None
+    conditions = tuple(replace(one, reading=_named(one.reading, dimension)) for one in judgement.conditions)
+    evidence = tuple(_named(one, dimension) for one in judgement.evidence)
+    judgement = replace(judgement, conditions=conditions, evidence=evidence)
+    return replace(finding, subject=subject, judgement=judgement, evidence=evidence)
+
+
+def _named(name: str, dimension: int) -> str:
+    """Return the name of something of the first columns; what words stand behind a reading stay there.
+
+    >>> _named("query/common_share", 16), _named("reference pairs/mrr against start", 16), _named("query", 16)
+    ('query@16/common_share', 'reference pairs@16/mrr against start', 'query@16')
+    """
+    stream, slash, rest = name.rpartition("/")
+    if not slash:
+        return at_dimension(name or "pairs", dimension)
+    return name if name.partition("/")[0] in SCALARS else f"{at_dimension(stream, dimension)}/{rest}"
 
 
 def subjects(detector: Detector, evidence: Evidence) -> list[Subject]:

@@ -11,6 +11,7 @@ import numpy as np
 from ..journal import Series
 from ._contract import Finding, Forecast
 from ._evidence import Evidence
+from ._kinds import of_cut
 from ._separation import D_PRIME, RANK
 
 FEWEST = 5
@@ -34,7 +35,9 @@ def with_forecast(evidence: Evidence, findings: Iterable[Finding]) -> tuple[Find
     found = tuple(findings)
     if evidence.run.status != "unfinished":
         return found
-    return tuple(_with(evidence, one) if one.grave and _rests_on_a_fall(one) else one for one in found)
+    return tuple(
+        _with(evidence, one) if one.grave and not of_cut(one) and _rests_on_a_fall(one) else one for one in found
+    )
 
 
 def half_life(series: Series, since: int) -> Forecast | None:

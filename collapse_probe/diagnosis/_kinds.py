@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..journal.vocabulary import split_dimension
 from ._contract import Finding, Status
 
 ORDER = (
@@ -125,7 +126,7 @@ def _folds(other: Finding, one: Finding) -> bool:
         return False
     if other.kind == "divergence" and other.status is Status.CRITICAL and one.kind != "divergence":
         return _since(one) is None or _since(one) >= (_since(other) or 0)  # type: ignore[operator]
-    if one.kind in _UNDER_EVERYTHING and one.kind != other.kind:
+    if one.kind in _UNDER_EVERYTHING and one.kind != other.kind and (of_cut(one) or not of_cut(other)):
         if other.kind == "ties":
             return other.status is Status.CRITICAL
         return other.kind not in _EXPLAINS_NO_FALL
@@ -135,8 +136,16 @@ def _folds(other: Finding, one: Finding) -> bool:
         return other.status is Status.CRITICAL
     if _partly_wrong(other) and one.kind not in _ELSEWHERE:
         return False
+    if of_cut(one) != of_cut(other):
+        # What became of whole embeddings became of their first columns, and never the other way round.
+        return of_cut(one) and other.kind not in (*_EXPLAINS_NO_FALL, *_ELSEWHERE)
     same = other.subject == one.subject or not other.subject or one.kind in _OF_THE_RUN
     return same and one.kind in _FOLLOWS.get(other.kind, ())
+
+
+def of_cut(finding: Finding) -> bool:
+    """Return whether a finding is of embeddings' first columns alone."""
+    return split_dimension(finding.subject)[1] is not None
 
 
 def _partly_wrong(finding: Finding) -> bool:

@@ -140,7 +140,7 @@ def _retrieval(evidence: Evidence) -> list[NotMeasured]:
         judged = any(evidence.evaluations.metric(name) for name in evidence.evaluations.collections)
         why = "scored once only, so there is no change" if judged else "no metric that was scored is one of retrieval"
     else:
-        reasons = ("no step", "unheard", "one matrix", "replay", "pairs")
+        reasons = ("no step", "unheard", "one matrix", "replay", "pairs", "no embeddings", REFERENCE)
         why = _said(evidence, reasons) or "no collection and no pairs were read"
     return [NotMeasured(what="retrieval or separation", why=why, essential=True)]
 
@@ -152,12 +152,13 @@ def _blind(evidence: Evidence, known: list[Curve]) -> str:
     pairs = all(curve.collection in (REFERENCE, BATCH) for curve in known)
     ranks = evidence.series(RANK, on="reference")
     if all(curve.collection == REFERENCE for curve in known) and len(ranks) and 0 < ranks.n[-1] < FEWEST_PAIRS:
-        return f"{ranks.n[-1]} reference pairs are too few to show a fall: at least {FEWEST_PAIRS}"
+        return f"{ranks.n[-1]} reference pairs are too few to show a fall: give {FEWEST_PAIRS} or more as reference="
     own, others = (evidence.series(f"pairs/{name}", on="reference").finite() for name in _COSINES)
     found = not len(ranks.finite()) or ranks.finite().values.min() > _FOUND
     equal = len(own) and own.values.min() > 1 - _EQUAL and len(others) and others.values.min() < 1 - _EQUAL
     if pairs and found and equal:
-        return "a query and its document have the same embedding, so these pairs are too easy to show a fall"
+        same = "a query and its document have the same embedding, so these pairs are too easy to show a fall"
+        return f"{same}: give others as reference="
     return ""
 
 

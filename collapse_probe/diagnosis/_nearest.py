@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..journal.vocabulary import split_dimension
 from ._contract import Detector, Finding, Judgement, Status, Subject
 from ._status import state_of, status_of
 
@@ -27,8 +28,16 @@ Examined = tuple[Detector, Subject, Finding]
 def with_nearest(found: Sequence[Examined]) -> list[Examined]:
     """Return findings in which a fall that nothing explains has the kind that is nearest, if one is near.
 
-    A detector's own cut is where healthy runs were never seen; a fall says that this run is none of them.
+    A detector's own cut is where healthy runs were never seen; a fall says that this run is none of them. Whole
+    embeddings and each number of first columns are looked at by themselves.
     """
+    parts: dict[int | None, list[Examined]] = {}
+    for one in found:
+        parts.setdefault(split_dimension(one[2].subject)[1], []).append(one)
+    return [one for part in parts.values() for one in _with_nearest(part)]
+
+
+def _with_nearest(found: Sequence[Examined]) -> list[Examined]:
     grave = [one for _, _, one in found if one.grave and one.status is Status.CRITICAL]
     near = [at for at, (_, _, one) in enumerate(found) if _distance(one) < 1]
     if {one.kind for one in grave} != {_FALL} or not near:

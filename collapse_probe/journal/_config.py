@@ -136,6 +136,7 @@ class RunConfig:
         collections: Collections that are scored.
         development: The collection that checkpoints are chosen by.
         reference: The reference pairs; None for a run without any.
+        dimensions: Numbers of first columns that the training is to make vectors of, too: each is judged by itself.
         examples: Distinct training examples; None where unknown.
         probes: Declarations of the watched probes, by name.
         examined: The models that the run was made of, where it was made of finished ones.
@@ -160,6 +161,7 @@ class RunConfig:
     collections: tuple[CollectionInfo, ...] = ()
     development: CollectionInfo | None = None
     reference: ReferenceInfo | None = None
+    dimensions: list[int] = field(default_factory=list)
     examples: int | None = None
     probes: Mapping[str, Any] = field(default_factory=dict)
     examined: tuple[ExaminedInfo, ...] = ()
@@ -248,8 +250,8 @@ def _value(hint: Any, value: Any) -> Any:
         return _from(hint, value)
     if choices and choices[-1] is Ellipsis:
         return tuple(_from(choices[0], entry) for entry in _expect(list, value))
-    if choices == (str,):
-        return [_expect(str, entry) for entry in _expect(list, value)]
+    if choices in ((str,), (int,)):
+        return [_expect(choices[0], entry) for entry in _expect(list, value)]
     return dict(_expect(dict, value)) if choices else _expect(hint, value)
 
 

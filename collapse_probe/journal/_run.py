@@ -12,6 +12,7 @@ import numpy as np
 
 from ._config import ModuleInfo, RunConfig
 from ._course import SCHEMA, End, Event, Start
+from ._cut import CutStore
 from ._fields import FieldError
 from ._frames import Frames
 from ._legacy import modern_config
@@ -88,6 +89,11 @@ class LiveRun(Frames):
     def unknown(self) -> dict[str, int]:
         """Kinds of records that this version does not know, and how many there are of each."""
         return dict(self._store.unknown)
+
+    def cut(self, dimension: int) -> Self:
+        """Return the run as its vectors' first columns alone show it: one of :attr:`RunConfig.dimensions`."""
+        config = replace(self.config, dimensions=[])
+        return type(self)(config, CutStore(self._store, dimension), folder=self.folder)  # type: ignore[arg-type]
 
     def of(self, kind: type[R]) -> list[R]:
         """Return the records of a kind, in the order in which they were written."""

@@ -30,6 +30,7 @@ class Evaluation:
         fingerprint: SHA-256 of texts and judgements.
         verified: False where stored vectors were used without their encoder.
         group: The collections that it is a part of.
+        mean_of: Collections that it is the mean of, where it is none itself; each was scored at the same step.
         time: UTC, ISO 8601.
     """
 
@@ -49,6 +50,7 @@ class Evaluation:
     fingerprint: str | None = None
     verified: bool = True
     group: str | None = None
+    mean_of: list[str] | None = None
     time: str = ""
 
 

@@ -25,6 +25,7 @@ from ._wishes import Wishes, added_wishes, cadence_of, judged_wishes, wishes_of
 if TYPE_CHECKING:
     from ._cadence import Cadence
     from ._containment import STRICT, Containment, in_one_line
+    from ._cuts import cuts_of, dimension_of
     from ._digest import digest
     from ._exchange import alone, is_sharded, process_rank, processes
     from ._handed import checked_role, checked_stream, scalar, why_unread
@@ -51,7 +52,9 @@ _WITH_TORCH = {
     "STRICT": "_containment",
     "Containment": "_containment",
     "in_one_line": "_containment",
+    "cuts_of": "_cuts",
     "digest": "_digest",
+    "dimension_of": "_cuts",
     "alone": "_exchange",
     "is_sharded": "_exchange",
     "process_rank": "_exchange",
@@ -130,7 +133,9 @@ __all__ = [
     "checked_role",
     "checked_stream",
     "copied",
+    "cuts_of",
     "digest",
+    "dimension_of",
     "find",
     "group_parameters",
     "in_one_line",

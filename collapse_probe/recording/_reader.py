@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from .. import measures
-from ..journal.vocabulary import MEASURES, Role, Similarity, split_reading
+from ..journal.vocabulary import MEASURES, Role, Similarity, at_dimension, split_dimension, split_reading
 from ..measures import Sample
 from ._accumulators import LogHistogram
+from ._cuts import cuts_of, dimension_of, read_cut
 from ._forces import ADDED
 from ._heard import Heard
 from ._layout import Layout
@@ -36,10 +37,12 @@ class StepReadings:
     Attributes:
         heard: Streams that were heard.
         groups: What this process writes: the shape of what was read, and readings of that shape.
+        samples: What was read of each micro-batch.
     """
 
     heard: set[str]
     groups: list[tuple[dict[str, Any], dict[str, Tensor]]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
 
 
 class StepReader:
@@ -91,7 +94,7 @@ class StepReader:
             if self._first and any(one.by_term for one in calls):
                 values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
         alone = {name: value for name, value in values.items() if name not in together}
-        found = StepReadings(heard)
+        found = StepReadings(heard, samples=samples)
         if alone:
             found.groups = [(shape_of(tensor), part) for tensor, part in by_sample(alone, samples[0])]
         if read != heard and self._first:
@@ -99,6 +102,20 @@ class StepReader:
         if values or (not self._first and (samples or heard & set(self._wishes.every_step))):
             self._keep(values, kept)
         return found
+
+    def read_cuts(
+        self, samples: Sequence[Sample], dimensions: Sequence[int]
+    ) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
+        """Read the first columns of each micro-batch's embeddings, and return them as groups of a step's readings."""
+        by_dimension: dict[int | None, list[Sample]] = {}
+        for sample in samples:
+            for cut in cuts_of(sample, dimensions):
+                by_dimension.setdefault(dimension_of(cut), []).append(cut)
+        groups = []
+        for cuts in by_dimension.values():
+            values = _mean([read_cut(cut, on="batch", wanted=self._wishes.batch) for cut in cuts])
+            groups += [(shape_of(tensor), part) for tensor, part in by_sample(values, cuts[0])]
+        return groups
 
     def _count(self, calls: Sequence[Heard]) -> set[str]:
         """Count the calls of each stream, and return which streams were heard."""
@@ -139,6 +156,8 @@ class StepReader:
             without = {name for name in without if split_reading(name)[0] not in self._wishes.every_step}
         if wanted is not None:
             wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
+        if dimension_of(sample) is not None:  # heard of some columns alone
+            return read_cut(sample, on="batch", wanted=wanted)
         return measures.read(sample, on="batch", wanted=wanted, without=without)
 
     def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
@@ -208,7 +227,11 @@ def _size(tensor: Tensor) -> tuple[int, int]:
 
 def _numbered(one: Heard) -> str:
     """Return the name of a call of a micro-batch among its streams: further calls have a number."""
-    return one.stream if one.index == 0 else f"{one.stream}.{one.index + 1}"
+    if one.index == 0:
+        return one.stream
+    stream, dimension = split_dimension(one.stream)
+    further = f"{stream}.{one.index + 1}"
+    return further if dimension is None else at_dimension(further, dimension)
 
 
 def _mean(read: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

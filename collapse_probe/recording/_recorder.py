@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -62,12 +62,14 @@ class Recorder:
         name: The model's, by which the processes of a training that has several find each other's readings; None where
             this one is read alone.
         first: Whether this process is the one that writes.
+        dimensions: Numbers of first columns of the embeddings that are read by themselves, too.
 
     Attributes:
         done: Optimiser steps done.
         next_due: The next step whose streams are read.
         containment: What contains failures.
         first: Whether this process writes; others read what goes to the first one alone.
+        dimensions: Numbers of first columns that are read by themselves, the most first.
         ranks: What goes between the processes of a training; None where it is read alone.
         owed: Streams that were silent on the latest due step: they are read when they are next heard.
         epoch: Epoch of the step in progress, from 1; None in a run without epochs.
@@ -84,6 +86,7 @@ class Recorder:
         containment: Containment | None = None,
         name: str | None = None,
         first: bool = True,
+        dimensions: Sequence[int] = (),
     ) -> None:
         self.journal = journal
         self.cadence = cadence or Cadence()
@@ -107,6 +110,7 @@ class Recorder:
         self._closed = False
         self._told_time = -math.inf
         self.first = first
+        self.dimensions = tuple(sorted(dimensions, reverse=True))
         self.ranks = None if name is None else Ranks(name, first, self._say_of_ranks)
 
     # What is handed in
@@ -391,7 +395,7 @@ class Recorder:
         on = "raw" if raw else "reference"
         where: dict[str, Any] = {"on": on, "step": self.done if step is None else step}
         where["epoch"] = self.epoch if epoch is None else epoch
-        for record in reference_records(sample, self.wishes, part=part, where=where):
+        for record in reference_records(sample, self.wishes, part=part, where=where, dimensions=self.dimensions):
             self.journal.write(record)
 
     def evaluation(
@@ -484,7 +488,14 @@ class Recorder:
         read = self._reader.read(calls, due=due, ranks=self.ranks if shares else None)
         for shape, values in read.groups:
             self._outbox.put(values, self._writer(**shape))
+        if self.first and self.dimensions and read.samples:
+            self.containment.run("dimensions", self._read_cuts, read.samples)
         return read.heard
+
+    def _read_cuts(self, samples: Sequence[Sample]) -> None:
+        """Read the first columns of each micro-batch's embeddings."""
+        for shape, values in self._reader.read_cuts(samples, self.dimensions):
+            self._outbox.put(values, self._writer(**shape))
 
     def _writer(self, **shape: Any) -> Callable[..., None]:
         where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._terms.dataset, **shape}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from .. import measures
@@ -11,13 +11,14 @@ from ..journal import Histogram, Readings, Spectrum
 from ..journal.vocabulary import MEASURES, Role, split_reading
 from ..measures import Sample
 from ._accumulators import pair_histograms
+from ._cuts import cuts_of, read_cut
 from ._outbox import floats
 from ._reader import by_sample, shape_of
 from ._wishes import Wishes
 
 
 def reference_records(
-    sample: Sample, wishes: Wishes, *, part: bool, where: Mapping[str, Any]
+    sample: Sample, wishes: Wishes, *, part: bool, where: Mapping[str, Any], dimensions: Sequence[int] = ()
 ) -> Iterator[Readings | Histogram | Spectrum]:
     """Yield what is written of reference pairs. Waits for the device.
 
@@ -26,10 +27,14 @@ def reference_records(
         wishes: What is read.
         part: A part of the pairs, between full readings: spectra and histograms are left out.
         where: What the pairs were read on, step and epoch.
+        dimensions: Numbers of first columns that are read by themselves, too.
     """
     values = measures.read(sample, on="reference", wanted=_wanted(sample, wishes.reference, part=part))
     for tensor, found in by_sample(values, sample):
         yield Readings(values=floats(found), **where, **shape_of(tensor))
+    for cut in cuts_of(sample, dimensions):
+        for tensor, found in by_sample(read_cut(cut, on="reference", wanted=wishes.reference), cut):
+            yield Readings(values=floats(found), **where, **shape_of(tensor))
     if part:
         return
     yield from _pair_histograms(sample, wishes.histograms, where)

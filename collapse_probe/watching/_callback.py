@@ -155,7 +155,8 @@ class CallbackSource:
         assert self._inner is not None
         facts = self._inner.facts(options)
         less = [_LESS] if options.loss is not None else [_LESS, _NO_LOSS]
-        return replace(facts, notes=[*facts.notes, *less], session={**facts.session, "trainer": "a callback"})
+        notes = {**facts.notes, **{one[:40]: one for one in less}}
+        return replace(facts, notes=notes, session={**facts.session, "trainer": "a callback"})
 
     def attach(self, watch: TrainerWatch, attachments: Attachments) -> None:
         """Attach what is known already: the evaluator."""

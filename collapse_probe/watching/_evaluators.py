@@ -59,6 +59,8 @@ class EvaluatorListener(ABC):
 
     Attributes:
         pairs: Reference pairs that are this evaluator's, whose vectors are handed over; None for none.
+        judged: The function that its scores are judged by.
+        latest: What it gave last, by metric.
     """
 
     def __init__(
@@ -72,12 +74,15 @@ class EvaluatorListener(ABC):
         seen: Seen | None = None,
     ) -> None:
         self.pairs: EvaluatorPairs | None = None
+        self.judged = ""
+        self.latest: dict[str, float] = {}
         self.collection = collection
         self.evaluator = evaluator
         self._watch = watch
         self._domain = domain
         self._seen = seen
-        attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._hears)
+        if hasattr(evaluator, "embed_inputs"):
+            attachments.wrap(evaluator, "embed_inputs", probe="evaluator's vectors", after=self._hears)
 
     def _hears(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         side = kwargs.get("encode_fn_name", args[2] if len(args) > 2 else None)
@@ -131,6 +136,7 @@ class RetrievalListener(EvaluatorListener):
             return
         (similarity, rankings), self._judged = self._judged, ("", None)
         self._hand_over_vectors()
+        self.judged, self.latest = similarity, self._found
         self._watch.ranked_evaluation(
             self.collection,
             self._found,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 import re
 import shlex
@@ -15,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from ..errors import InputError
-from ..journal import JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name, versions_of
+from ..journal import JournalError, JournalWriter, ModuleInfo, Run, fresh_folder, is_plain_name, versions_of
 from ..journal.vocabulary import Role
 from ..recording import Place, Wishes, canonical, process_rank
 from ._options import Prepared
@@ -63,6 +65,24 @@ def choose_folder(
         _claims[folder.absolute()] = owner
     said = "" if folder == asked else f"{in_short(asked)} exists, so this run is written to {in_short(folder)}"
     return folder.absolute(), said
+
+
+def output_of(trainer: Any) -> str | None:
+    """Return what tells a trainer's checkpoints from those of another: a digest of where it writes them."""
+    folder = getattr(getattr(trainer, "args", None), "output_dir", None)
+    return None if folder is None else hashlib.sha256(str(Path(folder).absolute()).encode()).hexdigest()[:16]
+
+
+def run_of_output(output: str | None, asked: Path) -> Path:
+    """Return the run of a trainer's checkpoints: the one in a folder, or in one of its name and a number."""
+    for folder in (asked, *sorted(asked.parent.glob(f"{glob.escape(asked.name)}-*"))):
+        try:
+            known = (folder / "run.json").is_file() and Run.load(folder).config.session.get("output")
+        except JournalError:
+            continue
+        if output is not None and known == output:
+            return folder
+    return asked
 
 
 def in_short(folder: Path) -> Path:

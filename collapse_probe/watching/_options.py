@@ -57,7 +57,8 @@ class Facts:
         seed: Of weights and batches.
         precision: Compute precision.
         session: What else is written of it.
-        notes: What is not heard, and why.
+        notes: What is not heard, and why, by what that is about.
+        dimensions: Numbers of first columns that the losses train by themselves, too.
     """
 
     similarity: Similarity = "cosine"
@@ -70,7 +71,8 @@ class Facts:
     seed: int | None = None
     precision: str = ""
     session: Mapping[str, Any] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    dimensions: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Known:
         seed: Of weights and batches.
         precision: Compute precision: ``fp32``, ``bf16`` or ``fp16``.
         alone: Whether each of several processes keeps a journal of its own.
+        dimensions: Numbers of first columns that are trained by themselves, too.
     """
 
     batch: int | None = None
@@ -113,3 +116,4 @@ class Known:
     seed: int | None = None
     precision: str = ""
     alone: bool = False
+    dimensions: Sequence[int] = ()

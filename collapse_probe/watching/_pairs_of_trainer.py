@@ -15,32 +15,43 @@ MOST = 512
 """Reference pairs that are taken."""
 
 _LEAST = 8
-_LABELS = ("label", "labels", "score", "scores")
+_CLASSED = 10_000
+"""Rows among which two of each class are looked for."""
+
+LABELS = ("label", "labels", "score", "scores")
 _ALIKE = 0.8
 """Share of the highest label from which a labelled pair counts as one that belongs together."""
 
 
-def pairs_of_data(model: Any, data: Any, *, source: str, seen: bool) -> tuple[TextPairs, ReferenceInfo] | None:
-    """Return the first pairs of a data set, or of each of several; None where it has no two columns of texts.
+def pairs_of_data(
+    model: Any, data: Any, *, source: str, seen: bool, kinds: bool = False
+) -> tuple[TextPairs, ReferenceInfo] | str:
+    """Return the first pairs of a data set, or of each of several; why there are none where it has none.
 
-    Of a query that comes several times the first pair is taken: its other documents would be no wrong answers to it.
+    Two columns of texts are pairs, where a label is a score those whose score is high. Of a query that comes several
+    times the first pair is taken: its other documents would be no wrong answers to it. Of one column with classes the
+    first two texts of each class are a pair: what is of another class is a wrong answer.
 
     Args:
         model: Encodes texts.
         data: A data set with rows and columns, or a dictionary of some; a stream is never drawn from.
         source: What they are called.
         seen: Whether they are trained on.
+        kinds: Whether a pair's label is one of several kinds, none of which need say that it belongs together.
     """
     parts = list(data.values()) if isinstance(data, Mapping) else [data]
     found: list[tuple[str, str]] = []
+    whys: list[str] = []
     for part in parts:
-        found += _pairs(part, MOST // max(1, len(parts)))
+        some, why = _pairs(part, MOST // max(1, len(parts)), kinds=kinds)
+        found += some
+        whys += [why] if why else []
     first: dict[str, str] = {}
     for query, document in found:
         first.setdefault(query, document)
     found = list(first.items())
     if len(found) < _LEAST:
-        return None
+        return "; ".join(dict.fromkeys(whys)) or f"{len(found)} of at least {_LEAST} pairs"
     pairs = TextPairs(model, [query for query, _ in found], [document for _, document in found])
     return pairs, ReferenceInfo(source=source, n=len(found), seen=seen)
 
@@ -120,18 +131,35 @@ def texts_of_data(data: Any, *, most: int = 100_000) -> set[str]:
     return found
 
 
-def _pairs(data: Any, most: int) -> list[tuple[str, str]]:
+def _pairs(data: Any, most: int, *, kinds: bool) -> tuple[list[tuple[str, str]], str]:
+    """Return pairs of a data set, and why there are none."""
+    if data is not None and not (hasattr(data, "__len__") and hasattr(data, "column_names")):
+        return [], "a stream, from which nothing is drawn"
     columns = _columns(data, most)
     if len(columns) < 2:
-        return []
+        return _of_classes(data) if columns else ([], "no column of texts")
     labels = _labels(data, most)
     numbers = [value for value in labels if isinstance(value, int | float)]
-    cut = _ALIKE * max(numbers) if len(numbers) == len(columns[0]) else None
-    return [
-        pair
-        for row, pair in enumerate(zip(columns[0], columns[1], strict=True))
-        if cut is None or (cut > 0 and numbers[row] >= cut)
-    ]
+    pairs = list(zip(columns[0], columns[1], strict=True))
+    if len(numbers) < len(pairs) or len(columns) > 2:  # of a query with several texts a label compares these
+        return pairs, ""
+    if kinds:
+        return [], "the labels are kinds of pairs, and none says which texts belong together"
+    cut = _ALIKE * max(numbers)
+    found = [pair for pair, number in zip(pairs, numbers, strict=True) if cut > 0 and number >= cut]
+    return found, "" if found else "no label says that two texts belong together"
+
+
+def _of_classes(data: Any) -> tuple[list[tuple[str, str]], str]:
+    """Return two texts of each class."""
+    texts = _columns(data, _CLASSED)[0]
+    classes: dict[Any, list[str]] = {}
+    for text, label in zip(texts, _labels(data, _CLASSED), strict=False):
+        if isinstance(label, int | str) and text not in (known := classes.setdefault(label, [])) and len(known) < 2:
+            known.append(text)
+    found = [(first[0], first[1]) for first in classes.values() if len(first) == 2][:MOST]
+    why = f"one column of texts, with two texts in {len(found)} classes" if classes else "one column of texts"
+    return found, "" if len(found) >= _LEAST else why
 
 
 def _columns(data: Any, most: int) -> list[list[str]]:
@@ -143,7 +171,7 @@ def _columns(data: Any, most: int) -> list[list[str]]:
 
 
 def _labels(data: Any, most: int) -> list[Any]:
-    return next((values for name, values in _read(data, min(len(data), most)) if name in _LABELS), [])
+    return next((values for name, values in _read(data, min(len(data), most)) if name in LABELS), [])
 
 
 def _read(data: Any, most: int) -> Iterator[tuple[str, list[Any]]]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .. import measures
 from ..errors import InputError
 from ..journal import Evaluation
-from ..journal.vocabulary import Role
+from ..journal.vocabulary import Role, at_dimension
 from ..measures import Sample
 from ..recording import (
     PART,
@@ -26,6 +26,8 @@ from ..recording import (
     StartWeights,
     alone,
     check_pairs,
+    cuts_of,
+    dimension_of,
     undisturbed,
 )
 from ._path import ScoredPath
@@ -265,7 +267,7 @@ class ReferenceReader:
 
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder
-        query, document = sample.streams["query"], sample.streams["document"]
+        query = sample.streams["query"]
         if self._rows and len(query) != self._rows:
             self._say(
                 "number of pairs",
@@ -290,23 +292,28 @@ class ReferenceReader:
                 recorder.reference(_first(sample), step=step, part=True)
             if fresh or len(query) > PART:
                 recorder.reference(sample, raw=raw, step=step)
+        self._score(sample, self.collection, step=step, raw=raw)
+        for cut in cuts_of(sample, recorder.dimensions):
+            self._score(cut, at_dimension(self.collection, dimension_of(cut) or 0), step=step, raw=raw)
+        self.read = True
+
+    def _score(self, sample: Sample, collection: str, *, step: int, raw: bool) -> None:
         metrics = _metrics(sample)
         scores = measures.scores(sample)
         values = {} if scores is None else {str(query): rank for query, rank in enumerate(_reciprocal_ranks(scores))}
         if len(values) and metrics:
-            recorder.evaluation(
-                self.collection,
+            self._recorder.evaluation(
+                collection,
                 metrics,
                 step=step,
                 variant="raw" if raw else self._variant,
                 per_query={"mrr": values},
                 domain="in",
                 role="reference",
-                n_documents=len(document),
+                n_documents=sum(len(sample.streams[name]) for name in sample.of_role(Role.document)),
                 similarity=sample.similarity,
                 fingerprint=self._fingerprint,
             )
-        self.read = True
 
     def _check_first(self, sample: Sample, step: int) -> None:
         """Refuse pairs of which a side is one vector, unless the raw encoder tells them apart: then the model does it.

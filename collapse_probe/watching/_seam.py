@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..journal.vocabulary import Role
+from ..journal.vocabulary import Role, at_dimension
 from ..recording import Heard, Recorder
 from ._attach import Attachments
 from ._calls import in_backward
@@ -22,8 +22,11 @@ CHUNKED = "calculate_loss"
 
 RULE = "argument of the loss"
 
-_PAIRS = {"CosineSimilarityLoss", "CoSENTLoss", "AnglELoss", "ContrastiveLoss", "OnlineContrastiveLoss"}
+_PAIRS = {"CosineSimilarityLoss", "CoSENTLoss", "AnglELoss", "ContrastiveLoss", "OnlineContrastiveLoss", "SoftmaxLoss"}
 """Losses of labelled pairs: two texts that need not belong together."""
+
+_ONE = {"ContrastiveTensionLoss", "ContrastiveTensionLossInBatchNegatives", "DenoisingAutoEncoderLoss"}
+"""Losses that give the model one column: a copy of it, or a decoder, has the other."""
 
 
 def loss_modules(loss: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
@@ -51,7 +54,7 @@ def roles_of(loss: nn.Module, columns: int, tasks: Sequence[str | None] = ()) ->
         tasks: ``query`` or ``document`` of each column, where the data says so.
     """
     names = {kind.__name__ for kind in type(loss).__mro__}
-    if columns == 1:
+    if columns == 1 or names & _ONE:
         classes = any(name.startswith("Batch") and "Triplet" in name for name in names)
         return [("embedding", Role.class_ if classes else None)]
     if columns == 2 and names & _PAIRS:
@@ -90,6 +93,7 @@ class Seam:
         self._depth = 0
         self._taken = False
         self._width = 0
+        self._whole = width_of(model)
         self._own_dims = _dimensions(loss)
         inside = list(loss_modules(loss, model))
         self._dims = next((dims for one in inside if (dims := _dimensions(one))), {})
@@ -141,8 +145,8 @@ class Seam:
             given = args[0] if args else kwargs[argument]
             columns = [one if isinstance(one, list | tuple) else [one] for one in given]
             self._width = columns[0][0].shape[-1]
-            if self._taken or (self._dims and self._width < max(self._dims)):
-                return
+            if self._taken:
+                return  # of fewer columns, or of an earlier layer
             self._taken = True
             if recorder.next_due <= recorder.done + 1:
                 self._hear_columns(loss, columns)
@@ -154,7 +158,9 @@ class Seam:
             return
         names, tasks = self._columns()
         recorder = self._watch.recorder
+        cut = self._width if self._width in self._dims and self._width < (self._whole or 0) else None
         for place, (stream, role) in enumerate(roles_of(loss, len(columns), tasks)):
+            stream = stream if cut is None else at_dimension(stream, cut)
             known = recorder.declare(stream)
             if not known.rule:
                 column = f"column {names[place]!r}" if len(names) == len(columns) else f"column {place + 1}"
@@ -179,6 +185,20 @@ def _confirms(heard: Heard, recorder: Recorder) -> Callable[[Tensor], None]:
             recorder.backward()
 
     return confirm
+
+
+def width_of(model: nn.Module) -> int | None:
+    """Return how many columns a model's embeddings have; None where it does not say."""
+    for name in ("get_embedding_dimension", "get_sentence_embedding_dimension"):
+        found = getattr(model, name, lambda: None)()
+        if isinstance(found, int):
+            return found
+    return None
+
+
+def dimensions_of(loss: nn.Module, model: nn.Module) -> set[int]:
+    """Return the numbers of first columns that a loss, or one inside of it, trains by themselves."""
+    return {dim for one in loss_modules(loss, model) for dim in _dimensions(one)}
 
 
 def _dimensions(loss: nn.Module) -> dict[int, float]:

@@ -18,7 +18,16 @@ from ..recording import Cadence, Containment, added_wishes
 from ._attach import Attachments
 from ._calls import CallListener
 from ._declared import declared_probes, declared_streams, reference_pairs
-from ._folder import IN_MEMORY, choose_folder, in_short, is_main_process, model_name, release
+from ._folder import (
+    IN_MEMORY,
+    choose_folder,
+    in_short,
+    is_main_process,
+    model_name,
+    output_of,
+    release,
+    run_of_output,
+)
 from ._optimizers import ClipListener, as_optimizers
 from ._options import Facts, Known, Options, Prepared
 from ._references import ReferenceReader
@@ -93,6 +102,7 @@ class TrainerWatch(Watch):
         self.run: Path | None = None
         self._source = source
         self._options = options
+        self._output = output_of(source.trainer)
         self._closed = False
         self._said: set[str] = set()
         self._pauses = 0
@@ -273,7 +283,7 @@ class TrainerWatch(Watch):
                 raise InputError(IN_MEMORY)
             asked = asked.folder
         if isinstance(asked, str | Path) and (Path(asked) / "run.json").is_file():
-            self.run = Path(asked).absolute() if is_main_process() else None
+            self.run = run_of_output(self._output, Path(asked).absolute()) if is_main_process() else None
         elif asked is not None or model is not None:
             self.run, said = choose_folder(asked, name="run" if model is None else model_name(model), owner=self)
             if said:
@@ -345,7 +355,7 @@ class TrainerWatch(Watch):
             probes=self._probes,
             texts=options.texts,
             on_collapse=options.on_collapse,
-            session=facts.session,
+            session={**facts.session, "output": self._output},
             searching=facts.searching,
             prepared=prepared,
             known=Known(
@@ -355,6 +365,7 @@ class TrainerWatch(Watch):
                 epoch=int(getattr(state, "epoch", 0) or 0) + 1,
                 seed=facts.seed,
                 precision=precision,
+                dimensions=facts.dimensions,
             ),
         )
         if prepared is not None:
@@ -363,8 +374,8 @@ class TrainerWatch(Watch):
         elif step:
             self.recorder.rewind(step)
             self._note("resumed", f"training goes on from step {step}, whose journal was not given: this is a new one")
-        for note in facts.notes:
-            self._note(note, note)
+        for about, note in facts.notes.items():
+            self._note(about, note)
 
     def _note(self, key: str, message: str) -> None:
         self._said.add(key)
@@ -378,6 +389,9 @@ class TrainerWatch(Watch):
         if not step or folder is None or not (folder / "run.json").is_file():
             return None
         run = Run.load(folder)
+        own = isinstance(self._options.run, Run) or run.config.session.get("output") in (None, self._output)
+        if run.steps < step or not own:
+            return None  # another training's
         return Prepared(run.config, JournalWriter(folder, store=run.store), added_wishes(self._probes), done=step)
 
     def _begin_again(self, step: int) -> None:

@@ -53,6 +53,7 @@ class TripletListener(EvaluatorListener):
         name = chosen(list(scores), self.evaluator.main_similarity_function, self._watch.scores_by)
         near, far = scores[name]
         self._hand_over(vectors)
+        self.judged, self.latest = name, {key.removeprefix(f"{name}_"): value for key, value in means.items()}
         self._watch.ranked_evaluation(
             self.collection,
             means,

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from ..journal import Evaluation, LiveRun, ReferenceInfo, Run, RunConfig
-from ..journal.vocabulary import Role, Similarity
+from ..journal.vocabulary import Role, Similarity, split_dimension
 from ..recording import (
     Budget,
     Place,
@@ -155,6 +155,7 @@ class Watch(Lifetime, ByHand):
             streams=declared,
             modules=module_infos(target, list(groups), scored=places),
             reference=known.reference or about,
+            dimensions=list(known.dimensions),
             examples=examples,
             probes={probe.name: probe.as_dict() for probe in read},
             versions=versions(),
@@ -174,6 +175,7 @@ class Watch(Lifetime, ByHand):
             containment=known.containment,
             name=None if known.alone else model_name(target),
             first=first,
+            dimensions=config.dimensions,
         )
         if not first:
             self.recorder.done = done
@@ -298,6 +300,7 @@ class Watch(Lifetime, ByHand):
         config = self.live.config
         replayed = config.reference is not None and config.reference.source == "replayed"
         found = [one for one in self.live.of(Evaluation) if (one.role, one.variant) == ("reference", config.judged)]
+        found = [one for one in found if split_dimension(one.collection)[1] is None]
         self._reference.go_on({one.collection: None if replayed and one.collection == NAME else one for one in found})
 
     def _forget_target(self) -> None:

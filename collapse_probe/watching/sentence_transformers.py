@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,10 +13,12 @@ from ..recording import Call, Place, Tap, call, item
 from ._attach import Attachments
 from ._domains import Domains
 from ._evaluators import EvaluatorListener, RetrievalListener, all_of, is_retrieval, leaves, texts, untouched
+from ._means import mean_over, sequence_mean
 from ._options import Facts, Options
-from ._pairs_of_trainer import EvaluatorPairs, pairs_of_data, pairs_of_evaluators
+from ._pairs_of_trainer import LABELS, EvaluatorPairs, pairs_of_data, pairs_of_evaluators
+from ._reranking import RerankingListener, is_reranking
 from ._scoring import compares_by, own_similarity
-from ._seam import Seam, has_seam, roles_of
+from ._seam import Seam, dimensions_of, has_seam, loss_modules, roles_of, width_of
 from ._text_pairs import TextPairs
 from ._trainer import TrainerWatch
 from ._triplets import TripletListener, is_triplets
@@ -26,6 +29,12 @@ _LATE = "MultiVectorEncoder"
 _OTHERS = {"CrossEncoder", "SparseEncoder", _LATE}
 _BASELINE_SHARE = 0.02
 _SEQUENCE = "sequential_score"
+
+TO_DO = "give reference=[(query, document), ...], or an evaluator that searches"
+"""What gives a trainer's run pairs to be judged by."""
+
+TO_DO_BESIDE = "give an evaluator that scores queries, and it is judged by that"
+"""The same where there are no embeddings."""
 
 
 class SentenceTransformersSource(TransformersSource):
@@ -76,16 +85,29 @@ class SentenceTransformersSource(TransformersSource):
     def _named(self) -> bool:
         return self._options.query is not None or self._options.document is not None
 
+    @property
+    def _dimensions(self) -> list[int]:
+        model = self.model
+        if not self.embeds or model is None:
+            return []
+        whole = width_of(model)
+        found = set().union(*(dimensions_of(one, model) for one in self.losses))
+        return sorted((one for one in found if whole is None or one < whole), reverse=True)
+
     def facts(self, options: Options) -> Facts:
         """Say what the trainer knows of its run."""
         trainer, arguments = self.trainer, self.trainer.args
         data = getattr(trainer, "train_dataset", None)
         kind = type(trainer).__name__
         watched = "terms, and each text's mean token," if _LATE in self._kinds else "terms alone"
-        notes = [] if self.embeds else [f"a {kind} trains no model of embeddings: its loss {watched} are watched"]
+        notes: dict[str, str] = {}
+        if not self.embeds:
+            notes["no embeddings"] = (
+                f"a {kind} trains no model of embeddings: its loss {watched} are watched; {TO_DO_BESIDE}"
+            )
         pairs, about = self._find_reference(options) if self.embeds else (False, None)
-        if self.embeds and pairs is False and options.reference is None:
-            notes.append("no reference pairs: neither evaluation data, evaluator nor training data has pairs of texts")
+        if isinstance(about, str):
+            notes["reference pairs"], about = about, None
         accelerator = getattr(trainer, "accelerator", None)
         return Facts(
             similarity=own_similarity(self.model, options.similarity),
@@ -103,6 +125,7 @@ class SentenceTransformersSource(TransformersSource):
                 "prompts": getattr(arguments, "prompts", None) if options.texts else None,
             },
             notes=notes,
+            dimensions=self._dimensions,
         )
 
     def attach(self, watch: TrainerWatch, attachments: Attachments) -> None:
@@ -163,28 +186,37 @@ class SentenceTransformersSource(TransformersSource):
             found = {key: value for key, value in found.items() if key not in mine}
             if any(one is other.evaluator for other in self._heard):
                 if not name:
-                    marks = ("@",) if is_retrieval(one) else ("_accuracy",)
+                    marks = ("_accuracy",) if is_triplets(one) else ("@", "map")
                     found = {key: value for key, value in found.items() if not any(mark in key for mark in marks)}
             elif mine and len(all_of(one)) != 2:  # the mean of one data set is that data set's score
                 short = {key.removeprefix(f"{name}_"): value for key, value in mine.items()}
-                watch.evaluation(name, short, domain=self._domains.get(id(one)))
+                short, about = mean_over(one, self._heard, short)
+                watch.ranked_evaluation(name, short, None, self._domains.get(id(one)), None, about)
         if len(named) > 1 and found.get(_SEQUENCE) in {v for k, v in plain_metrics(metrics).items() if k != _SEQUENCE}:
             # A sequence's own score that is one of its parts' says nothing more.
             del found[_SEQUENCE]
+        elif _SEQUENCE in found and (mean := sequence_mean(self._evaluator, self._heard, found[_SEQUENCE])):
+            del found[_SEQUENCE]
+            domain = self._domains.get(id(self._evaluator))
+            watch.ranked_evaluation("mean of the sequence", mean[0], None, domain, None, mean[1])
         if found:
             watch.evaluation("evaluation", found)
 
-    def _find_reference(self, options: Options) -> tuple[Any, ReferenceInfo | None]:
+    def _find_reference(self, options: Options) -> tuple[Any, ReferenceInfo | str | None]:
         if options.reference is not None:
             return None, None
         model, trainer = self.model, self.trainer
-        found = (
-            pairs_of_data(model, getattr(trainer, "eval_dataset", None), source="evaluation pairs", seen=False)
-            or pairs_of_evaluators(model, [one.evaluator for one in self._heard])
-            or pairs_of_data(model, getattr(trainer, "train_dataset", None), source="training pairs", seen=True)
-        )
+        kinds = any(hasattr(one, "num_labels") for loss in self.losses for one in loss_modules(loss, model))  # type: ignore[arg-type]
+        held_out, trained = (getattr(trainer, f"{name}_dataset", None) for name in ("eval", "train"))
+        found: Any = pairs_of_data(model, held_out, source="evaluation pairs", seen=False, kinds=kinds)
+        if isinstance(found, str):
+            found = pairs_of_evaluators(
+                model, [o.evaluator for o in self._heard if hasattr(o.evaluator, "embed_inputs")]
+            )
         if found is None:
-            return False, None
+            found = pairs_of_data(model, trained, source="training pairs", seen=True, kinds=kinds)
+        if isinstance(found, str):
+            return False, f"no reference pairs in the training data: {found}; {TO_DO}"
         self._reference = found[0]
         return found
 
@@ -197,7 +229,8 @@ class SentenceTransformersSource(TransformersSource):
         domains = Domains(trained, held_out)
         self._domains = {id(one): domains.of(one) for one in all_of(evaluator)}
         for one in leaves(evaluator):
-            kind = RetrievalListener if is_retrieval(one) else TripletListener if is_triplets(one) else None
+            kinds = ((is_retrieval, RetrievalListener), (is_triplets, TripletListener))
+            kind = next((kind for fits, kind in (*kinds, (is_reranking, RerankingListener)) if fits(one)), None)
             if kind is None or any(one is other.evaluator for other in self._heard):
                 continue
             name = _name(one) or "evaluator"
@@ -229,15 +262,15 @@ class SentenceTransformersSource(TransformersSource):
         columns = 2
         data = getattr(self.trainer, "train_dataset", None)
         first = next(iter(data.values()), None) if isinstance(data, Mapping) else data
-        named = [
-            name for name in getattr(first, "column_names", None) or () if name not in ("label", "labels", "score")
-        ]
+        named = [name for name in getattr(first, "column_names", None) or () if name not in LABELS]
         columns = len(named) or columns
         loss = self.losses[0] if self.losses else model
         streams = list(dict.fromkeys(roles_of(loss, columns)))
         places = []
+        whole = width_of(model) if self._dimensions else None
+        take = _vectors if whole is None else partial(_of_width, whole)
         for index, (stream, role) in enumerate(streams):
-            taken = call(index, _vectors, further=index == len(streams) - 1) if len(streams) > 1 else _vectors
+            taken = call(index, take, further=index == len(streams) - 1) if len(streams) > 1 else take
             places.append(Place(Tap(stream=stream, at=model, take=taken, role=role), "", module=model))
             watch.recorder.declare(stream, role=role, where=f"call {index + 1} of the model", rule="model output")
         watch.calls.listen(places)
@@ -247,6 +280,12 @@ def _vectors(found: Call) -> Tensor | None:
     """Take the vectors of texts, or those of tokens from a model of late interaction, which makes no others."""
     whole = item("sentence_embedding")(found)
     return item("token_embeddings")(found) if whole is None else whole
+
+
+def _of_width(width: int, found: Call) -> Tensor | None:
+    """Take the vectors of texts where they are whole: a loss may be given fewer columns afterwards."""
+    vectors = _vectors(found)
+    return vectors if vectors is not None and vectors.shape[-1] == width else None
 
 
 def _name(evaluator: Any) -> str:

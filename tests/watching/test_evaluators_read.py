@@ -134,8 +134,38 @@ def test_nanobeir_is_read_data_set_by_data_set(
     means = scores(watching, "NanoBEIR_mean")
     assert [one.step for one in means] == ([0, 2, 4] if len(names) > 1 else [])
     if means:
-        assert means[-1].metrics["cosine_ndcg@10"] == pytest.approx(log["eval_NanoBEIR_mean_cosine_ndcg@10"])
+        assert means[-1].metrics["ndcg@10"] == pytest.approx(log["eval_NanoBEIR_mean_cosine_ndcg@10"])
+        assert means[-1].mean_of == ["NanoSciFact", "NanoNFCorpus"]
+        row = next(one for one in diagnose(watching).retrieval if one["collection"] == "NanoBEIR_mean")
+        changes = [
+            [
+                after - before
+                for before, after in zip(
+                    *(watching.live.per_query(one.per_query)["ndcg@10"] for one in two), strict=True
+                )
+            ]
+            for two in ((scores(watching, name)[0], scores(watching, name)[-1]) for name in means[-1].mean_of)
+        ]
+        assert row["n"] == 16 and row["change"]["value"] == pytest.approx(np.mean([np.mean(one) for one in changes]))
+        error = np.sqrt(sum(np.var(one, ddof=1) / len(one) for one in changes)) / len(changes)
+        assert row["change"]["high"] - row["change"]["low"] == pytest.approx(2 * 2.14 * error, rel=0.1)
     assert not scores(watching, "evaluation")
+
+
+@pytest.mark.parametrize("mean", [True, False])
+def test_a_sequence_that_scores_by_a_mean_has_an_interval(mean: bool, bert: Path, tmp_path: Path) -> None:
+    parts = [searching(name=name) for name in ("one", "two")]
+    parts[1].queries = parts[1].queries[::-1]
+    function = (lambda found: sum(found) / len(found)) if mean else (lambda found: 2 * found[0] + found[1])
+    trainer = make(bert, tmp_path, SequentialEvaluator(parts, main_score_function=function))
+    watching = watch(trainer, run=False, baseline=True)
+    trainer.train()
+    found = scores(watching, "mean of the sequence")
+    assert [one.mean_of for one in found] == ([["one", "two"]] * 3 if mean else [])
+    assert bool(scores(watching, "evaluation")) != mean
+    if mean:
+        row = next(one for one in diagnose(watching).retrieval if one["collection"] == "mean of the sequence")
+        assert row["n"] == 24 and row["change"]["low"] < row["change"]["value"] < row["change"]["high"]
 
 
 def test_triplets_are_read_one_by_one(bert: Path, tmp_path: Path) -> None:

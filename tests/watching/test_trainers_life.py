@@ -126,6 +126,23 @@ def test_a_resumed_training_goes_on_in_the_given_journal(bert: Path, tmp_path: P
     assert list(series.values) == first
 
 
+def test_a_resumed_training_never_goes_on_in_the_journal_of_another(bert: Path, tmp_path: Path) -> None:
+    """Bug: of several trainings of one program the first one's journal was cut and written on."""
+    saving = {"save_strategy": "steps", "save_steps": 2, "steps": 6}
+    for name, steps in (("one", 6), ("two", 4)):
+        trainer = make(bert, tmp_path / name, **{**saving, "steps": steps})
+        watch(trainer, run="runs/mine")
+        trainer.train()
+    again = make(bert, tmp_path / "two", **saving)
+    watching = watch(again, run="runs/mine")
+    again.train(resume_from_checkpoint=str(tmp_path / "two" / "out" / "checkpoint-4"))
+    assert watching.run == Path("runs/mine-2").absolute()
+    for name, resumed in (("mine", []), ("mine-2", [4])):
+        run = Run.load(f"runs/{name}")
+        assert [one.step for one in run.of(Event) if one.name == "resumed"] == resumed
+        assert list(run.series("loss/total").steps) == list(range(1, 7))
+
+
 def test_a_resumed_training_without_its_journal_says_so(bert: Path, tmp_path: Path) -> None:
     saving = {"save_strategy": "steps", "save_steps": 4, "steps": 6}
     make(bert, tmp_path, **saving).train()

@@ -140,6 +140,9 @@ def _untouched(evidence: Evidence, drifts: list[Series]) -> Judgement | None:
     scored = [curve for curve in evidence.curves if len(curve.values) > 1 and curve.name != BATCH]
     if not still or not scored or any(len(set(curve.values)) > 1 for curve in scored):
         return None
+    apart = evidence.series("pairs/d_prime", on="reference").finite().values
+    if len(apart) > 1 and np.ptp(apart) > 0:
+        return None  # ranks of few pairs stay where they are while the vectors move
     return Judgement(
         value=0.0,
         bounds=Bounds(warning=0.0, critical=0.0, above=False),

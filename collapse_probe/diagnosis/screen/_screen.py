@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...journal import End, Event, Run, RunConfig
+from ...journal.vocabulary import at_dimension, split_dimension
 from ...statistics import SEEDS_TO_CONFIRM
 from .._contract import Finding, Remedy, Status
 from .._curves import Change
@@ -168,7 +169,20 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
     lives = {one.name: until(one.steps, dead) for one in evidence.curves}
     worst = {one.name: one.worst for one in evidence.curves if one.worst and one.worst.fell}
     since = {one.name: one.steps[0] for one in evidence.curves if one.variant and one.steps[0]}
-    for row in sorted(rows, key=lambda one: one["domain"] != "in" or one["collection"] == REFERENCE)[:4]:
+    fell = {at_dimension(c.name, d) for d, cut in evidence.cuts.items() for c in cut.curves if c.fell}
+    cuts = [one for one in rows if split_dimension(one["collection"])[1] in evidence.cuts]
+    # Of embeddings' first columns those that fell, the fewest first, else the fewest.
+    shown = [one for one in reversed(cuts) if one["collection"] in fell][:2] or cuts[-1:]
+    rows = [one for one in rows if one not in cuts]
+    means = {one.collection for one in evidence.evaluations.records.values() if one.mean_of}
+    rows = sorted(
+        rows,
+        key=lambda one: (
+            one["domain"] != "in" or one["collection"] == REFERENCE,
+            one["collection"] not in (REFERENCE, *means),
+        ),
+    )
+    for row in [*rows[: 4 - len(shown)], *shown]:
         change = worst.get(row["collection"])
         if change is not None and change.against == "best":
             lines.append(_from_best(row, change))
@@ -187,8 +201,8 @@ def _retrieval(evidence: Evidence, rows: Sequence[dict[str, Any]], dead: int | N
         late = since.get(row["collection"]) if row["start"] is not None else None
         first = f"from step {late:,}" if late else ""
         lines.append("  ".join(one for one in (f"{name:<22}", moved, sure, n, raw, first, domain) if one))
-    if len(rows) > 4:
-        lines.append(f"and {len(rows) - 4} more collections")
+    if len(rows) > 4 - len(shown):
+        lines.append(f"and {len(rows) + len(shown) - 4} more collections")
     return labelled("Retrieval", lines)
 
 

@@ -2,10 +2,23 @@
 
 from ._entries import MEASURES
 from ._measure import Band, Measure, On
-from ._readings import FORCES, NOT_STREAMS, OUTSIDE, SCALARS, SUMMARIES, modern_reading, reading_name, split_reading
+from ._readings import (
+    CUT,
+    FORCES,
+    NOT_STREAMS,
+    OUTSIDE,
+    SCALARS,
+    SUMMARIES,
+    at_dimension,
+    modern_reading,
+    reading_name,
+    split_dimension,
+    split_reading,
+)
 from ._roles import Role, Similarity
 
 __all__ = [
+    "CUT",
     "FORCES",
     "MEASURES",
     "NOT_STREAMS",
@@ -17,7 +30,9 @@ __all__ = [
     "On",
     "Role",
     "Similarity",
+    "at_dimension",
     "modern_reading",
     "reading_name",
+    "split_dimension",
     "split_reading",
 ]

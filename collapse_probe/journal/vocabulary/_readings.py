@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ...errors import InputError
 
 SCALARS = ("loss", "validation", "gradient", "rate", "decay", "update", "drift", "lost", "zeros", "force", "monitor")
@@ -24,8 +26,16 @@ FORCES = {
 }
 """What is read of each of two or more terms of a loss, on batches; all blind to scale."""
 
+CUT = (
+    *("common_share", "dead_dimensions", "mean_cosine", "participation_ratio_corrected"),
+    *("d_prime", "mrr", "mrr_centred", "auc", "accuracy", "side_gap", "cosine_mean", "cosine_random_mean"),
+)
+"""Measures that are read of vectors' first columns, too, as ``query@128/common_share`` and ``pairs@128/mrr``."""
+
 SUMMARIES = ("first", "last", "mean", "max")
 """What stands behind the dot where a reading is a window's summary, as in ``delta/mean_abs.mean``."""
+
+_CUT = re.compile(r"(.+)@([1-9][0-9]{0,5})(/[^/@]+)?")
 
 _MEASURES = {
     "norm": "norm_mean",
@@ -73,6 +83,26 @@ def split_reading(name: str) -> tuple[str, str]:
     if not stream or not measure:
         raise InputError(f"{name!r} is no reading: write STREAM/MEASURE, such as query/norm_mean")
     return stream, measure
+
+
+def at_dimension(name: str, dimension: int) -> str:
+    """Return what the first columns of a stream are called, or of the pairs; of a reading and a collection, too.
+
+    >>> at_dimension("query", 128), at_dimension("pairs/mrr", 128), at_dimension("reference pairs", 64)
+    ('query@128', 'pairs@128/mrr', 'reference pairs@64')
+    """
+    stream, slash, measure = name.rpartition("/")
+    return f"{stream}@{dimension}/{measure}" if slash else f"{measure}@{dimension}"
+
+
+def split_dimension(name: str) -> tuple[str, int | None]:
+    """Return a name without its dimension, and the dimension; None where it has none.
+
+    >>> split_dimension("query@128"), split_dimension("pairs@128/mrr"), split_dimension("query")
+    (('query', 128), ('pairs/mrr', 128), ('query', None))
+    """
+    found = _CUT.fullmatch(name)
+    return (found[1] + (found[3] or ""), int(found[2])) if found else (name, None)
 
 
 def modern_reading(name: str) -> tuple[str, str]:

@@ -27,6 +27,8 @@ def _units(facts: Facts) -> dict[str, list[str]]:
     asked = {one.name for one in facts.run.config.collections}
     units: dict[str, list[str]] = {}
     for (label, _, _), one in facts.evidence.evaluations.records.items():
+        if one.mean_of:
+            continue
         members = units.setdefault(one.group or label, [])
         if label not in members and label != REFERENCE and (not asked or one.collection in asked):
             members.append(label)
