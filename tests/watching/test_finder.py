@@ -122,7 +122,7 @@ def test_of_modules_that_are_called_several_times_the_product_tells_the_sides():
         return (m["entities"](head) * m["relations"](head % 3) * m["entities"](tail)).sum(1)
 
     w = find(model, lambda m, a, b: (score(m, chosen, chosen + 20) - score(m, chosen, chosen + 10)).exp().mean())
-    streams = both(w, rule="similarity product", where=TRANSLATED, steps=2)
+    streams = both(w, rule="similarity product", where=TRANSLATED, steps=1)
     assert streams["negative"].role == "document" and streams["negative"].n == streams["document"].n
 
 
