@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
 from ..recording import Call, Heard, Recorder, Rows, Stacking, call, poolings, rows_of
-from ._candidates import Candidate, reaches
+from ._candidates import Candidate, address, reaches
 from ._products import Operand, Product
 from ._rules import SIDES, Choice, Meeting, place
 
@@ -35,6 +36,8 @@ class Products:
         self._recorder = recorder
         self._found: list[tuple[Product, Heard, Heard]] = []
         self._tokens: list[tuple[Candidate, list[Candidate]]] = []
+        self._last: list[tuple[Product, Heard, Heard]] = []
+        self._inner: list[Product] = []
 
     @property
     def heard(self) -> list[Heard]:
@@ -72,6 +75,26 @@ class Products:
         trained = {one.source for one in outputs if one.heard.confirmed}
         return [one for one in outputs if one.heard.confirmed or one.source not in trained]
 
+    def end_step(self) -> None:
+        """Tell the products of the loss from those on the way to its vectors; to be called once the backward came."""
+        trained = [one for one in self._found if one[0].gradient and (one[1].confirmed or one[2].confirmed)]
+        self._last = [one for one in trained if not self._of_tokens(one[0]) and not _goes_on(one[0], trained)]
+        known = {id(one[0]) for one in self._last}
+        self._inner = [one[0] for one in trained if id(one[0]) not in known]
+
+    def _of_tokens(self, one: Product) -> bool:
+        """Return whether vectors of tokens meet others in a product, as in attention that pools them."""
+        given = {address(side.tensor) for side in (one.query, one.document) if side.tensor.ndim == 3}
+        return not given.isdisjoint(of.address for of, _ in self._tokens)
+
+    def no_sides(self, kept: Sequence[Candidate]) -> set[Any]:
+        """Return the sources of scores, and of what is given to a product on the way to the loss's vectors."""
+        scores = [one.output.grad_fn for one, *_ in self._last]
+        given = {address(side.tensor) for one in self._inner for side in (one.query, one.document)}
+        ends = {address(side.tensor) for one, *_ in self._last for side in (one.query, one.document)}
+        made = [one for one in kept if one.node is not None and any(reaches(one.node, score) for score in scores)]
+        return {one.source for one in (*made, *(one for one in kept if one.address in given - ends))}
+
     def choose(self, kept: Sequence[Candidate], target: nn.Module) -> Choice | None:
         """Return the sides of the last product before the loss; None where none tells them apart. Waits for the device.
 
@@ -79,10 +102,9 @@ class Products:
             kept: The candidates of the step.
             target: The model.
         """
-        trained = [one for one in self._found if one[0].gradient and (one[1].confirmed or one[2].confirmed)]
-        if not all(bool(torch.isfinite(gradient).all()) for one, *_ in trained for gradient in one.gradient):
+        if not all(bool(torch.isfinite(gradient).all()) for one, *_ in self._last for gradient in one.gradient):
             return None
-        last = [one for one in trained if not _goes_on(one[0], trained) and not one[0].of_itself]
+        last = [one for one in self._last if not one[0].of_itself]
         first = next((one for one in last if _pulled(one[0]) > _MIXED), None)
         if first is None:
             return None
@@ -111,12 +133,24 @@ class Products:
             product = next(one for one, *_ in last if operand is one.query or operand is one.document)
             stream, role = names[min(at, 2)]
             side = "query's side" if operand is product.query else "document's side"
-            found = Candidate(heard, target, "", side, "operand", 0, site=str(product.site))
+            about = {"site": str(product.site), "node": operand.tensor.grad_fn}
+            found = Candidate(heard, target, "", side, "operand", 0, **about)
             streams.append((found, stream, role))
             there = [one for one, mine, _ in last if one.site == product.site and mine.micro == sides[0][1].micro]
             number = next(place for place, one in enumerate(there) if one is product)
             meetings.setdefault(stream, Meeting(product.site, operand is product.query, number))
         return Choice(PRODUCT, streams, [], meetings=meetings)
+
+
+def agree(chosen: Choice, by_product: Choice) -> bool:
+    """Return whether what a rule chose is what meets in the product, or what that is made of. Waits for the device."""
+    pairs = list(zip(chosen.sides(), by_product.sides(), strict=False))
+    if len(pairs) < 2:
+        return False
+    if all(rows_of(met.heard.tensor, one.heard.tensor) == Rows() for one, met in pairs):
+        return True
+    nodes = [(one.node, met.node) for one, met in pairs]
+    return bool(by_product.meetings) and all(mine and theirs and reaches(theirs, mine) for mine, theirs in nodes)
 
 
 def _made(like: Heard, vectors: Tensor) -> Heard:

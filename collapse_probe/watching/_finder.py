@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from ..journal.vocabulary import Role
 from ..recording import Call, Recorder, canonical, stacking_of
 from ._attach import Attachments, compiled_calls, compiled_inside, is_compiled, is_traced
-from ._by_product import Products
+from ._by_product import Products, agree
 from ._calls import added_up, in_backward
 from ._candidates import Candidate, address, entries, entry_of, sizes
 from ._overheard import Overheard
@@ -108,6 +108,7 @@ class Finder:
         self._open = True
         self._tries = 0 if found is None else _PRODUCTS
         self._asks = False
+        self._no_sides: set[Any] = set()
         self._products: Products | None = None
         self._overheard = Overheard(target, Listener(self._met), recorder.containment, paused=lambda: self.paused)
         self._handles: list[RemovableHandle] = []
@@ -176,18 +177,32 @@ class Finder:
         mine = {id(one) for one in (*(one.heard for one in kept), *(() if products is None else products.heard))}
         calls[:] = [one for one in calls if id(one) not in mine]
         self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
+        if products is not None:
+            products.end_step()
+            self._no_sides |= products.no_sides(kept)
+        kept = [one for one in kept if one.source not in self._no_sides]
         chosen = None if self._found is None else self._unstacked(self._choose(kept, frozenset(step.scores)))
-        self._asks = chosen is None or chosen.unsure or (chosen.rule == SINGLE and chosen.streams[0][2] is None)
-        by_product = products.choose(kept, self._target) if self._asks and products is not None else None
-        # Where no module gives what is compared, single tokens of texts are looked at first.
-        early = by_product is not None and by_product.meetings and self._recorder.current < _TOKENS_FROM
-        if by_product is not None and not early:
-            chosen, self._asks = by_product, False
-        tried = products is not None or not self._tries or not self._overheard.possible()
-        if chosen is not None and not early and (not self._asks or (tried and not chosen.unsure)):
+        if chosen is not None or products is not None:
+            chosen = self._checked(chosen, kept, products)
+        else:
+            self._asks = True
+        if chosen is not None:
             self._take(chosen, kept)
         elif self._recorder.current >= STEPS:
             self.close()
+
+    def _checked(self, chosen: Choice | None, kept: list[Candidate], products: Products | None) -> Choice | None:
+        """Return what the product before the loss says of a choice, or in its place; None to look on."""
+        known = chosen is not None and not chosen.unsure and (chosen.rule != SINGLE or chosen.stacked is not None)
+        self._asks = not known
+        if products is not None and not (known and chosen is not None and (chosen.named or chosen.stacked)):
+            met = products.choose(kept, self._target)
+            if met is not None and not (known and chosen is not None and agree(chosen, met)):
+                # Where no module gives what is compared, single tokens of texts are looked at first.
+                self._asks = bool(met.meetings) and self._recorder.current < _TOKENS_FROM
+                return None if self._asks else met
+        tried = products is not None or not self._tries or not self._overheard.possible()
+        return chosen if known or (tried and chosen is not None and not chosen.unsure) else None
 
     @staticmethod
     def _choose(kept: list[Candidate], scores: frozenset[int]) -> Choice | None:
@@ -362,7 +377,7 @@ class Finder:
             if self._products is not None and is_tokens(value) and not in_backward():
                 kept = {"confirmed_by": value, "gradient_as": added_up}
                 heard = self._recorder.hear("?tokens", value[:, 0], **kept)
-                one = Candidate(heard, module, path, key, **about)
+                one = Candidate(heard, module, path, key, **about, address=address(value), node=value.grad_fn)
                 self._products.keep_tokens(one, Call(module, args, kwargs, output, method), value)
 
     def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:

@@ -54,6 +54,7 @@ class Choice:
         stacked: How the one matrix holds several streams, and which with their roles.
         meetings: Streams that no module gives, and where they meet.
         unsure: Whether others might be meant as well, and nothing so far tells which.
+        named: Whether names tell the sides.
     """
 
     rule: str
@@ -63,6 +64,12 @@ class Choice:
     stacked: tuple[Stacking, Mapping[str, Role]] | None = None
     meetings: Mapping[str, Meeting] = field(default_factory=dict)
     unsure: bool = False
+    named: bool = False
+
+    def sides(self) -> list[Candidate]:
+        """Return the first query and the first document; fewer where there are none."""
+        roles = {role: one for one, _, role in reversed(self.streams)}
+        return [roles[role] for role in (Role.query, Role.document) if role in roles]
 
 
 def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
@@ -98,7 +105,7 @@ def _with_stored(single: Choice, kept: Sequence[Candidate]) -> Choice | None:
         other = Role.document if role is Role.query else Role.query
         tap = Tap(stream=str(other), at=stored.module, take=argument(str(stored.key)), role=other)
         places = [place(one, str(role), role), Place(tap, stored.path, module=stored.module)]
-        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places)
+        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places, named=True)
     return None
 
 
@@ -132,7 +139,7 @@ def _by_loss(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
             Place(Tap(stream=name, at=module, take=argument(str(one.key)), role=role), one.path, module=module)
             for one, name, role in streams
         ]
-        return Choice("loss module", streams, places, _replayed(streams, usable))
+        return Choice("loss module", streams, places, _replayed(streams, usable), named=True)
     return None
 
 
@@ -189,7 +196,7 @@ def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
         if len(unique) < 2 or (pair is None and len(unique) > 2):
             continue
         query, document = (unique[index] for index in (pair or (0, 1)))
-        return _pair("model output", query, document)
+        return replace(_pair("model output", query, document), named=pair is not None)
     return None
 
 
@@ -330,7 +337,8 @@ def _called(one: Candidate) -> str:
 
 
 def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
-    pair = roles_of_pair([_called(end[0]) for end in ends]) or (0, 1)
+    named = roles_of_pair([_called(end[0]) for end in ends])
+    pair = named or (0, 1)
     found = _pair(rule or TOWERS, ends[pair[0]][0], ends[pair[1]][0])
     streams = [
         (one, *SIDES[side])
@@ -338,7 +346,7 @@ def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
         for one in ends[pair[side]]
         if one.heard.again or one is ends[pair[side]][0]
     ]
-    return Choice(found.rule, streams, found.places)
+    return Choice(found.rule, streams, found.places, named=named is not None, unsure=named is None and len(ends) > 2)
 
 
 def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:
