@@ -21,7 +21,10 @@ _WANTED = {Role.query, Role.document, Role.view, Role.class_, Role.left, Role.ri
 
 _NO_CALL = "nothing that was called could be it"
 
-_CURE = "Give query= and document= (module paths), or hand them over: w.observe('query', q), w.observe('document', d)"
+_CURE = (
+    "Give query= and document=, the paths of modules whose outputs they are, or with w = collapse_probe.watch(model, "
+    "optimizer=optimizer) in the script hand them over: w.observe('query', q), w.observe('document', d)"
+)
 
 
 def one_matrix(said: str) -> str:

@@ -121,6 +121,11 @@ class Finder:
         """Return what was heard in the latest step, in words."""
         return self._last
 
+    @property
+    def no_sides(self) -> frozenset[int]:
+        """Ids of modules whose outputs are scores, or are on the way to the vectors of the loss."""
+        return frozenset(module for module, _, _ in self._no_sides)
+
     def close(self) -> None:
         """Listen no more, but to the losses that were heard; may be called twice."""
         if not self._open:
@@ -176,11 +181,11 @@ class Finder:
         products, self._products = self._products, None
         mine = {id(one) for one in (*(one.heard for one in kept), *(() if products is None else products.heard))}
         calls[:] = [one for one in calls if id(one) not in mine]
-        self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
         if products is not None:
             products.end_step()
             self._no_sides |= products.no_sides(kept)
         kept = [one for one in kept if one.source not in self._no_sides]
+        self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
         chosen = None if self._found is None else self._unstacked(self._choose(kept, frozenset(step.scores)))
         if chosen is not None or products is not None:
             chosen = self._checked(chosen, kept, products)

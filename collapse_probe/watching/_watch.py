@@ -250,6 +250,11 @@ class Watch(Lifetime, ByHand):
         """The optimisers whose steps are counted."""
         return self._optimizers
 
+    @property
+    def no_sides(self) -> frozenset[int]:
+        """Ids of modules whose outputs are known to be neither queries nor documents, though they look like them."""
+        return frozenset() if self._finder is None else self._finder.no_sides
+
     def trains_beside(self, losses: Sequence[nn.Module]) -> None:
         """Note which parts of losses are trained with the model and are no part of it."""
         names = self.recorder.containment.run("delivered weights", beside, self._target, losses, self._parameters)
