@@ -1,4 +1,4 @@
-"""Losses that are plain functions: what they compare is found, as people write them, or what to type is said and helps."""
+"""Losses that are plain functions: what they compare is found, or what to type is said and helps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from running.running_support import session
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, normalize, pairwise_distance, relu
 
-import collapse_probe
 from collapse_probe.journal import Run
 from collapse_probe.watching import watch
 
@@ -170,7 +169,7 @@ PROGRAMS: Programs = {
         Clip,
         clip,
         {"query": "output of module image", "document": "output of module text"},
-        "similarity product",
+        "two modules, one for each side",
     ),
     "static": (
         Table,
@@ -246,7 +245,6 @@ def test_where_nothing_can_be_found_what_is_said_can_be_typed_and_helps(tmp_path
             optimizer.step()
             optimizer.zero_grad()
 
-    assert collapse_probe.watch is watch
     with session(tmp_path / "mine") as (_, said):
         run(by_hand=False)
     advice = (
