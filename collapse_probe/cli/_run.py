@@ -26,7 +26,7 @@ Options of collapse-probe stand before the script; all that follows it is the sc
 error. The exit code is the script's own; `collapse-probe diagnose RUN` exits 1 where the run is unhealthy.
 """
 
-_BY_HAND = re.compile(r"Give query= and document= \(module paths\), or hand them over:.*")
+_SIDES = re.compile(r"Give(\s+)query=(\s+)and(\s+)document=,")
 
 
 class Leading(click.Command):
@@ -105,6 +105,6 @@ def _is_another() -> bool:
 
 
 def _spell(text: str) -> str:
-    """Return a message with what to give as flags: a script that is run unchanged hands nothing over."""
-    flags = f"Say {as_flag('query', 'PATH')} and {as_flag('document', 'PATH')} (module paths)"
-    return spelt(_BY_HAND.sub(flags, text), as_flag)
+    """Return a message with settings as flags."""
+    flags = rf"Say\1{as_flag('query', None)}\2and\3{as_flag('document', None)},"
+    return spelt(_SIDES.sub(flags, text), as_flag)

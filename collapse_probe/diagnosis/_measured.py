@@ -102,7 +102,7 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
             Heard(
                 stream=subject.name,
                 role=subject.role,
-                where=last.where if last else "",
+                where=last.where if last else _of_further(evidence, subject.name),
                 rule=last.rule if last else "",
                 n=n if n > 0 else None,
                 dimension=(last.dimension if last else None) or (dimension if dimension > 0 else None),
@@ -111,6 +111,13 @@ def heard(evidence: Evidence) -> tuple[Heard, ...]:
             )
         )
     return tuple(sorted(found, key=lambda one: one.stream))
+
+
+def _of_further(evidence: Evidence, stream: str) -> str:
+    """Return where a further call of a stream in one batch comes from, which stands under its name and a number."""
+    first, _, number = stream.rpartition(".")
+    records = evidence.heard.get(first, []) if number.isdigit() else []
+    return f"{records[-1].where}, number {number} of a batch" if records and records[-1].where else ""
 
 
 def _finiteness(evidence: Evidence, findings: list[Finding]) -> list[NotMeasured]:

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
         copied,
         undisturbed,
     )
-    from ._stacked import stacking_of
+    from ._stacked import Rows, Stacking, rows_of, stacking_of
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by, token
-    from ._tokens import mean_of_tokens
+    from ._tokens import POOLINGS, mean_of_tokens, pooled, poolings
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
 
 _WITH_TORCH = {
@@ -75,6 +75,9 @@ _WITH_TORCH = {
     "check_pairs": "_reference",
     "copied": "_reference",
     "undisturbed": "_reference",
+    "Rows": "_stacked",
+    "Stacking": "_stacked",
+    "rows_of": "_stacked",
     "stacking_of": "_stacked",
     "Call": "_tap",
     "Nth": "_tap",
@@ -90,7 +93,10 @@ _WITH_TORCH = {
     "output": "_tap",
     "passed_by": "_tap",
     "token": "_tap",
+    "POOLINGS": "_tokens",
     "mean_of_tokens": "_tokens",
+    "pooled": "_tokens",
+    "poolings": "_tokens",
     "WeightReader": "_weights",
     "group_parameters": "_weights",
     "is_left_out": "_weights",
@@ -101,6 +107,7 @@ __all__ = [
     "ALWAYS_WATCHED",
     "HISTOGRAM_NAMES",
     "PART",
+    "POOLINGS",
     "REPLAYED_PAIRS",
     "REPLAYED_STEPS",
     "RESIDUAL_SET",
@@ -115,7 +122,9 @@ __all__ = [
     "Probe",
     "Recorder",
     "Replay",
+    "Rows",
     "Schedule",
+    "Stacking",
     "StartWeights",
     "Take",
     "Tap",
@@ -153,8 +162,11 @@ __all__ = [
     "output",
     "parse_probe",
     "passed_by",
+    "pooled",
+    "poolings",
     "process_rank",
     "processes",
+    "rows_of",
     "scalar",
     "stacking_of",
     "token",

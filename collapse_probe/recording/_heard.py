@@ -81,6 +81,7 @@ class Step:
         confirmed_by: Tensor | None = None,
         with_gradient: bool = False,
         with_graph: bool = False,
+        gradient_as: Callable[[Tensor], Tensor] | None = None,
     ) -> Heard:
         """Keep a copy of a tensor, and wait for a backward to come through it; waits for no device.
 
@@ -91,6 +92,7 @@ class Step:
             confirmed_by: What a backward has to come through, where the tensor itself is not in the graph.
             with_gradient: Whether the loss's gradient at it is kept, too.
             with_graph: Whether its place in the graph is kept until the first backward of the step.
+            gradient_as: Makes the tensor's gradient of that of ``confirmed_by``; None where nothing does.
         """
         passed = tensor if confirmed_by is None else confirmed_by
         if self._backward:
@@ -108,8 +110,10 @@ class Step:
         if with_graph and placed and passed is tensor and self._micro == 0:
             one.point = point_of(tensor)
         if trained and not (by_hand and passed.is_leaf):
-            self._hook(passed, self._confirms(one, keep=with_gradient and passed is tensor))
-        if with_gradient and passed is not tensor and tensor.requires_grad and torch.is_grad_enabled():
+            kept = (lambda found: found) if passed is tensor else gradient_as
+            self._hook(passed, self._confirms(one, kept if with_gradient else None))
+        own = passed is not tensor and gradient_as is None
+        if with_gradient and own and tensor.requires_grad and torch.is_grad_enabled():
             # What a call was given: a backward through the call confirms it, and the gradient is its own.
             self._hook(tensor, self._keeps(one))
         return one
@@ -147,15 +151,15 @@ class Step:
         if not self.deaf():
             self._backward = True
 
-    def _confirms(self, one: Heard, *, keep: bool) -> Callable[[Tensor | None], None]:
+    def _confirms(self, one: Heard, kept: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor | None], None]:
         def confirm(gradient: Tensor | None) -> None:
             if self.deaf():
                 return
             one.confirmed, one.beside = True, gradient is None
             one.point = None
             self._backward = True
-            if keep:
-                self.contained("gradients", _keep, one, gradient)
+            if kept is not None:
+                self.contained("gradients", _keep, one, None if gradient is None else kept(gradient))
 
         return ours(confirm)
 

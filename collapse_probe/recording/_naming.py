@@ -91,9 +91,8 @@ class Naming:
         return False
 
     def _unstacked(self, one: Heard) -> list[Heard]:
-        """Return a call, or each side of its matrix; none where it holds no two of one length."""
+        """Return a call, or each side of its matrix; none where it cannot be divided."""
         stacking = self._stacked.get(one.stream)
         if stacking is None:
             return [one]
-        even = one.tensor.ndim == 2 and len(one.tensor) % 2 == 0
-        return [stacking.part(one, which) for which in (0, 1)] if even else []
+        return [stacking.part(one, which) for which in range(len(stacking.sides))] if stacking.fits(one) else []

@@ -153,6 +153,7 @@ class Recorder:
         role: Role | None = None,
         by_hand: bool = True,
         confirmed_by: Tensor | None = None,
+        gradient_as: Callable[[Tensor], Tensor] | None = None,
     ) -> Heard | None:
         """Hear a stream of the step in progress: hooks and users come through the same door.
 
@@ -164,6 +165,7 @@ class Recorder:
             by_hand: Given by the user; False waits for a backward to come through it.
             confirmed_by: What a backward has to come through, where the tensor itself is not in the graph: the output
                 of the call whose input, or change, it is.
+            gradient_as: Makes its gradient of that of ``confirmed_by``.
         """
         if not self._naming.is_split(stream):
             self.declare(stream, role=role)
@@ -176,6 +178,7 @@ class Recorder:
             confirmed_by=confirmed_by,
             with_gradient=self._with_gradient,
             with_graph=self.due and not self._step.forces_done,
+            gradient_as=gradient_as,
         )
 
     @property
@@ -187,9 +190,17 @@ class Recorder:
         """The calls of the step in progress, to be chosen among."""
         return self._step.calls
 
-    def hear(self, key: str, tensor: Tensor, *, confirmed_by: Tensor | None = None) -> Heard:
+    def hear(
+        self,
+        key: str,
+        tensor: Tensor,
+        *,
+        confirmed_by: Tensor | None = None,
+        gradient_as: Callable[[Tensor], Tensor] | None = None,
+    ) -> Heard:
         """Hear something that may be a stream, if a backward comes through it, or through what it is a part of."""
-        return self._step.hear(key, tensor, confirmed_by=confirmed_by, with_gradient=self._with_gradient)
+        about = {"confirmed_by": confirmed_by, "gradient_as": gradient_as}
+        return self._step.hear(key, tensor, with_gradient=self._with_gradient, **about)
 
     def repeat(self, stream: str, shape: torch.Size) -> None:
         """Hear that a call without a graph was computed again inside of a backward."""
@@ -268,7 +279,7 @@ class Recorder:
         self._naming.split(key, streams, roles)
 
     def unstack(self, key: str, stacking: Stacking, sides: Mapping[str, Role]) -> None:
-        """Read one tap's matrix as the two sides that it holds; one with an odd number of rows is left out.
+        """Read one tap's matrix as the sides that it holds; one that cannot be divided into them is left out.
 
         Args:
             key: The tap.

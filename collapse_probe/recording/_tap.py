@@ -94,6 +94,7 @@ def token(take: Take, index: int) -> Take:
         found = take(call)
         return found[:, index] if isinstance(found, Tensor) and found.ndim == 3 else found
 
+    taken.of = take  # type: ignore[attr-defined]
     return taken
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._tap import Call
+from ._tap import Call, Take
 
 MASK = "attention_mask"
 
@@ -25,7 +26,7 @@ def mean_of_tokens(call: Call, tensor: Tensor) -> Tensor | None:
     >>> mean_of_tokens(found, torch.tensor([[[1.0], [3.0], [9.0]]])).tolist()
     [[2.0]]
     """
-    kept = next((mask for one in _masks(call) if (mask := _kept(one, tensor)) is not None), None)
+    kept = _first_kept(call, tensor)
     if kept is None:
         return None
     weights = kept.to(device=tensor.device).unsqueeze(-1)
@@ -36,8 +37,64 @@ def mean_of_tokens(call: Call, tensor: Tensor) -> Tensor | None:
 
 def _masks(call: Call) -> Iterator[Any]:
     yield call.kwargs.get(MASK)
+    yield _positional(call)
     for given in (*call.args, *call.kwargs.values(), call.output):
         yield given.get(MASK) if isinstance(given, Mapping) else getattr(given, MASK, None)
+
+
+def _positional(call: Call) -> Any:
+    try:
+        return inspect.signature(call.module.forward).bind_partial(*call.args).arguments.get(MASK)
+    except (TypeError, ValueError):
+        return None
+
+
+POOLINGS = {
+    "mean": "mean of the tokens that attention_mask keeps in",
+    "average": "mean of all tokens in",
+    "last": "last token that attention_mask keeps in",
+}
+"""Ways from vectors of tokens to one of each text, and how they are said."""
+
+
+def pooled(take: Take, how: str) -> Take:
+    """Return a take of each text's vector, ``[n, D]``, of what another take gives, ``[n, T, D]``.
+
+    Args:
+        take: What gives the vectors of tokens.
+        how: One of :data:`POOLINGS`.
+    """
+
+    def taken(call: Call) -> Tensor | None:
+        found = take(call)
+        if not isinstance(found, Tensor) or found.ndim != 3:
+            return found
+        return _pool(call, found.detach(), how)
+
+    taken.of = take  # type: ignore[attr-defined]
+    return taken
+
+
+def poolings(call: Call, tokens: Tensor) -> dict[str, Tensor]:
+    """Return each text's vector in every way that a call allows, ``[n, D]``, of vectors of tokens ``[n, T, D]``."""
+    found = {how: _pool(call, tokens.detach(), how) for how in POOLINGS}
+    return {how: vectors for how, vectors in found.items() if vectors is not None}
+
+
+def _pool(call: Call, tokens: Tensor, how: str) -> Tensor | None:
+    if how == "mean":
+        return mean_of_tokens(call, tokens)
+    if how == "average":
+        return tokens.mean(dim=1)
+    kept = _first_kept(call, tokens)
+    if kept is None:
+        return None
+    last = kept.long().cumsum(dim=1).argmax(dim=1)
+    return tokens[torch.arange(len(tokens), device=tokens.device), last.to(tokens.device)]
+
+
+def _first_kept(call: Call, tensor: Tensor) -> Tensor | None:
+    return next((mask for one in _masks(call) if (mask := _kept(one, tensor)) is not None), None)
 
 
 def _kept(mask: Any, tensor: Tensor) -> Tensor | None:

@@ -31,7 +31,7 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
         if briefly or one is not longest:
             said.line(_in_a_line(one))
     if not briefly:
-        said.block(_screen(longest, width))
+        said.block(said.spelt(_screen(longest, width)))
 
 
 def _elsewhere() -> str:

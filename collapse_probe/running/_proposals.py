@@ -13,7 +13,7 @@ from ..errors import setting
 from ..watching import Watch, is_compiled
 from ._said import Said
 
-LOOK_AT = 3
+LOOK_AT = 5
 """Steps after which every module is heard for one, if nothing was found."""
 
 _NUMBERS = {1: "once", 2: "twice"}
@@ -59,7 +59,7 @@ class Proposals:
 
     def _listen(self) -> None:
         for path, module in self._target.named_modules():
-            if not path:
+            if not path or id(module) in self._watch.no_sides:
                 continue
 
             def hook(module: nn.Module, args: Any, output: Any, path: str = path) -> None:

@@ -32,6 +32,10 @@ class Said(logging.Handler):
         """Write one line."""
         self.block(f"collapse-probe: {self._spell(text)}")
 
+    def spelt(self, text: str) -> str:
+        """Return a text with settings as the program's user gives them."""
+        return self._spell(text)
+
     def once(self, text: str) -> None:
         """Write one line, unless it was written before."""
         if text not in self._known:

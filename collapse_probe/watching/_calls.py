@@ -24,6 +24,11 @@ def in_backward() -> bool:
     return torch._C._current_graph_task_id() != -1
 
 
+def added_up(gradient: Tensor) -> Tensor:
+    """Return a vector's gradient, ``[n, D]``, of that of the tokens that it is made of, ``[n, T, D]``."""
+    return gradient.sum(dim=1)
+
+
 @dataclass
 class _Kept:
     heard: Heard
@@ -222,9 +227,13 @@ class CallListener:
         if key == _REPLAYED:
             heard = self._recorder.hear(key, tensor)
         else:
-            passed = passed_by(call, whole)
+            of = getattr(take, "of", None)
+            passed = passed_by(call, whole) if of is None else of(call)
             passed = whole if passed is None and tensor is not whole else passed
-            heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed)
+            tokens = of is not None and isinstance(passed, Tensor) and passed.ndim == 3
+            # The weights of a text's tokens add up to one, and so do their gradients to its vector's.
+            how = {"gradient_as": added_up} if tokens else {}
+            heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed, **how)
         replay = self.replay
         if heard is None or replay is None or replay.complete or tensor is not whole or tensor.ndim != 2:
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..recording import Heard, Take, item, output, token
+from ..recording import POOLINGS, Heard, Take, item, output, pooled, token
 
 _NODES = 20_000
 """Nodes of a graph that are looked at, at most."""
@@ -31,6 +31,8 @@ class Candidate:
         node: Where it stands in the graph; None without a gradient.
         token: Of an output with vectors of tokens, which of them it is: 0 the first, -1 the last; None for all of it.
         passed: Which tokens a backward came through, ``[n, T]`` of bool, once it came.
+        pooling: Of an output with vectors of tokens, how each text's vector is made of them; empty for otherwise.
+        site: Of an operand of a product, where the product stands; empty for others.
     """
 
     heard: Heard
@@ -45,6 +47,8 @@ class Candidate:
     node: Any = None
     token: int | None = None
     passed: list[Tensor] = field(default_factory=list)
+    pooling: str = ""
+    site: str = ""
 
     @property
     def usable(self) -> bool:
@@ -63,6 +67,8 @@ class Candidate:
     def take(self) -> Take:
         """What takes it from a call."""
         whole = output if self.key is None else item(self.key)
+        if self.pooling:
+            return pooled(whole, self.pooling)
         return whole if self.token is None else token(whole, self.token)
 
     @property
@@ -78,8 +84,11 @@ class Candidate:
     @property
     def where(self) -> str:
         """Where it comes from, in words."""
+        if self.site:
+            return f"{self.key} of {self.site}"
         call = "" if self.method == "forward" else f" of {self.method}()"
-        which = "" if self.token is None else f"{'last' if self.token else 'first'} token of "
+        which = f"{POOLINGS[self.pooling]} " if self.pooling else ""
+        which = which if self.token is None else f"{'last' if self.token else 'first'} token of "
         return f"{which}{entry_of(self.kind, self.key)}{call} of {f'module {self.path}' if self.path else 'the model'}"
 
     @property
@@ -93,10 +102,10 @@ class Candidate:
             return False
         if other.address in {self.address, *self.inputs}:
             return True
-        return other.node is not None and self.node is not None and _reaches(self.node, other.node)
+        return other.node is not None and self.node is not None and reaches(self.node, other.node)
 
 
-def _reaches(node: Any, other: Any) -> bool:
+def reaches(node: Any, other: Any) -> bool:
     """Return whether a graph leads back from one node to another."""
     seen, waiting = {node}, [node]
     while waiting and len(seen) < _NODES:

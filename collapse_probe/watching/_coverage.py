@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping
 
 from ..journal.vocabulary import Role
@@ -10,6 +9,7 @@ from ..recording import Recorder
 from ._calls import CallListener
 from ._declared import BY_HAND
 from ._finder import Finder
+from ._overheard import compiled_frames
 
 HEARD_BY = 20
 """The step by which queries and documents should have been heard."""
@@ -21,18 +21,15 @@ _WANTED = {Role.query, Role.document, Role.view, Role.class_, Role.left, Role.ri
 
 _NO_CALL = "nothing that was called could be it"
 
-_CURE = "Give query= and document= (module paths), or hand them over: w.observe('query', q), w.observe('document', d)"
+_CURE = (
+    "Give query= and document=, the paths of modules whose outputs they are, or with w = collapse_probe.watch(model, "
+    "optimizer=optimizer) in the script hand them over: w.observe('query', q), w.observe('document', d)"
+)
 
 
 def one_matrix(said: str) -> str:
     """Return what is to be said where one matrix a step was heard, and no other."""
     return f"one matrix a step was heard, {said}: nothing tells queries from documents in it. {_CURE}"
-
-
-def compiled_frames() -> int:
-    """Return how many functions torch has compiled in this program."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return 0 if dynamo is None else int(dynamo.counters["frames"]["total"])
 
 
 class Coverage:

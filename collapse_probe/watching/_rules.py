@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Place, Take, Tap, call
+from ..recording import Place, Stacking, Take, Tap, call
 from ._candidates import Candidate
+from ._products import Site
 from ._roles import is_view, role_of_name, roles_of_pair
 
 SINGLE = "single output"
@@ -23,7 +24,22 @@ TOWERS = "two modules, one for each side"
 STORED = "output beside an argument of the loss"
 """The rule for one side that is trained and another one that is stored."""
 
-_SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
+SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Where a stream meets another one in a product.
+
+    Attributes:
+        site: The product's place in the program.
+        query: Whether it is the product's query.
+        number: Of the products there in a micro-batch, which, from 0.
+    """
+
+    site: Site
+    query: bool
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -35,12 +51,25 @@ class Choice:
         streams: Candidates of this step with their streams' names and roles.
         places: What to listen to from now on.
         replay: The places whose inputs make reference pairs, where these are others; None where there are none.
+        stacked: How the one matrix holds several streams, and which with their roles.
+        meetings: Streams that no module gives, and where they meet.
+        unsure: Whether others might be meant as well, and nothing so far tells which.
+        named: Whether names tell the sides.
     """
 
     rule: str
     streams: list[tuple[Candidate, str, Role | None]]
     places: list[Place]
     replay: list[Place] | None = field(default=None)
+    stacked: tuple[Stacking, Mapping[str, Role]] | None = None
+    meetings: Mapping[str, Meeting] = field(default_factory=dict)
+    unsure: bool = False
+    named: bool = False
+
+    def sides(self) -> list[Candidate]:
+        """Return the first query and the first document; fewer where there are none."""
+        roles = {role: one for one, _, role in reversed(self.streams)}
+        return [roles[role] for role in (Role.query, Role.document) if role in roles]
 
 
 def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
@@ -75,8 +104,8 @@ def _with_stored(single: Choice, kept: Sequence[Candidate]) -> Choice | None:
         role = Role.query if sides[Role.query] is raw else Role.document
         other = Role.document if role is Role.query else Role.query
         tap = Tap(stream=str(other), at=stored.module, take=argument(str(stored.key)), role=other)
-        places = [_place(one, str(role), role), Place(tap, stored.path, module=stored.module)]
-        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places)
+        places = [place(one, str(role), role), Place(tap, stored.path, module=stored.module)]
+        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places, named=True)
     return None
 
 
@@ -110,7 +139,7 @@ def _by_loss(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
             Place(Tap(stream=name, at=module, take=argument(str(one.key)), role=role), one.path, module=module)
             for one, name, role in streams
         ]
-        return Choice("loss module", streams, places, _replayed(streams, usable))
+        return Choice("loss module", streams, places, _replayed(streams, usable), named=True)
     return None
 
 
@@ -152,7 +181,7 @@ def _replayed(streams: Sequence[tuple[Candidate, str, Role | None]], usable: Seq
         return None  # two forms of each view: one call gives both, and they would be the same view's
     if query.source == document.source:
         return _calls_of(query, 2)
-    return [_place(query, "query", Role.query), _place(document, "document", Role.document)]
+    return [place(query, "query", Role.query), place(document, "document", Role.document)]
 
 
 def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
@@ -167,7 +196,7 @@ def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
         if len(unique) < 2 or (pair is None and len(unique) > 2):
             continue
         query, document = (unique[index] for index in (pair or (0, 1)))
-        return _pair("model output", query, document)
+        return replace(_pair("model output", query, document), named=pair is not None)
     return None
 
 
@@ -216,15 +245,15 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
         return found
     repeated = [found for found in sources.values() if len(found) > 1 and any(one.heard.confirmed for one in found)]
     if repeated and not (chunked and len(sources) > 1):
-        # Of several, the one with most calls: it has the ends of what others, such as relations, stand between.
+        # Of several, the one with most calls has the ends of what others, such as relations, stand between: perhaps.
         most = max(reversed(repeated), key=len)
-        return _one_module(most, rule, chunked=chunked)
+        return replace(_one_module(most, rule, chunked=chunked), unsure=len(repeated) > 1)
     if len(sources) >= 2:
         return _towers(list(sources.values()), rule)
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
         return None
     one = next(iter(sources.values()))[0]
-    return Choice(rule or SINGLE, [(one, "embedding", None)], [_place(one, "embedding", None)])
+    return Choice(rule or SINGLE, [(one, "embedding", None)], [place(one, "embedding", None)])
 
 
 def _of_training(calls: list[Candidate]) -> list[Candidate]:
@@ -263,22 +292,22 @@ def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) 
     rule = rule or "one module, called for each side"
     if chunked and len(calls) % 2 == 0:
         half = len(calls) // 2
-        streams = [(one, *_SIDES[index // half]) for index, one in enumerate(calls)]
+        streams = [(one, *SIDES[index // half]) for index, one in enumerate(calls)]
         return Choice(rule, streams, _calls_of(calls[0], 2))
     rows = [len(one.heard.tensor) for one in calls[:2]]
-    sides = _SIDES
+    sides = SIDES
     if rows[0] > rows[1] and rows[0] % rows[1] == 0:
         # So many queries have no document each; so many documents have a query each.
-        rule, sides = f"{rule}, documents first", (_SIDES[1], _SIDES[0], _SIDES[2])
+        rule, sides = f"{rule}, documents first", (SIDES[1], SIDES[0], SIDES[2])
     streams = [(one, *sides[min(index, 2)]) for index, one in enumerate(calls)]
     return Choice(rule, streams, _calls_of(calls[0], min(3, len(calls)), sides))
 
 
-def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = _SIDES) -> list[Place]:
+def _calls_of(one: Candidate, count: int, sides: Sequence[tuple[str, Role]] = SIDES) -> list[Place]:
     """Return the places of the first calls of a micro-batch."""
     take = one.take
     return [
-        _place(one, name, role, call(index, take, further=index == count - 1))
+        place(one, name, role, call(index, take, further=index == count - 1))
         for index, (name, role) in enumerate(sides[:count])
     ]
 
@@ -298,8 +327,8 @@ def _tower_called_again(ends: Sequence[Sequence[Candidate]], rule: str | None) -
         return None
     if roles_of_pair([_called(query), _called(documents[0])]) == (1, 0):
         return None
-    streams = [(query, *_SIDES[0]), *((one, *_SIDES[min(at, 2)]) for at, one in enumerate(documents, start=1))]
-    places = [_place(query, *_SIDES[0]), *_calls_of(documents[0], min(2, len(documents)), _SIDES[1:])]
+    streams = [(query, *SIDES[0]), *((one, *SIDES[min(at, 2)]) for at, one in enumerate(documents, start=1))]
+    places = [place(query, *SIDES[0]), *_calls_of(documents[0], min(2, len(documents)), SIDES[1:])]
     return Choice(f"{rule or TOWERS}, negatives again", streams, places)
 
 
@@ -308,23 +337,24 @@ def _called(one: Candidate) -> str:
 
 
 def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
-    pair = roles_of_pair([_called(end[0]) for end in ends]) or (0, 1)
+    named = roles_of_pair([_called(end[0]) for end in ends])
+    pair = named or (0, 1)
     found = _pair(rule or TOWERS, ends[pair[0]][0], ends[pair[1]][0])
     streams = [
-        (one, *_SIDES[side])
+        (one, *SIDES[side])
         for side in (0, 1)
         for one in ends[pair[side]]
         if one.heard.again or one is ends[pair[side]][0]
     ]
-    return Choice(found.rule, streams, found.places)
+    return Choice(found.rule, streams, found.places, named=named is not None, unsure=named is None and len(ends) > 2)
 
 
 def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:
-    streams = [(query, *_SIDES[0]), (document, *_SIDES[1])]
-    return Choice(rule, streams, [_place(one, name, role) for one, name, role in streams])
+    streams = [(query, *SIDES[0]), (document, *SIDES[1])]
+    return Choice(rule, streams, [place(one, name, role) for one, name, role in streams])
 
 
-def _place(one: Candidate, stream: str, role: Role | None, take: Take | None = None) -> Place:
+def place(one: Candidate, stream: str, role: Role | None, take: Take | None = None) -> Place:
     tap = Tap(stream=stream, at=one.module, take=take or one.take, role=role)
     return Place(tap, one.path, module=one.module, method=one.method)
 

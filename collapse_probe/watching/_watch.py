@@ -48,6 +48,7 @@ from ._no_steps import NoSteps
 from ._optimizers import ClipListener, StepListener, as_optimizers, describe, parameters_of, rates
 from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
+from ._product_taps import ProductTaps
 from ._references import NAME, ReferenceReader
 from ._rules import SINGLE, STORED, Choice
 from ._scoring import compares_by, own_similarity
@@ -217,6 +218,7 @@ class Watch(Lifetime, ByHand):
             self._loss.listen(loss)
             self.trains_beside([loss])
         self._finder: Finder | None = None
+        self._products: ProductTaps | None = None
         self._agreed = Agreed(self.recorder, asked=on_collapse == "stop", say=self._say)
         self._verdicts = Verdicts(
             self.live, self.recorder, on_collapse=on_collapse if first else "ignore", stop=self._stop
@@ -258,6 +260,11 @@ class Watch(Lifetime, ByHand):
     def optimizers(self) -> Sequence[Optimizer]:
         """The optimisers whose steps are counted."""
         return self._optimizers
+
+    @property
+    def no_sides(self) -> frozenset[int]:
+        """Ids of modules whose outputs are known to be neither queries nor documents, though they look like them."""
+        return frozenset() if self._finder is None else self._finder.no_sides
 
     def trains_beside(self, losses: Sequence[nn.Module]) -> None:
         """Note which parts of losses are trained with the model and are no part of it."""
@@ -405,6 +412,15 @@ class Watch(Lifetime, ByHand):
             self.recorder.event("batch_norm", message, subject=names[0])
 
     def _after_step(self) -> None:
+        if self._products is not None:
+            self._products.step_ended()
+        self._stepped()
+        if self._finder is not None:
+            self.recorder.containment.run("products", self._finder.step_begins)
+        if self._products is not None:
+            self.recorder.containment.run("products", self._products.step_begins)
+
+    def _stepped(self) -> None:
         due = self.recorder.due
         if due and self._weights is not None:
             read = self.recorder.containment.run("weights", self._weights.read)
@@ -452,11 +468,16 @@ class Watch(Lifetime, ByHand):
     def _found(self, chosen: Choice) -> None:
         """Take the streams that the finder found."""
         self._calls.listen(chosen.places)
+        if chosen.meetings:
+            roles = {stream: role for _, stream, role in chosen.streams}
+            about = {"paused": lambda: self._calls.paused}
+            self._products = ProductTaps(self._target, self.recorder, chosen.meetings, roles, **about)
+            self._attachments.add(self._products.step_ended)
         if chosen.rule == SINGLE and chosen.streams[0][2] is None:
             self._say("one matrix", one_matrix(chosen.streams[0][0].said))
         elif not self._replays:
             return
-        elif chosen.rule not in ("loss module", STORED):
+        elif chosen.rule not in ("loss module", STORED) and not chosen.meetings:
             self._replay_declared(chosen.places)
         elif chosen.replay is not None:
             self._replay_declared(chosen.replay)

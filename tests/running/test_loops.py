@@ -23,6 +23,7 @@ from collapse_probe.journal import Run
 from collapse_probe.running import Said, _ending, _loops
 from collapse_probe.running._losses import hear_backwards
 from collapse_probe.running._owners import owner_of
+from collapse_probe.watching._overheard import Overheard
 
 STEPS = 25
 
@@ -177,6 +178,13 @@ class Deep(nn.Module):
         return infonce(query, self.encoder.pooled)
 
 
+@pytest.fixture
+def _no_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where something is compiled."""
+    monkeypatch.setattr(Overheard, "possible", lambda self: False)
+
+
+@pytest.mark.usefixtures("_no_products")
 def test_where_nothing_is_found_it_says_what_to_type_and_that_is_read(tmp_path):
     cure = "say --query encoder.pooler --document encoder.pooler"
     said = f"collapse-probe: heard: encoder.pooler [10, 8] twice a step; {cure}"
@@ -200,6 +208,7 @@ class Translated(nn.Module):
         return near.norm(dim=1).mean() - far.norm(dim=1).mean().tanh()
 
 
+@pytest.mark.usefixtures("_no_products")
 def test_where_several_modules_could_be_a_side_none_is_proposed(tmp_path):
     model = Translated()
     with session(tmp_path / "mine") as (_, heard):

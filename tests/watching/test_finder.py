@@ -109,8 +109,12 @@ def test_one_matrix_of_unrelated_rows_or_of_few_is_one_stream(rows):
     assert set(found(w)) == {"embedding"}
 
 
-def test_of_modules_that_are_called_several_times_the_one_with_most_calls_holds_the_sides():
-    """As in graphs: heads and tails of right and wrong triples, and each one's relation."""
+TRANSLATED = tuple(f"{side}'s side of sum in line 122 of test_finder.py" for side in ("query", "document"))
+
+
+def test_of_modules_that_are_called_several_times_the_product_tells_the_sides():
+    """As in graphs: a head and its relation meet the tails of right and wrong triples, the wrong ones first."""
+    torch.manual_seed(0)
     model = nn.ModuleDict({"entities": nn.Embedding(30, 8), "relations": nn.Embedding(3, 8)})
     chosen = torch.arange(10)
 
@@ -118,7 +122,8 @@ def test_of_modules_that_are_called_several_times_the_one_with_most_calls_holds_
         return (m["entities"](head) * m["relations"](head % 3) * m["entities"](tail)).sum(1)
 
     w = find(model, lambda m, a, b: (score(m, chosen, chosen + 20) - score(m, chosen, chosen + 10)).exp().mean())
-    both(w, rule="one module, called for each side", where=("output of module entities", "output of module entities"))
+    streams = both(w, rule="similarity product", where=TRANSLATED, steps=1)
+    assert streams["negative"].role == "document" and streams["negative"].n == streams["document"].n
 
 
 @dataclass
@@ -408,7 +413,7 @@ class Unheard(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         self.norm(a @ self.weight)
-        return infonce(a @ self.weight, b @ self.weight)
+        return (a @ self.weight - 1).square().mean()
 
 
 def test_a_model_of_which_nothing_is_heard_is_said_once(caplog):
@@ -452,7 +457,7 @@ def test_a_side_that_the_loop_detaches_is_the_other_side(cut):
     assert len(w.live.series("pairs/mrr", on="reference").steps)
 
 
-def test_what_is_made_of_an_output_beside_the_loss_is_no_side():
+def test_what_is_made_of_an_output_beside_the_loss_is_no_side_and_what_it_meets_is():
     def loss(m: Any, a: Tensor, b: Tensor) -> Tensor:
         query = m.query_tower(a)
         m.probe(query.detach())
@@ -460,7 +465,9 @@ def test_what_is_made_of_an_output_beside_the_loss_is_no_side():
 
     model = TwoTowers(lambda q, d: (q, d))
     model.probe = nn.Linear(8, 8)
-    assert set(found(find(model, loss))) == {"embedding"}
+    streams = found(find(model, loss))
+    assert set(streams) == {"query", "document"}
+    assert streams["query"].where.startswith("query's side of matmul in line")
 
 
 def why_no_pairs(w: Watch) -> str:
@@ -482,7 +489,7 @@ def test_a_shared_tower_that_encodes_documents_first():
 
 
 def test_one_matrix_a_step_is_why_there_are_no_pairs():
-    w = find(OneTower(), lambda m, a, b: infonce(*m(torch.cat([a, b.roll(1, dims=1)])).chunk(2)), steps=25)
+    w = find(OneTower(), lambda m, a, b: m(torch.cat([a, b.roll(1, dims=1)])).square().mean(), steps=25)
     why = why_no_pairs(w)
     assert "output of the model (20x8)" in why and "w.observe('document', d)" in why
 
@@ -495,14 +502,12 @@ class OfTokens(nn.Module):
         self.lift = nn.Linear(12, 8)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {"last_hidden_state": self.lift(x[:, None].expand(-1, 3, -1))}
+        turned = torch.stack([x.roll(turns, dims=1) for turns in range(3)], dim=1)
+        return {"last_hidden_state": self.lift(turned)}
 
 
-def test_tokens_that_the_loop_pools_are_why_there_are_no_pairs():
-    def pooled(m: Any, x: Tensor) -> Tensor:
-        return m(x)["last_hidden_state"].mean(dim=1)
-
-    w = find(OfTokens(), lambda m, a, b: infonce(pooled(m, a), pooled(m, b)), steps=25)
+def test_tokens_alone_are_why_there_are_no_pairs():
+    w = find(OfTokens(), lambda m, a, b: m(a)["last_hidden_state"].square().mean(), steps=25)
     why = why_no_pairs(w)
     assert "output last_hidden_state of the model (10x3x8, vectors of tokens)" in why
     assert "w.observe('query', q), w.observe('document', d)" in why
@@ -547,10 +552,12 @@ def test_a_token_that_stands_for_its_text_is_heard_where_the_loop_takes_it(which
     take = POOLED[which]
     w = find(Tokens(), lambda m, a, b: infonce(take(m, a), take(m, b)), steps=6)
     where = f"{which} token of output last_hidden_state of the model"
-    both(w, rule="one module, called for each side", where=(where, where), steps=4)
+    rule = {"first": "similarity product", "last": "one module, called for each side"}[which]
+    both(w, rule=rule, where=(where, where), steps={"first": 5, "last": 4}[which])
+    assert len(w.live.series("pairs/pull", on="batch").steps)
     assert w.live.series("pairs/mrr", on="reference").steps.tolist()
 
 
 def test_tokens_that_are_all_in_the_loss_are_no_single_ones():
-    w = find(OfTokens(), lambda m, a, b: infonce(*(m(x)["last_hidden_state"].mean(1) for x in (a, b))), steps=6)
+    w = find(OfTokens(), lambda m, a, b: (m(a)["last_hidden_state"] - 1).square().mean(), steps=6)
     assert not found(w)

@@ -1,0 +1,151 @@
+"""Hearing torch's functions for a step: outside of the encoder, and with the stack of modes left as it was."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.utils.hooks import RemovableHandle
+
+from ..recording import Containment
+from ._attach import is_compiled, is_traced
+from ._calls import in_backward
+from ._products import Listener
+
+_FAST = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer)
+"""Modules that compute otherwise, to the last bits, where a mode is entered and no gradient is needed."""
+
+
+class _Mode(TorchFunctionMode):
+    def __init__(self, hear: Callable[..., None]) -> None:
+        super().__init__()
+        self._hear = hear
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self._hear(func, args, kwargs or {}, out)
+        return out
+
+
+class Overheard:
+    """Hears torch's functions between two optimiser steps.
+
+    A mode is entered for that, and left inside of modules that are trained as parts of the model, where gradients are
+    off, and in those that compute otherwise under a mode. It is entered below all others, and only where there are
+    none, so that what the program enters and leaves is its own.
+
+    Args:
+        target: The model.
+        listener: What is told.
+        containment: What contains our failures.
+        paused: Returns whether calls are our own.
+    """
+
+    def __init__(
+        self, target: nn.Module, listener: Listener, containment: Containment, *, paused: Callable[[], bool]
+    ) -> None:
+        self._target = target
+        self._listener = listener
+        self._containment = containment
+        self._paused = paused
+        self._mode = _Mode(self._called)
+        self._parts: frozenset[int] = frozenset()
+        self._inside: list[nn.Module] = []
+        self._taken = False
+        self._handles: list[RemovableHandle] = []
+
+    @property
+    def on(self) -> bool:
+        """Whether it listens."""
+        return bool(self._handles)
+
+    def possible(self) -> bool:
+        """Return whether it may listen: nothing is compiled, which would be compiled anew, and no mode is entered."""
+        return not (
+            compiled_frames()
+            or any(map(is_compiled, self._target.modules()))
+            or _get_current_function_mode_stack()
+            or is_traced()
+        )
+
+    def begin(self) -> None:
+        """Listen, if that is possible."""
+        if self.on or not self.possible():
+            return
+        trained = [one for one in self._target.modules() if any(True for _ in one.parameters())]
+        self._parts = frozenset(id(one) for one in trained if one is not self._target)
+        self._handles = [
+            register_module_forward_pre_hook(self._enter),
+            register_module_forward_hook(self._leave, always_call=True),
+        ]
+        _put(self._mode)
+
+    def end(self) -> None:
+        """Listen no more; may be called twice."""
+        while self._handles:
+            self._handles.pop().remove()
+        self._inside.clear()
+        _take(self._mode)
+        self._listener.forget()
+
+    def _quiet(self, module: nn.Module) -> bool:
+        return id(module) in self._parts or not torch.is_grad_enabled() or isinstance(module, _FAST)
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self._run(self._entered, module)
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._run(self._left, module)
+
+    def _run(self, function: Callable[..., None], *args: Any) -> None:
+        self._containment.run("products", function, *args)
+        if self._containment.off("products") and self.on:
+            self.end()
+
+    def _entered(self, module: nn.Module) -> None:
+        if not is_traced() and (self._inside or self._quiet(module)):
+            if not self._inside:
+                self._taken = _take(self._mode)
+            self._inside.append(module)
+
+    def _left(self, module: nn.Module) -> None:
+        if self._inside and any(one is module for one in self._inside):
+            while self._inside.pop() is not module:
+                pass
+            if not self._inside and self._taken and self.on:
+                _put(self._mode)
+
+    def _called(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        if not (self._paused() or in_backward() or is_traced()) and torch.is_grad_enabled():
+            name = str(getattr(func, "__name__", ""))
+            self._run(self._listener.hear, name, args, kwargs, out)
+
+
+def compiled_frames() -> int:
+    """Return how many functions torch has compiled in this program."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return 0 if dynamo is None else int(dynamo.counters["frames"]["total"])
+
+
+def _take(mode: TorchFunctionMode) -> bool:
+    """Take a mode out of the stack, wherever it stands in it; return whether it was there."""
+    above = []
+    if not any(one is mode for one in _get_current_function_mode_stack()):
+        return False
+    while (top := _pop_mode()) is not mode:
+        above.append(top)
+    for one in reversed(above):
+        _push_mode(one)
+    return True
+
+
+def _put(mode: TorchFunctionMode) -> None:
+    """Put a mode below all others."""
+    above = [_pop_mode() for _ in _get_current_function_mode_stack()]
+    for one in (mode, *reversed(above)):
+        _push_mode(one)
