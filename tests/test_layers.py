@@ -118,7 +118,7 @@ def test_nothing_is_pickled():
 
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 
-NOT_OURS = ("pip install --force-reinstall", "--porcelain", "--untracked-files")
+NOT_OURS = ("pip install --force-reinstall", "--porcelain", "--untracked-files", "jupyter nbconvert --to script")
 """Flags of other programs."""
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..journal import LiveRun
 from ._said import Said
 
+if TYPE_CHECKING:
+    from ..journal import LiveRun
 
-def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = False) -> None:
+
+def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = False, elsewhere: bool = False) -> None:
     """Say what was heard.
 
     Args:
@@ -16,11 +19,13 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
         said: Where lines of ours go.
         width: Columns of a first screen.
         briefly: Whether a line for each has to do.
+        elsewhere: Whether the program has started others, which are not heard.
     """
     heard = [one for one in runs if one.steps]
     if not heard:
         what = "was counted in what was watched" if runs else "was heard"
-        said.line(f"trained nothing: no optimiser step {what}")
+        here = " in this process, and those that it started are not watched" if elsewhere else ""
+        said.line(f"trained nothing: no optimiser step {what}{here}")
         return
     # The longest of several is shown whole.
     longest = max(heard, key=lambda one: one.steps)
