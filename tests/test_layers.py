@@ -118,7 +118,13 @@ def test_nothing_is_pickled():
 
 FLAG = re.compile(r"(?<![\w-])--[a-z]")
 
-NOT_OURS = ("pip install --force-reinstall", "--porcelain", "--untracked-files", " --safe_serialization")
+NOT_OURS = (
+    "pip install --force-reinstall",
+    "--porcelain",
+    "--untracked-files",
+    " --safe_serialization",
+    "jupyter nbconvert --to script",
+)
 """Flags of other programs."""
 
 

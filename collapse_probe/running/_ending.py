@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ..journal import LiveRun
 from ._said import Said
+
+if TYPE_CHECKING:
+    from ..journal import LiveRun
 
 _WORKED = 2.0
 """Seconds of the processor after which processes that a program started may have trained: importing torch takes two."""
 
 
-def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = False) -> None:
+def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = False, elsewhere: bool = False) -> None:
     """Say what was heard.
 
     Args:
@@ -19,11 +22,12 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
         said: Where lines of ours go.
         width: Columns of a first screen.
         briefly: Whether a line for each has to do.
+        elsewhere: Whether the program has started others, which are not heard.
     """
     heard = [one for one in runs if one.steps]
     if not heard:
         what = "was counted in what was watched" if runs else "was heard"
-        said.line(f"trained nothing: no optimiser step {what}{_elsewhere()}")
+        said.line(f"trained nothing: no optimiser step {what}{_elsewhere() if elsewhere else ''}")
         return
     # The longest of several is shown whole.
     longest = max(heard, key=lambda one: one.steps)
@@ -35,18 +39,16 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
 
 
 def _elsewhere() -> str:
-    """Return what to do where processes that the program started have worked: what they train is not heard."""
+    """Return what is not heard where a program started others, and what to do where these have worked."""
+    here = " in this process, and those that it started are not watched"
     try:
         import resource
     except ImportError:
-        return ""
+        return here
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     if used.ru_utime + used.ru_stime < _WORKED:
-        return ""
-    return (
-        "; the processes that it started are not: call collapse_probe.watch(...) in what they run, or let "
-        "`torchrun ... -m collapse_probe run` start them"
-    )
+        return here
+    return f"{here}: call collapse_probe.watch(...) in what they run, or let `torchrun ... -m collapse_probe run` start them"
 
 
 def _in_a_line(run: LiveRun) -> str:

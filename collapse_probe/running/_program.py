@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import difflib
 import importlib.util
 import io
@@ -11,9 +12,10 @@ import re
 import runpy
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +24,9 @@ from ..errors import InputError, ProgramNotFoundError
 
 _LAUNCHERS = ("torchrun", "accelerate", "deepspeed", "accelerate-launch")
 """Commands that start other processes and train in none of their own."""
+
+_MAINS = ("__main__.py", "__main__.pyc")
+"""What of a folder or a zip file is run."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +37,19 @@ class Program:
         name: A plain name, for its run's folder.
         shown: What it is called in messages.
         start: Runs it in this process; what it raises is its own.
-        dies: Whether Ctrl-C ends Python by the signal: it does where a script is run, and not where a module is.
     """
 
     name: str
     shown: str
     start: Callable[[], None]
-    dies: bool = True
 
 
 def find_program(what: str, arguments: Sequence[str], *, module: bool = False) -> Program:
     """Return the program that somebody names.
 
     Args:
-        what: A script's path, a module's full name, or an installed command.
+        what: A script's path (or that of a folder or a zip file with a ``__main__``, or ``-`` for standard input), a
+            module's full name, or an installed command.
         arguments: The program's own, as its ``sys.argv`` has them.
         module: Whether it is a module.
 
@@ -54,14 +58,12 @@ def find_program(what: str, arguments: Sequence[str], *, module: bool = False) -
     """
     if module:
         _check_module(what)
-        return Program(_plain(what), what, lambda: _start_module(what, arguments), dies=False)
+        return Program(_plain(what), what, lambda: _start_module(what, arguments))
     path = Path(what)
-    if path.is_dir():
-        raise InputError(f"{what}: a folder; give a script in it, or a module")
-    if path.is_file():
-        if not os.access(path, os.R_OK):
-            raise InputError(f"{what}: cannot be read")
-        return Program(_plain(path.stem), path.name, lambda: _start_script(what, arguments))
+    if what == "-" and not sys.stdin.isatty():
+        return Program("stdin", "standard input", lambda: _start_stdin(arguments))
+    if path.exists():
+        return _find_script(path, what, arguments)
     if what in _LAUNCHERS:
         raise InputError(
             f"{what}: starts other processes, which are not watched from here; let it start this command: "
@@ -80,6 +82,29 @@ def _plain(name: str) -> str:
 # A script
 
 
+def _find_script(path: Path, what: str, arguments: Sequence[str]) -> Program:
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{what}: cannot be read")
+    if path.suffix == ".ipynb":
+        raise InputError(
+            f"{what}: a notebook; make a script of it first: jupyter nbconvert --to script {what}; or watch in the "
+            "notebook itself: collapse_probe.watch(model, optimizer=optimizer)"
+        )
+    name = _plain(path.absolute().stem)
+    if path.is_dir() or (path.is_file() and zipfile.is_zipfile(path)):
+        if not _has_main(path):
+            raise InputError(f"{what}: has no __main__.py to run; give a script in it, or -m and a module")
+        return Program(name, path.name, lambda: _start_folder(what, arguments))
+    return Program(name, path.name, lambda: _start_script(what, arguments))
+
+
+def _has_main(path: Path) -> bool:
+    if path.is_dir():
+        return any((path / name).is_file() for name in _MAINS)
+    with zipfile.ZipFile(path) as file:
+        return any(name in file.namelist() for name in _MAINS)
+
+
 def _near_script(path: Path) -> str:
     try:
         there = [one.name for one in path.parent.iterdir() if one.suffix == ".py"]
@@ -90,19 +115,44 @@ def _near_script(path: Path) -> str:
 
 
 def _start_script(path: str, arguments: Sequence[str]) -> None:
-    full = os.path.abspath(path)
-    main = _main(full, SourceFileLoader("__main__", full))
-    sys.argv[:] = [path, *arguments]
-    _first_in_path(os.path.dirname(full))
+    full = os.path.join(os.getcwd(), path)
     with io.open_code(full) as file:
         source = file.read()
-    exec(compile(source, full, "exec", dont_inherit=True), vars(main))
+    code = pkgutil.read_code(io.BytesIO(source))  # type: ignore[attr-defined]
+    loader = SourceFileLoader if code is None else SourcelessFileLoader
+    main = _main(full, loader("__main__", full))
+    sys.argv[:] = [path, *arguments]
+    _first_in_path(os.path.dirname(os.path.realpath(full)))
+    exec(code or compile(source, full, "exec", dont_inherit=True), vars(main))
+
+
+def _start_stdin(arguments: Sequence[str]) -> None:
+    main = _main(None, BuiltinImporter)
+    sys.argv[:] = ["-", *arguments]
+    _first_in_path("")
+    exec(compile(sys.stdin.buffer.read(), "<stdin>", "exec", dont_inherit=True), vars(main))
+
+
+def _start_folder(path: str, arguments: Sequence[str]) -> None:
+    """Run the ``__main__`` of a folder or of a zip file, which is where Python looks for modules first."""
+    _first_in_path(os.path.join(os.getcwd(), path).rstrip(os.sep), always=True)
+    sys.argv[:] = [path, *arguments]
+    _, spec, code = runpy._get_main_module_details()  # type: ignore[attr-defined]
+    _run_spec(spec, code)
+
+
+def _run_spec(spec: ModuleSpec, code: Any) -> None:
+    main = _main(spec.origin, spec.loader)
+    vars(main).update(__spec__=spec, __package__=spec.parent, __cached__=spec.cached)
+    exec(code, vars(main))
 
 
 def _main(file: str | None, loader: Any) -> ModuleType:
     """Put an empty ``__main__`` in the place of ours, which stays alive: its frames still run."""
     main = ModuleType("__main__")
-    vars(main).update(__builtins__=__builtins__, __loader__=loader, __package__=None, __spec__=None)
+    if "__annotations__" in vars(sys.modules.get("__main__", main)):
+        main.__annotations__ = {}
+    vars(main).update(__builtins__=builtins, __loader__=loader, __package__=None, __spec__=None)
     if file is not None:
         vars(main).update(__file__=file, __cached__=None)
     _kept.append(sys.modules.get("__main__"))
@@ -113,10 +163,12 @@ def _main(file: str | None, loader: Any) -> ModuleType:
 _kept: list[Any] = []
 
 
-def _first_in_path(folder: str) -> None:
+def _first_in_path(folder: str, *, always: bool = False) -> None:
     """Put a folder where Python has the script's, in the place of this command's own."""
     if not sys.flags.safe_path:
         sys.path[:1] = [folder]
+    elif always:
+        sys.path.insert(0, folder)
 
 
 # A module
@@ -157,10 +209,8 @@ def _start_module(name: str, arguments: Sequence[str]) -> None:
         raise ProgramNotFoundError(
             f"no module {name!r} that can be run: {_inside(name) or ' '.join(str(error).split())}"
         ) from None
-    main = _main(spec.origin, spec.loader)
-    vars(main).update(__spec__=spec, __package__=spec.parent, __cached__=spec.cached)
     sys.argv[0] = spec.origin
-    exec(code, vars(main))
+    _run_spec(spec, code)
 
 
 def _inside(name: str) -> str:

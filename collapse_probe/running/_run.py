@@ -38,7 +38,7 @@ def run_program(program: Program, asked: Asked, said: Said) -> None:
     launcher = vars(sys.modules["__main__"])
     interrupted: list[bool] = []
     # What is registered first is called last, after all that the program has registered.
-    atexit.register(lambda: _die() if interrupted and program.dies else None)
+    atexit.register(lambda: _die() if interrupted else None)
     session.begin()
     _end_on_sigterm(session)
     try:
@@ -75,14 +75,25 @@ def _print_as_its_own(error: BaseException, launcher: dict[str, Any], session: S
         value.__traceback__ = trace if value is error else value.__traceback__
         try:
             hook(kind, value, value.__traceback__)
+        except Exception as failure:
+            _print_failed_hook(failure, value)
         finally:
             session.finish(error)
 
     sys.excepthook = print_it
 
 
+def _print_failed_hook(failure: Exception, error: BaseException) -> None:
+    """Print what Python prints where the program's own hook raises, without our frame."""
+    failure.__traceback__ = None if failure.__traceback__ is None else failure.__traceback__.tb_next
+    failure.__context__ = None if failure.__context__ is error else failure.__context__
+    for title, one in (("Error in sys.excepthook:", failure), ("\nOriginal exception was:", error)):
+        print(title, file=sys.stderr)
+        sys.__excepthook__(type(one), one, one.__traceback__)
+
+
 def _die() -> None:
-    """End by the signal of Ctrl-C, as Python does after all else; what runs us may be a module, which does not."""
+    """End by the signal of Ctrl-C, as Python does after all else; it forgets to where something was imported since."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):

@@ -58,6 +58,7 @@ class Session:
         self._undo: list[Any] = []
         self._autolog: Any = None
         self._process = os.getpid()
+        self._children = _children()
         self._ended = False
 
     @property
@@ -95,7 +96,7 @@ class Session:
         self._ended = True
         try:
             self._tell(error, briefly)
-        except Exception as failure:
+        except (Exception, KeyboardInterrupt) as failure:
             self._said.line(f"the run could not be closed ({type(failure).__name__}: {failure})")
         self.close()
 
@@ -103,7 +104,11 @@ class Session:
         from ._ending import tell
 
         runs = [] if self._loops is None else self._loops.close(error)
-        tell(runs, self._said, width=self._asked.width, briefly=briefly)
+        if not runs and self._loops is not None:
+            self._said.line("steps of an optimiser were heard, and none of them was watched")
+            return
+        elsewhere = _children() > self._children
+        tell(runs, self._said, width=self._asked.width, briefly=briefly, elsewhere=elsewhere)
 
     # What the program imports
 
@@ -153,6 +158,15 @@ class Session:
                 self._loops.leave_to_parent()
         except Exception:
             self._loops = None
+
+
+def _children() -> int:
+    """Return a count that grows whenever a process that this one started has ended and was waited for."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
 
 def _others_run() -> bool:

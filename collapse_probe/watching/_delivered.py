@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..recording import Recorder, digest
+from ..recording import Recorder, digest, is_sharded
 from ._attach import Attachments, is_traced
 
 _ASKED_FOR = 20
 _SHARE = 10
 """States that are told apart because the program asked for them: so many, and one more in so many steps."""
+
+_LOOKED = 3
+"""Steps after which it is looked whether the program writes its weights between any two of them."""
 
 _READ, _READ_SHARE = 3, 100
 """Times that pairs are read before a state is loaded: so many, and one more in so many steps."""
@@ -73,6 +76,9 @@ class WeightsLeft:
         self._loaded, self._itself = -1, False
         self._ends = [*known.values()][:1] + [*known.values()][1:][-1:]
         self._written = self._counts()
+        self._samples = [_Sample(one) for one in self._ends if one.is_contiguous() and not is_sharded(one)]
+        self._writes_itself = False
+        self._between: list[tuple[Tensor, Tensor]] = []
         parts = {""} | {".".join(name.split(".")[:depth]) for name in known for depth in (1, 2)}
         for path, module in target.named_modules():
             if path in parts:
@@ -90,10 +96,15 @@ class WeightsLeft:
         if not self._begun:
             self._begun = True
             self.note(again=True)
+        elif 0 < self._recorder.done <= _LOOKED:
+            self._writes_itself = self._writes_itself or self._written != self._counts()
+            self._between += [(one.kept, one.now()) for one in self._samples if one.kept is not None]
 
     def after_step(self) -> None:
-        """Keep how often two of the parameters have been written: whoever writes them later counts."""
+        """Keep how often two of the parameters have been written, and a few of their numbers: whoever writes counts."""
         self._written = self._counts()
+        for one in self._samples:
+            one.keep()
 
     def note(self, *, again: bool = False) -> None:
         """Keep what the weights are after the steps that are done, once for each, or once more."""
@@ -114,7 +125,7 @@ class WeightsLeft:
         same = [step for (step, _), alike in zip(self._kept, equal, strict=True) if alike]
         if done in same:
             return Left(done)
-        if not self.loaded and (self._written == self._counts() or not same):
+        if not self.loaded and not (self._is_written() and (same or not self._writes_between())):
             # Where no step moves a weight all states are one: it takes somebody who wrote them.
             return None
         return Left(same[-1] if same else None)
@@ -126,6 +137,15 @@ class WeightsLeft:
         if not held or {name: (one.dtype, one.is_meta) for name, one in held.items()} != self._types:
             return None
         return None if any(one.is_meta for one in held.values()) else digest(list(held.values()))
+
+    def _is_written(self) -> bool:
+        """Return whether somebody wrote weights since the last step, by ``.data`` too, which no count tells."""
+        now = [(one.kept, one.now()) for one in self._samples if one.kept is not None]
+        return self._written != self._counts() or not all(_equal(*one) for one in now)
+
+    def _writes_between(self) -> bool:
+        """Return whether the program itself changes weights after a step, as one that clamps them."""
+        return self._writes_itself or not all(_equal(*one) for one in self._between)
 
     def _counts(self) -> list[int]:
         return [one._version for one in self._ends]
@@ -149,6 +169,29 @@ class WeightsLeft:
             self._before_loading()
 
 
+class _Sample:
+    """A few numbers of a parameter: what they are now, and what they were after the last step."""
+
+    def __init__(self, parameter: Tensor) -> None:
+        self._parameter = parameter
+        self._view = self._viewed()
+        self.kept: Tensor | None = None
+
+    def keep(self) -> None:
+        """Keep what they are, where they are: nothing waits."""
+        self.kept = self.now()
+
+    def now(self) -> Tensor:
+        """Return a copy of them."""
+        if self._view.data_ptr() != self._parameter.data_ptr():
+            self._view = self._viewed()
+        return self._view.clone()
+
+    def _viewed(self) -> Tensor:
+        flat = self._parameter.detach().flatten()
+        return flat[:: max(1, len(flat) // 8)]
+
+
 def said_of(left: Left, last: int) -> str:
     """Return in words whose weights are left, where they are not simply those of the last step; else nothing.
 
@@ -163,7 +206,10 @@ def said_of(left: Left, last: int) -> str:
     if left.step == last:
         return ""
     if left.step is None:
-        return f"the delivered weights are others than those of step {last}, the last, and of no step that is known"
+        return (
+            f"the delivered weights are others than those of step {last}, the last, and of no step that was seen: "
+            "an average of several, or from elsewhere"
+        )
     whose = f"step {left.step}" if left.step else "the start"
     return f"the delivered weights are those of {whose}, not of step {last}, the last"
 
@@ -179,6 +225,10 @@ def beside(target: nn.Module, losses: Sequence[nn.Module], trained: Iterable[nn.
         if id(one) in held
     ]
     return list(dict.fromkeys(names))
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
 def _is_one(parameter: Tensor, loaded: Any) -> bool:

@@ -87,7 +87,10 @@ def run_of_output(output: str | None, asked: Path) -> Path:
 
 def in_short(folder: Path) -> Path:
     """Return a folder's path from where the program is, where that is above it."""
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    try:
+        return folder.relative_to(Path.cwd())
+    except (ValueError, FileNotFoundError):  # it is elsewhere; where the program is has been deleted
+        return folder
 
 
 def release(folder: Path, owner: Any) -> None:

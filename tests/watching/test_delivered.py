@@ -95,6 +95,22 @@ def part(model: Tower, state: State) -> None:
     model.head.load_state_dict({name: state[f"head.{name}"] for name in ("weight", "bias")})
 
 
+def averaged(model: nn.Module, state: State) -> None:
+    average = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_swa_multi_avg_fn())
+    before = Tower()
+    before.load_state_dict(state)
+    for one in (model, before):
+        average.update_parameters(one)
+    torch.optim.swa_utils.update_bn([torch.randn(16, 8)], average)
+    for one, other in zip(model.parameters(), average.module.parameters(), strict=True):
+        one.data.copy_(other.data)
+
+
+def beneath(model: nn.Module, state: State) -> None:
+    for name, one in model.named_parameters():
+        one.data = state[name].clone()
+
+
 STEP = f"the delivered weights are those of step {BEST}, not of step {STEPS}, the last"
 LIVE = f"the delivered weights are those of step {STEPS}, the last: what was loaded then is the live weights"
 OTHER = f"the delivered weights are others than those of step {STEPS}, the last"
@@ -107,6 +123,9 @@ OTHER = f"the delivered weights are others than those of step {STEPS}, the last"
         (copied, None, ""),
         (copied, put_back, STEP),
         (copied, by_hand, STEP),
+        (copied, beneath, STEP),
+        (copied, averaged, OTHER),
+        (None, lambda model, _: torch.optim.swa_utils.AveragedModel(model).update_parameters(model), ""),
         (live, put_back, LIVE),
         (copied, others, OTHER),
         (copied, part, OTHER),
@@ -119,6 +138,22 @@ def test_whose_weights_are_left_is_said(best: Any, end: Any, said: str) -> None:
     found = [one.message for one in w.live.of(Event) if one.name == "delivered"]
     assert [one.startswith(said) for one in found] == ([True] if said else [])
     assert ("\nDelivered" in diagnose(w).summary) == bool(said)
+
+
+def test_who_writes_weights_after_every_step_puts_none_back() -> None:
+    """As a critic whose weights are clamped, by the loop or by ``.data``."""
+    for write in (lambda one: one.clamp_(-0.2, 0.2), lambda one: one.data.clamp_(-0.2, 0.2)):
+        seed_all()
+        model = Tower()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with watch(model, optimizer=optimizer, query="", document="", run=False, reference=False) as w:
+            for _ in range(6):
+                model(torch.randn(16, 8)).square().mean().backward()
+                optimizer.step()
+                with torch.no_grad():
+                    for one in model.parameters():
+                        write(one)
+        assert not [one for one in w.live.of(Event) if one.name == "delivered"]
 
 
 def test_the_start_is_said_where_it_is_delivered() -> None:

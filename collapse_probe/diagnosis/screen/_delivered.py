@@ -22,7 +22,7 @@ def delivered(evidence: Evidence, rows: Sequence[Mapping[str, Any]]) -> str:
     if step == last:
         return f"step {last:,}, the last: the state that was put back was the live weights themselves, no copy"
     if step is None:
-        return f"neither step {last:,}, the last, nor another step that is known"
+        return f"neither step {last:,}, the last, nor another step that was seen: an average, or from elsewhere"
     scores = [text for row in rows if (text := _scores(evidence, row, step))][:_COLLECTIONS]
     whose = f"step {step:,}" if step else "the start"
     return f"{whose}, not step {last:,}, the last" + (f": {'; '.join(scores)}" if scores else "")
