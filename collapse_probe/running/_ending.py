@@ -48,7 +48,9 @@ def _elsewhere() -> str:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     if used.ru_utime + used.ru_stime < _WORKED:
         return here
-    return f"{here}: call collapse_probe.watch(...) in what they run, or let `torchrun ... -m collapse_probe run` start them"
+    instead = "let `torchrun ... -m collapse_probe run` start them"
+    found = f"{here}: call collapse_probe.watch(...) in what they run"
+    return f"{found}, or {instead}"
 
 
 def _in_a_line(run: LiveRun) -> str:

@@ -334,8 +334,8 @@ def test_an_optimiser_inside_of_another_is_its_part(tmp_path):
 def test_processes_that_a_program_starts_are_named_where_nothing_else_trained(monkeypatch):
     said = Heard()
     monkeypatch.setattr(_ending, "_WORKED", -1.0)
-    _ending.tell([], said, width=100)
-    assert "the processes that it started are not: call collapse_probe.watch(...) in what they run" in said.lines[0]
+    _ending.tell([], said, width=100, elsewhere=True)
+    assert "those that it started are not watched: call collapse_probe.watch(...) in what they run" in said.lines[0]
 
 
 def test_which_process_is_quiet_may_be_known_late(capsys):
