@@ -1,9 +1,8 @@
 """The same bits in two processes, however they are started: ``python benchmarks/launched.py [WAY ...]``.
 
-Each way is a program and what starts it: torchrun, accelerate's launcher or Lightning's own. It runs unwatched and watched, as
-one calls ``watch`` and as ``collapse-probe run`` does it; the weights and the random state of both processes are compared bit
-for bit, and of how many processes the readings are. Needs the libraries of the programs; a way whose library is not
-there is left out.
+Each way is a program and what starts it: torchrun, accelerate's launcher or Lightning's own. It runs unwatched, watched
+by ``watch`` and by ``collapse-probe run``. Weights and random states of both processes are compared bit for bit, and it is
+said of how many processes the readings are. A way whose library is not installed is left out.
 """
 
 from __future__ import annotations
@@ -42,9 +41,8 @@ def main() -> None:
             for how in ("watch", "run"):
                 same = _equal(found["plain"], found[how])
                 different += not same
-                print(
-                    f"{way}, {how}: {'the same bits' if same else 'OTHER BITS'}; {_said(Path(folder) / 'runs' / how)}"
-                )
+                bits = "the same bits" if same else "OTHER BITS"
+                print(f"{way}, {how}: {bits}; {_said(Path(folder) / 'runs' / how)}", flush=True)
     sys.exit(different)
 
 
@@ -54,7 +52,7 @@ def _states(launcher: list[str], program: str, how: str, folder: Path) -> list[A
     ours = ["-m", "collapse_probe", "run", "--run", "runs/run"] if how == "run" else []
     command = [sys.executable, *launcher, *ours, str(Path(__file__).resolve()), "--train", program, how]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLLAPSE_PROBE_STRICT": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr[-4000:]}")
     return [torch.load(folder / f"{how}.{rank}") for rank in range(2)]
@@ -165,8 +163,6 @@ def _accelerate(how: str) -> tuple[Any, int]:
 
 
 def _sentences(how: str) -> tuple[Any, int]:
-    import torch
-
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     from sentence_transformers.sentence_transformer.evaluation import InformationRetrievalEvaluator
     from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
@@ -186,7 +182,6 @@ def _sentences(how: str) -> tuple[Any, int]:
 
         collapse_probe.watch(trainer, run="runs/watch")
     trainer.train()
-    torch.distributed.destroy_process_group()
     return model, rank
 
 
