@@ -1,8 +1,8 @@
 """The same bits in two processes, however they are started: ``python benchmarks/launched.py [WAY ...]``.
 
 Each way is a program and what starts it: torchrun, accelerate's launcher or Lightning's own. It runs unwatched, watched
-by ``watch`` and by ``collapse-probe run``. Weights and random states of both processes are compared bit for bit, and it is
-said of how many processes the readings are. A way whose library is not installed is left out.
+by ``watch`` and by ``collapse-probe run``. Weights and random states of both processes are compared bit for bit, and it
+is said of how many processes the readings are. A way whose library is not installed is left out.
 """
 
 from __future__ import annotations
@@ -42,14 +42,17 @@ def main() -> None:
                 same = _equal(found["plain"], found[how])
                 different += not same
                 bits = "the same bits" if same else "OTHER BITS"
-                print(f"{way}, {how}: {bits}; {_said(Path(folder) / 'runs' / how)}", flush=True)
+                print(
+                    f"{way}, {how}: {bits}; {_said(Path(folder) / 'runs' / (how if how == 'watch' else 'launched'))}",
+                    flush=True,
+                )
     sys.exit(different)
 
 
 def _states(launcher: list[str], program: str, how: str, folder: Path) -> list[Any]:
     import torch
 
-    ours = ["-m", "collapse_probe", "run", "--run", "runs/run"] if how == "run" else []
+    ours = ["-m", "collapse_probe", "run"] if how == "run" else []
     command = [sys.executable, *launcher, *ours, str(Path(__file__).resolve()), "--train", program, how]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLLAPSE_PROBE_STRICT": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
