@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -85,8 +86,8 @@ class StepListener:
 
     Args:
         optimizers: The optimisers.
-        before: Called just before the first optimiser of a step changes anything; not where forward and backward run
-            inside of its ``step``.
+        before: Called just before the first optimiser of a step changes anything; where forward and backward run inside
+            of its ``step``, as in Lightning's, after their first time.
         after: Called after the last one.
         modules: Whose forward begins the next step, where there are several optimisers.
         begins: Called as ``before`` is, also where forward and backward are still to run inside of ``step``.
@@ -145,15 +146,36 @@ class StepListener:
         known, now = self._gradients.get(id(optimizer)), _gradient(optimizer)
         return now is not None and (known is None or known[0] is not now[0] or known[1] != now[1])
 
-    def _pre(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _pre(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         self._new = self._is_new(optimizer)
         if self._new:
             self.end()
         if self._new:
             self._begins()
-        if closure is None and self._new:
+        if not self._new:
+            return None
+        if closure is None:
             self._containment.run("before the step", self._before)
+            return None
+        heard = self._followed(closure)
+        return (args, {**kwargs, "closure": heard}) if "closure" in kwargs else ((args[0], heard, *args[2:]), kwargs)
+
+    def _followed(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        """Return a closure that is followed by ``before`` the first time that it is called."""
+        called: list[bool] = []
+
+        @functools.wraps(closure, updated=())
+        def heard() -> Any:
+            found = closure()
+            if not called:
+                called.append(True)
+                self._containment.run("before the step", self._before)
+            return found
+
+        return heard
 
     def _post(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._new:

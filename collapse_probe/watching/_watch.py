@@ -63,7 +63,7 @@ INSIDE_COMPILED = (
 
 REPLICATED = (
     "the model runs as replicas in threads (DataParallel), in which nothing is heard but what the whole of it returns: "
-    "torchrun gives each device a process of its own"
+    "start it by torchrun, which gives each device a process of its own"
 )
 """What is said of a model whose parts of a batch run beside each other."""
 

@@ -265,7 +265,9 @@ def test_a_closure_is_watched_from_its_second_step(tmp_path):
                 return loss
 
             optimizer.step(closure)
-    assert Run.load(tmp_path / "mine").steps == 5
+    optimizer.zero_grad()  # one that is still there with a gradient steps beside others
+    run = Run.load(tmp_path / "mine")
+    assert run.steps == 5 and len(run.series("gradient/norm")) == 5
 
 
 def test_a_script_that_watches_itself_is_not_watched_twice(tmp_path):

@@ -306,6 +306,8 @@ def test_optimizers_that_alternate_each_after_a_backward_of_its_own_are_steps_ea
 
 def test_a_closure_is_heard():
     model = OneTower()
+    norms: list[float] = []
+    first: list[float] = []
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
     w = watch(model, optimizer=optimizer, run=False, reference=False, **SIDES)
     for a, b in pairs(3):
@@ -314,12 +316,17 @@ def test_a_closure_is_heard():
             optimizer.zero_grad()
             loss = infonce(model(a), model(b))
             loss.backward()
+            norms.append(float(torch.nn.utils.get_total_norm([one.grad for one in model.parameters()])))
             return loss
 
         optimizer.step(closure)
+        first.append(norms[0])
+        norms.clear()
     assert w.recorder.done == 3 and w.recorder.streams["query"].steps == 3
     assert "pairs/d_prime" in values_at(w, 3)
     w.close()
+    assert w.live.series("gradient/norm").values.tolist() == pytest.approx(first)
+    assert len(w.live.series("rate/0")) == 1
 
 
 def test_bf16_is_heard_as_bf16():
