@@ -375,7 +375,7 @@ def test_an_adapter_has_its_own_pooling(opened, adapter):
     ("change", "said"),
     [
         (lambda one: {f"x.{name}": value for name, value in one.items()}, "8 weights that it lacks"),
-        (lambda one: {**one, "base_model.model.other.lora_A.weight": one[min(one)].clone()}, "the base has no place for"),
+        (lambda one: {**one, "base_model.model.other.lora_A.weight": one[min(one)].clone()}, "has no place for"),
         (lambda one: {name: value[:, :8].clone() for name, value in one.items()}, "does not fit the base model"),
     ],
 )
