@@ -15,6 +15,7 @@ from . import _scores
 LEAST_GAIN = 0.02
 """Gain over the last epoch from which on keeping something else is worth saying (own choice)."""
 
+_RESOLVED = 0.05
 _FAMILY = "interpolation"
 
 
@@ -130,11 +131,18 @@ def free_gain(run: LiveRun, chosen: Candidate | None, *, chosen_by: str) -> Gain
 
 
 def _best(run: Run, everywhere: Mapping[str, Any], offered: Sequence[Gain], chosen_by: str = "") -> Gain | None:
-    """Return the largest gain that is resolved and costs nothing anywhere."""
+    """Return the largest gain that is resolved and costs nothing anywhere.
+
+    Where the collection was chosen as the one that fell furthest, p is held against how many there were.
+    """
+    among = 1 if chosen_by else len(everywhere)
     kept = [
         one
         for one in offered
-        if one.change.value >= LEAST_GAIN and one.change.low > 0 and not _harms(run, everywhere, one.candidate)
+        if one.change.value >= LEAST_GAIN
+        and one.change.low > 0
+        and one.change.p * among <= _RESOLVED
+        and not _harms(run, everywhere, one.candidate)
     ]
     best = max(kept, key=lambda one: one.change.value, default=None)
     return None if best is None else replace(best, chosen_by=chosen_by)
