@@ -1,6 +1,6 @@
 """Three fine-tunings of the bundled encoder, and a folder of 20 checkpoints, judged as finished models.
 
-    python benchmarks/examine.py [--only NAME ...] [--documents N] [--queries N]
+    python benchmarks/examine.py [--only NAME ...] [--documents N] [--queries N] [--no-between NAME ...]
 
 healthy: in-batch softmax at a small rate, on docstrings and SciFact's training claims. forgetting: the same loss at a
 large rate, on docstrings alone; its 20 checkpoints are examined as well. collapse: a loss that only pulls, on
@@ -132,14 +132,14 @@ def row(name: str, run: Path, seconds: float) -> list[str]:
         one["collection"]: f"{one['start']:.3f} -> {one['end']:.3f} {_sure(one['change'])}" for one in found.retrieval
     }
     kept = keeping(Run.load(run))
-    gain = "" if kept is None else f"{kept.change['keep']}: {kept.reading} {_sure(vars_of(kept))}"
+    gain = "" if kept is None else f"{kept.change['keep']}: {kept.reading} {_sure(as_change(kept))}"
     fell = [f"{one.collection}: {len(one.lost)} of {one.n}" for one in found.who_fell]
     first = found.summary.splitlines()[0]
     cells = [first, moved["scifact"], moved["held-out pairs"], gain or "-", "; ".join(fell) or "-", f"{seconds:.0f} s"]
     return [name, *cells]
 
 
-def vars_of(kept: Remedy) -> dict[str, float | None]:
+def as_change(kept: Remedy) -> dict[str, float | None]:
     """Return a gain as the rows of retrieval have their changes."""
     return {"value": kept.gain, "low": kept.low, "high": kept.high}
 
@@ -155,6 +155,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/examine"))
     parser.add_argument("--documents", type=int, metavar="N", help="of SciFact beside the relevant ones; all if absent")
     parser.add_argument("--queries", type=int, metavar="N")
+    parser.add_argument("--no-between", nargs="*", default=[], metavar="NAME", help="of these, none between is encoded")
     parser.add_argument("--train-only", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -169,6 +170,7 @@ def main() -> None:
         if options.train_only:
             continue
         some = limits if name != CHECKPOINTS else ["--documents=300", "--queries=100"]
+        some = [*some, *(["--no-between"] if name in options.no_between else [])]
         place = model if name != CHECKPOINTS else options.folder / CHECKPOINTS
         first, _ = examine(place, name, options.folder, held_out, some)
         again, run = examine(place, name, options.folder, held_out, some)

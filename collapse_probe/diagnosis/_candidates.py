@@ -15,6 +15,7 @@ from . import _scores
 LEAST_GAIN = 0.02
 """Gain over the last epoch from which on keeping something else is worth saying (own choice)."""
 
+_RESOLVED = 0.05
 _FAMILY = "interpolation"
 
 
@@ -115,8 +116,8 @@ def free_gain(run: LiveRun, chosen: Candidate | None, *, chosen_by: str) -> Gain
     Args:
         run: The run.
         chosen: What a development split chose. None where there is none: the interpolations, and of finished models
-            the earlier ones, are judged together on the collection that fell furthest since step 0, and one of them has
-            to be better than step 0 somewhere. Where none is, the raw encoder and step 0 are judged in the same way.
+            the earlier ones, are judged together on every collection, and one of them has to be better than step 0
+            somewhere. Where none is, the raw encoder and step 0 are judged in the same way.
         chosen_by: The development split; empty where there is none.
     """
     if not isinstance(run, Run):
@@ -125,16 +126,23 @@ def free_gain(run: LiveRun, chosen: Candidate | None, *, chosen_by: str) -> Gain
     everywhere = {name: found for name, found in everywhere.items() if last_epoch(found) is not None}
     if chosen_by:
         return None if chosen is None else _best(run, everywhere, _chosen(run, everywhere, chosen), chosen_by)
-    trained = [one for one in _furthest(run, everywhere, trained=True) if _learnt(run, everywhere, one.candidate)]
-    return _best(run, everywhere, trained) or _best(run, everywhere, _furthest(run, everywhere, trained=False))
+    trained = [one for one in _offers(run, everywhere, trained=True) if _learnt(run, everywhere, one.candidate)]
+    return _best(run, everywhere, trained) or _best(run, everywhere, _offers(run, everywhere, trained=False))
 
 
 def _best(run: Run, everywhere: Mapping[str, Any], offered: Sequence[Gain], chosen_by: str = "") -> Gain | None:
-    """Return the largest gain that is resolved and costs nothing anywhere."""
+    """Return the largest gain that is resolved and costs nothing anywhere.
+
+    Where the collection was chosen by its gain, p is held against how many there were.
+    """
+    among = 1 if chosen_by else len(everywhere)
     kept = [
         one
         for one in offered
-        if one.change.value >= LEAST_GAIN and one.change.low > 0 and not _harms(run, everywhere, one.candidate)
+        if one.change.value >= LEAST_GAIN
+        and one.change.low > 0
+        and one.change.p * among <= _RESOLVED
+        and not _harms(run, everywhere, one.candidate)
     ]
     best = max(kept, key=lambda one: one.change.value, default=None)
     return None if best is None else replace(best, chosen_by=chosen_by)
@@ -146,15 +154,16 @@ def _chosen(run: Run, everywhere: Mapping[str, Any], one: Candidate) -> list[Gai
     return [gain for name in others for gain in _gains(run, name, everywhere[name], [one])]
 
 
-def _furthest(run: Run, everywhere: Mapping[str, Any], *, trained: bool) -> list[Gain]:
-    """Return what models that training led to, or those before it, gain on the collection that fell furthest."""
-    fell = min(everywhere, key=lambda name: _since_start(everywhere[name]), default=None)
-    if fell is None:
-        return []
-    known = everywhere[fell]
-    last = last_epoch(known)
-    some = [one for one in known if one != last and (_is_trained(one) if trained else one.t is None and not one.epoch)]
-    return _gains(run, fell, known, some)
+def _offers(run: Run, everywhere: Mapping[str, Any], *, trained: bool) -> list[Gain]:
+    """Return what models that training led to, or those before it, gain on every collection."""
+    offered: list[Gain] = []
+    for name, found in everywhere.items():
+        last = last_epoch(found)
+        some = [
+            one for one in found if one != last and (_is_trained(one) if trained else one.t is None and not one.epoch)
+        ]
+        offered += _gains(run, name, found, some)
+    return offered
 
 
 def _is_trained(one: Candidate) -> bool:
@@ -166,12 +175,6 @@ def _gains(run: Run, collection: str, found: Mapping[Candidate, Any], some: Sequ
     judged = _changes(run, found, last_epoch(found), some) if some else []
     counted = [int(found[one].get("n_queries") or 0) for one in some]
     return [Gain(one, collection, two, n, "") for one, two, n in zip(some, judged, counted, strict=True) if two]
-
-
-def _since_start(found: Mapping[Candidate, Any]) -> float:
-    last = last_epoch(found)
-    start = next((record for one, record in found.items() if one.t is None and one.path != "raw"), None)
-    return 0.0 if last is None or start is None else value_of(found[last]) - value_of(start)
 
 
 def _harms(run: Run, everywhere: Mapping[str, Any], one: Candidate) -> bool:

@@ -170,7 +170,7 @@ def diagnosed(
         who_fell=lost,
         delivered=delivered_of(evidence),
     )
-    return evidence, diagnosis, rows_of(everything, start=evidence.config.at(0) or "step 0")
+    return evidence, diagnosis, rows_of(everything, start=evidence.config.start)
 
 
 def as_run(run: Any) -> LiveRun:

@@ -57,7 +57,7 @@ def findings(run: LiveRun) -> list[FindingRow]:
     """Return what every detector says of a run, as rows."""
     evidence = Evidence(run)
     ignored = ignored_codes(evidence.config.probes, ())
-    return rows_of(examined(evidence, ignored=ignored), start=evidence.config.at(0) or "step 0")
+    return rows_of(examined(evidence, ignored=ignored), start=evidence.config.start)
 
 
 def rows_of(everything: Iterable[tuple[Detector, Subject, Finding]], *, start: str) -> list[FindingRow]:

@@ -196,6 +196,15 @@ class RunConfig:
         """
         return next((one.name for one in self.examined if one.step == step and not one.counted), "")
 
+    @property
+    def start(self) -> str:
+        """What stands at step 0, in words: the first of finished models by its name, else the step.
+
+        >>> RunConfig(name="x").start, RunConfig(name="x", examined=(ExaminedInfo(name="base", step=0),)).start
+        ('step 0', 'base')
+        """
+        return self.at(0) or "step 0"
+
     def module(self, name: str) -> ModuleInfo | None:
         """Return one module, or None."""
         return next((module for module in self.modules if module.name == name), None)

@@ -16,6 +16,9 @@ from ._style import LINES, MARKERS, colour, epoch_colours, mark_epochs, plain
 _NAMED = 8
 """Finished models whose names an axis has room for."""
 
+_ROUNDING = 1e-5
+"""Range of a series over its size below which it is one value."""
+
 _LONG = 96
 """Characters of all names on an axis."""
 
@@ -140,7 +143,10 @@ def tracks(
         if one.band is not None:
             axes.axhspan(one.band.low, one.band.high, color="0.5", alpha=0.12, linewidth=0)
     drawn = np.concatenate([one.values[np.isfinite(one.values)] for one in found] or [np.zeros(0)])
-    if log and len(drawn) and (drawn > 0).all():
+    if len(drawn) and np.ptp(drawn) <= _ROUNDING * np.abs(drawn).max():
+        # The norms of unit vectors differ by rounding alone, which is nothing to look at.
+        axes.set_ylim(*sorted((0.9 * drawn[0], 1.1 * drawn[0])) if drawn[0] else (-1, 1))
+    elif log and len(drawn) and (drawn > 0).all():
         axes.set_yscale("log")
     mark_onset(axes, onset)
     read = np.concatenate([one.steps for one in found])

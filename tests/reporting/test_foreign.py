@@ -264,6 +264,14 @@ def test_a_track_is_drawn_with_its_references_and_the_onset(axes):
     assert baseline.get_ydata() == [2.0, 2.0] and list(onset.get_xdata()) == [10, 10]
 
 
+def test_norms_of_unit_vectors_are_one_flat_line(axes):
+    """Bug: rounding filled the height of the figure, on a log axis whose labels were all 1 x 10⁰."""
+    values = np.array([1.0, 1 + 2e-7, 1 - 1e-7])
+    _figures.tracks(axes, [Track("x", np.arange(3), values)], models={}, log=True)
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "linear" and low < 0.95 and high > 1.05
+
+
 def test_finished_models_stand_on_the_axis_by_their_names(axes):
     """Bug: models without steps were drawn over optimiser steps, the first one as step 0."""
     names = {0: "base", 1: "mine", 2: "my_other_model_that_has_a_name_much_too_long_for_an_axis"}

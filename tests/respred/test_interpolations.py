@@ -180,6 +180,13 @@ def test_none_is_offered_that_learnt_nothing_or_is_worse_elsewhere(run, tmp_path
     assert keeping(planted(run, tmp_path / "flat", flat)) is None
 
 
+def test_a_gain_where_nothing_fell_is_offered(run, tmp_path):
+    """Bug: half of the way gained on the held-out pairs, and only the collection that fell furthest was asked."""
+    held_out = {"pairs": 0.8, "pairs no_predictor/0": 0.7, "pairs raw/0": 0.7, "pairs 0.5": 0.9}
+    found = keeping(planted(run, tmp_path / "run", {"rest": 0.6, **held_out}))
+    assert found.change == {"keep": "t = 0.5 of the way from step 0 to epoch 2"} and found.reading.startswith(HELD_OUT)
+
+
 def test_an_earlier_one_of_finished_models_is_offered_as_a_model_between_is(run, tmp_path):
     models = [{"name": name, "step": step} for step, name in enumerate(("base", "early", "late"))]
     early = {**FORGOT, **PAIRS, "no_predictor/1": 0.6}

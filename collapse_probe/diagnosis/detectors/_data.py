@@ -111,12 +111,14 @@ def _known(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
             return None
         best = max(started, key=lambda one: one.values[0])
         value = float(best.values[0])
-        return part(f"{best.name}/{best.metric} at step 0", value, cuts["scored"], value >= cuts["scored"])
+        return part(
+            f"{best.name}/{best.metric} at {evidence.config.start}", value, cuts["scored"], value >= cuts["scored"]
+        )
     reference = evidence.series("pairs/auc", on="reference").finite()
     if not len(reference) or int(reference.steps[0]) > 0:
         return None
     value = float(reference.values[0])
-    return part("pairs/auc of held-out pairs at step 0", value, cuts["known"], value >= cuts["known"])
+    return part(f"pairs/auc of held-out pairs at {evidence.config.start}", value, cuts["known"], value >= cuts["known"])
 
 
 def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
@@ -175,7 +177,7 @@ def _solved(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> 
         return Judgement(value=None, evidence=(reading,))
     by_raw = not len(raw) or float(raw.values[0]) >= cuts["solved"]
     at_start = by_raw and float(reference.values[0]) >= cuts["solved"]
-    at, when = (0, "at step 0") if at_start else (-1, "at the end")
+    at, when = (0, f"at {evidence.config.start}") if at_start else (-1, "at the end")
     value, rows, step = float(reference.values[at]), int(reference.n[at]), int(reference.steps[at])
     solved = value >= cuts["solved"] and rows >= cuts["pairs"]
     # What is learnt of a leak costs other collections; of what these pairs lose, geometry speaks.

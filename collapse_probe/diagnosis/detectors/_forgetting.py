@@ -87,7 +87,7 @@ def _forgetting(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         value=worst.value,
         bounds=Bounds(warning=0.0, critical=worst.cut, above=False),
         conditions=(
-            part(f"{of_inside} since step 0", _change(inside), 0.0, not _falls(inside)),
+            part(f"{of_inside} since {evidence.config.start}", _change(inside), 0.0, not _falls(inside)),
             part(reading, worst.value, worst.cut, bool(curve.fell)),
             *(one for one in curve.conditions() if one.holds is not None),
         ),
