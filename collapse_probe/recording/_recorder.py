@@ -646,6 +646,7 @@ class Recorder:
         }
         return sample if len(kept) == len(sample.streams) else replace(sample, streams=kept)
 
+    @torch.inference_mode()  # a tenth less time: none of these tensors has a graph
     def _readings(self, sample: Sample, *, without: Collection[str]) -> dict[str, Tensor]:
         wanted = self.wishes.batch
         if without and self.wishes.every_step:  # the window's summary is of this process
@@ -654,6 +655,7 @@ class Recorder:
             wanted = {*wanted, *(f"{stream}/finite_share" for stream in sample.streams)}
         return measures.read(sample, on="batch", wanted=wanted, without=without)
 
+    @torch.inference_mode()
     def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
         """Return what each term does to the first micro-batch, on which alone that is read."""
         forces: dict[str, dict[str, Tensor]] = {}
@@ -666,6 +668,7 @@ class Recorder:
                 added.setdefault(one.stream, []).append(_numbered(one))
         return measures.read_terms(sample, forces, added=added)
 
+    @torch.inference_mode()
     def _every_step(self, sample: Sample) -> dict[str, Tensor]:
         wanted = {
             f"{stream}/{measure.name}"
