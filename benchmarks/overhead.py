@@ -138,7 +138,7 @@ def measure(make: Callable[[int], tuple], *, blocks: int, steps: int, peers: Seq
     """
     with tempfile.TemporaryDirectory() as folder:
         plain = Row("unwatched", "", "", (), make(0))
-        when = f"every step, more every {_peers.EVERY}"
+        when = f"loss and gradient norm every step, all every {_peers.EVERY}"
         ours = Row("collapse-probe", when, OURS, _peers.KINDS, make(0), often=_peers.EVERY)
         watch = watched(*ours.training[:2], f"{folder}/run")
         ours.listens["watch"] = watch

@@ -150,6 +150,7 @@ class StepReader:
         }
         return sample if len(kept) == len(sample.streams) else replace(sample, streams=kept)
 
+    @torch.inference_mode()  # a tenth less time: none of these tensors has a graph
     def _readings(self, sample: Sample, *, without: Collection[str]) -> dict[str, Tensor]:
         wanted = self._wishes.batch
         if without and self._wishes.every_step:  # the window's summary is of this process
@@ -160,6 +161,7 @@ class StepReader:
             return read_cut(sample, on="batch", wanted=wanted)
         return measures.read(sample, on="batch", wanted=wanted, without=without)
 
+    @torch.inference_mode()
     def _term_readings(self, sample: Sample, calls: Sequence[Heard]) -> dict[str, Tensor]:
         """Return what each term does to the first micro-batch, on which alone that is read."""
         forces: dict[str, dict[str, Tensor]] = {}
@@ -172,6 +174,7 @@ class StepReader:
                 added.setdefault(one.stream, []).append(_numbered(one))
         return measures.read_terms(sample, forces, added=added)
 
+    @torch.inference_mode()
     def _every_step(self, sample: Sample) -> dict[str, Tensor]:
         wanted = {
             f"{stream}/{measure.name}"
