@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...diagnosis import REFERENCE
 from .._facts import Facts, Section
-from .._text import Table, number
+from .._text import Table, number, score
+from .._text import change as said
 
 _MEASURES = {"pairs/d_prime": "d'", "query/common_share": "query common share", "document/common_share": "document"}
 
@@ -17,12 +18,12 @@ def _write(facts: Facts) -> list[str]:
     rows = []
     for dimension, cut in facts.evidence.cuts.items():
         curve = next((one for one in cut.curves if one.collection == REFERENCE and one.metric == "mrr"), None)
-        change = next((one for one in curve.changes if one.against == "start"), None) if curve else None
+        changes = curve.changes if curve else ()
+        change = next((one for one in changes if one.against == "start" and one.interval is not None), None)
         ends = ["-", "-", "-"]
-        if change is not None and change.interval is not None:
-            span = f"[{number(change.interval.low, sign=True)}, {number(change.interval.high, sign=True)}]"
-            ends = [number(change.before), number(change.after), f"{number(change.value, sign=True)} {span}"]
-        n = str(change.interval.n) if change is not None and change.interval is not None else "-"
+        if change is not None:
+            ends = [score(change.before), score(change.after), said((change.value, change.interval))]
+        n = f"{change.interval.n:,}" if change is not None and change.interval is not None else "-"
         found = [cut.series(name, on="reference").finite() for name in _MEASURES]
         shapes = [f"{number(one.first)} to {number(one.last)}" if len(one) else "-" for one in found]
         rows.append([str(dimension), *ends, n, *shapes])
