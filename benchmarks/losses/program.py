@@ -55,15 +55,26 @@ def encoder(folder: str) -> SentenceTransformer:
     return model
 
 
+def width(model: Any) -> int:
+    """Return how many columns a model's vectors have."""
+    return model.get_embedding_dimension()
+
+
+def cuts(model: Any) -> list[int]:
+    """Return the dimensions of a Matryoshka loss."""
+    return [width(model), width(model) // 3, width(model) // 12]
+
+
 class Forms:
     """The texts in every form that a loss takes.
 
     Args:
         folder: The encoder that teaches.
+        pairs: Texts that belong together; docstrings if None.
     """
 
-    def __init__(self, folder: str) -> None:
-        pairs = docstrings()
+    def __init__(self, folder: str, pairs: list[tuple[str, str]] | None = None) -> None:
+        pairs = pairs or docstrings()
         self._folder = folder
         self.first, self.second = [list(side) for side in zip(*pairs, strict=True)]
         self.other = [*self.second[7:], *self.second[:7]]
@@ -163,7 +174,7 @@ _GROUPS = {"batch_sampler": "group_by_label"}
 DENSE: dict[str, tuple[Any, ...]] = {
     "AdaptiveLayerLoss": (lambda m, g: losses.AdaptiveLayerLoss(m, _MNRL(m)), Forms.pairs),
     "CosineSimilarityLoss": (lambda m, g: losses.CosineSimilarityLoss(m), Forms.scored),
-    "SoftmaxLoss": (lambda m, g: losses.SoftmaxLoss(m, WIDTH, 3), lambda forms: forms.classes(3)),
+    "SoftmaxLoss": (lambda m, g: losses.SoftmaxLoss(m, width(m), 3), lambda forms: forms.classes(3)),
     "MultipleNegativesRankingLoss": (lambda m, g: _MNRL(m), Forms.triplets),
     "MultipleNegativesSymmetricRankingLoss": (
         lambda m, g: losses.MultipleNegativesSymmetricRankingLoss(m),
@@ -171,8 +182,14 @@ DENSE: dict[str, tuple[Any, ...]] = {
     ),
     "TripletLoss": (lambda m, g: losses.TripletLoss(m, triplet_margin=0.5), Forms.triplets),
     "MarginMSELoss": (lambda m, g: losses.MarginMSELoss(m), Forms.margins),
-    "MatryoshkaLoss": (lambda m, g: losses.MatryoshkaLoss(m, _MNRL(m), [WIDTH, 128, 32]), Forms.triplets),
-    "Matryoshka2dLoss": (lambda m, g: losses.Matryoshka2dLoss(m, _MNRL(m), [WIDTH, 128, 32]), Forms.pairs),
+    "MatryoshkaLoss": (
+        lambda m, g: losses.MatryoshkaLoss(m, _MNRL(m), cuts(m)),
+        Forms.triplets,
+    ),
+    "Matryoshka2dLoss": (
+        lambda m, g: losses.Matryoshka2dLoss(m, _MNRL(m), cuts(m)),
+        Forms.pairs,
+    ),
     "MSELoss": (lambda m, g: losses.MSELoss(m), Forms.taught),
     "ContrastiveLoss": (lambda m, g: losses.ContrastiveLoss(m), lambda forms: forms.scored(1, 0)),
     "CachedGISTEmbedLoss": (lambda m, g: losses.CachedGISTEmbedLoss(m, g(), mini_batch_size=4), Forms.triplets),
@@ -219,7 +236,7 @@ DENSE: dict[str, tuple[Any, ...]] = {
 }
 
 
-def dense(folder: str, name: str) -> tuple[Any, ...]:
+def dense(folder: str, name: str, pairs: list[tuple[str, str]] | None = None) -> tuple[Any, ...]:
     """Return trainer, arguments, model, loss, data and further arguments of a loss of one vector a text."""
     make, data, *more = DENSE[name]
     model = encoder(folder)
@@ -231,7 +248,7 @@ def dense(folder: str, name: str) -> tuple[Any, ...]:
         SentenceTransformerTrainingArguments,
         model,
         make(model, guide),
-        data(Forms(folder)),
+        data(Forms(folder, pairs)),
         *(more or [{}]),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from program import DENSE, WIDTH, Forms, encoder, train
+from program import WIDTH, Both, Forms, encoder, train
 from sentence_transformers import (
     InputExample,
     SentenceTransformer,
@@ -140,20 +140,6 @@ def made_anew(folder: str, output: Path, steps: int) -> Any:
     return trainer.model
 
 
-def smaller_batches(folder: str, output: Path, steps: int) -> Any:
-    """The first batch is too large, so the trainer begins again with a smaller one."""
-    model = encoder(folder)
-
-    class Large(losses.MultipleNegativesRankingLoss):
-        def compute_loss_from_embeddings(self, embeddings: Any, labels: Any) -> Any:
-            if len(embeddings[0]) > 8:
-                raise RuntimeError("CUDA out of memory.")
-            return super().compute_loss_from_embeddings(embeddings, labels)
-
-    more = {"auto_find_batch_size": True, "per_device_train_batch_size": 16}
-    return _trained(model, Large(model), Forms(folder).pairs(), output, steps, **more)
-
-
 def adapted(folder: str, output: Path, steps: int) -> Any:
     """Low-rank adapters; needs peft."""
     from peft import LoraConfig, TaskType
@@ -166,8 +152,6 @@ def adapted(folder: str, output: Path, steps: int) -> Any:
 
 def both_terms(folder: str, output: Path, steps: int) -> Any:
     """A loss of their own that adds a regularisation."""
-    from program import Both
-
     model = encoder(folder)
     return _trained(model, Both(model), Forms(folder).pairs(), output, steps)
 
@@ -200,10 +184,8 @@ PROGRAMS = {
     "bf16": halved,
     "accumulation": accumulated,
     "model_init": made_anew,
-    "auto_find_batch_size": smaller_batches,
     "LoRA": adapted,
     "own loss of two terms": both_terms,
     "Matryoshka, cached": cached_dimensions,
     "Matryoshka, scores": dimensions_of_scores,
 }
-assert DENSE

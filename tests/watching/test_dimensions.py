@@ -61,6 +61,8 @@ def test_a_collapse_of_a_short_dimension_is_named_with_it(bert: Path, tmp_path: 
     assert ranks["reference pairs@4"][1] == pytest.approx(1 / 64, rel=0.1)
     assert not found.causes  # they are read of whole embeddings
     assert Run.load(tmp_path / "run").config.dimensions == [8, 4]
+    report = collapse_probe.write_report(tmp_path / "run", tmp_path / "report", figures=False).read_text()
+    assert "## Dimensions" in report and "| 4 | " in report
 
 
 @pytest.mark.parametrize("kind", ["plain", "cached", "sampled", "layers", "guided", "part"])

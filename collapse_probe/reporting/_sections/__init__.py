@@ -9,6 +9,7 @@ from ._candidates import CANDIDATES
 from ._caveats import CAVEATS
 from ._corrections import CORRECTIONS
 from ._counterfactuals import COUNTERFACTUALS
+from ._dimensions import DIMENSIONS
 from ._embeddings import EMBEDDINGS
 from ._errors import ERRORS
 from ._fallen import FALLEN
@@ -36,6 +37,7 @@ SECTIONS: tuple[Section, ...] = (
     AVERAGES,
     SEPARATION,
     EMBEDDINGS,
+    DIMENSIONS,
     TERMS,
     CORRECTIONS,
     CANDIDATES,
