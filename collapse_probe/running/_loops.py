@@ -47,6 +47,7 @@ class Loops:
         self._heard: dict[int, LiveRun] = {}
         self._proposals: dict[int, Proposals] = {}
         self._losses: Callable[[], None] = _nothing
+        self._parted: list[Any] = []
 
     def before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Hear that an optimiser is about to step."""
@@ -60,6 +61,9 @@ class Loops:
     def close(self, error: BaseException | None) -> list[LiveRun]:
         """Close all that is open, and return every run of this program, of trainers too, in their order."""
         self._losses()
+        for parted in self._parted if error is None else ():
+            if given := parted.said():
+                self._said.line(f"after a training had ended its model was given other weights: {given}")
         for proposals in self._proposals.values():
             proposals.close()
         for one in open_watches():
@@ -77,6 +81,7 @@ class Loops:
             if any(optimizer is held for held in one.optimizers):
                 self._known[optimizer] = None
                 self._heard[id(one.live)] = one.live
+                one.parted = self._parted
                 return
         together = optimizers_beside(optimizer)
         if closure is not None and optimizer not in self._waiting and not any(map(has_gradient, together)):
@@ -111,6 +116,7 @@ class Loops:
         if reference is None:
             self._hear_losses()
         self._heard[id(begun.live)] = begun.live
+        begun.parted = self._parted
         for one in optimizers:
             self._known[one] = begun
         self._proposals[id(begun)] = Proposals(begun, target, self._said)

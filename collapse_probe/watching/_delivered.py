@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,12 +132,11 @@ class WeightsLeft:
         return Left(same[-1] if same else None)
 
     def _now(self) -> Tensor | None:
-        """Return the digest of the parameters; None where they are others, or of another type, than at the start."""
-        known = (one for one in self._target.named_parameters() if one[0] in self._types)
-        held = {name: one for name, one in known if not nn.parameter.is_lazy(one)}
-        if not held or {name: (one.dtype, one.is_meta) for name, one in held.items()} != self._types:
-            return None
-        return None if any(one.is_meta for one in held.values()) else digest(list(held.values()))
+        return _digest_of(self._target, self._types)
+
+    def part(self) -> Parting:
+        """Return what tells, once the watch has ended, whether the model is given other weights."""
+        return Parting(self._target, self._types, self._kept, self._recorder.done)
 
     def _is_written(self) -> bool:
         """Return whether somebody wrote weights since the last step, by ``.data`` too, which no count tells."""
@@ -167,6 +167,48 @@ class WeightsLeft:
         if done and first and self._read < _READ + done // _READ_SHARE:
             self._read += 1
             self._before_loading()
+
+
+class Parting:
+    """Tells whether a model was given other weights after its watch had ended; keeps no model alive.
+
+    Args:
+        target: The model, whose weights are those that it ended with.
+        types: Type of each trained parameter by name, and whether it has no numbers.
+        known: Digests that were taken, with their steps.
+        last: The last step.
+    """
+
+    def __init__(
+        self,
+        target: nn.Module,
+        types: Mapping[str, tuple[torch.dtype, bool]],
+        known: Sequence[tuple[int, Tensor]],
+        last: int,
+    ) -> None:
+        self._target = weakref.ref(target)
+        self._types = types
+        self._known = list(known)
+        self._last = last
+        self._end = _digest_of(target, types)
+
+    def said(self) -> str:
+        """Return in words whose weights the model was given; nothing where it has what it ended with, or is gone."""
+        target = self._target()
+        now = None if target is None else _digest_of(target, self._types)
+        if now is None or self._end is None or torch.equal(now, self._end.to(now.device)):
+            return ""
+        same = [step for step, one in self._known if torch.equal(one.to(now.device), now)]
+        return said_of(Left(same[-1] if same else None), self._last) or f"the weights of step {self._last} are back"
+
+
+def _digest_of(target: nn.Module, types: Mapping[str, tuple[torch.dtype, bool]]) -> Tensor | None:
+    """Return the digest of parameters; None where they are others, or of another type, than they were."""
+    known = (one for one in target.named_parameters() if one[0] in types)
+    held = {name: one for name, one in known if not nn.parameter.is_lazy(one)}
+    if not held or {name: (one.dtype, one.is_meta) for name, one in held.items()} != types:
+        return None
+    return None if any(one.is_meta for one in held.values()) else digest(list(held.values()))
 
 
 class _Sample:

@@ -11,7 +11,7 @@ from typing import Self
 from ..recording import Recorder, in_one_line
 from ._attach import Attachments
 from ._coverage import Coverage
-from ._delivered import Left, WeightsLeft, said_of
+from ._delivered import Left, Parting, WeightsLeft, said_of
 from ._optimizers import StepListener
 from ._path import ScoredPath
 from ._references import ReferenceReader
@@ -19,7 +19,11 @@ from ._verdicts import Verdicts
 
 
 class Lifetime:
-    """What ends a watch; may happen several times."""
+    """What ends a watch; may happen several times.
+
+    Attributes:
+        parted: Where not None, takes what tells later whether the model was given other weights.
+    """
 
     recorder: Recorder
     _attachments: Attachments
@@ -27,6 +31,7 @@ class Lifetime:
     _coverage: Coverage
     _forget_target: Callable[[], None]
     _left: WeightsLeft | None
+    parted: list[Parting] | None = None
     _path: ScoredPath
     _reference: ReferenceReader
     _steps: StepListener | None
@@ -78,6 +83,9 @@ class Lifetime:
             return
         self._end_open_step()
         self._closed = True
+        if self.parted is not None and self._left is not None:
+            parting = self.recorder.containment.run("delivered weights", self._left.part)
+            self.parted += [] if parting is None else [parting]
         atexit.unregister(self._at_exit)
         containment = self.recorder.containment
         containment.run("coverage", self._path.tell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import sys
@@ -23,6 +24,7 @@ from collapse_probe.journal import Run
 from collapse_probe.running import Said, _ending, _loops
 from collapse_probe.running._losses import hear_backwards
 from collapse_probe.running._owners import owner_of
+from collapse_probe.watching import open_watches
 from collapse_probe.watching._overheard import Overheard
 
 STEPS = 25
@@ -292,7 +294,7 @@ def test_what_fails_of_ours_is_said_once_and_training_goes_on(tmp_path, monkeypa
         loop(model, shared, SGD(model.parameters(), lr=0.05))
     assert said.lines == [
         "collapse-probe: a part of this program is not watched (ZeroDivisionError: ours); it goes on",
-        "collapse-probe: trained nothing: no optimiser step was heard",
+        "collapse-probe: steps of an optimiser were heard, and none of them was watched",
     ]
 
 
@@ -349,3 +351,21 @@ def test_which_process_is_quiet_may_be_known_late(capsys):
     ranks[0] = 0  # as when the group is gone
     said.line("second")
     assert capsys.readouterr().err == "collapse-probe: first\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"), [(None, []), ("start", ["those of the start"]), ("others", ["of no step that was seen"])]
+)
+def test_weights_that_a_model_is_given_after_its_training_are_said(tmp_path, given, wanted):
+    """As by a script whose trainer, and with it the watch, has ended."""
+    seed_all()
+    model = OneTower()
+    states = {"start": copy.deepcopy(model.state_dict()), "others": OneTower().state_dict()}
+    with session(tmp_path / "mine") as (_, said):
+        loop(model, shared, SGD(model.parameters(), lr=0.05), steps=4)
+        for one in open_watches():
+            one.close()
+        if given is not None:
+            model.load_state_dict(states[given])
+    lines = [line for line in said.lines if "after a training had ended its model was given other weights" in line]
+    assert len(lines) == len(wanted) and all(one in line for one, line in zip(wanted, lines, strict=True))

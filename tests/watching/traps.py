@@ -32,7 +32,10 @@ TRAPS: dict[int, Trap] = {
     1: Trap("candidate columns share one forward", (f"{HEARD}columns_are_query_document_and_negatives",)),
     2: Trap(
         "dictionaries of features hold embeddings of some columns, afterwards",
-        (f"{HEARD}the_embeddings_are_those_that_the_loss_was_given",),
+        (
+            f"{HEARD}columns_are_query_document_and_negatives",
+            f"{HEARD}the_embeddings_are_those_that_the_loss_was_given",
+        ),
     ),
     3: Trap(
         "cached losses run the model without a graph, and again inside of the backward",
