@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..recording import POOLINGS, Heard, Take, item, output, pooled, token
@@ -131,6 +132,18 @@ def entry_of(kind: str, key: str | int | None) -> str:
 def address(tensor: Tensor) -> int:
     """Return what stands for a tensor's memory, on ``meta``, too."""
     return tensor.untyped_storage()._cdata
+
+
+def is_tokens(value: Any) -> bool:
+    """Return whether a value is vectors of tokens, ``[n, T, D]``."""
+    return (
+        isinstance(value, Tensor)
+        and value.ndim == 3
+        and value.is_floating_point()
+        and value.layout is torch.strided
+        and min(value.shape) > 0
+        and value.shape[2] > 1
+    )
 
 
 def entries(value: Any) -> Iterator[tuple[str | int | None, Any]]:

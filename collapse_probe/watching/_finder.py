@@ -16,22 +16,14 @@ from torch.utils.hooks import RemovableHandle
 from ..journal.vocabulary import Role
 from ..recording import Call, Recorder, canonical, stacking_of
 from ._attach import Attachments, compiled_calls, compiled_inside, is_compiled, is_traced
-from ._by_product import Products, agree
 from ._calls import added_up, in_backward
-from ._candidates import Candidate, address, entries, entry_of, sizes
-from ._overheard import Overheard
-from ._products import Listener, Product
+from ._candidates import Candidate, address, entries, entry_of, is_tokens, sizes
+from ._product_checks import TOKENS_FROM, TRIES, ProductChecks
 from ._rules import SINGLE, Choice, argument_names, choose
 from ._terms import LossListener, is_loss
 
 STEPS = 20
 """Steps in which streams are looked for."""
-
-_TOKENS_FROM = 3
-"""The step from which single tokens of a text are looked at, where nothing else was found."""
-
-_PRODUCTS = 3
-"""Steps in which products of vectors are looked for, where nothing else tells the sides."""
 
 _MOST = 64
 """Calls of one step that are kept as candidates."""
@@ -106,11 +98,8 @@ class Finder:
         self._losses: list[tuple[nn.Module, bool]] = []
         self._warned = _no_warning_of_hooks()
         self._open = True
-        self._tries = 0 if found is None else _PRODUCTS
-        self._asks = False
-        self._no_sides: set[Any] = set()
-        self._products: Products | None = None
-        self._overheard = Overheard(target, Listener(self._met), recorder.containment, paused=lambda: self.paused)
+        tries = 0 if found is None else TRIES
+        self._checks = ProductChecks(target, recorder, tries=tries, paused=lambda: self.paused)
         self._handles: list[RemovableHandle] = []
         self._listen()
         self._undo = [undo for module in (target, *target.children()) for undo in self._wrap(module)]
@@ -124,7 +113,7 @@ class Finder:
     @property
     def no_sides(self) -> frozenset[int]:
         """Ids of modules whose outputs are scores, or are on the way to the vectors of the loss."""
-        return frozenset(module for module, _, _ in self._no_sides)
+        return frozenset(module for module, _, _ in self._checks.no_sides)
 
     def close(self) -> None:
         """Listen no more, but to the losses that were heard; may be called twice."""
@@ -153,8 +142,7 @@ class Finder:
     def _off(self) -> None:
         self._open = False
         self._step = _Step()  # candidates know where they stand in the graph
-        self._overheard.end()
-        self._products = None
+        self._checks.close()
         self._listen_not()
         while self._undo:
             self._undo.pop()()
@@ -162,14 +150,12 @@ class Finder:
 
     def step_begins(self) -> None:
         """Look for products in this step, if the one before it told no sides."""
-        if self._open and self._asks and self._tries and self._overheard.possible():
-            self._tries -= 1
-            self._products = Products(self._recorder)
-            self._overheard.begin()
+        if self._open:
+            self._checks.step_begins()
 
     def end_step(self) -> None:
         """Choose the streams of this step, if there are any; to be called before the recorder's step ends."""
-        self._overheard.end()
+        self._checks.step_ends()
         if not self._open:
             return
         step, self._step = self._step, _Step()
@@ -178,36 +164,16 @@ class Finder:
         calls = self._recorder.heard
         heard = {id(one) for one in calls}
         kept = [one for one in step.candidates if id(one.heard) in heard]
-        products, self._products = self._products, None
-        mine = {id(one) for one in (*(one.heard for one in kept), *(() if products is None else products.heard))}
+        mine = {id(one) for one in (*(one.heard for one in kept), *self._checks.heard)}
         calls[:] = [one for one in calls if id(one) not in mine]
-        if products is not None:
-            products.end_step()
-            self._no_sides |= products.no_sides(kept)
-        kept = [one for one in kept if one.source not in self._no_sides]
+        kept = self._checks.sides(kept)
         self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
         chosen = None if self._found is None else self._unstacked(self._choose(kept, frozenset(step.scores)))
-        if chosen is not None or products is not None:
-            chosen = self._checked(chosen, kept, products)
-        else:
-            self._asks = True
+        chosen = self._checks.checked(chosen, kept)
         if chosen is not None:
             self._take(chosen, kept)
         elif self._recorder.current >= STEPS:
             self.close()
-
-    def _checked(self, chosen: Choice | None, kept: list[Candidate], products: Products | None) -> Choice | None:
-        """Return what the product before the loss says of a choice, or in its place; None to look on."""
-        known = chosen is not None and not chosen.unsure and (chosen.rule != SINGLE or chosen.stacked is not None)
-        self._asks = not known
-        if products is not None and not (known and chosen is not None and (chosen.named or chosen.stacked)):
-            met = products.choose(kept, self._target)
-            if met is not None and not (known and chosen is not None and agree(chosen, met)):
-                # Where no module gives what is compared, single tokens of texts are looked at first.
-                self._asks = bool(met.meetings) and self._recorder.current < _TOKENS_FROM
-                return None if self._asks else met
-        tried = products is not None or not self._tries or not self._overheard.possible()
-        return chosen if known or (tried and chosen is not None and not chosen.unsure) else None
 
     @staticmethod
     def _choose(kept: list[Candidate], scores: frozenset[int]) -> Choice | None:
@@ -246,10 +212,6 @@ class Finder:
             return chosen
         sides = {str(side): side for side in (Role.query, Role.document)}
         return replace(chosen, rule=str(stacking), stacked=(stacking, sides))
-
-    def _met(self, product: Product) -> None:
-        if self._products is not None:
-            self._products.keep(product)
 
     # What is heard
 
@@ -379,11 +341,8 @@ class Finder:
         about = {"kind": "output", "depth": depth, "inputs": given, "method": method}
         for key, value in entries(output):
             self._keep(value, module, path, key, **about)
-            if self._products is not None and is_tokens(value) and not in_backward():
-                kept = {"confirmed_by": value, "gradient_as": added_up}
-                heard = self._recorder.hear("?tokens", value[:, 0], **kept)
-                one = Candidate(heard, module, path, key, **about, address=address(value), node=value.grad_fn)
-                self._products.keep_tokens(one, Call(module, args, kwargs, output, method), value)
+            if self._checks.on and is_tokens(value) and not in_backward():
+                self._checks.hear_tokens(value, Call(module, args, kwargs, output, method), path, key, **about)
 
     def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
         if not self._open or not isinstance(value, Tensor) or not value.is_floating_point():
@@ -391,7 +350,7 @@ class Finder:
         if value.ndim == 3 and about["kind"] == "output":
             place = f"module {path}" if path else "the model"
             self._step.others.append(f"{entry_of('output', key)} of {place} ({sizes(value)}, vectors of tokens)")
-            if self._recorder.current >= _TOKENS_FROM and value.requires_grad and not in_backward():
+            if self._recorder.current >= TOKENS_FROM and value.requires_grad and not in_backward():
                 self._keep_tokens(value, module, path, key, **about)
         if value.ndim != 2:
             return
@@ -434,18 +393,6 @@ class Finder:
             ):
                 self._recorder.repeat(one.heard.stream, value.shape)
                 return
-
-
-def is_tokens(value: Any) -> bool:
-    """Return whether a value is vectors of tokens, ``[n, T, D]``."""
-    return (
-        isinstance(value, Tensor)
-        and value.ndim == 3
-        and value.is_floating_point()
-        and value.layout is torch.strided
-        and min(value.shape) > 0
-        and value.shape[2] > 1
-    )
 
 
 def _no_warning_of_hooks() -> Callable[[], None]:

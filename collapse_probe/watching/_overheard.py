@@ -36,8 +36,8 @@ class Overheard:
     """Hears torch's functions between two optimiser steps.
 
     A mode is entered for that, and left inside of modules that are trained as parts of the model, where gradients are
-    off, and in those that compute otherwise under a mode. It is entered below all others, and only where there are
-    none, so that what the program enters and leaves is its own.
+    off, and in those that compute otherwise under a mode. It is entered only where no other mode is but that of the
+    default device, so that what the program enters and leaves is its own.
 
     Args:
         target: The model.
@@ -56,7 +56,7 @@ class Overheard:
         self._mode = _Mode(self._called)
         self._parts: frozenset[int] = frozenset()
         self._inside: list[nn.Module] = []
-        self._taken = False
+        self._place: int | None = None
         self._handles: list[RemovableHandle] = []
 
     @property
@@ -69,7 +69,7 @@ class Overheard:
         return not (
             compiled_frames()
             or any(map(is_compiled, self._target.modules()))
-            or _get_current_function_mode_stack()
+            or any(one is not _default_device() for one in _get_current_function_mode_stack())
             or is_traced()
         )
 
@@ -83,7 +83,7 @@ class Overheard:
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, always_call=True),
         ]
-        _put(self._mode)
+        _push_mode(self._mode)
 
     def end(self) -> None:
         """Listen no more; may be called twice."""
@@ -110,15 +110,15 @@ class Overheard:
     def _entered(self, module: nn.Module) -> None:
         if not is_traced() and (self._inside or self._quiet(module)):
             if not self._inside:
-                self._taken = _take(self._mode)
+                self._place = _take(self._mode)
             self._inside.append(module)
 
     def _left(self, module: nn.Module) -> None:
         if self._inside and any(one is module for one in self._inside):
             while self._inside.pop() is not module:
                 pass
-            if not self._inside and self._taken and self.on:
-                _put(self._mode)
+            if not self._inside and self._place is not None and self.on:
+                _put(self._mode, self._place)
 
     def _called(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         if not (self._paused() or in_backward() or is_traced()) and torch.is_grad_enabled():
@@ -132,20 +132,29 @@ def compiled_frames() -> int:
     return 0 if dynamo is None else int(dynamo.counters["frames"]["total"])
 
 
-def _take(mode: TorchFunctionMode) -> bool:
-    """Take a mode out of the stack, wherever it stands in it; return whether it was there."""
-    above = []
-    if not any(one is mode for one in _get_current_function_mode_stack()):
-        return False
-    while (top := _pop_mode()) is not mode:
-        above.append(top)
-    for one in reversed(above):
-        _push_mode(one)
-    return True
+def _default_device() -> Any:
+    """Return the mode that ``torch.set_default_device`` enters, and leaves by what it is."""
+    return getattr(getattr(torch, "_GLOBAL_DEVICE_CONTEXT", None), "device_context", None)
 
 
-def _put(mode: TorchFunctionMode) -> None:
-    """Put a mode below all others."""
-    above = [_pop_mode() for _ in _get_current_function_mode_stack()]
-    for one in (mode, *reversed(above)):
+def _take(mode: TorchFunctionMode) -> int | None:
+    """Take a mode out of the stack, and return how many stand below it; None where it is not there."""
+    known = _get_current_function_mode_stack()
+    place = next((at for at, one in enumerate(known) if one is mode), None)
+    if place is not None:
+        for _ in known[place:]:
+            _pop_mode()
+        for one in known[place + 1 :]:
+            _push_mode(one)
+    return place
+
+
+def _put(mode: TorchFunctionMode, place: int) -> None:
+    """Put a mode where it stood, so that what was entered after it is left before it."""
+    known = _get_current_function_mode_stack()
+    # The default device has to be the lowest.
+    place = max(place, int(bool(known) and known[0] is _default_device()))
+    for _ in known[place:]:
+        _pop_mode()
+    for one in (mode, *known[place:]):
         _push_mode(one)
