@@ -31,6 +31,15 @@ class _Kept:
     take: Take
 
 
+def is_fed(value: Any) -> bool:
+    """Return whether a module's arguments hold what was computed with weights that are trained."""
+    if isinstance(value, Tensor):
+        return value.grad_fn is not None
+    if isinstance(value, Mapping):
+        return any(map(is_fed, value.values()))
+    return isinstance(value, list | tuple) and any(map(is_fed, value))
+
+
 class DirectCalls:
     """Hears ``module.forward(x)``, which fires no hook, until the module is heard to be called as usual.
 
@@ -86,6 +95,7 @@ class CallListener:
         attachments: What takes the hooks off again.
         touch: Called on the first call of a step that is due.
         unread: Called with a stream and why a value of it cannot be read.
+        no_replay: Called with why the inputs that are kept are not worth running again.
 
     Attributes:
         paused: Whether nothing is heard: our own forward passes.
@@ -100,6 +110,7 @@ class CallListener:
         *,
         touch: Callable[[], None],
         unread: Callable[[str, str], None],
+        no_replay: Callable[[str], None] = lambda why: None,
     ) -> None:
         self.paused = False
         self.replay: Replay | None = None
@@ -108,6 +119,7 @@ class CallListener:
         self._attachments = attachments
         self._touch = touch
         self._unread = unread
+        self._no_replay = no_replay
         self._kept: list[_Kept] = []
         self._inputs: dict[tuple[int, str], tuple[Any, Any]] = {}
         self._undo: list[Callable[[], None]] = []
@@ -229,6 +241,10 @@ class CallListener:
         if heard is None or replay is None or replay.complete or tensor is not whole or tensor.ndim != 2:
             return
         if call.module is replay.query or call.module is replay.document:
+            if heard.trained and is_fed((call.args, call.kwargs)):
+                self.replay = None
+                self._no_replay("what its modules are given is trained, too, so that their first inputs grow old")
+                return
             args, kwargs = self._inputs.get((id(call.module), call.method)) or (
                 copied(call.args),
                 copied(dict(call.kwargs)),

@@ -31,6 +31,7 @@ class Candidate:
         node: Where it stands in the graph; None without a gradient.
         token: Of an output with vectors of tokens, which of them it is: 0 the first, -1 the last; None for all of it.
         passed: Which tokens a backward came through, ``[n, T]`` of bool, once it came.
+        training: Whether the module was in training mode.
     """
 
     heard: Heard
@@ -45,6 +46,11 @@ class Candidate:
     node: Any = None
     token: int | None = None
     passed: list[Tensor] = field(default_factory=list)
+    training: bool = field(init=False, default=True)
+
+    def __post_init__(self) -> None:
+        """Note the mode of the call."""
+        object.__setattr__(self, "training", self.module.training)
 
     @property
     def usable(self) -> bool:
@@ -91,7 +97,8 @@ class Candidate:
         """Return whether it is, or was computed from, another one's output."""
         if other is self:
             return False
-        if other.address in {self.address, *self.inputs}:
+        # Memory that was freed is given out again: what came later has it, and is nothing that this came from.
+        if other.heard.order < self.heard.order and other.address in {self.address, *self.inputs}:
             return True
         return other.node is not None and self.node is not None and _reaches(self.node, other.node)
 

@@ -131,6 +131,11 @@ class ReferenceReader:
         if self._pairs is not None and self.collection == NAME and self._budget.due(step):
             self._contained(self._part)
 
+    def give_up(self, why: str) -> None:
+        """Make no pairs of the first steps' inputs, and say why."""
+        self.replay = self._start = None
+        self._say_none(why)
+
     def full(self) -> None:
         """Read all pairs now, if they have not been at this step."""
         if self.replay is not None and self._pairs is None and self.replay.rows >= 2:

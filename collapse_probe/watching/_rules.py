@@ -231,13 +231,18 @@ def _of_training(calls: list[Candidate]) -> list[Candidate]:
     """Return one module's calls without those that score beside the training, such as an evaluation before a step.
 
     With two trained calls both sides are there; beside a single one, a call without a graph may be the other side, if
-    its rows fit.
+    its rows fit, and if the module was not put into evaluation mode for it.
     """
     trained = [one for one in calls if one.heard.confirmed or one.heard.again]
     if len(trained) != 1:
         return trained or calls
-    rows = len(trained[0].heard.tensor)
-    return [one for one in calls if one is trained[0] or len(one.heard.tensor) % rows == 0]
+    own = trained[0]
+    rows = len(own.heard.tensor)
+    return [
+        one
+        for one in calls
+        if one is own or (len(one.heard.tensor) % rows == 0 and (one.training or not own.training))
+    ]
 
 
 def _first_micro(calls: Sequence[Candidate]) -> list[Candidate]:
