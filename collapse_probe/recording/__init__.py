@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ._containment import STRICT, Containment, in_one_line
     from ._digest import digest
     from ._exchange import alone, is_sharded, process_rank, processes
+    from ._graded import pulls
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._recorder import Recorder, Wishes
@@ -61,6 +62,7 @@ _WITH_TORCH = {
     "scalar": "_handed",
     "why_unread": "_handed",
     "Heard": "_heard",
+    "pulls": "_graded",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
     "PART": "_reference",
@@ -150,6 +152,7 @@ __all__ = [
     "passed_by",
     "process_rank",
     "processes",
+    "pulls",
     "scalar",
     "stacking_of",
     "token",

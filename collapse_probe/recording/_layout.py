@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from ..journal.vocabulary import Role
 from ..measures import Sample
+from ._graded import Graded
 
 _BATCHES = 20
 """Batches whose gradients are read."""
@@ -65,12 +66,14 @@ class Layout:
         batches: Batches with k documents a query.
         unfit: Rows of queries and of documents that fit no layout, the first that came; None where all did.
         rows: Rows of queries and of documents of the latest batch with k documents a query.
+        graded: Whether rows are pairs with labels, not all of which belong together.
     """
 
     assumed = ASSUMED
 
     def __init__(self) -> None:
         self.asks = True
+        self.graded = Graded()
         self.batches = 0
         self.unfit: tuple[int, int] | None = None
         self.rows: tuple[int, int] | None = None
@@ -97,15 +100,19 @@ class Layout:
         if query.ndim != 2 or document.ndim != 2 or query.shape[1] != document.shape[1]:
             return sample
         rows, many = len(query), len(document)
-        if rows == many or not rows or not many:
+        pulls = [sample.gradients.get(names[role]) for role in (Role.query, Role.document)]
+        if rows == many:
+            self.graded.read(query, document, *pulls)
+            self.asks = self.graded.asks
+            return replace(sample, own=_none(query)) if self.graded.found else sample
+        if not rows or not many:
             return sample
         if many % rows:
             self.unfit = self.unfit or (rows, many)
-            return replace(sample, own=torch.empty(0, dtype=torch.long, device=query.device))
+            return replace(sample, own=_none(query))
         self.batches, self.rows = self.batches + 1, (rows, many)
         self.asks = self.batches < _BATCHES
         k = many // rows
-        pulls = [sample.gradients.get(names[role]) for role in (Role.query, Role.document)]
         self._read_pulls(k, _pulls(query, document, *pulls))
         return replace(sample, own=self._own(rows, many, query.device))
 
@@ -128,6 +135,10 @@ class Layout:
         pull, chance = (self._pulls[k] / self._read[k]).unbind(0)
         best, place = pull.max(dim=0)
         return best - torch.clamp(_CHANCE * (chance[0] / self._read[k]).sqrt(), min=_TOLD), place
+
+
+def _none(query: Tensor) -> Tensor:
+    return torch.empty(0, dtype=torch.long, device=query.device)
 
 
 def _pulls(query: Tensor, document: Tensor, of_query: Tensor | None, of_document: Tensor | None) -> Tensor | None:

@@ -11,7 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, mean_of_tokens, passed_by, why_unread
+from ..recording import (
+    Call,
+    Heard,
+    Nth,
+    Place,
+    Recorder,
+    Replay,
+    Take,
+    copied,
+    mean_of_tokens,
+    passed_by,
+    pulls,
+    why_unread,
+)
 from ._attach import Attachments, is_compiled, is_traced
 
 _REPLAYED = "?replayed"
@@ -297,5 +310,8 @@ class CallListener:
             fitting = [one for one in documents if len(one.heard.tensor) % rows == 0]
             fitting = [one for one in fitting if one.heard.order != query.heard.order]
             if fitting:
-                replay.keep(query.call, fitting[0].call, rows=(len(query.heard.tensor), len(fitting[0].heard.tensor)))
+                document = fitting[0]
+                both = [one.heard.tensor for one in (query, document)]
+                pulled = pulls(*both, *(one.heard.gradient for one in (query, document)))
+                replay.keep(query.call, document.call, rows=(len(both[0]), len(both[1])), pulled=pulled)
                 return

@@ -23,6 +23,9 @@ TOWERS = "two modules, one for each side"
 STORED = "output beside an argument of the loss"
 """The rule for one side that is trained and another one that is stored."""
 
+_SCORES = ("logits", "scores", "similarity")
+"""What scores are called in an output."""
+
 _SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
 
 
@@ -192,10 +195,11 @@ def _by_call(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
         if found.rule != SINGLE:
             return found
         if depth == 0:
-            # A square matrix, or what a loss of scores is given, is rather a matrix of scores: then look deeper first.
-            single = found
-            if one.address not in scores and one.width != len(one.heard.tensor):
+            # A square matrix is rather one of scores: then look deeper first. What a loss of scores is given is one.
+            square = one.width == len(one.heard.tensor)
+            if one.address not in scores and not square:
                 return found
+            single = None if one.address in scores or one.key in _SCORES else found
     return single
 
 
@@ -239,9 +243,7 @@ def _of_training(calls: list[Candidate]) -> list[Candidate]:
     own = trained[0]
     rows = len(own.heard.tensor)
     return [
-        one
-        for one in calls
-        if one is own or (len(one.heard.tensor) % rows == 0 and (one.training or not own.training))
+        one for one in calls if one is own or (len(one.heard.tensor) % rows == 0 and (one.training or not own.training))
     ]
 
 

@@ -8,7 +8,7 @@ from plain_loops import OneTower, descend, infonce, pairs, tower
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, mse_loss
 
-from collapse_probe.journal import Event
+from collapse_probe.journal import Evaluation, Event
 from collapse_probe.watching import watch
 
 
@@ -66,3 +66,41 @@ def test_pairs_are_not_replayed_from_inputs_that_are_trained(trained):
     assert bool(len(w.live.series("pairs/mrr", on="reference"))) is not trained
     said = [one.message for one in w.live.of(Event) if one.subject == "reference pairs"]
     assert any("is trained, too" in one for one in said) is trained
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_rows_with_labels_are_no_own_pairs(labelled):
+    """A loss that takes each row by itself: half of the rows are pairs, and the reference is made of these alone."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(3, rows=16):
+        labels = (torch.arange(16) % 2).float() if labelled else torch.ones(16)
+        wrong = torch.where(labels[:, None] > 0, b, b.roll(2, 0))
+        descend(optimizer, mse_loss(cosine_similarity(model(a), model(wrong)), 2 * labels - 1))
+    w.close()
+    first = w.live.of(Evaluation)[0]
+    assert (first.n_queries, first.n_documents) == ((16, 32) if labelled else (32, 32))
+    assert bool(len(w.live.series("pairs/d_prime", on="batch"))) is not labelled
+    assert "labels" in w.live.coverage["pairs"].why if labelled else "pairs" not in w.live.coverage
+
+
+class Classifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.loss = tower(outputs=3), nn.CrossEntropyLoss()
+
+    def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        logits = self.encoder(x)
+        return {"loss": self.loss(logits, labels), "logits": logits}
+
+
+def test_scores_of_classes_are_no_embedding():
+    model = Classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, _ in pairs(4):
+        descend(optimizer, model(a, torch.arange(10) % 3)["loss"])
+    w.close()
+    assert not [name for name, one in w.live.coverage.items() if one.steps]
