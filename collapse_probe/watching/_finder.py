@@ -92,6 +92,7 @@ class Finder:
         self._attachments = attachments
         self._loss = loss
         self._found = found
+        loss.roots = None if found is None else []
         self._paths = {id(module): canonical(path) for path, module in target.named_modules()}
         self._stack: list[_Entered] = []
         self._methods: list[str] = []
@@ -136,6 +137,7 @@ class Finder:
 
     def _off(self) -> None:
         self._open = False
+        self._loss.roots = None
         self._step = _Step()  # candidates know where they stand in the graph
         self._listen_not()
         while self._undo:
@@ -155,17 +157,18 @@ class Finder:
         mine = {id(one.heard) for one in kept}
         calls[:] = [one for one in calls if id(one) not in mine]
         self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
-        chosen = None if self._found is None else self._choose(kept, frozenset(step.scores))
+        roots, self._loss.roots = self._loss.roots or [], []
+        chosen = None if self._found is None else self._choose(kept, frozenset(step.scores), roots)
         if chosen is not None:
             self._take(chosen, kept)
         elif self._recorder.current >= STEPS:
             self.close()
 
     @staticmethod
-    def _choose(kept: list[Candidate], scores: frozenset[int]) -> Choice | None:
+    def _choose(kept: list[Candidate], scores: frozenset[int], roots: list[Any]) -> Choice | None:
         """Choose among matrices, else among single tokens whose vectors stand for their texts."""
-        found = choose([one for one in kept if one.token is None], scores)
-        return found or choose([one for one in kept if one.alone], scores)
+        found = choose([one for one in kept if one.token is None], scores, roots)
+        return found or choose([one for one in kept if one.alone], scores, roots)
 
     def _take(self, chosen: Choice, kept: list[Candidate]) -> None:
         self.close()

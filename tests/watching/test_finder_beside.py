@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from plain_loops import OneTower, descend, infonce, pairs, tower
+from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, mse_loss
+from torch.nn.functional import cosine_similarity, logsigmoid, mse_loss
 
 from collapse_probe.journal import Evaluation, Event
 from collapse_probe.watching import watch
@@ -104,3 +104,24 @@ def test_scores_of_classes_are_no_embedding():
         descend(optimizer, model(a, torch.arange(10) % 3)["loss"])
     w.close()
     assert not [name for name, one in w.live.coverage.items() if one.steps]
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_two_outputs_that_meet_in_no_more_than_a_sum_are_no_pair(compared):
+    """Right and wrong rows, each scored by itself against a summary, as graph infomax does."""
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    criterion = Total()
+    w = watch(model, optimizer=optimizer, loss=criterion, run=False)
+    for a, b in pairs(3):
+        one, other = model(a, b)
+        parts = [logsigmoid(x @ one.mean(0).detach() * sign).mean() for x, sign in ((one, 1), (other, -1))]
+        descend(optimizer, criterion([infonce(one, other)] if compared else parts))
+    w.close()
+    heard = {name for name, stream in w.live.coverage.items() if stream.steps and stream.rule == "model output"}
+    assert heard == ({"query", "document"} if compared else set())
+
+
+class Total(nn.Module):
+    def forward(self, parts: list[Tensor]) -> Tensor:
+        return -sum(parts) if len(parts) > 1 else parts[0]
