@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._graded import pulls
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
+    from ._layout import compares
     from ._recorder import Recorder, Wishes
     from ._reference import (
         PART,
@@ -63,6 +64,7 @@ _WITH_TORCH = {
     "why_unread": "_handed",
     "Heard": "_heard",
     "pulls": "_graded",
+    "compares": "_layout",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
     "PART": "_reference",
@@ -131,6 +133,7 @@ __all__ = [
     "check_pairs",
     "checked_role",
     "checked_stream",
+    "compares",
     "copied",
     "digest",
     "find",

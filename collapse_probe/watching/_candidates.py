@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 from torch import Tensor, nn
@@ -115,41 +114,6 @@ def _reaches(node: Any, other: Any) -> bool:
                 seen.add(before)
                 waiting.append(before)
     return node is other
-
-
-def meet(one: Any, other: Any, roots: Iterable[Any]) -> bool:
-    """Return whether a loss compares what stands at two places of its graph.
-
-    Where their ways to it join in single numbers alone, as terms that are added up do, it does not.
-    """
-    later: dict[Any, list[Any]] = {}
-    seen, waiting = set(), [root for root in roots if root is not None]
-    while waiting:
-        node = waiting.pop()
-        if node in seen:
-            continue
-        if len(seen) >= _NODES:
-            return True
-        seen.add(node)
-        for before, _ in node.next_functions:
-            if before is not None:
-                later.setdefault(before, []).append(node)
-                waiting.append(before)
-    if one not in seen or other not in seen:
-        return True
-    joined = _after(one, later) & _after(other, later)
-    return any(prod(meta.shape) > 1 for node in joined for meta in node._input_metadata)
-
-
-def _after(node: Any, later: Mapping[Any, list[Any]]) -> set[Any]:
-    found: set[Any] = set()
-    waiting = [node]
-    while waiting:
-        for after in later.get(waiting.pop(), ()):
-            if after not in found:
-                found.add(after)
-                waiting.append(after)
-    return found
 
 
 def sizes(tensor: Tensor) -> str:

@@ -92,7 +92,6 @@ class Finder:
         self._attachments = attachments
         self._loss = loss
         self._found = found
-        loss.roots = None if found is None else []
         self._paths = {id(module): canonical(path) for path, module in target.named_modules()}
         self._stack: list[_Entered] = []
         self._methods: list[str] = []
@@ -137,7 +136,6 @@ class Finder:
 
     def _off(self) -> None:
         self._open = False
-        self._loss.roots = None
         self._step = _Step()  # candidates know where they stand in the graph
         self._listen_not()
         while self._undo:
@@ -157,18 +155,17 @@ class Finder:
         mine = {id(one.heard) for one in kept}
         calls[:] = [one for one in calls if id(one) not in mine]
         self._last = list(dict.fromkeys([*(one.said for one in kept), *reversed(step.others)]))
-        roots, self._loss.roots = self._loss.roots or [], []
-        chosen = None if self._found is None else self._choose(kept, frozenset(step.scores), roots)
+        chosen = None if self._found is None else self._choose(kept, frozenset(step.scores))
         if chosen is not None:
             self._take(chosen, kept)
         elif self._recorder.current >= STEPS:
             self.close()
 
     @staticmethod
-    def _choose(kept: list[Candidate], scores: frozenset[int], roots: list[Any]) -> Choice | None:
+    def _choose(kept: list[Candidate], scores: frozenset[int]) -> Choice | None:
         """Choose among matrices, else among single tokens whose vectors stand for their texts."""
-        found = choose([one for one in kept if one.token is None], scores, roots)
-        return found or choose([one for one in kept if one.alone], scores, roots)
+        found = choose([one for one in kept if one.token is None], scores)
+        return found or choose([one for one in kept if one.alone], scores)
 
     def _take(self, chosen: Choice, kept: list[Candidate]) -> None:
         self.close()
@@ -278,6 +275,8 @@ class Finder:
         module = entered.module
         inside = [one.module for one in self._stack if id(one.module) in self._paths]
         if id(module) not in self._paths:
+            if inside and isinstance(module, _ON_SCORES):
+                self._look_at_arguments(module, type(module).__name__, args, kwargs)
             if not inside and not in_backward():
                 self._look_at_loss(entered, args, kwargs, output)
             return

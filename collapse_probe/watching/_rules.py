@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Place, Take, Tap, call
-from ._candidates import Candidate, meet
+from ..recording import Place, Take, Tap, call, compares
+from ._candidates import Candidate
 from ._roles import is_view, role_of_name, roles_of_pair
 
 SINGLE = "single output"
@@ -47,18 +46,17 @@ class Choice:
     replay: list[Place] | None = field(default=None)
 
 
-def choose(kept: Sequence[Candidate], scores: frozenset[int], roots: Sequence[Any] = ()) -> Choice | None:
+def choose(kept: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
     """Return the streams of a step by the first rule that yields some.
 
     Args:
         kept: The candidates.
         scores: Memory of what was given to losses of scores.
-        roots: Where the losses stand in the graph.
     """
     usable = [one for one in kept if one.usable]
     if any(one.heard.confirmed and not one.heard.beside for one in usable):
         usable = [one for one in usable if not one.heard.beside]
-    for rule in (_by_loss, partial(_by_output, roots=roots), _by_method, _by_call):
+    for rule in (_by_loss, _by_output, _by_method, _by_call):
         found = rule(usable, scores)
         if found is not None:
             return (_with_stored(found, kept) or _beside(found, kept) or found) if found.rule == SINGLE else found
@@ -160,8 +158,8 @@ def _replayed(streams: Sequence[tuple[Candidate, str, Role | None]], usable: Seq
     return [_place(query, "query", Role.query), _place(document, "document", Role.document)]
 
 
-def _by_output(usable: Sequence[Candidate], scores: frozenset[int], roots: Sequence[Any]) -> Choice | None:
-    """One call whose output holds two matrices of one width, which the loss compares where no names tell."""
+def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
+    """One call whose output holds two matrices of one width; where no names tell, of which one moves by the other."""
     for first in usable:
         if first.kind != "output" or first.key is None or not first.heard.confirmed:
             continue
@@ -172,7 +170,8 @@ def _by_output(usable: Sequence[Candidate], scores: frozenset[int], roots: Seque
         if len(unique) < 2 or (pair is None and len(unique) > 2):
             continue
         query, document = (unique[index] for index in (pair or (0, 1)))
-        if pair is None and not meet(query.node, document.node, roots):
+        both = query.heard, document.heard
+        if pair is None and not compares(*(one.tensor for one in both), *(one.gradient for one in both)):
             continue
         return _pair("model output", query, document)
     return None

@@ -40,7 +40,6 @@ class LossListener:
     Attributes:
         paused: Whether nothing is heard.
         by_hand: Whether the loop hands its terms over, so that modules are not heard.
-        roots: Where the terms of the step in progress stand in the graph; None where nobody asks.
     """
 
     def __init__(
@@ -48,7 +47,6 @@ class LossListener:
     ) -> None:
         self.paused = False
         self.by_hand = False
-        self.roots: list[Any] | None = None
         self._recorder = recorder
         self._attachments = attachments
         self._said: list[_Said] = []
@@ -129,8 +127,6 @@ class LossListener:
             self._backward = False
         said = _Said({name: value.detach().clone() for name, value in found.items()}, micro=self._micro)
         self._said.append(said)
-        if self.roots is not None:
-            self.roots += [value.grad_fn for value in trained.values()]
         if self._recorder.due:
             # What they are parts of, and with which weights, is known at the total.
             said.live = trained if apart else {}

@@ -293,7 +293,7 @@ def test_what_fails_of_ours_is_said_once_and_training_goes_on(tmp_path, monkeypa
         loop(model, shared, SGD(model.parameters(), lr=0.05))
     assert said.lines == [
         "collapse-probe: a part of this program is not watched (ZeroDivisionError: ours); it goes on",
-        "collapse-probe: trained nothing: no optimiser step was heard",
+        "collapse-probe: nothing was watched: no step of a PyTorch optimiser was heard",
     ]
 
 
