@@ -80,6 +80,19 @@ WILD = {
     "uniem_finetuner": Wild("uniem", "uniem==0.3.3 transformers==4.57.6 accelerate==0.21.*"),
     "angle_pairs": Wild("angle", "angle-emb==0.6.1"),
     "pykeen_link_prediction": Wild("pykeen", "pykeen==1.11.1"),
+    "embetter_learner": Wild("embetter", "embetter==0.9.1"),
+    "byol_images": Wild("byol", "byol-pytorch==0.9.1 torchvision==0.28.*"),
+    "xclip_pairs": Wild("xclip", "x-clip==0.14.4 torchvision==0.28.*"),
+    "geometric_autoencoder": Wild("geometric", "torch-geometric==2.8.1"),
+    "geometric_infomax": Wild("geometric", "torch-geometric==2.8.1"),
+    "rechub_softmax": Wild("rechub", "torch-rechub==0.9.0"),
+    "rechub_labels": Wild("rechub", "torch-rechub==0.9.0"),
+    "infonce_loop": Wild("infonce", "info-nce-pytorch==0.1.4"),
+    "khoji_lora": Wild("khoji", "khoji==0.4.0", weights=("adapter/adapter_model.safetensors",)),
+    "txtai_classifier": Wild("txtai", "txtai[pipeline-train]==9.14.0", weights=("model/model.safetensors",)),
+    "simpletransformers_retrieval": Wild("simpletransformers", "simpletransformers==0.70.8"),
+    "keras_two_towers": Wild("keras", "keras==3.15.1", weights=("weights.npy",)),
+    "gensim_words": Wild("gensim", "gensim==4.4.0", weights=("weights.npy",)),
 }
 
 

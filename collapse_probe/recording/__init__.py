@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from ._cuts import cuts_of, dimension_of
     from ._digest import digest
     from ._exchange import alone, is_sharded, process_rank, processes
+    from ._graded import pulls
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
+    from ._layout import compares
     from ._recorder import Recorder
     from ._reference import (
         PART,
@@ -64,6 +66,8 @@ _WITH_TORCH = {
     "scalar": "_handed",
     "why_unread": "_handed",
     "Heard": "_heard",
+    "pulls": "_graded",
+    "compares": "_layout",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
     "PART": "_reference",
@@ -141,6 +145,7 @@ __all__ = [
     "check_pairs",
     "checked_role",
     "checked_stream",
+    "compares",
     "copied",
     "cuts_of",
     "digest",
@@ -166,6 +171,7 @@ __all__ = [
     "poolings",
     "process_rank",
     "processes",
+    "pulls",
     "rows_of",
     "scalar",
     "stacking_of",

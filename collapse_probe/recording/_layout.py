@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from ..journal.vocabulary import Role
 from ..measures import Sample
+from ._graded import Graded, pulls
 
 _BATCHES = 20
 """Batches whose gradients are read."""
@@ -65,12 +66,14 @@ class Layout:
         batches: Batches with k documents a query.
         unfit: Rows of queries and of documents that fit no layout, the first that came; None where all did.
         rows: Rows of queries and of documents of the latest batch with k documents a query.
+        graded: Whether rows are pairs with labels, not all of which belong together.
     """
 
     assumed = ASSUMED
 
     def __init__(self) -> None:
         self.asks = True
+        self.graded = Graded()
         self.batches = 0
         self.unfit: tuple[int, int] | None = None
         self.rows: tuple[int, int] | None = None
@@ -97,16 +100,20 @@ class Layout:
         if query.ndim != 2 or document.ndim != 2 or query.shape[1] != document.shape[1]:
             return sample
         rows, many = len(query), len(document)
-        if rows == many or not rows or not many:
+        gradients = [sample.gradients.get(names[role]) for role in (Role.query, Role.document)]
+        if rows == many:
+            self.graded.read(query, document, *gradients)
+            self.asks = self.graded.asks
+            return replace(sample, own=_none(query)) if self.graded.found else sample
+        if not rows or not many:
             return sample
         if many % rows:
             self.unfit = self.unfit or (rows, many)
-            return replace(sample, own=torch.empty(0, dtype=torch.long, device=query.device))
+            return replace(sample, own=_none(query))
         self.batches, self.rows = self.batches + 1, (rows, many)
         self.asks = self.batches < _BATCHES
         k = many // rows
-        pulls = [sample.gradients.get(names[role]) for role in (Role.query, Role.document)]
-        self._read_pulls(k, _pulls(query, document, *pulls))
+        self._read_pulls(k, _pulls(query, document, *gradients))
         return replace(sample, own=self._own(rows, many, query.device))
 
     def _read_pulls(self, k: int, found: Tensor | None) -> None:
@@ -128,6 +135,25 @@ class Layout:
         pull, chance = (self._pulls[k] / self._read[k]).unbind(0)
         best, place = pull.max(dim=0)
         return best - torch.clamp(_CHANCE * (chance[0] / self._read[k]).sqrt(), min=_TOLD), place
+
+
+def compares(query: Tensor, document: Tensor, of_query: Tensor | None, of_document: Tensor | None) -> bool:
+    """Return whether a loss, by its gradients, compares row i with row i; True where none came. Waits for the device.
+
+    Descent then moves a row by its own partner, together with it or apart, and not by what all rows have in common.
+    """
+    if query.device.type == "meta" or len(query) != len(document) or len(query) < 2:
+        return True
+    moved = pulls(query, document, of_query, of_document)
+    if moved is None or not moved.isnan().all().tolist():
+        return True
+    found = _pulls(query, document, of_query, of_document)
+    pull, chance = (torch.zeros(2) if found is None else found[:, 0]).tolist()
+    return pull > max(_TOLD, _CHANCE * chance**0.5)
+
+
+def _none(query: Tensor) -> Tensor:
+    return torch.empty(0, dtype=torch.long, device=query.device)
 
 
 def _pulls(query: Tensor, document: Tensor, of_query: Tensor | None, of_document: Tensor | None) -> Tensor | None:

@@ -157,6 +157,7 @@ class _Kept:
         queries: The query's rows that are read; None for all.
         documents: The document's rows that are read; None for all.
         own: Each read query's own row among all read documents; None where they are counted row by row.
+        pulled: Which rows the loss moved together, ``[n]``; None where that was not read.
     """
 
     query: Call
@@ -165,6 +166,7 @@ class _Kept:
     queries: Tensor | None = None
     documents: Tensor | None = None
     own: Tensor | None = None
+    pulled: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -187,6 +189,7 @@ class Replay:
         complete: Whether no more pairs are kept.
         order: Of k documents a query, which are their own.
         in_parts: That a call may ask for a part of the pairs.
+        graded: Whether only rows that the loss moves together are pairs.
         offered: Pairs that were kept at any time.
     """
 
@@ -197,6 +200,7 @@ class Replay:
     complete: bool = False
     order: Order = ASSUMED
     in_parts: bool = True
+    graded: bool = False
     offered: int = 0
     _pairs: list[_Kept] = field(default_factory=list)
     _start: Weights | None = None
@@ -207,11 +211,11 @@ class Replay:
         if query is not None and document is not None:
             self._start = {"query": query, "document": document}
 
-    def keep(self, query: Call, document: Call, *, rows: tuple[int, int]) -> None:
+    def keep(self, query: Call, document: Call, *, rows: tuple[int, int], pulled: Tensor | None = None) -> None:
         """Keep the inputs of a query's and a document's call, copied before, of so many rows."""
         if self.complete:
             return
-        one = _Kept(query, document, rows)
+        one = _Kept(query, document, rows, pulled=pulled)
         if sum(kept.size for kept in (*self._pairs, one)) > REPLAYED_BYTES:
             self.complete = True
             return
@@ -241,6 +245,10 @@ class Replay:
             for call, rows in zip((one.query, one.document), one.rows, strict=True)
         )
         fresh = _first_rows(mine, queries)
+        if self.graded:
+            together = [False] * len(mine) if one.pulled is None else (one.pulled > 0).tolist()
+            fresh = [row for row in fresh if together[row]]
+            mine = [mine[row] for row in fresh]
         queries.update(mine)
         one.queries = torch.tensor(fresh, dtype=torch.long)
         if not fresh:

@@ -26,8 +26,9 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
     """
     heard = [one for one in runs if one.steps]
     if not heard:
-        what = "was counted in what was watched" if runs else "was heard"
-        said.line(f"trained nothing: no optimiser step {what}{_elsewhere() if elsewhere else ''}")
+        unheard = "trained nothing: no optimiser step was counted in what was watched"
+        what = unheard if runs else "nothing was watched: no step of a PyTorch optimiser was heard"
+        said.line(f"{what}{_elsewhere() if elsewhere else ''}")
         return
     # The longest of several is shown whole.
     longest = max(heard, key=lambda one: one.steps)

@@ -11,7 +11,20 @@ import torch
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Call, Heard, Nth, Place, Recorder, Replay, Take, copied, mean_of_tokens, passed_by, why_unread
+from ..recording import (
+    Call,
+    Heard,
+    Nth,
+    Place,
+    Recorder,
+    Replay,
+    Take,
+    copied,
+    mean_of_tokens,
+    passed_by,
+    pulls,
+    why_unread,
+)
 from ._attach import Attachments, is_compiled, is_traced
 
 _REPLAYED = "?replayed"
@@ -34,6 +47,15 @@ class _Kept:
     heard: Heard
     call: Call
     take: Take
+
+
+def is_fed(value: Any) -> bool:
+    """Return whether a module's arguments hold what was computed with weights that are trained."""
+    if isinstance(value, Tensor):
+        return value.grad_fn is not None
+    if isinstance(value, Mapping):
+        return any(map(is_fed, value.values()))
+    return isinstance(value, list | tuple) and any(map(is_fed, value))
 
 
 class DirectCalls:
@@ -91,6 +113,7 @@ class CallListener:
         attachments: What takes the hooks off again.
         touch: Called on the first call of a step that is due.
         unread: Called with a stream and why a value of it cannot be read.
+        no_replay: Called with why the inputs that are kept are not worth running again.
 
     Attributes:
         paused: Whether nothing is heard: our own forward passes.
@@ -105,6 +128,7 @@ class CallListener:
         *,
         touch: Callable[[], None],
         unread: Callable[[str, str], None],
+        no_replay: Callable[[str], None] = lambda why: None,
     ) -> None:
         self.paused = False
         self.replay: Replay | None = None
@@ -113,6 +137,7 @@ class CallListener:
         self._attachments = attachments
         self._touch = touch
         self._unread = unread
+        self._no_replay = no_replay
         self._kept: list[_Kept] = []
         self._inputs: dict[tuple[int, str], tuple[Any, Any]] = {}
         self._undo: list[Callable[[], None]] = []
@@ -238,6 +263,10 @@ class CallListener:
         if heard is None or replay is None or replay.complete or tensor is not whole or tensor.ndim != 2:
             return
         if call.module is replay.query or call.module is replay.document:
+            if heard.trained and is_fed((call.args, call.kwargs)):
+                self.replay = None
+                self._no_replay("what its modules are given is trained, too, so that their first inputs grow old")
+                return
             args, kwargs = self._inputs.get((id(call.module), call.method)) or (
                 copied(call.args),
                 copied(dict(call.kwargs)),
@@ -290,5 +319,8 @@ class CallListener:
             fitting = [one for one in documents if len(one.heard.tensor) % rows == 0]
             fitting = [one for one in fitting if one.heard.order != query.heard.order]
             if fitting:
-                replay.keep(query.call, fitting[0].call, rows=(len(query.heard.tensor), len(fitting[0].heard.tensor)))
+                document = fitting[0]
+                both = [one.heard.tensor for one in (query, document)]
+                pulled = pulls(*both, *(one.heard.gradient for one in (query, document)))
+                replay.keep(query.call, document.call, rows=(len(both[0]), len(both[1])), pulled=pulled)
                 return

@@ -34,6 +34,7 @@ class Candidate:
         passed: Which tokens a backward came through, ``[n, T]`` of bool, once it came.
         pooling: Of an output with vectors of tokens, how each text's vector is made of them; empty for otherwise.
         site: Of an operand of a product, where the product stands; empty for others.
+        training: Whether the module was in training mode.
     """
 
     heard: Heard
@@ -50,6 +51,11 @@ class Candidate:
     passed: list[Tensor] = field(default_factory=list)
     pooling: str = ""
     site: str = ""
+    training: bool = field(init=False, default=True)
+
+    def __post_init__(self) -> None:
+        """Note the mode of the call."""
+        object.__setattr__(self, "training", self.module.training)
 
     @property
     def usable(self) -> bool:
@@ -101,7 +107,8 @@ class Candidate:
         """Return whether it is, or was computed from, another one's output."""
         if other is self:
             return False
-        if other.address in {self.address, *self.inputs}:
+        # Memory that was freed is given out again: what came later has it, and is nothing that this came from.
+        if other.heard.order < self.heard.order and other.address in {self.address, *self.inputs}:
             return True
         return other.node is not None and self.node is not None and reaches(self.node, other.node)
 

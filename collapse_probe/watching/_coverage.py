@@ -32,6 +32,11 @@ def one_matrix(said: str) -> str:
     return f"one matrix a step was heard, {said}: nothing tells queries from documents in it. {_CURE}"
 
 
+_GRADED = "the loss moves some rows' query and document together and others apart, as labels would"
+
+_GIVE = "give reference pairs that belong together"
+
+
 class Coverage:
     """Explains which streams are heard.
 
@@ -78,7 +83,7 @@ class Coverage:
 
     def cover(self) -> None:
         """Write what is heard after the first step."""
-        if self._recorder.layout.unfit is not None:
+        if self._recorder.layout.unfit is not None or self._recorder.layout.graded.found:
             self.explain()
         self._recorder.cover()
 
@@ -123,6 +128,9 @@ class Coverage:
                 why += ", but the other way round they are: is the document called first?"
             self._recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows", why=why)
             self._say("pairs", f"batches are not read as pairs: {why}")
+        if self._recorder.layout.graded.settle():
+            self._recorder.declare("pairs", where="rows of a batch", rule="by the gradients", why=_GRADED)
+            self._say("pairs", f"batches are not read as pairs: {_GRADED}; {_GIVE}")
 
     def _explain_asked(self) -> None:
         read = {name.rpartition("/")[0] for name in self._read()}

@@ -294,6 +294,8 @@ class Finder:
         module = entered.module
         inside = [one.module for one in self._stack if id(one.module) in self._paths]
         if id(module) not in self._paths:
+            if inside and isinstance(module, _ON_SCORES):
+                self._look_at_arguments(module, type(module).__name__, args, kwargs)
             if not inside and not in_backward():
                 self._look_at_loss(entered, args, kwargs, output)
             return

@@ -133,6 +133,11 @@ class ReferenceReader:
         if self._pairs is not None and self.collection == NAME and self._budget.due(step):
             self._contained(self._part)
 
+    def give_up(self, why: str) -> None:
+        """Make no pairs of the first steps' inputs, and say why."""
+        self.replay = self._start = None
+        self._say_none(why)
+
     def full(self) -> None:
         """Read all pairs now, if they have not been at this step."""
         if self.replay is not None and self._pairs is None and self.replay.rows >= 2:
@@ -194,7 +199,7 @@ class ReferenceReader:
     def _complete_or_go_on(self) -> None:
         """Take the replayed pairs as the reference, unless repeats among them leave room for more."""
         assert self.replay is not None
-        repeats = self.replay.leave_out_repeats()
+        repeats = self._leave_out(self.replay)
         if repeats and self._recorder.done < REPLAYED_STEPS and self.replay.rows < REPLAYED_PAIRS:
             self.replay.complete = False
             return
@@ -206,7 +211,7 @@ class ReferenceReader:
         assert replay is not None
         replay.complete = True
         replay.order = self._recorder.layout.told() or replay.order
-        replay.leave_out_repeats()
+        self._leave_out(replay)
         repeats = replay.offered - replay.rows
         if replay.rows < 2:
             self.replay = None
@@ -214,12 +219,17 @@ class ReferenceReader:
             self._say_none(f"all {replay.offered} pairs of the first steps are the same one" if repeats else why)
             return
         if repeats:
-            text = (
-                f"{replay.rows} distinct pairs: {repeats} of the first steps' {replay.offered} repeat a query of these"
+            why = (
+                "repeat a query of these, or the loss moves them apart" if replay.graded else "repeat a query of these"
             )
+            text = f"{replay.rows} distinct pairs: {repeats} of the first steps' {replay.offered} {why}"
             self._recorder.event("note", text, subject="reference pairs")
         self._pairs = replay
         self._start_of_replay()
+
+    def _leave_out(self, replay: Replay) -> int:
+        replay.graded = self._recorder.layout.graded.settle()
+        return replay.leave_out_repeats()
 
     def _start_of_replay(self) -> None:
         assert self.replay is not None

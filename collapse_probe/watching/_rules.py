@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Place, Stacking, Take, Tap, call
+from ..recording import Place, Stacking, Take, Tap, call, compares
 from ._candidates import Candidate
 from ._products import Site
 from ._roles import is_view, role_of_name, roles_of_pair
@@ -23,6 +23,9 @@ TOWERS = "two modules, one for each side"
 
 STORED = "output beside an argument of the loss"
 """The rule for one side that is trained and another one that is stored."""
+
+_SCORES = ("logits", "scores", "similarity")
+"""What scores are called in an output."""
 
 SIDES = (("query", Role.query), ("document", Role.document), ("negative", Role.document))
 
@@ -185,7 +188,7 @@ def _replayed(streams: Sequence[tuple[Candidate, str, Role | None]], usable: Seq
 
 
 def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
-    """One call whose output holds two matrices of one width."""
+    """One call whose output holds two matrices of one width; where no names tell, of which one moves by the other."""
     for first in usable:
         if first.kind != "output" or first.key is None or not first.heard.confirmed:
             continue
@@ -196,6 +199,9 @@ def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
         if len(unique) < 2 or (pair is None and len(unique) > 2):
             continue
         query, document = (unique[index] for index in (pair or (0, 1)))
+        both = query.heard, document.heard
+        if pair is None and not compares(*(one.tensor for one in both), *(one.gradient for one in both)):
+            continue
         return replace(_pair("model output", query, document), named=pair is not None)
     return None
 
@@ -221,10 +227,11 @@ def _by_call(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
         if found.rule != SINGLE:
             return found
         if depth == 0:
-            # A square matrix, or what a loss of scores is given, is rather a matrix of scores: then look deeper first.
-            single = found
-            if one.address not in scores and one.width != len(one.heard.tensor):
+            # A square matrix is rather one of scores: then look deeper first. What a loss of scores is given is one.
+            square = one.width == len(one.heard.tensor)
+            if one.address not in scores and not square:
                 return found
+            single = None if one.address in scores or one.key in _SCORES else found
     return single
 
 
@@ -260,13 +267,16 @@ def _of_training(calls: list[Candidate]) -> list[Candidate]:
     """Return one module's calls without those that score beside the training, such as an evaluation before a step.
 
     With two trained calls both sides are there; beside a single one, a call without a graph may be the other side, if
-    its rows fit.
+    its rows fit, and if the module was not put into evaluation mode for it.
     """
     trained = [one for one in calls if one.heard.confirmed or one.heard.again]
     if len(trained) != 1:
         return trained or calls
-    rows = len(trained[0].heard.tensor)
-    return [one for one in calls if one is trained[0] or len(one.heard.tensor) % rows == 0]
+    own = trained[0]
+    rows = len(own.heard.tensor)
+    return [
+        one for one in calls if one is own or (len(one.heard.tensor) % rows == 0 and (one.training or not own.training))
+    ]
 
 
 def _first_micro(calls: Sequence[Candidate]) -> list[Candidate]:

@@ -202,7 +202,13 @@ class Watch(Lifetime, ByHand):
             self._attachments,
             before_loading=lambda: self._reference.full(),
         )
-        self._calls = CallListener(self.recorder, self._attachments, touch=self._touch, unread=self._unread)
+        self._calls = CallListener(
+            self.recorder,
+            self._attachments,
+            touch=self._touch,
+            unread=self._unread,
+            no_replay=lambda why: self._reference.give_up(why),
+        )
         self._clip = ClipListener(self._parameters, containment=containment, attachments=self._attachments)
         self._loss = LossListener(
             self.recorder, self._attachments, parameters=lambda: [*target.parameters(), *self._parameters]

@@ -210,12 +210,24 @@ class Translated(nn.Module):
         return near.norm(dim=1).mean() - far.norm(dim=1).mean().tanh()
 
 
+class Within(nn.Module):
+    """Calls all of it inside of a part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = Translated()
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.part(a, b)
+
+
 @pytest.mark.usefixtures("_no_products")
 def test_where_several_modules_could_be_a_side_none_is_proposed(tmp_path):
-    model = Translated()
+    model = Within()
     with session(tmp_path / "mine") as (_, heard):
         loop(model, lambda m, a, b: m(a, b), SGD(model.parameters(), lr=0.05))
-    said = "heard: entity [10, 8] 4 times, relation [10, 8] twice a step; say which is --query and which --document"
+    several = "part.entity [10, 8] 4 times, part.relation [10, 8] twice a step"
+    said = f"heard: {several}; say which is --query and which --document"
     assert f"collapse-probe: {said}" in heard.lines
 
 

@@ -140,9 +140,8 @@ def _untouched(evidence: Evidence, drifts: list[Series]) -> Judgement | None:
     scored = [curve for curve in evidence.curves if len(curve.values) > 1 and curve.name != BATCH]
     if not still or not scored or any(len(set(curve.values)) > 1 for curve in scored):
         return None
-    apart = evidence.series("pairs/d_prime", on="reference").finite().values
-    if len(apart) > 1 and np.ptp(apart) > 0:
-        return None  # ranks of few pairs stay where they are while the vectors move
+    if any(np.ptp(one.values) for one in _of_reference(evidence)):
+        return None  # scores that are as high as they can be stay the same while what is scored moves
     return Judgement(
         value=0.0,
         bounds=Bounds(warning=0.0, critical=0.0, above=False),
@@ -152,6 +151,11 @@ def _untouched(evidence: Evidence, drifts: list[Series]) -> Judgement | None:
         before=True,
         evidence=tuple(one.reading for one in still),
     )
+
+
+def _of_reference(evidence: Evidence) -> list[Series]:
+    names = [f"{one.name}/{measure}" for one in evidence.streams for measure in _MEASURES]
+    return [one for name in names if len(one := evidence.series(name, on="reference").finite()) > 1]
 
 
 def _too_warm(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:

@@ -1,0 +1,5 @@
+"""torch-rechub: two towers by labels of clicks."""
+
+from _rechub import train
+
+train(labels=True)

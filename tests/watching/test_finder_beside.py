@@ -1,0 +1,122 @@
+"""What stands beside a pair in a step and is none of it: evaluations, freed memory, inputs that are trained, too."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower
+from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity, logsigmoid, mse_loss
+
+from collapse_probe.journal import Evaluation, Event
+from collapse_probe.watching import watch
+
+
+class Scorer(nn.Module):
+    """Encodes both inputs by the same parts, one after another, and gives a cosine a row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.second = nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 8)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return cosine_similarity(*(self.second(self.act(self.first(x))) for x in (a, b)))
+
+
+def test_memory_that_is_given_out_again_makes_no_chain():
+    """The output of the first part is freed within a call, and the second part's may get its memory."""
+    model = Scorer()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(3):
+        descend(optimizer, mse_loss(model(a, b), torch.ones(len(a))))
+    w.close()
+    assert {name: w.live.coverage[name].where for name in ("query", "document")} == dict.fromkeys(
+        ("query", "document"), "output of module second"
+    )
+
+
+def test_an_evaluation_in_evaluation_mode_is_no_frozen_side():
+    """One matrix is trained a step, and the same rows are scored before it."""
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, _ in pairs(4):
+        model.eval()
+        with torch.no_grad():
+            model(a)
+        model.train()
+        descend(optimizer, (model(a) @ model.tower[0].weight[:8, :8]).square().mean())
+    w.close()
+    assert {name for name, one in w.live.coverage.items() if one.steps} == {"embedding"}
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_pairs_are_not_replayed_from_inputs_that_are_trained(trained):
+    """A table and a tower: what the tower was first given grows old."""
+    table, model = nn.Embedding(30, 12).requires_grad_(trained), nn.ModuleDict({"query": tower(), "item": tower()})
+    parts = nn.ModuleList([table, model])
+    optimizer = torch.optim.SGD([one for one in parts.parameters() if one.requires_grad], lr=0.05)
+    w = watch(parts, optimizer=optimizer, run=False)
+    for step in range(3):
+        rows = torch.arange(10) + 10 * step
+        descend(optimizer, infonce(model["query"](table(rows)), model["item"](table(rows.flip(0)))))
+    w.close()
+    assert w.live.coverage["query"].steps == 3
+    assert bool(len(w.live.series("pairs/mrr", on="reference"))) is not trained
+    said = [one.message for one in w.live.of(Event) if one.subject == "reference pairs"]
+    assert any("is trained, too" in one for one in said) is trained
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_rows_with_labels_are_no_own_pairs(labelled):
+    """A loss that takes each row by itself: half of the rows are pairs, and the reference is made of these alone."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(3, rows=16):
+        labels = (torch.arange(16) % 2).float() if labelled else torch.ones(16)
+        wrong = torch.where(labels[:, None] > 0, b, b.roll(2, 0))
+        descend(optimizer, mse_loss(cosine_similarity(model(a), model(wrong)), 2 * labels - 1))
+    w.close()
+    first = w.live.of(Evaluation)[0]
+    assert (first.n_queries, first.n_documents) == ((16, 32) if labelled else (32, 32))
+    assert bool(len(w.live.series("pairs/d_prime", on="batch"))) is not labelled
+    assert "labels" in w.live.coverage["pairs"].why if labelled else "pairs" not in w.live.coverage
+
+
+class Classifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = tower(outputs=3)
+
+    def forward(self, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        logits = self.encoder(x)
+        return {"loss": nn.CrossEntropyLoss()(logits.view(-1, 3), labels), "logits": logits}
+
+
+def test_scores_of_classes_are_no_embedding():
+    model = Classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, _ in pairs(4):
+        descend(optimizer, model(a, torch.arange(10) % 3)["loss"])
+    w.close()
+    assert not [name for name, one in w.live.coverage.items() if one.steps]
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_two_outputs_that_the_loss_does_not_compare_are_no_pair(compared):
+    """Right and wrong rows, each scored by itself against a summary of the right ones, as graph infomax does."""
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(3, rows=32):
+        one, other = model(a, b)
+        apart = -sum(logsigmoid(x @ one.mean(0).sigmoid() * sign).mean() for x, sign in ((one, 1), (other, -1)))
+        descend(optimizer, infonce(one, other) if compared else apart)
+    w.close()
+    heard = {name for name, stream in w.live.coverage.items() if stream.steps and stream.rule == "model output"}
+    assert heard == ({"query", "document"} if compared else set())
