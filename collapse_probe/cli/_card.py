@@ -21,7 +21,7 @@ def command(run: Path) -> int:
     """Print a section for a model card, in Markdown: verdict, scores with the raw encoder as row 0, intervals."""
     from ..exporting import card
     from ..journal import Run
-    from ._display import writable
+    from ._output import writable
 
     click.echo(writable(card(Run.load(run))), nl=False)
     return 0

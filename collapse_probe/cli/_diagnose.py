@@ -37,7 +37,7 @@ def command(run: Path, as_json: bool, fail_on: str, ignore: tuple[str, ...]) -> 
     """Say whether RUN is healthy, what happened, since when, and what was not measured. Reads its journal alone."""
     from ..diagnosis import diagnose
     from ..journal import Run
-    from ._display import writable
+    from ._output import writable
     from ._verdict import as_flags, summary
 
     loaded = Run.load(run)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,29 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..errors import spelt
 from ._flags import as_flag
+from ._output import writable
 
 if TYPE_CHECKING:
     from ..respred.training import Listener
 
 console = Console(highlight=False, soft_wrap=True)
-
-
-_ASCII = str.maketrans({**dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)), "…": "..."})
-
-
-def columns() -> int:
-    """Return the columns of the terminal, or of ``COLUMNS``: 100 at most, and where there is neither."""
-    return min(100, shutil.get_terminal_size((100, 24)).columns)
-
-
-def writable(text: str) -> str:
-    """Return a text in what the standard output's encoding has, blocks as ASCII where they are not in it."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
-    return text
 
 
 def say(text: str) -> None:

@@ -106,7 +106,7 @@ class Window:
 
     def show(self, text: str) -> None:
         """Show a text in place of the one before."""
-        from ._display import writable
+        from ._output import writable
 
         if self._live is not None:
             self._live.update(Text(writable(text)), refresh=True)
@@ -157,7 +157,7 @@ class Look:
         from ..diagnosis import Evidence
         from ..diagnosis.screen import course
         from ..journal import JOURNAL, LiveRun, Run
-        from ._display import columns
+        from ._output import columns
 
         self.news = []
         journal = self._run / JOURNAL
@@ -189,7 +189,7 @@ class Look:
     def _judge(self, run: LiveRun) -> None:
         from ..diagnosis import diagnosed
         from ..diagnosis.screen import verdict_so_far
-        from ._display import columns
+        from ._output import columns
 
         start = time.process_time()
         evidence, self.found, _ = diagnosed(run, ignore=self._ignore, width=columns())

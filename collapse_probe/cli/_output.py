@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+_ASCII = str.maketrans({**dict(zip("▁▂▃▄▅▆▇█", "_.:-=+*#", strict=True)), "…": "..."})
+
+
+def columns() -> int:
+    """Return the columns of the terminal, or of ``COLUMNS``: 100 at most, and where there is neither."""
+    return min(100, shutil.get_terminal_size((100, 24)).columns)
+
+
+def writable(text: str) -> str:
+    """Return a text in what the standard output's encoding has, blocks as ASCII where they are not in it."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_ASCII).encode(encoding, "replace").decode(encoding)
+    return text
 
 
 class _Lasting:

@@ -80,7 +80,7 @@ def command(
 ) -> Callable[[], None]:
     """Run a training script, unchanged, and watch what it trains."""
     from ..running import Asked, Said, find_program, run_program
-    from ._display import columns
+    from ._output import columns
 
     if module is None and not program:
         raise InputError("nothing to run: give a script, such as collapse-probe run train.py, or -m MODULE")

@@ -8,7 +8,8 @@ from ..diagnosis import Diagnosis, diagnose, diagnosed
 from ..diagnosis.screen import WIDTH, remedies
 from ..journal import LiveRun, Run
 from ..reporting import PAGE, write_report
-from ._display import columns, say
+from ._display import say
+from ._output import columns
 
 
 def report_and_verdict(run: Run, reports: Path) -> bool:
