@@ -3,8 +3,8 @@
 Each is a cosine between the descent, the negative gradient at the embeddings, and the gradient of a mean logarithm:
 of the distance to the own document (pull: negative where own pairs come closer), of the distances to the five nearest
 others of the batch (push: positive where they move apart), and of the norm (radial: negative where embeddings shrink).
-On unit vectors, so that growing does not look like pushing. Forces suspect and decide nothing: a squared error's
-descent raises d' almost as well as a softmax's.
+On unit vectors, so that growing does not look like pushing; of a large batch, on its first rows. Forces suspect and
+decide nothing: a squared error's descent raises d' almost as well as a softmax's.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ NEAREST = 5
 
 _ROUNDING = 1e-5
 """Share of a gradient below which what is left of it is rounding."""
+
+MOST = 1024
+"""Rows of a batch, queries and documents together, that are looked at: the time goes with their square (own choice)."""
 
 _FAINT = 0.01
 """Share of a batch's largest gradient below which a row teaches nothing (own choice)."""
@@ -51,6 +54,7 @@ def pull(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     >>> round(pull(q, d, (q - d, d - q)).item(), 6)
     -1.0
     """
+    query, document, force, own = _first(query, document, force, own)
     growth = _apart(query, document, own)
     return growth.along(_descent(query, document, force, own))
 
@@ -77,6 +81,7 @@ def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     >>> push(q, q, (q.flip(0), q.flip(0))).item() > 0.9
     True
     """
+    query, document, force, own = _first(query, document, force, own)
     growth = _away(query, document, own)
     if growth is None:
         plane = _plane(query, document, own)
@@ -105,6 +110,7 @@ def push_all(query: Tensor, document: Tensor, force: Force, *, own: Tensor | Non
     >>> push_all(q, q, (q.flip(0), q.flip(0))).item() > 0.9
     True
     """
+    query, document, force, own = _first(query, document, force, own)
     plane, descent = _plane(query, document, own), _descent(query, document, force, own)
     # Squared distances to all others grow along what each row has beside the mean of all.
     radial = plane.products.diagonal() + plane.centre @ plane.mean
@@ -123,6 +129,7 @@ def pulls_and_pushes(
         force: Gradients at both, ``[K, Q, D]`` and ``[K, M, D]``.
         own: ``[Q]``, the row of each query's own document; None: row i.
     """
+    query, document, force, own = _first(query, document, force, own)
     descent = _descent(query, document, force, own)
     near, far = _apart(query, document, own), _away(query, document, own)
     pulls = near.along(descent)
@@ -245,6 +252,29 @@ def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
 
 
 @shared
+def _first(
+    query: Tensor, document: Tensor, force: Force, own: Tensor | None
+) -> tuple[Tensor, Tensor, Force, Tensor | None]:
+    """Return the first queries of a large batch, their own documents and some others, with what belongs to each."""
+    rows = len(query) + len(document)
+    if rows <= MOST or not len(query):
+        return query, document, force, own
+    kept = max(1, MOST * len(query) // rows)
+    limit = min(len(document), max(kept, kept * len(document) // len(query)))
+    at_query, at_document = (one.narrow(-2, 0, n) for one, n in zip(force, (kept, limit), strict=True))
+    if own is None:
+        return query[:kept], document[:limit], (at_query, at_document), None
+    places = torch.arange(len(document), device=document.device)
+    own = own.to(document.device, torch.long)[:kept]
+    # Own documents first; nothing here waits for a device.
+    order = places.index_add(0, own, torch.full_like(own, -len(document))).argsort()
+    place = torch.empty_like(order).scatter_(0, order, places)
+    chosen = order[:limit]
+    at_document = force[1].index_select(-2, chosen.to(force[1].device))
+    return query[:kept], document[chosen], (at_query, at_document), place[own]
+
+
+@shared
 def _outward(z: Tensor, gradient: Tensor) -> Tensor:
     """Return the part of each row's gradient along the row itself, ``[N]``, or ``[K, N]`` of ``K`` gradients."""
     return (unit_rows(widened(z)) * widened(gradient)).sum(dim=-1)
@@ -299,7 +329,10 @@ def _growth(plane: _Plane, weights: Tensor) -> _Growth:
     weights = weights + weights.T
     growth = weights.sum(dim=1).diag() - weights
     radial = (weights * plane.squared).sum(dim=1) / 2
-    length = (((growth @ plane.products) * growth).sum() - radial.square().sum()).clamp(min=0).sqrt()
+    rows, columns = plane.centre.shape
+    # Two ways to one number: the shorter one, since of large batches rows x rows x rows would take minutes.
+    whole = (growth @ plane.centre).square() if columns < rows else (growth @ plane.products) * growth
+    length = (whole.sum() - radial.square().sum()).clamp(min=0).sqrt()
     return _Growth(weights=growth, length=length)
 
 

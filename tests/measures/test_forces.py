@@ -10,6 +10,7 @@ from torch.nn import functional
 from collapse_probe import measures as m
 from collapse_probe.journal.vocabulary import Role
 from collapse_probe.measures import Sample, read
+from collapse_probe.measures import _forces as forces
 
 
 def pairs(n: int = 32, dimension: int = 24, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -82,6 +83,22 @@ def test_each_querys_own_document_is_not_among_the_others():
     gradients = force(contrast, query, document)
     plain = m.push(query, document, gradients)
     assert torch.isclose(m.push(query, document[order], (gradients[0], gradients[1][order]), own=own), plain)
+
+
+def test_of_a_large_batch_the_first_pairs_are_read_with_their_own_documents(monkeypatch):
+    query, document = pairs(64)
+    order = torch.randperm(len(document), generator=torch.Generator().manual_seed(1))
+    own = order.argsort()
+    gradients = force(contrast, query, document)
+    few, at_few = (query[:16], document[:16]), (gradients[0][:16], gradients[1][:16])
+    wanted = m.pull(*few, at_few), m.push(*few, at_few)
+    monkeypatch.setattr(forces, "MOST", 32)
+    for first, second, at_first, at_second, whose in (
+        (query, document, *gradients, None),
+        (query, document[order], gradients[0], gradients[1][order], own),
+    ):
+        found = [one(first, second, (at_first, at_second), own=whose) for one in (m.pull, m.push)]
+        assert all(torch.isclose(a, b) for a, b in zip(found, wanted, strict=True))
 
 
 def test_a_penalty_on_norms_is_radial_and_nothing_else():
