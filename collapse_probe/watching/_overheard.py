@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class Overheard:
         self._parts: frozenset[int] = frozenset()
         self._inside: list[nn.Module] = []
         self._place: int | None = None
-        self._thread = 0
+        self._mine = (0, 0)
         self._handles: list[RemovableHandle] = []
         self._undo: Callable[[], Any] = lambda: None
 
@@ -81,7 +82,7 @@ class Overheard:
         """Listen, if that is possible."""
         if self.on or not self.possible():
             return
-        self._thread = threading.get_ident()
+        self._mine = _thread()
         trained = [one for one in self._target.modules() if any(True for _ in one.parameters())]
         self._parts = frozenset(id(one) for one in trained if one is not self._target)
         self._handles = [
@@ -132,8 +133,8 @@ class Overheard:
         self._run(self._left, module)
 
     def _run(self, function: Callable[..., None], *args: Any) -> None:
-        if threading.get_ident() != self._thread:
-            return  # modes are a thread's own, and hooks are of all
+        if self._mine != _thread():
+            return  # hooks are of all threads, and a process that was forked, as of a data loader, has all of it
         self._containment.run("products", function, *args)
         if self._containment.off("products") and self.on:
             self.end()
@@ -155,6 +156,10 @@ class Overheard:
         if self.on and not (self._paused() or in_backward() or is_traced()) and torch.is_grad_enabled():
             name = str(getattr(func, "__name__", ""))
             self._run(self._listener.hear, name, args, kwargs, out)
+
+
+def _thread() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
 
 
 def compiled_frames() -> int:
