@@ -91,7 +91,7 @@ def _check_named(folder: Path, named: str, base: Any) -> None:
     if not (place / "config.json").is_file():
         return
     try:
-        theirs = type(base).from_pretrained(str(place), local_files_only=True).state_dict()
+        theirs = type(base).from_pretrained(str(place), local_files_only=True, use_safetensors=True).state_dict()
     except Exception:
         # Of other shapes, as PEFT is going to say, or in a form that this class does not read.
         return

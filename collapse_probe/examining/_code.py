@@ -83,12 +83,19 @@ def _types(folder: Path) -> Iterator[str]:
 
 
 def _module_folders(folder: Path) -> list[Path]:
-    """Return the folders of modules, and those in them, as a router has."""
+    """Return the folders of modules, and those in them, as a router has.
+
+    Raises:
+        InputError: one is outside of the model's.
+    """
     modules = read(folder / "modules.json")
     paths = (
         [str(one.get("path") or "") for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
     )
-    found = [folder / path for path in paths if path not in ("", ".") and ".." not in Path(path).parts]
+    for path in paths:
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise InputError(f"{folder}: modules.json names {path}, which is not in it; download or save it again")
+    found = [folder / path for path in paths if path not in ("", ".")]
     return [place for one in found for place in (one, *sorted(one.glob("*/"))) if place.is_dir()]
 
 

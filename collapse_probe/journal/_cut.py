@@ -33,8 +33,8 @@ class CutStore:
         """``(reading, on, dataset)`` of every series, in the order of their first appearance."""
         found = []
         for reading, on, dataset in self._store.keys:
-            name, dimension = split_dimension(reading)
-            if dimension == self._dimension or _is_scalar(reading):
+            name, dimension = (reading, self._dimension) if _is_scalar(reading) else split_dimension(reading)
+            if dimension == self._dimension:
                 found.append((name, on, dataset))
         return found
 

@@ -146,7 +146,7 @@ class StepReader:
         kept = {
             name: tensor
             for name, tensor in sample.streams.items()
-            if name in streams or (name not in self._naming.streams and name.rpartition(".")[0] in streams)
+            if name in streams or (name not in self._naming.streams and _first_call(name) in streams)
         }
         return sample if len(kept) == len(sample.streams) else replace(sample, streams=kept)
 
@@ -235,6 +235,17 @@ def _numbered(one: Heard) -> str:
     stream, dimension = split_dimension(one.stream)
     further = f"{stream}.{one.index + 1}"
     return further if dimension is None else at_dimension(further, dimension)
+
+
+def _first_call(further: str) -> str:
+    """Return the stream of a further call, as :func:`_numbered` names one.
+
+    >>> _first_call("document.2"), _first_call("document.2@128")
+    ('document', 'document@128')
+    """
+    name, dimension = split_dimension(further)
+    stream = name.rpartition(".")[0]
+    return stream if dimension is None else at_dimension(stream, dimension)
 
 
 def _mean(read: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

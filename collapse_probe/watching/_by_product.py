@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -53,13 +53,9 @@ class Products:
             self._recorder.hear(key, one.vectors, confirmed_by=one.tensor, gradient_as=one.rows)
             for one in (product.query, product.document)
         ]
-        product.output.register_hook(lambda gradient: self._confirm(product, gradient))
+        product.output.register_hook(_keeps(product.gradient, self._recorder))
         self._found.append((product, *sides))
         del self._found[:-_MOST]
-
-    def _confirm(self, product: Product, gradient: Tensor) -> None:
-        if not self._recorder.takes_forces:
-            product.gradient.append(gradient.detach())
 
     def keep_tokens(self, one: Candidate, found: Call, tokens: Tensor) -> None:
         """Keep an output with vectors of tokens, in the ways in which a text's vector may be made of it."""
@@ -151,6 +147,16 @@ def agree(chosen: Choice, by_product: Choice) -> bool:
         return True
     nodes = [(one.node, met.node) for one, met in pairs]
     return bool(by_product.meetings) and all(mine and theirs and reaches(theirs, mine) for mine, theirs in nodes)
+
+
+def _keeps(gradients: list[Tensor], recorder: Recorder) -> Callable[[Tensor], None]:
+    """Return a hook that keeps gradients; it holds no product, whose output would hold it in turn for good."""
+
+    def keep(gradient: Tensor) -> None:
+        if not recorder.takes_forces:
+            gradients.append(gradient.detach())
+
+    return keep
 
 
 def _made(like: Heard, vectors: Tensor) -> Heard:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -57,7 +60,9 @@ class Overheard:
         self._parts: frozenset[int] = frozenset()
         self._inside: list[nn.Module] = []
         self._place: int | None = None
+        self._mine = (0, 0)
         self._handles: list[RemovableHandle] = []
+        self._undo: Callable[[], Any] = lambda: None
 
     @property
     def on(self) -> bool:
@@ -77,16 +82,41 @@ class Overheard:
         """Listen, if that is possible."""
         if self.on or not self.possible():
             return
+        self._mine = _thread()
         trained = [one for one in self._target.modules() if any(True for _ in one.parameters())]
         self._parts = frozenset(id(one) for one in trained if one is not self._target)
         self._handles = [
             register_module_forward_pre_hook(self._enter),
             register_module_forward_hook(self._leave, always_call=True),
         ]
+        self._before_compiling()
         _push_mode(self._mode)
 
-    def end(self) -> None:
-        """Listen no more; may be called twice."""
+    def _before_compiling(self) -> None:
+        """Listen no more as soon as the program compiles something, which would be compiled with the mode in it."""
+        dynamo = sys.modules.get("torch._dynamo.callback")  # which an optimiser's step imports
+        if dynamo is None:
+            return
+        handler = dynamo.callback_handler
+
+        def compiles(*_: Any) -> None:
+            self._containment.run("products", self.end, compiling=True)
+
+        def undo() -> None:
+            with suppress(ValueError):  # a program may have cleared them all
+                handler.remove_start_callback(compiles)
+
+        handler.register_start_callback(compiles)
+        self._undo = undo
+
+    def end(self, *, compiling: bool = False) -> None:
+        """Listen no more; may be called twice.
+
+        Args:
+            compiling: Whether torch asks who is to be told of it, and its list is not to be changed.
+        """
+        if not compiling:
+            self._undo()
         while self._handles:
             self._handles.pop().remove()
         self._inside.clear()
@@ -103,6 +133,8 @@ class Overheard:
         self._run(self._left, module)
 
     def _run(self, function: Callable[..., None], *args: Any) -> None:
+        if self._mine != _thread():
+            return  # hooks are of all threads, and a process that was forked, as of a data loader, has all of it
         self._containment.run("products", function, *args)
         if self._containment.off("products") and self.on:
             self.end()
@@ -121,9 +153,13 @@ class Overheard:
                 _put(self._mode, self._place)
 
     def _called(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        if not (self._paused() or in_backward() or is_traced()) and torch.is_grad_enabled():
+        if self.on and not (self._paused() or in_backward() or is_traced()) and torch.is_grad_enabled():
             name = str(getattr(func, "__name__", ""))
             self._run(self._listener.hear, name, args, kwargs, out)
+
+
+def _thread() -> tuple[int, int]:
+    return os.getpid(), threading.get_ident()
 
 
 def compiled_frames() -> int:

@@ -199,8 +199,7 @@ def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
         if len(unique) < 2 or (pair is None and len(unique) > 2):
             continue
         query, document = (unique[index] for index in (pair or (0, 1)))
-        both = query.heard, document.heard
-        if pair is None and not compares(*(one.tensor for one in both), *(one.gradient for one in both)):
+        if pair is None and not _compared(query, document):
             continue
         return replace(_pair("model output", query, document), named=pair is not None)
     return None
@@ -213,6 +212,12 @@ def _by_method(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
     first = {(id(one.module), one.method): one.key for one in reversed(methods)}
     methods = [one for one in methods if one.key == first[id(one.module), one.method]]
     return _of_calls(methods, "method") if any(one.heard.confirmed for one in methods) else None
+
+
+def _compared(query: Candidate, document: Candidate) -> bool:
+    """Return whether the loss compares the two row by row; two heads for two targets are no pair."""
+    both = query.heard, document.heard
+    return compares(*(one.tensor for one in both), *(one.gradient for one in both))
 
 
 def _by_call(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | None:
@@ -346,9 +351,11 @@ def _called(one: Candidate) -> str:
     return one.method if one.method != "forward" else one.path
 
 
-def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice:
+def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | None:
     named = roles_of_pair([_called(end[0]) for end in ends])
     pair = named or (0, 1)
+    if named is None and len(ends) == 2 and not _compared(ends[0][0], ends[1][0]):
+        return None
     found = _pair(rule or TOWERS, ends[pair[0]][0], ends[pair[1]][0])
     streams = [
         (one, *SIDES[side])

@@ -73,7 +73,7 @@ def opened(place, tmp_path):
         scratch.mkdir()
         one = find_models(str(given), cache=cache)[at]
         encoder, said = open_model(one, place / "base", scratch=scratch, cache=cache, device="cpu", prompts=Prompts())
-        return encoder, audit(one, encoder, texts=TEXTS, assumed=said, first=None)
+        return encoder, audit(one, encoder, texts=TEXTS, assumed=said, first=None, cache=cache)
 
     return look
 
@@ -190,6 +190,13 @@ def both(plain: Path, base: Path) -> Path:
     return base
 
 
+def module_outside(plain: Path, base: Path) -> Path:
+    modules = json.loads((base / "modules.json").read_text(encoding="utf-8"))
+    modules[1]["path"] = "../1_Pooling"
+    (base / "modules.json").write_text(json.dumps(modules))
+    return base
+
+
 def too_large(plain: Path, base: Path) -> Path:
     name = "encoder.layer.1.output.LayerNorm.weight"
     rewritten(base / "model.safetensors", lambda one: {**one, name: one[name] * float("inf")})
@@ -226,6 +233,7 @@ def too_large(plain: Path, base: Path) -> Path:
         (grown_tokens, "its tokenizer has 30523 tokens, and it has 30522 rows for them"),
         (mapped_table, "a table of words with embedding.weight, mapping"),
         (both, "a whole model and an adapter in one folder"),
+        (module_outside, "modules.json names ../1_Pooling, which is not in it"),
         (too_large, "gives values that are not finite"),
     ],
 )

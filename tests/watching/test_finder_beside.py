@@ -6,7 +6,7 @@ import pytest
 import torch
 from plain_loops import OneTower, TwoTowers, descend, infonce, pairs, tower
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, logsigmoid, mse_loss
+from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, mse_loss
 
 from collapse_probe.journal import Evaluation, Event
 from collapse_probe.watching import watch
@@ -34,6 +34,28 @@ def test_memory_that_is_given_out_again_makes_no_chain():
     assert {name: w.live.coverage[name].where for name in ("query", "document")} == dict.fromkeys(
         ("query", "document"), "output of module second"
     )
+
+
+class Heads(nn.Module):
+    """Two heads of one width over one tower, a target each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tower, self.first, self.second = tower(), nn.Linear(8, 5), nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        found = self.tower(x).relu()
+        return self.first(found), self.second(found)
+
+
+def test_two_heads_are_no_two_sides():
+    model = Heads()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(12):
+        descend(optimizer, sum(cross_entropy(one, b[:, :5].argmax(dim=1)) for one in model(a)))
+    w.close()
+    assert not [name for name, one in w.live.coverage.items() if one.steps]
 
 
 def test_an_evaluation_in_evaluation_mode_is_no_frozen_side():

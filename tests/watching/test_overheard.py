@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
 import torch
-from plain_loops import tower
+from plain_loops import descend, tower
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from collapse_probe.recording import Containment
+from collapse_probe.watching import watch
+from collapse_probe.watching._by_product import Products
 from collapse_probe.watching._overheard import Overheard
 from collapse_probe.watching._products import Listener, Product
 
@@ -114,6 +119,44 @@ def test_an_encoder_that_is_not_trained_computes_what_it_computes():
     plain = teacher(x, src_key_padding_mask=mask)
     with overheard(tower()):
         assert torch.equal(teacher(x, src_key_padding_mask=mask), plain)
+
+
+def test_a_program_that_compiles_is_heard_no_more():
+    """What is compiled under a mode is compiled with it, or not at all."""
+    x = torch.randn(4, 8)
+    score = torch.compile(lambda one: (one @ one.T).softmax(1), backend="eager", fullgraph=True)
+    with overheard(tower()) as (heard, one):
+        assert torch.equal(score(x), (x @ x.T).softmax(1))
+        assert not one.on and not _get_current_function_mode_stack() and not heard
+
+
+def test_modules_in_other_threads_are_left_alone():
+    model = tower()
+    with overheard(nn.Sequential(model)) as (_, one), ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            pool.submit(model, torch.randn(2, 12)).result()
+            assert pool.submit(_get_current_function_mode_stack).result() == []
+        assert _get_current_function_mode_stack() == [one._mode]
+
+
+def test_what_was_heard_of_a_step_is_freed_with_it(monkeypatch):
+    """A hook that holds its own tensor keeps it for good: no collector sees that far."""
+    kept: list[weakref.ref[Tensor]] = []
+    keep = Products.keep
+
+    def listed(self: Products, product: Product) -> None:
+        kept.append(weakref.ref(product.output))
+        keep(self, product)
+
+    monkeypatch.setattr(Products, "keep", listed)
+    sides = nn.ParameterList([torch.randn(30, 8), torch.randn(30, 8)])
+    optimizer = torch.optim.SGD(sides.parameters(), lr=0.05)
+    with watch(sides, optimizer=optimizer, run=False):
+        for step in range(5):
+            rows = torch.arange(10) + 2 * step
+            descend(optimizer, cross_entropy(sides[0][rows] @ sides[1][rows].T, torch.arange(10)))
+    gc.collect()
+    assert kept and all(one() is None for one in kept)
 
 
 def products(function: Any, *given: Tensor) -> list[tuple[tuple[int, int], bool]]:

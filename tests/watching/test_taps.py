@@ -23,6 +23,7 @@ from collapse_probe import diagnose, measures
 from collapse_probe.journal import Coverage, Event
 from collapse_probe.recording import Tap, added, call, input, item
 from collapse_probe.watching import Watch, watch
+from collapse_probe.watching._overheard import Overheard
 
 SIDES = {"query": "tower", "document": "tower"}
 
@@ -931,7 +932,8 @@ def test_tokens_without_a_mask_are_not_read_and_that_is_said(caplog):
     assert "no attention_mask" in caplog.text
 
 
-def test_a_stream_whose_steps_are_never_due_is_read_when_it_is_heard():
+def test_a_stream_whose_steps_are_never_due_is_read_when_it_is_heard(monkeypatch):
+    monkeypatch.setattr(Overheard, "possible", lambda self: False)  # else the sides are those of the product
     model = TwoTowers(lambda q, d: (q, d))
     optimizers = [torch.optim.SGD(part.parameters(), lr=0.1) for part in (model.query_tower, model.doc_tower)]
     w = watch(model, optimizer=optimizers, run=False, reference=False)

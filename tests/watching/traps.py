@@ -53,7 +53,7 @@ TRAPS: dict[int, Trap] = {
     7: Trap(
         "a Matryoshka loss calls its inner one for every dimension",
         (f"{HEARD}matryoshka_is_heard_at_its_full_dimension_alone",),
-        ("Dimensions of Matryoshka losses.",),
+        ("Dimensions of Matryoshka losses",),
     ),
     8: Trap(
         "a cached loss is wrapped already when a Matryoshka loss has it",
@@ -131,8 +131,8 @@ TRAPS: dict[int, Trap] = {
     ),
     26: Trap(
         "parameters and gradients lie in parts on all processes",
-        (),
-        ("What several processes lose between them.", "`DataParallel` and DeepSpeed"),
+        ("watching/test_processes.py::test_what_lies_in_parts_is_never_read_and_keeps_its_bits",),
+        ("What lies in parts on several processes", "DeepSpeed"),
     ),
     27: Trap(
         "a forward of ours draws random numbers, and changes modes and statistics",
@@ -167,7 +167,11 @@ TRAPS: dict[int, Trap] = {
         ),
         ("Cross-encoders, sparse encoders and late interaction",),
     ),
-    37: Trap("replicas of a model run in threads", (), ("`DataParallel` and DeepSpeed",)),
+    37: Trap(
+        "replicas of a model run in threads",
+        ("watching/test_neutral.py::test_replicas_in_threads_are_the_programs_alone",),
+        ("Inside of `DataParallel`",),
+    ),
     38: Trap(
         "an exception in a forward leaves its graph alive",
         (

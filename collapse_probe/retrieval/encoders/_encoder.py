@@ -179,11 +179,14 @@ class Encoder:
 
         Raises:
             InputError: the model cannot be asked for them.
+            MemoryError: the machine has no room for them; on a GPU torch's own.
         """
         model = self.model
         try:
             return encode_with(model, texts, task, prompts=self.prompts, batch_size=batch_size)
         except Exception as error:
+            if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+                raise  # the machine's, and no fault of the model
             longest = max(texts, key=len, default="")
             raise InputError(
                 f"{self.folder}: gives no vectors of {len(texts)} texts, the longest {longest[:40]!r} "
