@@ -126,6 +126,7 @@ class Judgement:
         n: Samples behind the value.
         of_batches: Whether it rests on batches, also where the reference pairs have the same readings.
         forecast: Of a run without an end, while separation falls; None else.
+        extreme: Whether it is so far outside that it is a warning even where scores rise.
     """
 
     value: float | None
@@ -139,6 +140,7 @@ class Judgement:
     n: int | None = None
     of_batches: bool = False
     forecast: Forecast | None = None
+    extreme: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ def status_of(judgement: Judgement, *, gravest: Status = Status.CRITICAL) -> Sta
     Parts of a signature decide first: one that does not hold, and there is nothing; one that was not measured, and
     nothing is known; all hold, and the kind is there. Then harm decides how grave it is: a fall of separation or
     retrieval makes it the kind's gravest status, harm that was not measured a warning, a change for the better
-    nothing at all. Where there are no parts, the value is held against its bounds; a fall that its own test does not
-    call one is a warning at most.
+    nothing at all, unless the signature is extreme. Where there are no parts, the value is held against its bounds; a
+    fall that its own test does not call one is a warning at most.
     """
     signature = [one for one in judgement.conditions if not one.harm]
     harm = [one for one in judgement.conditions if one.harm]
@@ -41,7 +41,7 @@ def status_of(judgement: Judgement, *, gravest: Status = Status.CRITICAL) -> Sta
     if harm and any(one.holds for one in harm):
         return gravest
     if signature:
-        return _without_harm(harm)
+        return Status.WARNING if judgement.extreme else _without_harm(harm)
     found = _by_value(judgement)
     # What its own test calls no fall is none by its size either.
     return Status.WARNING if found is Status.CRITICAL and _no_fall(harm) else found

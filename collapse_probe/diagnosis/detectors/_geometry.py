@@ -72,7 +72,9 @@ def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
 def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     found = centring(evidence) if _few_dimensions(subject, evidence, cuts["dimensions"]) else None
     others = () if found is None else (part("pairs/mrr_centred", found[0], found[1], found[0] >= found[1]),)
-    return _spread(subject, evidence, cuts["critical"], others)
+    judged = _spread(subject, evidence, cuts["critical"], others)
+    gone = judged.value is not None and judged.value < cuts["gone"] and evidence.config.similarity == "cosine"
+    return replace(judged, extreme=gone)
 
 
 def _few_dimensions(subject: Subject, evidence: Evidence, cut: float) -> bool:
@@ -152,8 +154,10 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
         "retrieval fell, or the loss was solved without separating. Where few dimensions are left as well, taking each "
-        "role's mean off has to bring back half of the lost reciprocal rank.",
+        "role's mean off has to bring back half of the lost reciprocal rank. Where next to nothing is left, it warns "
+        "even while scores rise, as they do from random weights.",
         thresholds={
+            "gone": Threshold(0.01, "a hundredth of what was there, of vectors that cosines compare (own choice)"),
             "critical": Threshold(0.5, f"{MEASURED}; healthy runs went as low where separation rose"),
             "dimensions": Threshold(0.2, f"{MEASURED}, as of a dimensional collapse"),
         },
