@@ -84,6 +84,8 @@ def command(
 
     if module is None and not program:
         raise InputError("nothing to run: give a script, such as collapse-probe run train.py, or -m MODULE")
+    if folder is not None and not folder.name.strip(". "):
+        raise InputError(f"{setting('run', folder)}: names no folder; give one, such as runs/mine")
     if folder is not None and folder.is_file():
         raise InputError(f"{setting('run', folder)}: is a file, where a folder is needed; choose another name")
     what, *arguments = program if module is None else (module, *program)

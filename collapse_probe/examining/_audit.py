@@ -198,6 +198,8 @@ def _again(found: Found, encoder: Encoder, texts: Sequence[str]) -> tuple[float,
     """
     some = list(texts[:_LOADED])
     first = encoder.encode(some, "document").astype(np.float64)
+    if not np.isfinite(first).all():
+        return 0.0, 0.0  # a divergence, which is said where all is encoded
     alone = encoder.encode(some, "document", batch_size=1).astype(np.float64)
     second = encoder.anew().encode(some, "document").astype(np.float64)
     length = max(float(np.linalg.norm(first, axis=1).max()), 1e-30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -69,4 +70,4 @@ def _screen(run: LiveRun, width: int) -> str:
     if run.folder is None:
         return found.summary
     folder = in_short(run.folder)
-    return f"{found.summary}\nrun     {folder}\nreport  collapse-probe report {folder}"
+    return f"{found.summary}\nrun     {folder}\nreport  collapse-probe report {shlex.quote(str(folder))}"

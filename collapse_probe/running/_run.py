@@ -57,13 +57,21 @@ def run_program(program: Program, asked: Asked, said: Said) -> None:
 
 
 def _without_ours(trace: TracebackType | None, launcher: dict[str, Any]) -> TracebackType | None:
-    """Return a traceback from the program's first frame on."""
+    """Return a traceback of the program's frames: without those before its first one, and without calls through us."""
+    frames: list[tuple[TracebackType, bool]] = []
     while trace is not None:
         there = trace.tb_frame.f_globals
-        if there is not launcher and str(there.get("__name__")).partition(".")[0] not in _OURS:
-            break
+        package = str(there.get("__name__")).partition(".")[0]
+        if frames or (there is not launcher and package not in _OURS):
+            frames.append((trace, package == _OURS[0]))
         trace = trace.tb_next
-    return trace
+    # What ends in us is of a program that called us.
+    last = max((at for at, (_, ours) in enumerate(frames) if not ours), default=-1)
+    kept = [one for at, (one, ours) in enumerate(frames) if not ours or at > last]
+    rest = None
+    for one in reversed(kept):
+        rest = TracebackType(rest, one.tb_frame, one.tb_lasti, one.tb_lineno)
+    return rest
 
 
 def _print_as_its_own(error: BaseException, launcher: dict[str, Any], session: Session) -> None:

@@ -22,8 +22,8 @@ _WANTED = {Role.query, Role.document, Role.view, Role.class_, Role.left, Role.ri
 _NO_CALL = "nothing that was called could be it"
 
 _CURE = (
-    "Give query= and document=, the paths of modules whose outputs they are, or with w = collapse_probe.watch(model, "
-    "optimizer=optimizer) in the script hand them over: w.observe('query', q), w.observe('document', d)"
+    "Give query= and document=, paths of modules, or in the script: w = collapse_probe.watch(model, "
+    "optimizer=optimizer), w.observe('query', q), w.observe('document', d)"
 )
 
 

@@ -247,9 +247,7 @@ def test_where_nothing_can_be_found_what_is_said_can_be_typed_and_helps(tmp_path
 
     with session(tmp_path / "mine") as (_, said):
         run(by_hand=False)
-    advice = (
-        "with w = collapse_probe.watch(model, optimizer=optimizer) in the script hand them over: w.observe('query', q)"
-    )
+    advice = "in the script: w = collapse_probe.watch(model, optimizer=optimizer), w.observe('query', q)"
     assert any(advice in line for line in said.lines), said.lines
     with session(tmp_path / "again") as (_, said):
         run(by_hand=True)

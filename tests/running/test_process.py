@@ -15,7 +15,8 @@ def work(n): return n + 1
 if __name__ == "__main__":
     atexit.register(lambda: print("at exit", Mine.__module__))
     print(sys.argv, __file__, __name__, __package__, __spec__, sys.path[0], os.getcwd(), sys.stdin.read())
-    print(sorted(name for name in os.environ if name.startswith("OMP")), "torch" in sys.modules, *(name in sys.modules for name in ("numpy", "rich")))
+    print(sorted(name for name in os.environ if name.startswith("OMP")))
+    print([name for name in ("torch", "numpy", "rich") if name in sys.modules])
     print(type(pickle.loads(pickle.dumps(Mine()))).__name__, sys.modules["__main__"].Mine is Mine)
     for kind in ("spawn", "fork"):
         with multiprocessing.get_context(kind).Pool(1) as pool:
