@@ -217,7 +217,7 @@ TRAININGS: dict[str, tuple[str, int, str, dict[str, tuple[str, int]]]] = {
         {},
     ),
     "closes standard error in a folder that it deleted": (
-        "os.mkdir('d'); os.chdir('d'); os.rmdir('../d'); train(4); os.close(2)",
+        "import torch._dynamo; os.mkdir('d'); os.chdir('d'); os.rmdir('../d'); train(4); os.close(2)",
         0,
         "4",
         DONE,

@@ -66,10 +66,11 @@ def _serving(kind: str) -> Iterator[Server]:
             code = int(json.loads(os.read(hear, 100)))
             return code, said["out"].read_text(), said["err"].read_text()
 
-        yield run
-        os.close(ask)
-        os.close(hear)
-        process.wait(timeout=60)
+        try:
+            yield run
+        finally:
+            os.close(ask)  # at which it ends
+            os.close(hear)
 
 
 @pytest.fixture(scope="module")
