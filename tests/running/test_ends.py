@@ -54,7 +54,7 @@ def _serving(kind: str) -> Iterator[Server]:
     # The program's places in a process are 3 and 4, whatever they are here.
     there = f"import os; os.dup2({asked}, 103); os.dup2({answer}, 104); os.dup2(103, 3); os.dup2(104, 4)\n"
     command = [sys.executable, "-c", f"{there}os.closerange(5, 256)\n{SERVER}", kind]
-    with subprocess.Popen(command, env=QUIET, pass_fds=(asked, answer), stdin=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, env=QUIET, pass_fds=(asked, answer), stdin=subprocess.DEVNULL):
         os.close(asked)
         os.close(answer)
 

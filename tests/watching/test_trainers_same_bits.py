@@ -202,7 +202,8 @@ def test_the_comparison_sees_a_single_random_number(draw: Any, tmp_path: Path) -
 
 
 def _heard(watching: Any) -> list[float]:
-    streams = [one for one in watching.recorder.streams.values() if one.steps]
+    # Vectors cut to some columns have unit length, and no norms are read of them.
+    streams = [one for name, one in watching.recorder.streams.items() if one.steps and "@" not in name]
     assert {one.stream for one in streams} & {"query", "left"}
     return [watching.live.series(f"{one.stream}/norm_mean").values[-1] for one in streams]
 
