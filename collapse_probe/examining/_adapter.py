@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..retrieval import open_encoder
-from ._code import read, settings_in
+from ..retrieval import open_encoder, read_json
+from ._code import settings_in
 
 WEIGHTS = "adapter_model.safetensors"
 VOCABULARY = (
@@ -147,14 +147,14 @@ def _plain(name: str) -> str:
 
 def _own_settings(folder: Path, place: Path) -> tuple[str, ...]:
     """Put an adapter's own pooling, prompts, length and tokenizer in the place of the base's."""
-    modules = read(place / "modules.json")
+    modules = read_json(place / "modules.json")
     inside = place / str(modules[0]["path"])
     if any((folder / name).is_file() for name in VOCABULARY):
         for name in TOKENS:
             (inside / name).unlink(missing_ok=True)
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, inside / name)
-    own = read(folder / "modules.json")
+    own = read_json(folder / "modules.json", missing=[])
     if not isinstance(own, list) or not own:
         return ("pooling the base's",)
     for entry in modules[1:]:

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..journal import atomic_write_text
-from ..retrieval import TASKS, Encoder
-from ._code import read, settings_in
+from ..retrieval import TASKS, Encoder, read_json
+from ._code import settings_in
 from ._found import Found
 
 _TEXTS = 64
@@ -273,7 +273,7 @@ def _check_table(found: Found, encoder: Encoder) -> None:
     from safetensors import safe_open
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-    for entry in read(encoder.folder / "modules.json"):
+    for entry in read_json(encoder.folder / "modules.json", missing=[]):
         path = encoder.folder / str(entry["path"]) / "model.safetensors"
         if str(entry["type"]).rpartition(".")[2] == StaticEmbedding.__name__ and path.is_file():
             with safe_open(path, framework="pt") as file:

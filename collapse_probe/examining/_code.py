@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..retrieval import read_json
 
 _OWN = ("sentence_transformers.", "collapse_probe.")
 _MAPPED = ("AutoConfig", "AutoModel", "AutoTokenizer")
@@ -24,7 +24,9 @@ def check_code(folder: Path) -> tuple[str, ...]:
         InputError: it names classes that no library has.
     """
     said: list[str] = []
-    for place in (folder, *_module_folders(folder)):
+    found = read_json(folder / "modules.json", missing=[])
+    modules = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    for place in (folder, *_module_folders(folder, modules)):
         config = settings_in(place / "config.json")
         said += _mapped(place, config, "config.json", known=config.get("model_type") in _known_types())
         said += _mapped(place, settings_in(place / "tokenizer_config.json"), "tokenizer_config.json", known=True)
@@ -35,8 +37,8 @@ def check_code(folder: Path) -> tuple[str, ...]:
         for kind in types.values() if isinstance(types, dict) else ():
             if not str(kind).startswith(_OWN):
                 raise _needed(folder, kind, f"{place.relative_to(folder) / 'router_config.json'}")
-    for kind in _types(folder):
-        if not kind.startswith(_OWN):
+    for kind in (str(one.get("type", "")) for one in modules):
+        if kind and not kind.startswith(_OWN):
             raise _needed(folder, kind, "modules.json")
     return tuple(dict.fromkeys(said))
 
@@ -74,43 +76,18 @@ def _needed(folder: Path, what: object, where: str) -> InputError:
     )
 
 
-def _types(folder: Path) -> Iterator[str]:
-    modules = read(folder / "modules.json")
-    for entry in modules if isinstance(modules, list) else ():
-        kind = str(entry.get("type", "")) if isinstance(entry, dict) else ""
-        if kind:
-            yield kind
-
-
-def _module_folders(folder: Path) -> list[Path]:
+def _module_folders(folder: Path, modules: Sequence[dict[str, Any]]) -> list[Path]:
     """Return the folders of modules, and those in them, as a router has.
 
     Raises:
         InputError: one is outside of the model's.
     """
-    modules = read(folder / "modules.json")
-    paths = (
-        [str(one.get("path") or "") for one in modules if isinstance(one, dict)] if isinstance(modules, list) else []
-    )
+    paths = [str(one.get("path") or "") for one in modules]
     for path in paths:
         if Path(path).is_absolute() or ".." in Path(path).parts:
             raise InputError(f"{folder}: modules.json names {path}, which is not in it; download or save it again")
     found = [folder / path for path in paths if path not in ("", ".")]
     return [place for one in found for place in (one, *sorted(one.glob("*/"))) if place.is_dir()]
-
-
-def read(path: Path) -> Any:
-    """Return what a JSON file holds; an empty object where there is none.
-
-    Raises:
-        InputError: it is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error}); download or save it again") from None
 
 
 def settings_in(path: Path) -> dict[str, Any]:
@@ -119,7 +96,7 @@ def settings_in(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it holds something else.
     """
-    found = read(path)
+    found = read_json(path, missing={})
     if not isinstance(found, dict):
         raise InputError(f"{path}: a {type(found).__name__}, where an object with settings is needed")
     return found

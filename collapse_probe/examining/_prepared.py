@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from ..errors import InputError
-from ..retrieval import Encoder, Prompts, check_kind, check_weights, open_encoder
+from ..retrieval import Encoder, Prompts, check_kind, check_weights, open_encoder, read_json
 from ._adapter import TOKENS, VOCABULARY, merged
-from ._code import check_code, read, settings_in
+from ._code import check_code, settings_in
 from ._found import Found, refuse
 
 _READ = (".safetensors", ".json", ".txt", ".model", ".jinja", ".bpe", ".tiktoken")
@@ -71,7 +71,7 @@ def _around(folder: Path, base: Path | None, place: Path) -> tuple[str, ...]:
     """
     if settings_in(folder / "config.json").get("model_type") == "model2vec":
         return _table(folder, place)
-    modules = list(_MODULES) if base is None else read(base / "modules.json")
+    modules = list(_MODULES) if base is None else read_json(base / "modules.json")
     if not str(modules[0].get("type")).endswith("Transformer"):
         # A table of words or a router has no pooling to lend.
         base, modules = None, list(_MODULES)

@@ -38,6 +38,7 @@ from .encoders import (
     no_folder,
     open_encoder,
     own_similarity,
+    read_json,
 )
 from .forms import FORMS, parse_columns, read_beir, read_collections, read_pairs
 
@@ -107,6 +108,7 @@ __all__ = [
     "rankings_of",
     "read_beir",
     "read_collections",
+    "read_json",
     "read_pairs",
     "resolve_device",
     "score_hits",

@@ -1,6 +1,7 @@
 """Encoders: found by path or name, recognised, and asked as their library asks them."""
 
 from ._encoder import Encoder, Prompts, encode_with, is_half, open_encoder, own_similarity
+from ._files import read_json
 from ._find import default_cache, find_encoder
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Encoding, Task
 from ._interpolate import SHARES, between, interpolate
@@ -27,4 +28,5 @@ __all__ = [
     "no_folder",
     "open_encoder",
     "own_similarity",
+    "read_json",
 ]

@@ -93,7 +93,7 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def _module_folders(folder: Path) -> list[str]:
-    modules = read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
+    modules = read_json(folder / "modules.json", missing=[])
     return [entry["path"] for entry in modules if isinstance(entry, dict) and entry.get("path") not in (None, "", ".")]
 
 
@@ -136,8 +136,12 @@ def sha256(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, missing: Any = None) -> Any:
     """Return what a JSON file holds.
+
+    Args:
+        path: The file.
+        missing: What is returned where there is none; None to refuse that.
 
     Raises:
         InputError: missing, or no JSON.
@@ -145,7 +149,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({error})") from None
+        if missing is not None and isinstance(error, FileNotFoundError):
+            return missing
+        raise InputError(f"{path}: cannot be read as JSON ({error}); download or save it again") from None
 
 
 def _major(package: str) -> str:

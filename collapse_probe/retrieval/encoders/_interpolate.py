@@ -161,7 +161,7 @@ def _check(folder: Path, other: Path) -> None:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    found = read_json(path) if path.is_file() else {}
+    found = read_json(path, missing={})
     return found if isinstance(found, dict) else {}
 
 
