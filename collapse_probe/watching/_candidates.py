@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..recording import POOLINGS, Heard, Take, item, output, pooled, token
+from ._graph import behind
 
 _NODES = 20_000
 """Nodes of a graph that are looked at, at most."""
@@ -115,15 +117,7 @@ class Candidate:
 
 def reaches(node: Any, other: Any) -> bool:
     """Return whether a graph leads back from one node to another."""
-    seen, waiting = {node}, [node]
-    while waiting and len(seen) < _NODES:
-        for before, _ in waiting.pop().next_functions:
-            if before is other:
-                return True
-            if before is not None and before not in seen:
-                seen.add(before)
-                waiting.append(before)
-    return node is other
+    return any(one is other for one in islice(behind(node), _NODES))
 
 
 def sizes(tensor: Tensor) -> str:

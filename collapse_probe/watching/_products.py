@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._graph import behind
+
 Rows = Callable[[Tensor], Tensor]
 """Makes ``[n, D]`` of an operand, or of its gradient."""
 
@@ -116,18 +118,13 @@ def _is_weight(tensor: Tensor) -> bool:
     base = tensor if tensor._base is None else tensor._base
     if isinstance(base, nn.Parameter) and (base is tensor or base.numel() == tensor.numel()):
         return True
-    seen, waiting, leaves = set(), [tensor.grad_fn], 0
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    leaves = 0
+    for seen, node in enumerate(behind(tensor.grad_fn), start=1):
         leaf = getattr(node, "variable", None)
         leaves += leaf is not None
         changes = any(part in node.name().lower() for part in ("index", "embedding", "gather", "select", "mm"))
-        if len(seen) > _NODES or changes or (leaf is not None and not isinstance(leaf, nn.Parameter)):
+        if seen > _NODES or changes or (leaf is not None and not isinstance(leaf, nn.Parameter)):
             return False
-        waiting += [found for found, _ in node.next_functions]
     return leaves > 0
 
 

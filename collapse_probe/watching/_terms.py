@@ -14,6 +14,7 @@ from ..recording import Recorder
 from ._attach import Attachments
 from ._calls import in_backward
 from ._candidates import entries
+from ._graph import behind
 
 
 @dataclass
@@ -229,17 +230,11 @@ def of_others(loss: Tensor, parameters: Iterable[Tensor]) -> bool:
     """
     ours = {id(one): one for one in parameters}
     others = False
-    seen, stack = set(), [loss.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    for node in behind(loss.grad_fn):
         leaf = getattr(node, "variable", None)
         if "Checkpoint" in node.name() or (leaf is not None and (id(leaf) in ours or not _is_parameter(leaf))):
             return False
         others = others or leaf is not None
-        stack += [found for found, _ in node.next_functions]
     return others and not any(hasattr(one, "to_local") for one in ours.values())
 
 
