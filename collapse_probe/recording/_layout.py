@@ -113,7 +113,7 @@ class Layout:
         self.batches, self.rows = self.batches + 1, (rows, many)
         self.asks = self.batches < _BATCHES
         k = many // rows
-        self._read_pulls(k, _pulls(query, document, *gradients))
+        self._read_pulls(k, _pull_of_orders(query, document, *gradients))
         return replace(sample, own=self._own(rows, many, query.device))
 
     def _read_pulls(self, k: int, found: Tensor | None) -> None:
@@ -147,7 +147,7 @@ def compares(query: Tensor, document: Tensor, of_query: Tensor | None, of_docume
     moved = pulls(query, document, of_query, of_document)
     if moved is None or not moved.isnan().all().tolist():
         return True
-    found = _pulls(query, document, of_query, of_document)
+    found = _pull_of_orders(query, document, of_query, of_document)
     pull, chance = (torch.zeros(2) if found is None else found[:, 0]).tolist()
     return pull > max(_TOLD, _CHANCE * chance**0.5)
 
@@ -156,7 +156,9 @@ def _none(query: Tensor) -> Tensor:
     return torch.empty(0, dtype=torch.long, device=query.device)
 
 
-def _pulls(query: Tensor, document: Tensor, of_query: Tensor | None, of_document: Tensor | None) -> Tensor | None:
+def _pull_of_orders(
+    query: Tensor, document: Tensor, of_query: Tensor | None, of_document: Tensor | None
+) -> Tensor | None:
     """Return how much each order's own pairs are pulled together, and the variance of that by chance, ``[2, 2 k]``.
 
     The queries' gradients say it where there are some: a query is moved by its own document more than by any other, and

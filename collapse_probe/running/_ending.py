@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ._said import Said
 
@@ -40,15 +40,20 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
         said.block(said.spelt(_screen(longest, width)))
 
 
-def _elsewhere() -> str:
-    """Return what is not heard where a program started others, and what to do where these have worked."""
-    here = " in this process, and those that it started are not watched"
+def used_by_children() -> Any:
+    """Return what processes used that this one started and waited for, as ``getrusage`` does; None where none tells."""
     try:
         import resource
     except ImportError:
-        return here
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if used.ru_utime + used.ru_stime < _WORKED:
+        return None
+    return resource.getrusage(resource.RUSAGE_CHILDREN)
+
+
+def _elsewhere() -> str:
+    """Return what is not heard where a program started others, and what to do where these have worked."""
+    here = " in this process, and those that it started are not watched"
+    used = used_by_children()
+    if used is None or used.ru_utime + used.ru_stime < _WORKED:
         return here
     instead = "let `torchrun ... -m collapse_probe run` start them"
     found = f"{here}: call collapse_probe.watch(...) in what they run"

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..imported import WhenImported
+from ._ending import tell, used_by_children
 from ._program import Program
 from ._said import Said
 
@@ -58,7 +59,7 @@ class Session:
         self._undo: list[Any] = []
         self._autolog: Any = None
         self._process = os.getpid()
-        self._children = _children()
+        self._children = used_by_children()
         self._ended = False
 
     @property
@@ -101,13 +102,13 @@ class Session:
         self.close()
 
     def _tell(self, error: BaseException | None, briefly: bool) -> None:
-        from ._ending import tell
-
         runs = [] if self._loops is None else self._loops.close(error)
         if not runs and self._loops is not None:
             self._said.line("steps of an optimiser were heard, and none of them was watched")
             return
-        elsewhere = _children() > self._children
+        used = used_by_children()
+        # Whoever ended and was waited for has used pages of memory.
+        elsewhere = used is not None and used.ru_minflt > self._children.ru_minflt
         tell(runs, self._said, width=self._asked.width, briefly=briefly, elsewhere=elsewhere)
 
     # What the program imports
@@ -158,15 +159,6 @@ class Session:
                 self._loops.leave_to_parent()
         except Exception:
             self._loops = None
-
-
-def _children() -> int:
-    """Return a count that grows whenever a process that this one started has ended and was waited for."""
-    try:
-        import resource
-    except ImportError:
-        return 0
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
 
 
 def _others_run() -> bool:
