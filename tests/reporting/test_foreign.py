@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from journals_support import FALL, config, made, ramp
+from journals_support import FALL, QUERIES, append, config, made, ramp, scored
 
 import collapse_probe
 from collapse_probe.diagnosis import Onset, diagnose
@@ -288,3 +288,13 @@ def test_findings_are_the_ones_of_the_diagnosis(tmp_path, collapsed, quick):
     path = write_report(collapsed, tmp_path / "r")
     codes = {one["code"] for one in json.loads((path.parent / "findings.json").read_text())}
     assert codes == {one.code for one in diagnose(collapsed).findings}
+
+
+@pytest.mark.parametrize(("falls", "marked"), [("all", True), ("some", False)])
+def test_a_figure_marks_a_fall_that_is_resolved_and_no_other(tmp_path, falls, marked):
+    run = made(tmp_path / "run", scores=lambda t: 0.84)
+    change = np.zeros_like(QUERIES)
+    change[: None if falls == "all" else 5] = 0.1 if falls == "all" else 0.8
+    run = append(run, scored(tmp_path / "run", {at: QUERIES - (0.0 if at < 100 else change) for at in (0, 100, 200)}))
+    text = write_report(run, tmp_path / "report").read_text()
+    assert ("the onset of a fall" in text) == marked

@@ -205,6 +205,9 @@ def _draw(facts: Facts, path: Path) -> str | None:
     names = [name for name in names if any(one.variant != "raw" for one in scored(facts, name))]
     if not names:
         return None
+    # What looks like a fall and is not resolved is none: the text beside says so.
+    known = {one.collection: onset_of(facts, one.onset) for one in reversed(facts.evidence.curves) if one.fell}
+    fell = {name: known[name] for name in names if known.get(name) is not None}
     with saved(path, rows=len(names), height=3.0) as axes:
         for axis, name in zip(axes, names, strict=True):
             metric = str(evaluations.metric(name))
@@ -219,18 +222,16 @@ def _draw(facts: Facts, path: Path) -> str | None:
             }
             raw = evaluations.raw(name)
             reference = raw.metrics.get(metric) if raw else None
-            curve = next((one for one in facts.evidence.curves if one.collection == name and one.onset), None)
             _figures.values_by_step(
                 axis,
                 series,
                 reference=None if reference is None else float(reference),
                 ylabel=plain(metric_label(metric)),
-                onset=onset_of(facts, curve.onset if curve else None),
+                onset=fell.get(name),
                 models=places(facts),
             )
             axis.set_title(f"{plain(name)}: {_count(evaluations.of(name, kinds[0])[-1])}", loc="left")
     dotted = "; dotted: the raw encoder" if any(evaluations.raw(name) for name in names) else ""
-    fell = any(onset_of(facts, one.onset) for one in facts.evidence.curves if one.collection in names)
     by = "Every model" if facts.run.config.examined else "Every evaluation by step, by variant"
     return f"{by}{dotted}{'; vertical line: the onset of a fall' if fell else ''}."
 
