@@ -221,12 +221,15 @@ def as_table(rows: list[Row], *, steps: int) -> str:
             spread += f"; then {row.trouble}" if row.trouble else ""
         kinds = ", ".join(one for one in _peers.KINDS if one in row.of)
         much = "-" if row is ours or not row.numbers else _less(row, ours) or "yes"
-        cells.append([row.name, row.schedule, ratio, spread, row.records, kinds, str(row.numbers or "-"), much])
+        beside = [own / other for own, other in zip(ours.ratios, row.ratios, strict=False)]
+        against = f"{statistics.median(beside):.3f} x" if beside and row is not ours else "-"
+        cells.append([row.name, row.schedule, ratio, spread, against, row.records, kinds, str(row.numbers or "-"), much])
     headers = [
         "listener",
         "due",
         "over unwatched",
         "range",
+        "ours over it",
         "records",
         "of",
         "numbers on a due step",
