@@ -223,7 +223,9 @@ def as_table(rows: list[Row], *, steps: int) -> str:
         much = "-" if row is ours or not row.numbers else _less(row, ours) or "yes"
         beside = [own / other for own, other in zip(ours.ratios, row.ratios, strict=False)]
         against = f"{statistics.median(beside):.3f} x" if beside and row is not ours else "-"
-        cells.append([row.name, row.schedule, ratio, spread, against, row.records, kinds, str(row.numbers or "-"), much])
+        cells.append(
+            [row.name, row.schedule, ratio, spread, against, row.records, kinds, str(row.numbers or "-"), much]
+        )
     headers = [
         "listener",
         "due",

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,7 @@ def available_probes(folder: Path = Path("probes")) -> dict[str, str]:
     Args:
         folder: The project's own declarations, which go before the shipped ones.
     """
-    shipped = resources.files("collapse_probe.shipped_probes")
-    names = {entry.name[:-5]: "shipped" for entry in shipped.iterdir() if entry.name.endswith(".toml")}
+    names = {entry.name[:-5]: "shipped" for entry in _shipped().iterdir() if entry.name.endswith(".toml")}
     own = {path.stem: str(path) for path in sorted(folder.glob("*.toml"))} if folder.is_dir() else {}
     return dict(sorted((names | own).items()))
 
@@ -96,8 +96,16 @@ def load_probe(name: str, folder: Path = Path("probes")) -> Probe:
     known = available_probes(folder)
     if name not in known:
         raise unknown_name("probe", name, [*known, "all"])
-    shipped = resources.files("collapse_probe.shipped_probes") / f"{name}.toml"
+    shipped = _shipped() / f"{name}.toml"
     return parse_probe(name, shipped.read_text(encoding="utf-8"), source=f"probes/{name}.toml (shipped)")
+
+
+def _shipped() -> Traversable:
+    """Return the folder of the shipped declarations: of the package, or of a checkout that is imported by its path."""
+    try:
+        return resources.files("collapse_probe.shipped_probes")
+    except ModuleNotFoundError:
+        return resources.files("collapse_probe").joinpath("..", "probes")
 
 
 def load_watched(names: Sequence[str], *, watch_delta: bool, folder: Path = Path("probes")) -> list[Probe]:

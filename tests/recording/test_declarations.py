@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 
+import collapse_probe
 from collapse_probe.errors import InputError
 from collapse_probe.recording import RESIDUAL_SET, available_probes, load_probe, load_watched, parse_probe
 
@@ -16,6 +20,14 @@ def test_the_shipped_probes_are_found_and_read(tmp_path):
         probe = load_probe(name, tmp_path)
         assert probe.summary
         assert all(entry["source"] and entry["why"] and entry["remedy"] for entry in probe.expected)
+
+
+def test_a_checkout_that_nobody_installed_has_them_too(tmp_path, monkeypatch):
+    if not (Path(collapse_probe.__file__).parents[1] / "probes").is_dir():
+        pytest.skip("the package is not imported from its repository")
+    monkeypatch.setitem(sys.modules, "collapse_probe.shipped_probes", None)
+    assert tuple(available_probes(tmp_path)) == SHIPPED
+    assert load_probe("loss", tmp_path).summary
 
 
 def test_the_founding_monitor_list_is_as_the_document_has_it(tmp_path):
