@@ -20,7 +20,9 @@ class LeftOut:
 
     def __init__(self, target: nn.Module, held: Iterable[nn.Parameter]) -> None:
         known = {id(one) for one in held}
-        self._open = {n: p for n, p in target.named_parameters() if p.requires_grad and id(p) not in known}
+        trainable = {name: one for name, one in target.named_parameters() if one.requires_grad}
+        self._trainable = frozenset(trainable)
+        self._open = {name: one for name, one in trainable.items() if id(one) not in known}
         self._versions: dict[str, int] = {}
         self._reached: set[str] = set()
 
@@ -31,10 +33,15 @@ class LeftOut:
         self._reached |= {name for name, one in self._open.items() if one.grad is not None}
 
     def found(self) -> dict[str, int]:
-        """Return the modules that hold such parameters, with how many."""
+        """Return the largest modules of which every trainable parameter is such a one, with how many they hold."""
+        left = {name for name in self._reached if self._open[name]._version == self._versions[name]}
         modules: dict[str, int] = {}
-        for name in sorted(self._reached):
-            if self._open[name]._version == self._versions[name]:
-                module = name.rpartition(".")[0] or name
-                modules[module] = modules.get(module, 0) + 1
+        for name in sorted(left):
+            parts = name.split(".")
+            above = [".".join(parts[:depth]) for depth in range(1, len(parts))]
+            module = next((one for one in above if self._in(one) <= left), above[-1] if above else name)
+            modules[module] = modules.get(module, 0) + 1
         return modules
+
+    def _in(self, module: str) -> set[str]:
+        return {name for name in self._trainable if name.startswith(f"{module}.")}

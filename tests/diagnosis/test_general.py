@@ -204,6 +204,20 @@ def test_a_side_that_is_trained_and_left_behind(gradient, said, tmp_path):
             one["values"] |= still
     (run.folder / "journal.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records), "utf-8")
     assert [one.kind for one in diagnose(run.folder).kinds] == said
+    event = {"kind": "event", "name": "left_out", "subject": "documents", "message": "", "step": 20}
+    forgotten = diagnose(append(run, [event]))
+    if gradient:
+        assert forgotten.kinds[0].kind == "no_learning" and str(forgotten.status) == "warning"
+        assert forgotten.causes[0].cause == "not_trained" and forgotten.causes[0].locus == "documents"
+
+
+def test_a_module_that_nobody_uses_is_no_cause(tmp_path):
+    """A pooler beside a mean: it keeps every bit in every training, here in one whose pairs stay at chance."""
+    planted = {"pairs/d_prime": lambda t: 0.05, "pairs/mrr": lambda t: 0.03, "pairs/auc": lambda t: 0.5}
+    terms = {"drift/encoder": 0.3, "update/encoder": 0.01, "drift/pooler": 0.0, "update/pooler": 0.0}
+    found = diagnose(made(tmp_path / "run", planted, terms=terms, scores=lambda t: 0.03))
+    assert str(found.status) == "critical" and "not_trained" not in [one.cause for one in found.causes]
+    assert "pooler" not in found.summary
 
 
 def test_a_moving_average_that_hardly_moves(tmp_path):

@@ -8,6 +8,7 @@ from torch import nn
 
 import collapse_probe
 from collapse_probe.journal import Event
+from collapse_probe.watching._left_out import LeftOut
 
 
 class Two(nn.Module):
@@ -45,6 +46,18 @@ def test_a_module_that_no_optimiser_holds_is_named_by_step_twenty(tmp_path):
     learning = next(one for one in found.findings if one.kind == "no_learning")
     assert learning.status.value == "warning"
     assert [(one.cause, one.locus) for one in found.causes][:1] == [("not_trained", "body")]
+
+
+def test_what_is_left_out_is_named_by_the_largest_module_that_is_left_out_whole():
+    tower = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    model = nn.ModuleDict(
+        {"kept": nn.Linear(2, 2), "lost": tower, "parted": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))}
+    )
+    left = LeftOut(model, [*model["kept"].parameters(), *model["parted"][0].parameters()])
+    for one in model.parameters():
+        one.grad = torch.ones_like(one)
+    left.before_step()
+    assert left.found() == {"lost": 4, "parted.1": 2}
 
 
 @pytest.mark.parametrize(

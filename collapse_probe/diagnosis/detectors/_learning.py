@@ -12,6 +12,7 @@ from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, O
 from .._evidence import Evidence
 from .._onset import crossing
 from .._separation import BATCH, FEWEST_PAIRS
+from ._paths import still_side
 from ._signature import part
 
 CANDIDATES = "number of candidates in a batch"
@@ -119,18 +120,25 @@ def _detached(evidence: Evidence) -> Judgement | None:
 
 
 def _left_out(evidence: Evidence) -> Judgement | None:
-    """Return that modules have gradients and no optimiser, while separation or retrieval did not rise."""
+    """Return that modules have gradients and no optimiser, and separation or retrieval did not rise, or a side stayed.
+
+    What is left out may be meant to be; a whole side that has gradients and never moves is not, whatever the other one
+    learns beside it: that is a warning.
+    """
     count = float(len(evidence.left_out))
     if not count:
         return None
+    still = still_side(evidence)
+    stays = [] if still is None else [part(f"scored vectors of {still[0]} that changed", 0.0, 0.0, True)]
     return Judgement(
         value=count,
         bounds=Bounds(warning=0.0, critical=0.0),
-        conditions=(part(LEFT_OUT, count, 0.0, True), *evidence.harm),
+        conditions=(part(LEFT_OUT, count, 0.0, True), *stays, *evidence.harm),
         onset=Onset(step=1, low=0, high=1),
         outside=(min(evidence.left_out.values()),),
         before=True,
         evidence=tuple(evidence.left_out),
+        extreme=still is not None,
     )
 
 
@@ -310,7 +318,8 @@ LEARNING = (
         "raw encoder; or d' of the reference pairs is at chance from the start to the end of a run of 50 steps; or no "
         "backward came through a query or document, and nothing scored changed; or in the first 50 steps the loss "
         "stays at log n, a softmax's value by chance, while the batch's pairs are told apart and nothing rises; or a "
-        "gradient reaches parameters that no optimiser holds and nobody changes, and retrieval did not rise.",
+        "gradient reaches parameters that no optimiser holds and nobody changes, and retrieval did not rise, or no "
+        "scored vector of one side changed.",
         thresholds={
             "warning": Threshold(
                 1e-5,

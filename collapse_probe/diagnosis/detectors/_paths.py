@@ -165,9 +165,30 @@ def _against_batches(evidence: Evidence, reading: str) -> dict[int, float]:
 
 
 def _side_left(evidence: Evidence) -> Judgement | None:
-    """Return that the scored vectors of one side never change by a bit while that side is trained; None else.
+    """Return that the scored vectors of one side never change by a bit while that side is trained; None else."""
+    found = None if evidence.left_out else still_side(evidence)
+    if found is None:
+        return None
+    side, moved, scored = found
+    reading = f"change of {side} in batches, while no scored vector of {side} did"
+    return Judgement(
+        value=moved,
+        bounds=Bounds(warning=0.0, critical=0.0),
+        conditions=(part(reading, moved, _MOVED, True),),
+        onset=Onset(step=1, low=0, high=1),
+        outside=tuple(int(step) for step in scored[0].steps),
+        before=True,
+        evidence=tuple(one.reading for one in scored),
+    )
+
+
+def still_side(evidence: Evidence) -> tuple[str, float, list[Series]] | None:
+    """Return the side that has a gradient and whose scored vectors keep every bit while the other's change.
 
     A side that is frozen by design has no gradient.
+
+    Returns:
+        The stream, the relative change of its batches, and the readings that stayed; None where there is none.
     """
     for stream in evidence.streams:
         forces = evidence.series(f"{stream.name}/radial", on="batch").finite().values
@@ -179,18 +200,8 @@ def _side_left(evidence: Evidence) -> Judgement | None:
         moved = max(float(np.ptp(one.values)) / max(abs(float(one.values[0])), 1e-12) for one in trained)
         others = [one for one in evidence.streams if one.name != stream.name and one.role in ("query", "document")]
         changed = any(np.ptp(one.values) for other in others for one in _shape(evidence, other.name, "reference"))
-        if not changed or moved < _MOVED:
-            continue
-        reading = f"{stream.name}: change of its batches while its scored vectors kept every bit"
-        return Judgement(
-            value=moved,
-            bounds=Bounds(warning=0.0, critical=0.0),
-            conditions=(part(reading, moved, _MOVED, True),),
-            onset=Onset(step=1, low=0, high=1),
-            outside=tuple(int(step) for step in scored[0].steps),
-            before=True,
-            evidence=tuple(one.reading for one in scored),
-        )
+        if changed and moved >= _MOVED:
+            return stream.name, moved, scored
     return None
 
 

@@ -90,6 +90,9 @@ def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if evidence.left_out:
         return Suspicion(because={LEFT_OUT: float(len(evidence.left_out))}, locus=", ".join([*evidence.left_out][:3]))
     still = [one for one in evidence.groups("drift") if float(one.values[-1]) == 0.0]
+    if kind.kind == "no_learning":
+        # Others moved, and what they moved was scored: a module that nobody uses, such as a pooler, stays as it was.
+        still = [one for one in still if one.reading in numbers_of(kind)]
     if still:
         return Suspicion(because={still[0].reading: 0.0}, locus=", ".join(group_of(one) for one in still))
     return None
