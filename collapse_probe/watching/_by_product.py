@@ -73,7 +73,8 @@ class Products:
 
     def end_step(self) -> None:
         """Tell the products of the loss from those on the way to its vectors; to be called once the backward came."""
-        trained = [one for one in self._found if one[0].gradient and (one[1].confirmed or one[2].confirmed)]
+        reached = [one for one in self._found if one[0].gradient and (one[1].confirmed or one[2].confirmed)]
+        trained = [one for one in reached if not _weighs_scores(one[0], reached)]
         self._last = [one for one in trained if not self._of_tokens(one[0]) and not _goes_on(one[0], trained)]
         known = {id(one[0]) for one in self._last}
         self._inner = [one[0] for one in trained if id(one[0]) not in known]
@@ -166,6 +167,13 @@ def _made(like: Heard, vectors: Tensor) -> Heard:
 def _told(one: Candidate, of: Heard) -> Candidate:
     """Return what was made of an output's tokens with what the backward has told of them since."""
     return replace(one, heard=replace(one.heard, confirmed=of.confirmed, gradient=of.gradient))
+
+
+def _weighs_scores(one: Product, others: Sequence[tuple[Product, Heard, Heard]]) -> bool:
+    """Return whether rows of scores are multiplied by a mask or held against a teacher's: no vectors of texts."""
+    scores = [other.output for other, *_ in others if one.pairwise and not other.pairwise]
+    given = [(side.tensor.shape, side.tensor.grad_fn) for side in (one.query, one.document)]
+    return any(shape == it.shape and node and reaches(node, it.grad_fn) for it in scores for shape, node in given)
 
 
 def _goes_on(one: Product, trained: Sequence[tuple[Product, Heard, Heard]]) -> bool:

@@ -144,6 +144,17 @@ def cosines(model: nn.Module, generator: torch.Generator) -> Tensor:
     return cross_entropy(scores * 20, torch.arange(ROWS))
 
 
+def supervised(model: nn.Module, generator: torch.Generator) -> Tensor:
+    """By labels: rows of scores are weighted by who belongs together, which compares no vectors."""
+    views = [normalize(model(rows), dim=1) for rows in vectors(generator)]
+    rows, labels = torch.cat(torch.stack(views, dim=1).unbind(1)), torch.arange(ROWS).repeat(2) // 2
+    scores = rows @ rows.T / 0.1
+    others = 1 - torch.eye(len(rows))
+    own = (labels[:, None] == labels[None]).float() * others
+    chances = scores - torch.log((torch.exp(scores) * others).sum(1, keepdim=True))
+    return -((own * chances).sum(1) / own.sum(1)).mean()
+
+
 MEAN = "mean of the tokens that attention_mask keeps in output last_hidden_state of the model"
 ONE = "output of the model"
 LINE = "{side}'s side of matmul in line \\d+ of test_plain_functions.py"
@@ -177,6 +188,7 @@ PROGRAMS: Programs = {
         {side: LINE.format(side=side) for side in ("query", "document")},
         "similarity product",
     ),
+    "supervised": (tower, supervised, {"query": ONE, "document": ONE}, "one module, called for each side"),
     "cosines": (tower, cosines, {"query": ONE, "document": ONE}, "one module, called for each side"),
 }
 
