@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._said import Said
@@ -31,13 +32,25 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
         what = unheard if runs else "nothing was watched: no step of a PyTorch optimiser was heard"
         said.line(f"{what}{_elsewhere() if elsewhere else ''}")
         return
-    # The longest of several is shown whole.
-    longest = max(heard, key=lambda one: one.steps)
-    for one in heard:
-        if briefly or one is not longest:
+    if briefly:
+        for one in heard:
             said.line(_in_a_line(one))
-    if not briefly:
-        said.block(said.spelt(_screen(longest, width)))
+        return
+    # One run after the other: its evidence is large, its first screen is not.
+    judged = sorted((_judged(one, width) for one in heard), key=lambda one: (one.grade, -one.run.steps))
+    for one in judged if len(judged) > 1 else ():
+        said.line(f"{one.verdict}; {_in_a_line(one.run)}")
+    said.block(said.spelt(judged[0].screen))
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A run with its verdict in a line and its first screen; ``grade`` is 0 for the gravest."""
+
+    run: LiveRun
+    grade: int
+    verdict: str
+    screen: str
 
 
 def used_by_children() -> Any:
@@ -61,18 +74,28 @@ def _elsewhere() -> str:
 
 
 def _in_a_line(run: LiveRun) -> str:
-    steps = f"{run.steps:,} step{'s' if run.steps != 1 else ''}"
     from ..watching import in_short
+
+    steps = f"{run.steps:,} step{'s' if run.steps != 1 else ''}"
 
     return f"heard {steps}; the run is {in_short(run.folder)}" if run.folder is not None else f"heard {steps}"
 
 
-def _screen(run: LiveRun, width: int) -> str:
-    from ..diagnosis import diagnosed
+def _judged(run: LiveRun, width: int) -> _Judged:
+    from ..diagnosis import Status, diagnosed
+    from ..diagnosis.screen import verdict_in_a_line
+
+    evidence, found, _ = diagnosed(run, width=width)
+    # Of what was not measured or is healthy the longest says most.
+    grades = (Status.CRITICAL, Status.WARNING)
+    grade = grades.index(found.status) if found.status in grades else len(grades)
+    return _Judged(run, grade, verdict_in_a_line(evidence, found), _screen(run, found.summary))
+
+
+def _screen(run: LiveRun, summary: str) -> str:
     from ..watching import in_short
 
-    _, found, _ = diagnosed(run, width=width)
     if run.folder is None:
-        return found.summary
+        return summary
     folder = in_short(run.folder)
-    return f"{found.summary}\nrun     {folder}\nreport  collapse-probe report {shlex.quote(str(folder))}"
+    return f"{summary}\nrun     {folder}\nreport  collapse-probe report {shlex.quote(str(folder))}"

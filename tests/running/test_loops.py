@@ -262,7 +262,22 @@ def test_several_loops_have_a_run_each(tmp_path):
             loop(model, shared, SGD(model.parameters(), lr=0.05), steps=5)
             loop(model, lambda m, a, b: mse_loss(m(a), m(b)), SGD(model.parameters(), lr=0.05), steps=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine-2", "mine-3"]
-    assert sum("heard 5 steps; the run is mine" in line for line in said.lines) == 2
+    assert sum("; heard 5 steps; the run is mine" in line for line in said.lines) == 3
+
+
+def test_of_several_trainings_each_has_its_verdict_and_the_gravest_its_screen(tmp_path):
+    with session(tmp_path / "mine") as (_, said):
+        for broken, steps in ((True, 12), (False, 20), (False, 3)):
+            model = OneTower()
+            factor = float("inf") if broken else 1.0
+            loop(model, lambda *args, by=factor: by * shared(*args), SGD(model.parameters(), lr=0.05), steps=steps)
+    lines = [line for line in said.lines if "; the run is mine" in line]
+    assert [line.rpartition("; heard ")[2] for line in lines] == [
+        f"{steps} steps; the run is {run}" for steps, run in ((12, "mine"), (20, "mine-2"), (3, "mine-3"))
+    ]
+    assert [line.split(": ")[1] for line in lines] == ["UNHEALTHY", "HEALTHY", "NOT MEASURED"]
+    screen = said.lines[said.lines.index(lines[-1]) + 1 :]
+    assert screen[0].startswith("UNHEALTHY") and "run     mine" in screen
 
 
 def test_a_closure_is_watched_from_its_second_step(tmp_path):
