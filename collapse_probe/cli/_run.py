@@ -80,6 +80,7 @@ def command(
 ) -> Callable[[], None]:
     """Run a training script, unchanged, and watch what it trains."""
     from ..running import Asked, Said, find_program, run_program
+    from ._given import look_at
     from ._output import columns
 
     if module is None and not program:
@@ -93,6 +94,8 @@ def command(
     given = {name: one for name, one in options.items() if one is not None} | (
         {"probes": list(probes)} if probes else {}
     )
+    # Of several processes the first one reads them, and refuses for all.
+    given = given if _is_another() else look_at(given)
     asked = Asked(run=folder, options=given, width=columns())
     said = Said(quiet=_is_another, spell=_spell)
     return lambda: run_program(found, asked, said)

@@ -16,7 +16,9 @@ _WORKED = 2.0
 """Seconds of the processor after which processes that a program started may have trained: importing torch takes two."""
 
 
-def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = False, elsewhere: bool = False) -> None:
+def tell(
+    runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = False, elsewhere: float | None = None
+) -> None:
     """Say what was heard.
 
     Args:
@@ -24,13 +26,14 @@ def tell(runs: Sequence[LiveRun], said: Said, *, width: int, briefly: bool = Fal
         said: Where lines of ours go.
         width: Columns of a first screen.
         briefly: Whether a line for each has to do.
-        elsewhere: Whether the program has started others, which are not heard.
+        elsewhere: Seconds of the processor that processes took which the program has started, and which are not heard;
+            None where it has started none.
     """
     heard = [one for one in runs if one.steps]
     if not heard:
         unheard = "trained nothing: no optimiser step was counted in what was watched"
         what = unheard if runs else "nothing was watched: no step of a PyTorch optimiser was heard"
-        said.line(f"{what}{_elsewhere() if elsewhere else ''}")
+        said.line(f"{what}{'' if elsewhere is None else _elsewhere(elsewhere)}")
         return
     if briefly:
         for one in heard:
@@ -62,11 +65,19 @@ def used_by_children() -> Any:
     return resource.getrusage(resource.RUSAGE_CHILDREN)
 
 
-def _elsewhere() -> str:
+def worked_since(before: Any) -> float | None:
+    """Return the seconds of the processor that processes took which were started, and ended, since; None for none."""
+    used = used_by_children()
+    # Whoever ended and was waited for has used pages of memory.
+    if used is None or used.ru_minflt <= before.ru_minflt:
+        return None
+    return used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+
+
+def _elsewhere(seconds: float) -> str:
     """Return what is not heard where a program started others, and what to do where these have worked."""
     here = " in this process, and those that it started are not watched"
-    used = used_by_children()
-    if used is None or used.ru_utime + used.ru_stime < _WORKED:
+    if seconds < _WORKED:
         return here
     instead = "let `torchrun ... -m collapse_probe run` start them"
     found = f"{here}: call collapse_probe.watch(...) in what they run"

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..imported import WhenImported
-from ._ending import tell, used_by_children
+from ._ending import tell, used_by_children, worked_since
 from ._program import Program
 from ._said import Said
 
@@ -106,9 +106,7 @@ class Session:
         if not runs and self._loops is not None:
             self._said.line("steps of an optimiser were heard, and none of them was watched")
             return
-        used = used_by_children()
-        # Whoever ended and was waited for has used pages of memory.
-        elsewhere = used is not None and used.ru_minflt > self._children.ru_minflt
+        elsewhere = worked_since(self._children)
         tell(runs, self._said, width=self._asked.width, briefly=briefly, elsewhere=elsewhere)
 
     # What the program imports

@@ -240,6 +240,19 @@ def test_a_path_that_is_not_there_is_said_and_training_goes_on_watched(tmp_path,
     assert Run.load(tmp_path / "mine").coverage["query"].steps > 10
 
 
+@pytest.mark.parametrize("sides", [{}, {"query": "tower", "document": "tower"}, {"query": "nowhere", "document": "x"}])
+def test_pairs_that_the_model_cannot_take_are_said_and_training_goes_on_watched(tmp_path, sides):
+    model = OneTower()
+    (tmp_path / "pairs.jsonl").write_text('{"query": "a", "document": "b"}\n' * 4)
+    with session(tmp_path / "mine", reference=str(tmp_path / "pairs.jsonl"), **sides) as (_, said):
+        loop(model, shared, SGD(model.parameters(), lr=0.05), steps=5)
+    assert ("nowhere" if "nowhere" in sides.values() else "has no encode()") in said.lines[0]
+    assert said.lines[0].endswith("pairs of the first steps are taken" + " instead" * ("nowhere" not in sides.values()))
+    run = Run.load(tmp_path / "mine")
+    assert run.steps == 5 and run.config.reference.source == "replayed"
+    assert run.coverage["query"].where == ("module tower" if "tower" in sides.values() else "output of the model")
+
+
 def test_a_backward_under_a_function_mode_is_one():
     """It is handed to the mode, and comes back."""
 
@@ -362,11 +375,12 @@ def test_an_optimiser_inside_of_another_is_its_part(tmp_path):
     assert not [line for line in said.lines if line.startswith("collapse-probe: ")]
 
 
-def test_processes_that_a_program_starts_are_named_where_nothing_else_trained(monkeypatch):
+def test_processes_that_a_program_starts_are_named_where_nothing_else_trained():
     said = Heard()
-    monkeypatch.setattr(_ending, "_WORKED", -1.0)
-    _ending.tell([], said, width=100, elsewhere=True)
-    assert "those that it started are not watched: call collapse_probe.watch(...) in what they run" in said.lines[0]
+    for seconds in (None, 0.1, 2.1):
+        _ending.tell([], said, width=100, elsewhere=seconds)
+    assert ["those that it started are not watched" in line for line in said.lines] == [False, True, True]
+    assert ["call collapse_probe.watch(...) in what they run" in line for line in said.lines] == [False, False, True]
 
 
 def test_which_process_is_quiet_may_be_known_late(capsys):

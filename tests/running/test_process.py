@@ -73,6 +73,11 @@ WRONG = {
     "-m a/b.py": "is no module's name",
     "--every 0 train.py": "0 is not in the range x>=1",
     "--epochs 1 train.py": "No such option '--epochs'",
+    "--reference pair.jsonl train.py": "--reference: pair.jsonl: no such file or folder; did you mean pairs.jsonl?",
+    "--reference pairs.jsonl train.py": "--reference: pairs.jsonl: empty; write one object a line",
+    "--reference= train.py": "--reference: an empty path; give a file of pairs",
+    "--probe embeding train.py": "--probe: unknown probe 'embeding': did you mean 'embedding'?",
+    "--probe nowhere.toml train.py": "--probe: nowhere.toml: cannot be read",
     "--run train.py train.py": "is a file, where a folder is needed",
     "torchrun train.py": "let it start this command: torchrun ... -m collapse_probe run train.py",
 }
@@ -81,6 +86,7 @@ WRONG = {
 def test_wrong_use_is_one_line_and_exits_2(tmp_path):
     (tmp_path / "train.py").write_text("print('ran')")
     (tmp_path / "notes.ipynb").write_text("{}")
+    (tmp_path / "pairs.jsonl").touch()
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as file:
