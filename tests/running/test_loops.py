@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,25 @@ def test_of_several_trainings_each_has_its_verdict_and_the_gravest_its_screen(tm
     assert [line.split(": ")[1] for line in lines] == ["UNHEALTHY", "HEALTHY", "NOT MEASURED"]
     screen = said.lines[said.lines.index(lines[-1]) + 1 :]
     assert screen[0].startswith("UNHEALTHY") and "run     mine" in screen
+
+
+def test_a_disk_that_is_full_costs_the_file_alone(tmp_path, monkeypatch):
+    class Full(FileIO):
+        def write(self, data: Any) -> int:
+            if os.fstat(self.fileno()).st_size > 4000:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr("collapse_probe.journal._writer.FileIO", Full)
+    with session(tmp_path / "mine") as (_, said):
+        model = OneTower()
+        loop(model, shared, SGD(model.parameters(), lr=0.05))
+    assert said.lines[1].startswith("HEALTHY    nothing was found in 25 steps")
+    cut = Run.load(tmp_path / "mine").steps
+    assert 0 < cut < STEPS and f"cannot be written after step {cut} (No space left on device)" in said.lines[0]
+    assert [line for line in said.lines if line.startswith("Damaged")] == [
+        f"Damaged    journal.jsonl is cut at step {cut} (No space left on device); the rest is in memory"
+    ]
 
 
 def test_a_closure_is_watched_from_its_second_step(tmp_path):
