@@ -234,7 +234,7 @@ class JournalWriter:
             raise JournalError(f"{folder}: cannot be written ({error.strerror})") from None
         self._lock = lock
         try:
-            self._file = FileIO(path, "a")
+            self._file = FileIO(path, "a", opener=_beside_standard)
             self._size = path.stat().st_size
             if _ends_torn(path):
                 self._append(b"\n")
@@ -247,6 +247,16 @@ class JournalWriter:
 
 def _plain(value: Any) -> Any:
     return encode_number(value) if isinstance(value, float) else value
+
+
+def _beside_standard(path: str, flags: int) -> int:
+    """Open a file in none of the places of standard streams: where one is closed, C code would print into the file."""
+    places = [os.open(path, flags, 0o666)]
+    while places[-1] <= 2:
+        places.append(os.open(path, flags, 0o666))
+    for one in places[:-1]:
+        os.close(one)
+    return places[-1]
 
 
 def now() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -236,6 +237,20 @@ def test_a_writer_that_cannot_write_lets_go_of_file_and_lock(tmp_path, monkeypat
     assert [one._file is not None and one._file.closed for one in opened] == [True]
     with JournalWriter(folder) as again:
         again.write(Event(name="note"))
+
+
+def test_a_journal_takes_no_place_of_a_standard_stream_that_is_closed(tmp_path):
+    """C code that warns there would write into it."""
+    kept = os.dup(0)
+    os.close(0)
+    try:
+        with JournalWriter(make_run(tmp_path / "r")) as journal:
+            assert journal._file is not None and journal._file.fileno() > 2
+            journal.write(Event(name="note"))
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+    assert len(Run.load(tmp_path / "r").of(Event)) == 1
 
 
 def test_a_lock_goes_with_its_process(tmp_path):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import zipfile
 
+import pytest
 from running.running_support import PROBE, both, ran
+
+from collapse_probe.errors import InputError
+from collapse_probe.running import find_program
 
 WORLD = """
 import atexit, multiprocessing, os, pickle, sys, threading
@@ -81,6 +86,18 @@ WRONG = {
     "--run train.py train.py": "is a file, where a folder is needed",
     "torchrun train.py": "let it start this command: torchrun ... -m collapse_probe run train.py",
 }
+
+
+@pytest.mark.parametrize("closed", [None, "closed"])
+def test_a_program_from_standard_input_that_is_closed_is_refused_in_one_line(closed, monkeypatch):
+    """Bug: a job without standard input was told of a fault of collapse-probe."""
+    stream = None if closed is None else io.StringIO()
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stdin", stream)
+    with pytest.raises(InputError, match=r"^-: standard input is closed; give a script"):
+        find_program("-", [])
+    assert find_program(__file__, []).name == "test_process"
 
 
 def test_wrong_use_is_one_line_and_exits_2(tmp_path):
