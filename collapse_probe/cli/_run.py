@@ -80,6 +80,7 @@ def command(
 ) -> Callable[[], None]:
     """Run a training script, unchanged, and watch what it trains."""
     from ..running import Asked, Said, find_program, run_program
+    from ._given import look_at
     from ._output import columns
 
     if module is None and not program:
@@ -93,9 +94,18 @@ def command(
     given = {name: one for name, one in options.items() if one is not None} | (
         {"probes": list(probes)} if probes else {}
     )
-    asked = Asked(run=folder, options=given, width=columns())
+    # Of several processes the first one reads them, and refuses for all.
+    given = given if _is_another() else look_at(given)
+    asked = Asked(run=folder, options=given, width=columns(), typed=_before(what, arguments, module=module is not None))
     said = Said(quiet=_is_another, spell=_spell)
     return lambda: run_program(found, asked, said)
+
+
+def _before(what: str, arguments: list[str], *, module: bool) -> list[str]:
+    """Return what of the command line stands before the program; nothing where it is no command line of ours."""
+    typed, own = sys.argv[1:], [*(["-m"] if module else []), what, *arguments]
+    before = len(typed) - len(own)
+    return typed[:before] if before > 0 and typed[0] == "run" and typed[before:] == own else []
 
 
 def _is_another() -> bool:
@@ -103,7 +113,8 @@ def _is_another() -> bool:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank() != 0
-    return os.environ.get("RANK", "0") != "0"
+    ranks = ("RANK",) if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK")
+    return any(os.environ.get(one, "0") != "0" for one in ranks)
 
 
 def _spell(text: str) -> str:

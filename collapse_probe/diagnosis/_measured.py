@@ -259,9 +259,11 @@ def _damage(evidence: Evidence) -> list[NotMeasured]:
     faults = dict(evidence.evaluations.faults)
     if evidence.run.folder is not None:
         for file in dict.fromkeys(one.per_query for one in evidence.run.of(Evaluation) if one.per_query):
-            if file not in faults and not (evidence.run.folder / file).is_file():
+            if file not in faults and not evidence.run.has_file(file):
                 faults[file] = f"{file}: is missing"
     lines = [(line, True) for line in evidence.run.damage]
+    # Records in memory are whole, whatever became of their file.
+    lines += [(one.message, False) for one in evidence.run.of(Event) if one.name == "cut"]
     lines += [(line, not evidence.evaluations.is_between(file)) for file, line in faults.items()]
     inside = f"{evidence.run.folder}/"
     return [

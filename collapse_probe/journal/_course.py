@@ -41,7 +41,7 @@ class Clock:
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
-    ``scored``, ``not_scored``, ``left_out``, ``batch_norm`` and ``delivered``.
+    ``scored``, ``not_scored``, ``left_out``, ``batch_norm``, ``delivered``, and, in memory alone, ``cut``.
 
     Attributes:
         name: What.

@@ -141,6 +141,10 @@ class LiveRun(Frames):
         """The latest coverage record of every stream."""
         return {one.stream: one for one in self.of(Coverage)}
 
+    def has_file(self, file: str) -> bool:
+        """Return whether the per-query scores that an evaluation record names are there."""
+        return file in self._store.files or (self.folder is not None and (self.folder / file).is_file())
+
     def per_query(self, file: str) -> dict[str, Any]:
         """Return the per-query scores that an evaluation record names.
 

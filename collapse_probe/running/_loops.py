@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from torch.optim import Optimizer
@@ -24,6 +25,13 @@ OPEN = 2
 
 MOST = 20
 """Loops that are watched in one program, such as one for each fold."""
+
+_INSTEAD = (
+    (("query", "document"), "streams are looked for instead"),
+    (("reference",), "pairs of the first steps are taken instead"),
+    (("query", "document", "reference"), "streams are looked for instead, and pairs of the first steps are taken"),
+)
+"""What is left out of what was asked, where that cannot be had, and what is done then."""
 
 
 def _nothing() -> None:
@@ -136,13 +144,15 @@ class Loops:
             self._known[one] = None if known is watch else known
 
     def _watch(self, target: Any, optimizers: list[Optimizer], options: dict[str, Any]) -> Watch:
+        """Watch a model; what was asked and cannot be had is left out and said, since the training has begun."""
         try:
             return watch(target, optimizer=optimizers, **options)
         except InputError as error:
-            named = [name for name in ("query", "document") if name in options]
-            if not named:
-                raise
-            self._said.line(f"{error}; streams are looked for instead")
-            return watch(
-                target, optimizer=optimizers, **{name: one for name, one in options.items() if name not in named}
-            )
+            for names, instead in _INSTEAD:
+                kept = {name: one for name, one in options.items() if name not in names}
+                if len(kept) < len(options):
+                    with suppress(InputError):
+                        begun = watch(target, optimizer=optimizers, **kept)
+                        self._said.line(f"{error}; {instead}")
+                        return begun
+            raise

@@ -60,6 +60,8 @@ def find_program(what: str, arguments: Sequence[str], *, module: bool = False) -
         _check_module(what)
         return Program(_plain(what), what, lambda: _start_module(what, arguments))
     path = Path(what)
+    if what == "-" and (sys.stdin is None or sys.stdin.closed):
+        raise InputError("-: standard input is closed; give a script, or pipe one in: collapse-probe run - < train.py")
     if what == "-" and not sys.stdin.isatty():
         return Program("stdin", "standard input", lambda: _start_stdin(arguments))
     if path.exists():

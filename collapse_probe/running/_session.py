@@ -5,14 +5,15 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..imported import WhenImported
-from ._ending import tell, used_by_children
+from ._again import start_again_watched
+from ._ending import tell, used_by_children, worked_since
 from ._program import Program
 from ._said import Said
 
@@ -32,11 +33,13 @@ class Asked:
         run: The run's folder; None for one in ``runs``, by the program's name.
         options: Arguments of :func:`collapse_probe.watch` by name; those that were not given are absent.
         width: Columns of the first screen.
+        typed: What of the command line stands before the program, ``run`` first; empty where it is not known.
     """
 
     run: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     width: int = 100
+    typed: Sequence[str] = ()
 
 
 class Session:
@@ -61,6 +64,7 @@ class Session:
         self._process = os.getpid()
         self._children = used_by_children()
         self._ended = False
+        self._again = False
 
     @property
     def options(self) -> dict[str, Any]:
@@ -71,6 +75,8 @@ class Session:
         """Begin to hear."""
         self._said.listen()
         self._heard.start()
+        if self._asked.typed:
+            self._undo.append(start_again_watched(self._asked.typed, self._started_again))
         atexit.register(self.finish)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._leave_to_parent)
@@ -106,10 +112,13 @@ class Session:
         if not runs and self._loops is not None:
             self._said.line("steps of an optimiser were heard, and none of them was watched")
             return
-        used = used_by_children()
-        # Whoever ended and was waited for has used pages of memory.
-        elsewhere = used is not None and used.ru_minflt > self._children.ru_minflt
+        if not runs and self._again:
+            return  # the processes of the training say what was heard
+        elsewhere = worked_since(self._children)
         tell(runs, self._said, width=self._asked.width, briefly=briefly, elsewhere=elsewhere)
+
+    def _started_again(self) -> None:
+        self._again = True
 
     # What the program imports
 

@@ -52,7 +52,7 @@ def begin(run: Any, config: RunConfig, *, wishes: Wishes) -> Begun:
     if folder is not None:
         config = replace(config, name=folder.name)
         write_config(folder, config)
-    journal = JournalWriter(folder, store=store if is_main_process() else None)
+    journal = JournalWriter(folder, store=store if is_main_process() else None, lasting=True)
     journal.write(Start(time=now()))
     return Begun(folder, config, journal, store, wishes)
 

@@ -109,7 +109,7 @@ def continue_run(run: Run, wishes: Wishes) -> Prepared:
     if run.folder is None:
         raise InputError(IN_MEMORY)
     folder = run.folder.absolute()
-    journal = JournalWriter(folder)
+    journal = JournalWriter(folder, lasting=True)
     try:
         known = Run.load(folder)
     except BaseException:

@@ -392,7 +392,8 @@ class TrainerWatch(Watch):
         own = isinstance(self._options.run, Run) or run.config.session.get("output") in (None, self._output)
         if run.steps < step or not own:
             return None  # another training's
-        return Prepared(run.config, JournalWriter(folder, store=run.store), added_wishes(self._probes), done=step)
+        journal = JournalWriter(folder, store=run.store, lasting=True)
+        return Prepared(run.config, journal, added_wishes(self._probes), done=step)
 
     def _begin_again(self, step: int) -> None:
         """The trainer's loop starts anew, as it does where it looks for a batch size that fits."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +26,9 @@ from collapse_probe.journal import (
     Run,
     RunConfig,
     Start,
+    Store,
     Terms,
+    _writer,
     fresh_folder,
     write_beside,
     write_config,
@@ -235,6 +239,20 @@ def test_a_writer_that_cannot_write_lets_go_of_file_and_lock(tmp_path, monkeypat
         again.write(Event(name="note"))
 
 
+def test_a_journal_takes_no_place_of_a_standard_stream_that_is_closed(tmp_path):
+    """C code that warns there would write into it."""
+    kept = os.dup(0)
+    os.close(0)
+    try:
+        with JournalWriter(make_run(tmp_path / "r")) as journal:
+            assert journal._file is not None and journal._file.fileno() > 2
+            journal.write(Event(name="note"))
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+    assert len(Run.load(tmp_path / "r").of(Event)) == 1
+
+
 def test_a_lock_goes_with_its_process(tmp_path):
     folder = make_run(tmp_path / "r")
     script = (
@@ -366,3 +384,42 @@ def test_every_kind_comes_back_as_it_was_written(tmp_path):
     run = Run.load(tmp_path)
     found = [run.of(type(record))[0] for record in records]
     assert [repr(one) for one in found] == [repr(one) for one in records]
+
+
+def test_a_full_disk_cuts_the_journal_at_a_whole_line_and_what_waited_is_written_when_there_is_room(
+    tmp_path, monkeypatch, caplog
+):
+    """Bug: the line that did not fit was torn, and readings were switched off for the rest of the training."""
+    folder, room = make_run(tmp_path / "r"), [200]
+    write = _writer.FileIO.write
+
+    class Full(_writer.FileIO):
+        def write(self, data: Any) -> int:
+            if not room[0]:
+                raise OSError(28, "No space left on device")
+            written = write(self, data[: room[0]])
+            room[0] -= written
+            return written
+
+    monkeypatch.setattr(_writer, "FileIO", Full)
+    before = Run.load(folder).steps
+    store = Store()
+    for at, more in ((100, 1 << 20), (200, 0)):
+        room[0] = 200
+        journal = JournalWriter(folder, store=store, lasting=True)
+        for step in range(at, at + 9):
+            journal.write(Readings(step=step, values={"a/b": float(step)}))
+        cut = Run.load(folder)
+        assert cut.torn == 0 and cut.damage == [] and before < cut.steps < at + 8
+        room[0] = more
+        journal.end("completed", step=at + 8)
+        journal.close()
+        assert [one.name for one in store.of(Event)] == ["cut"] * (not more)
+        assert Run.load(folder).steps == (at + 8 if more else cut.steps)
+    said = f"journal.jsonl is cut at step {cut.steps} (No space left on device); the rest is in memory"
+    assert store.of(Event)[0].message == said
+    assert len(caplog.messages) == 2 and "training goes on" in caplog.messages[0]
+    assert len(store.series("a/b", on="batch")) == 18
+    with pytest.raises(OSError, match="No space"), JournalWriter(folder) as journal:
+        journal.write(Event(name="note"))
+    assert Run.load(folder).torn == 0

@@ -47,7 +47,8 @@ callbacks = []
 if "callback" in sys.argv:
     from collapse_probe import LightningCallback
     callbacks = [LightningCallback(run="runs/called")]
-trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **quiet)
+several = {"devices": 2, "strategy": "ddp"} if "several" in sys.argv else {}
+trainer = lightning.Trainer(max_epochs=2, accelerator="cpu", callbacks=callbacks, **several, **quiet)
 trainer.fit(model, DataLoader(data, 16, shuffle=True), DataLoader(data, 64))
 print(json.dumps([len(trainer.callbacks) - len(callbacks), torch.randn(1).item()]))
 torch.save(model.state_dict(), sys.argv[1])
@@ -69,6 +70,15 @@ def test_a_fit_is_watched_and_keeps_its_bits(tmp_path: Path) -> None:
         assert (run.status, run.steps, run.config.session["trainer"]) == ("completed", 40, "Lightning")
         assert run.coverage["query"].where == "output of module tower"
         assert run.series("pairs/mrr", on="reference").steps.tolist()[0] == 0
+
+
+@pytest.mark.skipif(not LIGHTNING, reason="lightning is not installed")
+def test_processes_that_it_starts_itself_are_watched_too(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(TRAIN)
+    done = ran([*PROBE, "train.py", "watched.pt", "several"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "on rows of 2 processes" in " ".join(done.stderr.split()) and done.stderr.count("run     runs/train") == 1
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["train"]
 
 
 @pytest.mark.skipif(LIGHTNING, reason="lightning is installed")

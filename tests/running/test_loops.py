@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import gc
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +242,19 @@ def test_a_path_that_is_not_there_is_said_and_training_goes_on_watched(tmp_path,
     assert Run.load(tmp_path / "mine").coverage["query"].steps > 10
 
 
+@pytest.mark.parametrize("sides", [{}, {"query": "tower", "document": "tower"}, {"query": "nowhere", "document": "x"}])
+def test_pairs_that_the_model_cannot_take_are_said_and_training_goes_on_watched(tmp_path, sides):
+    model = OneTower()
+    (tmp_path / "pairs.jsonl").write_text('{"query": "a", "document": "b"}\n' * 4)
+    with session(tmp_path / "mine", reference=str(tmp_path / "pairs.jsonl"), **sides) as (_, said):
+        loop(model, shared, SGD(model.parameters(), lr=0.05), steps=5)
+    assert ("nowhere" if "nowhere" in sides.values() else "has no encode()") in said.lines[0]
+    assert said.lines[0].endswith("pairs of the first steps are taken" + " instead" * ("nowhere" not in sides.values()))
+    run = Run.load(tmp_path / "mine")
+    assert run.steps == 5 and run.config.reference.source == "replayed"
+    assert run.coverage["query"].where == ("module tower" if "tower" in sides.values() else "output of the model")
+
+
 def test_a_backward_under_a_function_mode_is_one():
     """It is handed to the mode, and comes back."""
 
@@ -262,7 +277,41 @@ def test_several_loops_have_a_run_each(tmp_path):
             loop(model, shared, SGD(model.parameters(), lr=0.05), steps=5)
             loop(model, lambda m, a, b: mse_loss(m(a), m(b)), SGD(model.parameters(), lr=0.05), steps=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "mine-2", "mine-3"]
-    assert sum("heard 5 steps; the run is mine" in line for line in said.lines) == 2
+    assert sum("; heard 5 steps; the run is mine" in line for line in said.lines) == 3
+
+
+def test_of_several_trainings_each_has_its_verdict_and_the_gravest_its_screen(tmp_path):
+    with session(tmp_path / "mine") as (_, said):
+        for broken, steps in ((True, 12), (False, 20), (False, 3)):
+            model = OneTower()
+            factor = float("inf") if broken else 1.0
+            loop(model, lambda *args, by=factor: by * shared(*args), SGD(model.parameters(), lr=0.05), steps=steps)
+    lines = [line for line in said.lines if "; the run is mine" in line]
+    assert [line.rpartition("; heard ")[2] for line in lines] == [
+        f"{steps} steps; the run is {run}" for steps, run in ((12, "mine"), (20, "mine-2"), (3, "mine-3"))
+    ]
+    assert [line.split(": ")[1] for line in lines] == ["UNHEALTHY", "HEALTHY", "NOT MEASURED"]
+    screen = said.lines[said.lines.index(lines[-1]) + 1 :]
+    assert screen[0].startswith("UNHEALTHY") and "run     mine" in screen
+
+
+def test_a_disk_that_is_full_costs_the_file_alone(tmp_path, monkeypatch):
+    class Full(FileIO):
+        def write(self, data: Any) -> int:
+            if os.fstat(self.fileno()).st_size > 4000:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr("collapse_probe.journal._writer.FileIO", Full)
+    with session(tmp_path / "mine") as (_, said):
+        model = OneTower()
+        loop(model, shared, SGD(model.parameters(), lr=0.05))
+    assert said.lines[1].startswith("HEALTHY    nothing was found in 25 steps")
+    cut = Run.load(tmp_path / "mine").steps
+    assert 0 < cut < STEPS and f"cannot be written after step {cut} (No space left on device)" in said.lines[0]
+    assert [line for line in said.lines if line.startswith("Damaged")] == [
+        f"Damaged    journal.jsonl is cut at step {cut} (No space left on device); the rest is in memory"
+    ]
 
 
 def test_a_closure_is_watched_from_its_second_step(tmp_path):
@@ -347,11 +396,12 @@ def test_an_optimiser_inside_of_another_is_its_part(tmp_path):
     assert not [line for line in said.lines if line.startswith("collapse-probe: ")]
 
 
-def test_processes_that_a_program_starts_are_named_where_nothing_else_trained(monkeypatch):
+def test_processes_that_a_program_starts_are_named_where_nothing_else_trained():
     said = Heard()
-    monkeypatch.setattr(_ending, "_WORKED", -1.0)
-    _ending.tell([], said, width=100, elsewhere=True)
-    assert "those that it started are not watched: call collapse_probe.watch(...) in what they run" in said.lines[0]
+    for seconds in (None, 0.1, 2.1):
+        _ending.tell([], said, width=100, elsewhere=seconds)
+    assert ["those that it started are not watched" in line for line in said.lines] == [False, True, True]
+    assert ["call collapse_probe.watch(...) in what they run" in line for line in said.lines] == [False, False, True]
 
 
 def test_which_process_is_quiet_may_be_known_late(capsys):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import zipfile
 
+import pytest
 from running.running_support import PROBE, both, ran
+
+from collapse_probe.errors import InputError
+from collapse_probe.running import find_program
 
 WORLD = """
 import atexit, multiprocessing, os, pickle, sys, threading
@@ -73,14 +78,32 @@ WRONG = {
     "-m a/b.py": "is no module's name",
     "--every 0 train.py": "0 is not in the range x>=1",
     "--epochs 1 train.py": "No such option '--epochs'",
+    "--reference pair.jsonl train.py": "--reference: pair.jsonl: no such file or folder; did you mean pairs.jsonl?",
+    "--reference pairs.jsonl train.py": "--reference: pairs.jsonl: empty; write one object a line",
+    "--reference= train.py": "--reference: an empty path; give a file of pairs",
+    "--probe embeding train.py": "--probe: unknown probe 'embeding': did you mean 'embedding'?",
+    "--probe nowhere.toml train.py": "--probe: nowhere.toml: cannot be read",
     "--run train.py train.py": "is a file, where a folder is needed",
     "torchrun train.py": "let it start this command: torchrun ... -m collapse_probe run train.py",
 }
 
 
+@pytest.mark.parametrize("closed", [None, "closed"])
+def test_a_program_from_standard_input_that_is_closed_is_refused_in_one_line(closed, monkeypatch):
+    """Bug: a job without standard input was told of a fault of collapse-probe."""
+    stream = None if closed is None else io.StringIO()
+    if stream is not None:
+        stream.close()
+    monkeypatch.setattr(sys, "stdin", stream)
+    with pytest.raises(InputError, match=r"^-: standard input is closed; give a script"):
+        find_program("-", [])
+    assert find_program(__file__, []).name == "test_process"
+
+
 def test_wrong_use_is_one_line_and_exits_2(tmp_path):
     (tmp_path / "train.py").write_text("print('ran')")
     (tmp_path / "notes.ipynb").write_text("{}")
+    (tmp_path / "pairs.jsonl").touch()
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
     with zipfile.ZipFile(tmp_path / "archive.zip", "w") as file:

@@ -1,7 +1,7 @@
 """The first screen of a diagnosis: its numbers in sentences, here and only here."""
 
 from ._html import screen_html
-from ._live import course, verdict_so_far
+from ._live import course, verdict_in_a_line, verdict_so_far
 from ._preflight import preflight_screen
 from ._screen import decided_by, first_screen
 from ._words import WIDTH, claim, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
@@ -24,5 +24,6 @@ __all__ = [
     "screen_html",
     "since",
     "title",
+    "verdict_in_a_line",
     "verdict_so_far",
 ]

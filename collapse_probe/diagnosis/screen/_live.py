@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .._evidence import Evidence
 from ._curves import live_curves
 from ._paper import page_of
-from ._screen import dead_since, seen, verdict
+from ._screen import FIRST, dead_since, in_words, seen, verdict
 
 if TYPE_CHECKING:
     from .._diagnosis import Diagnosis
@@ -27,6 +27,12 @@ def verdict_so_far(evidence: Evidence, found: Diagnosis, *, width: int) -> list[
     page = page_of(width)
     lines = verdict(page, evidence, found.status, found.kinds, found.not_measured)
     return [*lines, *seen(page, found.kinds)[: page.lines(_SEEN)]]
+
+
+def verdict_in_a_line(evidence: Evidence, found: Diagnosis) -> str:
+    """Return a verdict with what was found and since when, as ``HEALTHY: nothing was found in 160 steps``."""
+    said = in_words(evidence, found.status, found.kinds, found.not_measured)
+    return f"{FIRST[found.status]}: {said}" if said else FIRST[found.status]
 
 
 def course(evidence: Evidence, found: Diagnosis, *, width: int) -> list[str]:

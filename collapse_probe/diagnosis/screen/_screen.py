@@ -84,17 +84,21 @@ def verdict(
 ) -> list[str]:
     """Return the first word, what was found, and since when."""
     first = FIRST[status]
+    text = in_words(evidence, status, kinds, missing)
+    return page.wrapped(first, text, indent=max(INDENT, len(first) + 2))
+
+
+def in_words(evidence: Evidence, status: Status, kinds: Sequence[Finding], missing: Sequence[NotMeasured]) -> str:
+    """Return what was found and since when; why nothing can be said, where something essential was not measured."""
     if status is Status.NOT_MEASURED:
         grave = [one for one in missing if one.essential]
-        text = f"{clean(grave[0].what, length=60)}: {clean(grave[0].why, length=200)}" if grave else ""
-    elif kinds:
-        text = headline(kinds, evidence.config)
-    else:
-        models = len(evidence.config.examined) - 1
-        what = f"{evidence.run.steps:,} steps" if models < 0 else "1 model" if models == 1 else f"{models} models"
-        text = f"nothing was found in {what}"
-        text += ", then the run was interrupted" if evidence.run.status == "interrupted" else ""
-    return page.wrapped(first, text, indent=max(INDENT, len(first) + 2))
+        return f"{clean(grave[0].what, length=60)}: {clean(grave[0].why, length=200)}" if grave else ""
+    if kinds:
+        return headline(kinds, evidence.config)
+    models = len(evidence.config.examined) - 1
+    what = f"{evidence.run.steps:,} steps" if models < 0 else "1 model" if models == 1 else f"{models} models"
+    text = f"nothing was found in {what}"
+    return text + (", then the run was interrupted" if evidence.run.status == "interrupted" else "")
 
 
 def _ended(page: Page, evidence: Evidence) -> list[str]:
