@@ -158,6 +158,7 @@ def test_a_healthy_model_again_and_nothing_is_loaded_encoded_or_overwritten(exam
     assert code == 0, out + err
     assert "HEALTHY    nothing was found in 1 model" in out and "well against base" in out and "since step" not in out
     monkeypatch.setattr(Encoder, "model", property(lambda self: pytest.fail("a model was loaded again")))
+    monkeypatch.setattr("collapse_probe.examining._code.import_module", lambda name: pytest.fail(f"{name} is imported"))
     code, out, _ = examine("base", "well", *ON_BOTH)
     assert code == 0 and "encoding" not in out
     assert "runs/examine-well exists, so this run is written to runs/examine-well-2" in " ".join(out.split())
