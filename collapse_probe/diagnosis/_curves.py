@@ -72,6 +72,7 @@ class Curve:
         changes: The comparisons.
         onset: Since when it fell.
         outside: Steps of the latest readings that are below.
+        outweighed: Whether it is of readings that fell, and is no fall since the scores of finished models are kept.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Curve:
     changes: tuple[Change, ...]
     onset: Onset | None = None
     outside: tuple[int, ...] = ()
+    outweighed: bool = False
 
     def against(self, what: str) -> Change | None:
         """Return the comparison with ``start``, ``raw`` or ``best``; None where there is none."""

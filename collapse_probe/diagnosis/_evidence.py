@@ -12,6 +12,7 @@ from ..journal.vocabulary import NOT_STREAMS, modern_reading, split_dimension
 from ._contract import Condition, Onset, Subject
 from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
+from ._kept import kept, outweighed
 from ._onset import FEWEST, change_point, left, levelled, surest, within
 from ._separation import BATCH, D_PRIME, RANK, SATURATED, batch_curve, part_curve, reference_curve
 from ._solved import solved_without_separating
@@ -252,16 +253,23 @@ class Evidence:
         if self.driven_apart:
             # A loss that does so harms by itself: any fall that is resolved counts.
             curves = [curve.with_small_falls() if curve.inside else curve for curve in curves]
-        return tuple(curves)
+        return tuple(outweighed(curves) if self.config.examined else curves)
+
+    @cached_property
+    def kept(self) -> tuple[Curve, ...]:
+        """Scores of finished models, of all collections, where all are kept; none where one may be lost."""
+        return kept(self.curves) if self.config.examined else ()
 
     @cached_property
     def harm(self) -> tuple[Condition, ...]:
         """Whether separation or retrieval fell, as parts of a signature; one unknown part where nothing says.
 
         While the pairs' own domain rises, no geometry is critical, and a fall elsewhere is forgetting: trainings that
-        retrieved better were seen with norms 47 x as long, and with .015 of the raw encoder's (1 - common share).
+        retrieved better were seen with norms 47 x as long, and with .015 of the raw encoder's (1 - common share). Where
+        the scores of finished models are kept and separation fell, none is critical either, and it warns.
         """
         rising = [curve for curve in self.curves if curve.inside and curve.rose and not curve.fell]
+        rising = [] if any(curve.outweighed for curve in self.curves) else rising
         found = []
         for curve in rising or self.curves:
             fell, worst = curve.fell, curve.worst

@@ -28,8 +28,8 @@ def check_code(folder: Path) -> tuple[str, ...]:
     modules = [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
     for place in (folder, *_module_folders(folder, modules)):
         config = settings_in(place / "config.json")
-        said += _mapped(place, config, "config.json", known=config.get("model_type") in _known_types())
-        said += _mapped(place, settings_in(place / "tokenizer_config.json"), "tokenizer_config.json", known=True)
+        said += _mapped(place, config, "config.json", by_type=True)
+        said += _mapped(place, settings_in(place / "tokenizer_config.json"), "tokenizer_config.json", by_type=False)
         activation = config.get("activation_function")
         if isinstance(activation, str) and "." in activation and not activation.startswith("torch."):
             raise _needed(folder, activation, f"{place.relative_to(folder) / 'config.json'}: activation_function")
@@ -43,8 +43,8 @@ def check_code(folder: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(said))
 
 
-def _mapped(place: Path, config: dict[str, Any], file: str, *, known: bool) -> list[str]:
-    """Return what is said of the classes in ``auto_map`` that a library has.
+def _mapped(place: Path, config: dict[str, Any], file: str, *, by_type: bool) -> list[str]:
+    """Return what is said of the classes in ``auto_map`` that a library has; of a model, it has to know its type.
 
     Raises:
         InputError: it has not.
@@ -52,7 +52,9 @@ def _mapped(place: Path, config: dict[str, Any], file: str, *, known: bool) -> l
     mapped = config.get("auto_map")
     if not isinstance(mapped, dict):
         return []
-    library = import_module("transformers")
+    # It takes two seconds to import, and what names no such classes needs none of it.
+    library: Any = import_module("transformers")
+    known = not by_type or config.get("model_type") in library.CONFIG_MAPPING
     said = []
     for name in (one for one in _MAPPED if mapped.get(one)):
         given = mapped[name]
@@ -63,10 +65,6 @@ def _mapped(place: Path, config: dict[str, Any], file: str, *, known: bool) -> l
             raise _needed(place, f"{kind}{of_it[0]}", f"{file}: auto_map")
         said.append(f"its own code ({of_it[0]}) is not run: the library's {classes[0]} is used, which may differ")
     return said
-
-
-def _known_types() -> Any:
-    return import_module("transformers").CONFIG_MAPPING
 
 
 def _needed(folder: Path, what: object, where: str) -> InputError:

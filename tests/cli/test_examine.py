@@ -125,6 +125,17 @@ def test_checkpoints_that_collapse(examine):
     assert "\nCost " not in out  # nothing was trained that could have been slowed
 
 
+def test_a_common_direction_with_scores_kept_is_a_cone_and_a_warning(examine, place, tmp_path):
+    aside = 8 * torch.nn.functional.normalize(torch.randn(384, generator=torch.Generator().manual_seed(2)), dim=0)
+    cone = changed(place / "base", tmp_path / "cone", lambda words: words + aside)
+    code, out, err = examine("base", cone, "--beir", "shop", "--no-between")
+    assert code == 0, out + err
+    said = " ".join(out.partition("WARNING")[2].split())
+    assert (
+        said.startswith("cone (document, query), and the scores are kept: shop nDCG@10 +.00") and "Seen CP421" in said
+    )
+
+
 def test_a_checkpoint_by_itself_has_the_losses_up_to_it(examine, place):
     code, out, err = examine("base", place / "trained" / "checkpoint-20", *ON_BOTH, "--no-between")
     assert code == 1, out + err
@@ -147,6 +158,7 @@ def test_a_healthy_model_again_and_nothing_is_loaded_encoded_or_overwritten(exam
     assert code == 0, out + err
     assert "HEALTHY    nothing was found in 1 model" in out and "well against base" in out and "since step" not in out
     monkeypatch.setattr(Encoder, "model", property(lambda self: pytest.fail("a model was loaded again")))
+    monkeypatch.setattr("collapse_probe.examining._code.import_module", lambda name: pytest.fail(f"{name} is imported"))
     code, out, _ = examine("base", "well", *ON_BOTH)
     assert code == 0 and "encoding" not in out
     assert "runs/examine-well exists, so this run is written to runs/examine-well-2" in " ".join(out.split())

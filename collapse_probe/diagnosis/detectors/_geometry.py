@@ -9,6 +9,7 @@ import numpy as np
 
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
 from .._evidence import EMBEDDINGS, Evidence, Track
+from .._kept import GONE, may_be_gone
 from .._separation import equal_n
 from ._signature import MEASURED, NOTHING, part, ratios, signature
 
@@ -65,7 +66,10 @@ def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     if track is not None and track.against == "start" and 1 - track.baseline > NOTHING:
         # A head of random weights begins in a cone: what is left of that says less than what is left at all.
         cut = max(cut, cuts["left"] / (1 - track.baseline))
-    found = _spread(subject, evidence, cut, (restored,))
+    # Of finished models that were scored, what told texts apart is not gone where half of every score is left.
+    lost = may_be_gone(evidence.curves) if evidence.config.examined else None
+    others = (restored,) if lost is None else (restored, part("scores lost", None, GONE, lost))
+    found = _spread(subject, evidence, cut, others)
     return replace(found, bounds=replace(found.bounds, warning=cuts["critical"], critical=cuts["critical"]))
 
 
@@ -134,7 +138,7 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
         "retrieval fell; and taking each role's mean off brings back less than half of the lost reciprocal rank, or "
-        "few dimensions are left as well.",
+        "few dimensions are left as well. Of finished models that were scored, half of a score or more may be lost.",
         thresholds={
             "critical": Threshold(0.1, f"{MEASURED}: .02 to .06 in the failures"),
             "dimensions": Threshold(0.2, f"{MEASURED}, as of a dimensional collapse"),
@@ -143,7 +147,8 @@ GEOMETRY = (
         judge=_complete,
         why="All texts have nearly the same embedding: what told them apart is gone.",
         remedies=PUSH,
-        not_this="a small scale with separation intact (scale collapse); a cone, which centring restores",
+        not_this="a small scale with separation intact (scale collapse); a cone, which centring restores; a "
+        "cone of a finished model whose scores are kept",
     ),
     Detector(
         code="CP421",

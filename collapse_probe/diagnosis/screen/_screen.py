@@ -16,6 +16,7 @@ from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._fallen import Fallen
 from .._findings import ASKED
+from .._kept import easy
 from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
@@ -94,7 +95,7 @@ def in_words(evidence: Evidence, status: Status, kinds: Sequence[Finding], missi
         grave = [one for one in missing if one.essential]
         return f"{clean(grave[0].what, length=60)}: {clean(grave[0].why, length=200)}" if grave else ""
     if kinds:
-        return headline(kinds, evidence.config)
+        return headline(kinds, evidence.config) + _kept(evidence, kinds)
     models = len(evidence.config.examined) - 1
     what = f"{evidence.run.steps:,} steps" if models < 0 else "1 model" if models == 1 else f"{models} models"
     text = f"nothing was found in {what}"
@@ -127,6 +128,24 @@ def headline(kinds: Sequence[Finding], config: RunConfig | None = None) -> str:
     more = f", and {len(by_kind) - 3} more" if len(by_kind) > 3 else ""
     said = [one for one in (since(grave[0].judgement, config), halving(grave[0].judgement)) if one]
     return ", ".join([", then ".join(names) + more, *said])
+
+
+def _kept(evidence: Evidence, kinds: Sequence[Finding]) -> str:
+    """Return which scores of finished models are kept, beside a warning of what could harm them; else nothing."""
+    parts = kinds[0].judgement.conditions if kinds[0].judgement else ()
+    if kinds[0].status is not Status.WARNING or not evidence.kept or not any(one.harm for one in parts):
+        return ""
+    curves = sorted(evidence.kept, key=easy)[:2]
+    said = [f"{clean(one.name, length=24)} {metric(one.metric)} {_interval(one.changes[0])}" for one in curves]
+    little = all(easy(one) for one in curves)
+    more = f"; {number(curves[0].changes[0].before)} at the start is too easy to show a loss: give a larger collection"
+    return f", and the scores are kept: {', '.join(said)}{more if little else ''}"
+
+
+def _interval(change: Change) -> str:
+    known = change.interval
+    ends = f" [{number(known.low, sign=True)}, {number(known.high, sign=True)}]" if known else ""
+    return f"{number(change.value, sign=True)}{ends}"
 
 
 def seen(page: Page, kinds: Sequence[Finding]) -> list[str]:
