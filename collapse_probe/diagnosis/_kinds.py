@@ -52,7 +52,14 @@ _ELSEWHERE = ("forgetting", "overfitting", "hubness", "ties", "side_gap")
 _FOLLOWS = {
     "path_mismatch": ("identity", "constant_correction"),
     "too_good": ("forgetting",),
-    "mismatched_pairs": (*_ELSEWHERE, "one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse"),
+    "mismatched_pairs": (
+        *_ELSEWHERE,
+        "no_learning",
+        "one_sided_collapse",
+        "complete_collapse",
+        "cone",
+        "dimensional_collapse",
+    ),
     "underflow": ("no_learning", "identity", "constant_correction"),
     "no_learning": (
         *("identity", "constant_correction", "delta_collapse", "gate_collapse", "gate_never_opened"),

@@ -10,7 +10,7 @@ from ..detectors._geometry import PUSH
 from ..detectors._learning import CANDIDATES
 from . import suspects
 from ._contract import Mechanism
-from ._penalties import OF_CORRECTIONS, leak, penalty
+from ._penalties import DECAY, OF_CORRECTIONS, leak, penalty
 
 MEASURED = "measured on 73 failing and 27 harmless trainings of heads over frozen vectors"
 
@@ -36,6 +36,16 @@ _NO_REPULSION = Mechanism(
 )
 
 MECHANISMS = (
+    Mechanism(
+        cause="swapped_pairs",
+        title="positives and negatives have changed places",
+        explains=("mismatched_pairs",),
+        suspects=suspects.swapped,
+        formula="The kind itself, where the first batches tell queries' negatives from other texts, and own documents "
+        "not.",
+        remedies=(Remedy(change={"data": "exchange the columns of positives and negatives, or the two labels"}),),
+        decides="the columns exchanged, and the AUC of the first batches' own documents and negatives",
+    ),
     Mechanism(
         cause="wrong_pairs",
         title="queries are paired with documents that are not theirs",
@@ -116,7 +126,17 @@ MECHANISMS = (
         formula="No gradient arrived, and a batch has one candidate, or the loss was 0 throughout; or the loss was the "
         "same for every batch, and its gradient rounding.",
         thresholds={"constant": Threshold(1e-5, "of the loss: float32 rounds at 1e-7, gradients read 3e-9 (measured)")},
-        remedies=tuple(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
+        remedies=(
+            *(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
+            Remedy(
+                change={
+                    "loss": "print it for two batches: a margin that every pair meets gives 0 for any model",
+                    "data": "look at the labels: where all are one, nothing is told apart",
+                    "model": "look for a layer or a factor of zeros before the embeddings",
+                },
+                reading="loss/total",
+            ),
+        ),
         decides="batches of more than one pair",
     ),
     Mechanism(
@@ -156,12 +176,14 @@ MECHANISMS = (
         title="a penalty is stronger than what it should hold",
         explains=(*OF_CORRECTIONS, *_COLLAPSES),
         suspects=penalty,
-        formula="Rate x weight decay x steps of a group is above the cut; or in the first steps a term that is more "
+        formula="Rate x weight decay x steps of a group is above the cut, and decay is more of the first updates than "
+        "the cut; or in the first steps a term that is more "
         "than half of the force, or the whole loss, does nearly nothing but shrink; of a correction or a gate: there, "
         "or a term on weights alone was more than half of the loss and fell by half. Of a scale that collapses: a term "
         "that is nearly all of the force shrinks from first to last, beside one that pulls pairs.",
         thresholds={
             "decay": Threshold(0.5, f"{MEASURED}: 3 to 16 in the failures, usually .005"),
+            "of updates": Threshold(0.05, "1.0 under a decay of 60, .0005 to .02 under AdamW's own .01 (measured)"),
             "radial": Threshold(-0.7, MEASURED),
             "at_correction": Threshold(
                 -0.5, "the same at a correction, whose rows differ in length: a squared norm reads -.70 (measured)"
@@ -172,7 +194,10 @@ MECHANISMS = (
             "pull": Threshold(-0.1, "what trains pairs pulls them, by -.1 to -.9 (own choice)"),
             "draws": Threshold(-0.2, "a squared norm draws no near rows together, push 0; a loss that does is none"),
         },
-        remedies=(Remedy(change={"optimizer": "lower the weight decay", "loss": "lower the penalty's weight"}),),
+        remedies=(
+            Remedy(change={"optimizer": "lower the weight decay"}, part=DECAY),
+            Remedy(change={"loss": "lower the penalty's weight"}),
+        ),
         decides="the penalty times 0",
     ),
     Mechanism(

@@ -14,6 +14,9 @@ from .._onset import crossing
 from .._separation import BATCH, FEWEST_PAIRS
 from ._signature import part
 
+STARTED = "pairs/d_prime at the start"
+"""What says that pairs are at chance from the first step to the last."""
+
 CANDIDATES = "number of candidates in a batch"
 """Documents among which a query's own one is told apart."""
 
@@ -191,7 +194,7 @@ def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
     return Judgement(
         value=end,
         bounds=Bounds(warning=cut, critical=cut, above=False),
-        conditions=(part("pairs/d_prime", end, cut, True), part("pairs/d_prime at the start", start, cut, True)),
+        conditions=(part("pairs/d_prime", end, cut, True), part(STARTED, start, cut, True)),
         onset=Onset(step=0, low=0, high=0),
         outside=tuple(int(step) for step in series.steps),
         before=True,
@@ -329,6 +332,14 @@ LEARNING = (
                 change={"data": "put more than one pair into a batch: a softmax over one candidate is 0 for any model"},
                 reading="gradient/norm",
                 part=CANDIDATES,
+            ),
+            Remedy(
+                change={
+                    "data": "look at ten pairs: a shifted row, a wrong column, a shuffled side",
+                    "model": "encode two texts: does what comes out depend on them, or on padding alone?",
+                },
+                reading="pairs/auc",
+                part=STARTED,
             ),
             Remedy(
                 change={

@@ -11,7 +11,7 @@ from ...journal import Event, Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
 from .._evidence import Evidence
 from .._separation import D_PRIME
-from ._data import first_batches
+from ._mismatched import first_batches
 from ._signature import MEASURED, a_fall, part
 
 BATCH_MEANS = "common share of scored pairs under batch norm"
