@@ -88,6 +88,7 @@ class ReferenceReader:
         self._pause = pause
         self._say = say
         self._start: StartWeights | None = None
+        self._again = False
         self._last = -1
         self._part_at = -1
         self._rows = 0
@@ -130,7 +131,11 @@ class ReferenceReader:
             self._start = None
         if self.replay is not None and self._pairs is None and (self.replay.complete or step >= REPLAYED_STEPS):
             self._contained(self._complete_or_go_on)
-        if self._pairs is not None and self.collection == NAME and self._budget.due(step):
+        if self.replay is not None and self.replay.again and not self._again:
+            # These pairs beside the last ones that were new, by about the same weights.
+            self._again = True
+            self.full()
+        elif self._pairs is not None and self.collection == NAME and self._budget.due(step):
             self._contained(self._part)
 
     def give_up(self, why: str) -> None:
