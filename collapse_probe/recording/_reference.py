@@ -21,6 +21,9 @@ PART = 128
 SHARE = 0.03
 """Largest share of the examples so far that may be read in between."""
 
+FEWEST_APART = 32
+"""Rows that a loss moves apart below which they are not read."""
+
 AGAIN = 2
 """Rows of a batch that stood in the first ones from which on an epoch is over: one may be a query with two answers."""
 
@@ -232,6 +235,24 @@ class Replay:
             return None
         start, self._start = self._start, None
         return self._run(start, None)
+
+    def apart_at_start(self) -> tuple[Tensor, Tensor] | None:
+        """Return both sides of the rows that the loss moves apart, ``[n, D]`` each, by the weights of step 0.
+
+        None where no loss does so, or too few, and after :meth:`at_start`.
+        """
+        if self._start is None or not self.graded:
+            return None
+        sides: dict[str, list[Tensor]] = {"query": [], "document": []}
+        for one in self._pairs:
+            rows = None if one.pulled is None else (one.pulled < 0).nonzero()[:, 0].cpu()
+            if rows is not None and len(rows):
+                both = {"query": (one.query, self.take_query), "document": (one.document, self.take_document)}
+                for side, (call, take) in both.items():
+                    sides[side].append(_rows_of(self._forward(side, call, take, self._start), rows))
+        if sum(map(len, sides["query"])) < FEWEST_APART:
+            return None
+        return torch.cat(sides["query"]), torch.cat(sides["document"])
 
     def _run(
         self, weights: dict[str, dict[str, Tensor]] | None, most: int | None

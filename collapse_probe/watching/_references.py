@@ -239,11 +239,14 @@ class ReferenceReader:
     def _start_of_replay(self) -> None:
         assert self.replay is not None
         with self._quietly():
+            apart = self.replay.apart_at_start()
             found = self.replay.at_start()
             known = found is not None
             sample = self._sample(found if found is not None else self.replay())
         step = 0 if known else self._recorder.done
         self._write(sample, step=step)
+        if apart is not None:
+            self._recorder.reference(self._sample(apart), apart=True, step=step)
         if not known:
             self._last = step
             self._say_none(

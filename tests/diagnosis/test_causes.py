@@ -65,6 +65,7 @@ def random_head(folder):
 
 SUSPECTED = {
     "wrong_pairs": lambda folder: wrong_pairs(folder, 0.5),
+    "swapped_pairs": lambda folder: made(folder, steps=60, extra={"pairs/auc": 0.5, "pairs/negative_auc": 0.7}),
     "false_negatives": lambda folder: made(folder, FALL, extra={**PULLS, "pairs/near_own": 4.0}),
     "leak": lambda folder: made(folder, {"pairs/mrr": lambda t: 1.0, "pairs/mrr_centred": lambda t: 1.0}),
     "half_precision": lambda folder: made(folder, extra={"lost/head": 0.9}),

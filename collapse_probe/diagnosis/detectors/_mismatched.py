@@ -61,7 +61,7 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         return parted
     known = _swapped(evidence, cuts)
     if known is not None:
-        first = batch.where(batch.steps <= _EARLY)
+        first = batch.where(batch.steps <= _EARLY) if len(batch) else _at_start(evidence)
     known = known or _known(evidence, cuts)
     if known is None and (heart := _by_heart(evidence, batch, cuts)) is not None:
         first, known = heart
@@ -142,15 +142,28 @@ def _swapped(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
     Then what is called a negative is what belongs to the query. Hard negatives of pairs that are right are told apart,
     too, and so are the own documents.
     """
-    own, negative = (evidence.series(name, on="batch").finite() for name in ("pairs/auc", NEGATIVE))
-    own, negative = (one.where(one.steps <= _EARLY) if len(one) else one for one in (own, negative))
-    if not len(own) or not len(negative):
-        return None
-    error = _error(int(np.maximum(negative.n, 1).sum()))
-    value, beside = float(negative.values.mean()), float(own.values.mean())
-    if beside + error >= cuts["critical"] or value - max(beside, 0.5) < math.sqrt(2) * error:
-        return None
-    return part(SWAPPED, value, 0.5, True)
+    for on, until in (("batch", _EARLY), ("reference", 0)):
+        found = _first_of(evidence, "pairs/auc", on, until), _first_of(evidence, NEGATIVE, on, until)
+        if found[0] is None or found[1] is None:
+            continue
+        (beside, _), (value, rows) = found
+        error = _error(rows)
+        if beside + error < cuts["critical"] and value - max(beside, 0.5) >= math.sqrt(2) * error:
+            return part(SWAPPED, value, 0.5, True)
+    return None
+
+
+def _at_start(evidence: Evidence) -> Series:
+    """Return what of labelled pairs is read at step 0: those that the loss moves together."""
+    reference = evidence.series("pairs/auc", on="reference").finite()
+    return reference.where(reference.steps == 0)
+
+
+def _first_of(evidence: Evidence, reading: str, on: str, until: int) -> tuple[float, int] | None:
+    """Return the mean of a reading over the first steps, and its rows; None where it was not read then."""
+    series = evidence.series(reading, on=on).finite()
+    series = series.where(series.steps <= until) if len(series) else series
+    return (float(series.values.mean()), int(np.maximum(series.n, 1).sum())) if len(series) else None
 
 
 def _by_heart(evidence: Evidence, batch: Series, cuts: Mapping[str, float]) -> tuple[Series, Condition] | None:

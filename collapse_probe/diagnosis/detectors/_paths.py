@@ -185,11 +185,13 @@ def _side_left(evidence: Evidence) -> Judgement | None:
         return Judgement(
             value=moved,
             bounds=Bounds(warning=0.0, critical=0.0),
-            conditions=(part(reading, moved, _MOVED, True),),
+            # Parts that no optimiser holds may be left out on purpose: then it warns, unless something fell.
+            conditions=(part(reading, moved, _MOVED, True), *(evidence.harm if evidence.left_out else ())),
             onset=Onset(step=1, low=0, high=1),
             outside=tuple(int(step) for step in scored[0].steps),
             before=True,
             evidence=tuple(one.reading for one in scored),
+            extreme=bool(evidence.left_out),
         )
     return None
 

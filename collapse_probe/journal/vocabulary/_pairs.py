@@ -54,8 +54,8 @@ PAIRS = (
         name="negative_auc",
         needs=(*_NEEDS, "negative"),
         label="AUC, negatives",
-        about="The same of each query's first negative in the place of its own document.",
-        on=_BATCH,
+        about="The same of each query's first negative in the place of its own document; of labelled pairs, of those "
+        "that the loss moves apart.",
         scale_blind=True,
     ),
     Measure(

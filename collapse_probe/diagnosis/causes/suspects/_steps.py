@@ -89,7 +89,13 @@ def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         return Suspicion(because={DETACHED: 0.0}, locus="model")
     if evidence.left_out:
         return Suspicion(because={LEFT_OUT: float(len(evidence.left_out))}, locus=", ".join([*evidence.left_out][:3]))
-    still = [one for one in evidence.groups("drift") if float(one.values[-1]) == 0.0]
+    if kind.kind == "path_mismatch":
+        return None
+    ways = evidence.groups("drift")
+    still = [one for one in ways if float(one.values[-1]) == 0.0]
+    if kind.kind == "no_learning" and len(still) < len(ways):
+        # Where others move, a part that nobody calls, such as a pooler, is none that should.
+        still = [one for one in still if one.reading in numbers_of(kind)]
     if still:
         return Suspicion(because={still[0].reading: 0.0}, locus=", ".join(group_of(one) for one in still))
     return None
