@@ -36,6 +36,7 @@ ORDER = (
     "no_push",
     "no_scale_anchor",
     "loss_at_chance",
+    "cold_softmax",
     "unsteady_vectors",
     "hubness",
     "loss_against_retrieval",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ._layout import compares
     from ._recorder import Recorder
     from ._reference import (
+        FEWEST_APART,
         PART,
         REPLAYED_PAIRS,
         REPLAYED_STEPS,
@@ -70,6 +71,7 @@ _WITH_TORCH = {
     "compares": "_layout",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
+    "FEWEST_APART": "_reference",
     "PART": "_reference",
     "REPLAYED_PAIRS": "_reference",
     "REPLAYED_STEPS": "_reference",
@@ -109,6 +111,7 @@ _WITH_TORCH = {
 
 __all__ = [
     "ALWAYS_WATCHED",
+    "FEWEST_APART",
     "HISTOGRAM_NAMES",
     "PART",
     "POOLINGS",

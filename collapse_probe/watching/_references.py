@@ -102,6 +102,8 @@ class ReferenceReader:
             self._contained(self._full, self._raw, 0, True)
         if self._pairs is not None:
             self._contained(self._full, self._pairs, 0)
+        if (apart := getattr(self._pairs, "apart", None)) is not None:
+            self._contained(self._read_apart, apart)
 
     def go_on(self, earlier: Mapping[str, Evaluation | None]) -> None:
         """Find out whether the pairs are those of a run that goes on.
@@ -282,6 +284,11 @@ class ReferenceReader:
             sample = self._sample(pairs())
         self._write(sample, step=step, raw=raw)
         self._last = step if not raw else self._last
+
+    def _read_apart(self, pairs: Callable[[], Any]) -> None:
+        with self._quietly():
+            sample = self._sample(pairs())
+        self._recorder.reference(sample, apart=True, step=self._recorder.done)
 
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder

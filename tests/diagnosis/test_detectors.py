@@ -130,6 +130,11 @@ def with_gate(start: float, end: float) -> Callable[[Path], Run]:
     return lambda folder: made(folder, {"alpha/value": ramp(start, end)}, fields=fields, extra={"alpha/value": start})
 
 
+def cold(folder: Path) -> Run:
+    sides = {f"{side}/teaching": 0.6 for side in ("query", "document")}
+    return made(folder, {"loss/total": ramp(100.0, 30.0)}, extra={"pairs/auc": 0.9, **sides}, terms={"loss/total": 1.0})
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -167,6 +172,7 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP513": lambda folder: wrong_pairs(folder, 0.5),
     "CP514": lambda folder: made(folder, FALL, extra={"pairs/near_own": 4.0}),
     "CP516": solved,
+    "CP518": cold,
     "CP521": still,
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,

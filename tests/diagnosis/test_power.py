@@ -135,6 +135,12 @@ CASES = {
         constant=True,
         batches=False,
     ),
+    "CP518": Case(
+        {"loss/total": (100.0, 100.0), **both("teaching", 0.6, 0.6)},
+        {"loss/total": (100.0, 100.0), **both("teaching", 1.0, 1.0)},
+        {"pairs/auc": (0.9, 0.9)},
+        constant=True,
+    ),
     "CP514": Case({"pairs/near_own": (4.0, 4.0)}, {"pairs/near_own": (0.1, 8.0)}, FALL, constant=True),
     "CP516": Case(
         {"pairs/mrr": (1.0, 1.0)},

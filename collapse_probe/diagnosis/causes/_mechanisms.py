@@ -8,6 +8,7 @@ from .._contract import Remedy, Threshold
 from ..detectors import BY_CODE
 from ..detectors._geometry import PUSH
 from ..detectors._learning import CANDIDATES
+from ..detectors._temperature import LOUD
 from . import suspects
 from ._contract import Mechanism
 from ._penalties import DECAY, OF_CORRECTIONS, leak, penalty
@@ -348,13 +349,13 @@ MECHANISMS = (
     Mechanism(
         cause="temperature_or_margin",
         title="the temperature, a margin or a bias is off",
-        explains=(*_FALLS, "no_learning"),
+        explains=(*_FALLS, "no_learning", "cold_softmax"),
         suspects=suspects.temperature,
-        formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
-        "temperature is too high. Or its descent spreads all rows alike and not the nearest; or in the first 20 steps "
-        "it moves own pairs apart with all others, or fewer rows than the cut teach; of saturation, weights hardly "
-        "moved, and embeddings reached a bound that they were far from, or were at it before the first step and "
-        "retrieved no worse than the raw encoder.",
+        formula="The kind itself, of a saturated softmax. The loss stays near log n, its value by chance, while the "
+        "batch's pairs are told apart: the temperature is too high. Or its descent spreads all rows alike and not the "
+        "nearest; or in the first 20 steps it moves own pairs apart with all others, or fewer rows than the cut "
+        "teach; of saturation, weights hardly moved, and embeddings reached a bound that they were far from, or were "
+        "at it before the first step and retrieved no worse than the raw encoder.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
@@ -369,6 +370,7 @@ MECHANISMS = (
         },
         remedies=(
             Remedy(change={"temperature": 0.05}),
+            *(replace(one, part=LOUD) for one in BY_CODE["CP518"].remedies if "loss" in one.change),
             Remedy(change={"loss": "lower the temperature: multiply cosines by 20; give a sigmoid a bias of -10"}),
         ),
         decides="the temperature x 2 and x .5",

@@ -18,6 +18,7 @@ from ._scale import SCALE
 from ._selection import SELECTION
 from ._sides import SIDES
 from ._tables import TABLES
+from ._temperature import TEMPERATURE
 
 DETECTORS: tuple[Detector, ...] = (
     *NUMBERS,
@@ -32,6 +33,7 @@ DETECTORS: tuple[Detector, ...] = (
     *FORGETTING,
     *DATA,
     *PATHS,
+    *TEMPERATURE,
     *TABLES,
 )
 """Every detector, in the order of its family; tests, ``list`` and ``explain`` are made from it."""

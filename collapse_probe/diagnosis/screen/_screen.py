@@ -19,11 +19,11 @@ from .._findings import ASKED
 from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
-from ..detectors._mismatched import carries_over
 from ._curves import curves, until
 from ._delivered import delivered
 from ._examined import examined
 from ._fallen import FILE, who_fell
+from ._notes import notes
 from ._paper import INDENT, Page, page_of
 from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
 
@@ -73,7 +73,7 @@ def first_screen(
         page.wrapped("Delivered", said) if (said := delivered(evidence, rows)) else [],
         page.wrapped("Who fell", fell, most=2) if (fell := who_fell(lost)) else [],
         [f"{'':<{INDENT}}{FILE}"] if fell else [],
-        [*_damage(missing), *_left_out(page, evidence, kinds), *_by_heart(page, evidence, status)],
+        [*_damage(missing), *notes(page, evidence, status, kinds)],
         measured(page, findings, missing, rows=_of_processes(evidence)),
         _cost(evidence),
     ]
@@ -299,24 +299,6 @@ def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasu
 
 def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _left_out(page: Page, evidence: Evidence, kinds: Sequence[Finding]) -> list[str]:
-    """Return which modules have gradients and no optimiser, where no finding says so: it may be meant."""
-    said = [one.message for one in evidence.run.of(Event) if one.name == "left_out"]
-    if not said or any(one.kind == "no_learning" for one in kinds):
-        return []
-    return page.wrapped("Note", clean("; ".join(dict.fromkeys(said)), length=180), most=2)
-
-
-def _by_heart(page: Page, evidence: Evidence, status: Status) -> list[str]:
-    """Return that the pairs which rose are training's own, where nothing is known of others and nothing was found."""
-    if status is not Status.HEALTHY or not evidence.seen or any(not one.seen for one in evidence.curves):
-        return []
-    if not any(one.name == REFERENCE for one in evidence.curves) or carries_over(evidence):
-        return []
-    said = "reference pairs are from the training: what is learnt by heart looks the same."
-    return page.wrapped("Note", f"{said} For others: --reference heldout.jsonl, or watch(reference=...)", most=2)
 
 
 def _cost(evidence: Evidence) -> list[str]:

@@ -56,6 +56,7 @@ PAIRS = (
         label="AUC, negatives",
         about="The same of each query's first negative in the place of its own document; of labelled pairs, of those "
         "that the loss moves apart.",
+        on=_BATCH,
         scale_blind=True,
     ),
     Measure(

@@ -63,6 +63,8 @@ def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> S
 
 
 def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if kind.kind == "cold_softmax":
+        return Suspicion(because=numbers_of(kind), locus="loss")
     batch, loss = (evidence.series(name, on="batch").finite() for name in ("pairs/auc", "loss/total"))
     if len(batch) < 3:
         return None
