@@ -143,7 +143,9 @@ MECHANISMS = (
     Mechanism(
         cause="not_trained",
         title="weights that should learn do not",
-        explains=("no_learning", "path_mismatch", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
+        explains=(
+            *("no_learning", "side_not_trained", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
+        ),
         suspects=suspects.not_trained,
         formula="Every learning rate is 0, no gradient arrived, or a group did not move by a bit.",
         remedies=(

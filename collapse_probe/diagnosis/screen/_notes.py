@@ -22,7 +22,7 @@ def notes(page: Page, evidence: Evidence, status: Status, kinds: Sequence[Findin
 def _left_out(evidence: Evidence, kinds: Sequence[Finding]) -> str:
     """Return which modules have gradients and no optimiser, where no finding says so: it may be meant."""
     said = [one.message for one in evidence.run.of(Event) if one.name == "left_out"]
-    named = any(one.kind == "no_learning" for one in kinds)
+    named = any(one.kind in ("no_learning", "side_not_trained") for one in kinds)
     return "" if named else clean("; ".join(dict.fromkeys(said)), length=180)
 
 

@@ -50,7 +50,7 @@ def leaked(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Susp
 
 def path(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if kind.kind != "ties":
-        return None if evidence.left_out else Suspicion(because=numbers_of(kind))
+        return Suspicion(because=numbers_of(kind))
     batch = last(evidence, "pairs/tied_share")
     if batch is None or batch > cuts["tied"]:
         return None

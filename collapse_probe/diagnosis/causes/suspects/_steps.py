@@ -89,8 +89,6 @@ def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         return Suspicion(because={DETACHED: 0.0}, locus="model")
     if evidence.left_out:
         return Suspicion(because={LEFT_OUT: float(len(evidence.left_out))}, locus=", ".join([*evidence.left_out][:3]))
-    if kind.kind == "path_mismatch":
-        return None
     ways = evidence.groups("drift")
     still = [one for one in ways if float(one.values[-1]) == 0.0]
     if kind.kind == "no_learning" and len(still) < len(ways):
