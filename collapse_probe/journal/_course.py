@@ -41,7 +41,8 @@ class Clock:
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
-    ``scored``, ``not_scored``, ``left_out``, ``batch_norm``, ``seen_again`` and ``delivered``.
+    ``scored``, ``not_scored``, ``left_out``, ``batch_norm``, ``seen_again``, ``gradients_kept`` and
+    ``delivered``.
 
     Attributes:
         name: What.

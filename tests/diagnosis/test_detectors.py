@@ -147,6 +147,11 @@ def one_side(folder: Path, *, idle: float) -> Run:
     return Run.load(run.folder)
 
 
+def added_up(folder: Path) -> Run:
+    run = made(folder, {"gradient/norm": lambda t: 0.5 * (1 + 60 * t)})
+    return append(run, [{"kind": "event", "name": "gradients_kept", "step": 4}])
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -186,6 +191,7 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP516": solved,
     "CP518": cold,
     "CP519": lambda folder: one_side(folder, idle=0.0),
+    "CP520": added_up,
     "CP521": still,
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,

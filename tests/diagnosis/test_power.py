@@ -36,6 +36,7 @@ NO_SERIES = {
     "CP511": "evaluations",
     "CP512": "evaluations",
     "CP519": "vectors that keep every bit",
+    "CP520": "an event",
 }
 """Detectors that judge records of another kind: `test_detectors.py` and `benchmarks/nulls.py` are about them."""
 

@@ -86,6 +86,15 @@ MECHANISMS = (
         decides="the same pairs without what queries and documents share word for word",
     ),
     Mechanism(
+        cause="gradients_kept",
+        title="gradients of earlier steps are never cleared",
+        explains=("gradients_add_up",),
+        suspects=suspects.kept_gradients,
+        formula="The kind itself: nothing but a backward writes the gradients, and they grow.",
+        remedies=BY_CODE["CP520"].remedies,
+        decides="the same run with zero_grad() before every backward",
+    ),
+    Mechanism(
         cause="half_precision",
         title="half precision loses what training adds",
         explains=("underflow", "divergence"),

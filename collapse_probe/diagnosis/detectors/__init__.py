@@ -9,6 +9,7 @@ from ._corrections import CORRECTIONS
 from ._data import DATA
 from ._forgetting import FORGETTING
 from ._geometry import GEOMETRY
+from ._gradients import GRADIENTS
 from ._learning import LEARNING
 from ._numbers import NUMBERS
 from ._paths import PATHS
@@ -30,6 +31,7 @@ DETECTORS: tuple[Detector, ...] = (
     *SIDES,
     *CORRECTIONS,
     *LEARNING,
+    *GRADIENTS,
     *FORGETTING,
     *DATA,
     *PATHS,

@@ -7,7 +7,16 @@ from ._beginnings import OWN_LENGTH
 from ._data import by_heart, evaluator, false_negatives, few, leaked, of_its_batch, path, swapped, wrong_pairs
 from ._forces import FAR_FROM_BOUND, dead, drives_apart, never_pushes, no_anchor, no_push, temperature
 from ._start import narrow, random_head
-from ._steps import half, inside_the_loss, large_steps, not_trained, nothing_left, own_teacher, small_steps
+from ._steps import (
+    half,
+    inside_the_loss,
+    kept_gradients,
+    large_steps,
+    not_trained,
+    nothing_left,
+    own_teacher,
+    small_steps,
+)
 
 __all__ = [
     "BEGAN_AT_NOTHING",
@@ -21,6 +30,7 @@ __all__ = [
     "few",
     "half",
     "inside_the_loss",
+    "kept_gradients",
     "large_steps",
     "leaked",
     "narrow",
