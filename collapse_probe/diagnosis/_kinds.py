@@ -18,6 +18,8 @@ ORDER = (
     "gate_never_opened",
     "delta_collapse",
     "no_learning",
+    "gradients_add_up",
+    "side_not_trained",
     "one_sided_collapse",
     "complete_collapse",
     "cone",
@@ -36,6 +38,7 @@ ORDER = (
     "no_push",
     "no_scale_anchor",
     "loss_at_chance",
+    "cold_softmax",
     "unsteady_vectors",
     "hubness",
     "loss_against_retrieval",
@@ -52,7 +55,14 @@ _ELSEWHERE = ("forgetting", "overfitting", "hubness", "ties", "side_gap")
 _FOLLOWS = {
     "path_mismatch": ("identity", "constant_correction"),
     "too_good": ("forgetting",),
-    "mismatched_pairs": (*_ELSEWHERE, "one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse"),
+    "mismatched_pairs": (
+        *_ELSEWHERE,
+        "no_learning",
+        "one_sided_collapse",
+        "complete_collapse",
+        "cone",
+        "dimensional_collapse",
+    ),
     "underflow": ("no_learning", "identity", "constant_correction"),
     "no_learning": (
         *("identity", "constant_correction", "delta_collapse", "gate_collapse", "gate_never_opened"),

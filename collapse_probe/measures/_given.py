@@ -169,6 +169,20 @@ class Given:
             return None
         return compare(query, document, similarity=self._similarity, own=self._own)
 
+    def _negative(self, stream: str) -> Tensor | None:
+        """Return the rows of queries' first negatives, ``[C, Q]``, in every order of k - 1 of them; None where k is 1.
+
+        Waits for no device.
+        """
+        query, document = self._query(stream), self._document(stream)
+        if query is None or document is None or len(document) % len(query) or len(document) == len(query):
+            return None
+        rows, k = len(query), len(document) // len(query)
+        own = torch.arange(rows, device=document.device) if self._own is None else self._own
+        others = torch.ones(len(document), device=document.device).index_fill(0, own, 0.0)
+        rest = others.argsort(descending=True, stable=True)[: len(document) - rows]
+        return torch.stack([rest.reshape(rows, k - 1)[:, 0], rest[:rows]][: min(2, k - 1)])
+
     def neighbours(self) -> Neighbours | None:
         """Return who is near whom, None where there are no pairs, or too few."""
         return self._once("pairs", "neighbours", self._of_pairs)
@@ -248,6 +262,7 @@ class Given:
     _of_pairs: dict[str, Callable[[Given, str], Any]] = {
         "query": _query,
         "document": _document,
+        "negative": _negative,
         "neighbours": _neighbours,
         "earlier": lambda given, _: given._earlier,
     }

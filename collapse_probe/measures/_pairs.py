@@ -22,6 +22,7 @@ __all__ = [
     "mrr_centred",
     "mrr_cosine",
     "near_own",
+    "negative_auc",
     "side_gap",
     "tied_share",
 ]
@@ -189,6 +190,30 @@ def auc(
     worse = (s.above + 0.5 * s.tied).to(s.own.dtype)
     share = 1 - worse / s.others if s.others else worse + 0.5
     return share.mean().masked_fill(s.unknown, torch.nan)
+
+
+def negative_auc(query: Tensor, document: Tensor, negative: Tensor, *, similarity: Similarity) -> Tensor:
+    """Return :func:`auc` of each query's negative in the place of its own document.
+
+    Well above the own documents', it says that positives and negatives have changed places.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        negative: ``[C, Q]``, the row of each query's negative, in each of C orders that they may stand in.
+        similarity: ``cosine``, ``dot``, or ``euclidean`` (negative distance).
+
+    Returns:
+        A scalar in ``[0, 1]``, the largest over the orders: 0.5 by chance, and at total collapse.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> q = torch.eye(2)
+    >>> negative_auc(q, torch.cat([q.flip(0), q]), torch.tensor([[2, 3]]), similarity="cosine").item()
+    1.0
+    """
+    return torch.stack([auc(query, document, similarity=similarity, own=own) for own in negative]).amax()
 
 
 def tied_share(

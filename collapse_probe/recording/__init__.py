@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ._layout import compares
     from ._recorder import Recorder
     from ._reference import (
+        FEWEST_APART,
         PART,
         REPLAYED_PAIRS,
         REPLAYED_STEPS,
@@ -42,11 +43,11 @@ if TYPE_CHECKING:
         StartWeights,
         check_pairs,
         copied,
-        undisturbed,
     )
     from ._stacked import Rows, Stacking, rows_of, stacking_of
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by, token
     from ._tokens import POOLINGS, mean_of_tokens, pooled, poolings
+    from ._undisturbed import undisturbed
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
 
 _WITH_TORCH = {
@@ -70,6 +71,7 @@ _WITH_TORCH = {
     "compares": "_layout",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
+    "FEWEST_APART": "_reference",
     "PART": "_reference",
     "REPLAYED_PAIRS": "_reference",
     "REPLAYED_STEPS": "_reference",
@@ -78,7 +80,7 @@ _WITH_TORCH = {
     "StartWeights": "_reference",
     "check_pairs": "_reference",
     "copied": "_reference",
-    "undisturbed": "_reference",
+    "undisturbed": "_undisturbed",
     "Rows": "_stacked",
     "Stacking": "_stacked",
     "rows_of": "_stacked",
@@ -109,6 +111,7 @@ _WITH_TORCH = {
 
 __all__ = [
     "ALWAYS_WATCHED",
+    "FEWEST_APART",
     "HISTOGRAM_NAMES",
     "PART",
     "POOLINGS",

@@ -35,7 +35,7 @@ from ._outbox import Outbox, floats
 from ._rankings import Texts, keep_evaluation
 from ._ranks import Ranks
 from ._reader import StepReader
-from ._reference_records import reference_records
+from ._reference_records import negatives_record, reference_records
 from ._stacked import Stacking
 from ._step_terms import StepTerms
 from ._streams import StreamCoverage
@@ -391,6 +391,7 @@ class Recorder:
         *,
         raw: bool = False,
         part: bool = False,
+        apart: bool = False,
         step: int | None = None,
         epoch: int | None = None,
     ) -> None:
@@ -400,12 +401,16 @@ class Recorder:
             sample: What the model made of them.
             raw: Through the encoder before any module of the user's.
             part: A part of the pairs, between full readings: spectra are left out.
+            apart: Pairs that the loss moves apart: the negatives of the reference pairs.
             step: Optimiser steps done; those done now if None.
             epoch: Epochs done.
         """
         on = "raw" if raw else "reference"
         where: dict[str, Any] = {"on": on, "step": self.done if step is None else step}
         where["epoch"] = self.epoch if epoch is None else epoch
+        if apart:
+            self.journal.write(negatives_record(sample, where=where))
+            return
         for record in reference_records(sample, self.wishes, part=part, where=where, dimensions=self.dimensions):
             self.journal.write(record)
 

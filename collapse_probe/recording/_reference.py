@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import random
-import sys
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -25,72 +21,15 @@ PART = 128
 SHARE = 0.03
 """Largest share of the examples so far that may be read in between."""
 
+FEWEST_APART = 32
+"""Rows that a loss moves apart below which they are not read."""
+
+AGAIN = 2
+"""Rows of a batch that stood in the first ones from which on an epoch is over: one may be a query with two answers."""
+
 REPLAYED_STEPS = 20
 REPLAYED_PAIRS = 512
 REPLAYED_BYTES = 64 * 2**20
-
-
-@contextmanager
-def undisturbed(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Run something in evaluation mode without gradients, and put modes, buffers and random states back.
-
-    The states of torch (every device that has one), NumPy and Python, the mode and the buffers of every module, such as
-    a queue that a forward fills, and autocast are as they were afterwards, also if it fails.
-
-    Args:
-        modules: What is put into evaluation mode, with all below.
-    """
-    modes = [(module, module.training) for root in modules for module in root.modules()]
-    buffers = [(module, name, one, *_copy_of(one)) for module, _ in modes for name, one in module._buffers.items()]
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices), torch.no_grad(), _without_autocast(), _without_compiling():
-        try:
-            for module, _ in modes:
-                module.training = False
-            yield
-        finally:
-            for module, mode in modes:
-                module.training = mode
-            for module, name, buffer, copy, version in buffers:
-                module._buffers[name] = buffer
-                if copy is not None and buffer is not None and buffer._version != version:
-                    buffer.copy_(copy)
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)
-
-
-def _copy_of(buffer: Tensor | None) -> tuple[Tensor | None, int]:
-    """Return a copy of a buffer and how often it has been written; none of what cannot be written."""
-    if buffer is None or buffer.is_inference():
-        return None, 0
-    return buffer.detach().clone(), buffer._version
-
-
-@contextmanager
-def _without_compiling() -> Iterator[None]:
-    """Run compiled modules as they were written: sizes that training has not would have them compiled for any size."""
-    dynamo = sys.modules.get("torch._dynamo")
-    try:
-        stance = nullcontext() if dynamo is None else torch.compiler.set_stance("force_eager")
-    except RuntimeError:  # this runs between parts of a compiled function
-        stance = nullcontext()
-    with stance:
-        yield
-
-
-@contextmanager
-def _without_autocast() -> Iterator[None]:
-    kinds = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
-    if not kinds:
-        yield
-        return
-    with torch.autocast(kinds[0], enabled=False):
-        if len(kinds) > 1:
-            with torch.autocast(kinds[1], enabled=False):
-                yield
-        else:
-            yield
 
 
 Pairs = Callable[[], tuple[Tensor, Tensor]]
@@ -191,6 +130,7 @@ class Replay:
         in_parts: That a call may ask for a part of the pairs.
         graded: Whether only rows that the loss moves together are pairs.
         offered: Pairs that were kept at any time.
+        again: Whether a later batch brought pairs of these: then it is no batch of new pairs.
     """
 
     query: nn.Module
@@ -202,6 +142,8 @@ class Replay:
     in_parts: bool = True
     graded: bool = False
     offered: int = 0
+    again: bool = False
+    _keys: frozenset[bytes] = frozenset()
     _pairs: list[_Kept] = field(default_factory=list)
     _start: Weights | None = None
 
@@ -237,7 +179,22 @@ class Replay:
         for one in self._pairs:
             self._read_once(one, queries, documents)
         self._pairs = [one for one in self._pairs if one.read]
+        self._keys = frozenset(queries)
         return before - self.rows
+
+    def comes_again(self, given: Any, rows: int) -> bool:
+        """Return whether rows of a later call of the queries' module are among the pairs; False where unknown.
+
+        Asked of what lies on the host alone, since to look at anything else would wait for a device.
+
+        Args:
+            given: The call's arguments.
+            rows: Rows of its output.
+        """
+        if not self._keys or not _on_host(given):
+            return False
+        self.again = sum(key in self._keys for key in set(row_keys(given, rows))) >= AGAIN
+        return self.again
 
     def _read_once(self, one: _Kept, queries: set[bytes], documents: dict[bytes, int]) -> None:
         mine, theirs = (
@@ -279,6 +236,24 @@ class Replay:
         start, self._start = self._start, None
         return self._run(start, None)
 
+    def apart_at_start(self) -> tuple[Tensor, Tensor] | None:
+        """Return both sides of the rows that the loss moves apart, ``[n, D]`` each, by the weights of step 0.
+
+        None where no loss does so, or too few, and after :meth:`at_start`.
+        """
+        if self._start is None or not self.graded:
+            return None
+        sides: dict[str, list[Tensor]] = {"query": [], "document": []}
+        for one in self._pairs:
+            rows = None if one.pulled is None else (one.pulled < 0).nonzero()[:, 0].cpu()
+            if rows is not None and len(rows):
+                both = {"query": (one.query, self.take_query), "document": (one.document, self.take_document)}
+                for side, (call, take) in both.items():
+                    sides[side].append(_rows_of(self._forward(side, call, take, self._start), rows))
+        if sum(map(len, sides["query"])) < FEWEST_APART:
+            return None
+        return torch.cat(sides["query"]), torch.cat(sides["document"])
+
     def _run(
         self, weights: dict[str, dict[str, Tensor]] | None, most: int | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -314,6 +289,13 @@ class Replay:
         if why is not None:
             raise InputError(f"the {side}'s embedding cannot be read in evaluation mode: {why}")
         return taken.detach()
+
+
+def _on_host(given: Any) -> bool:
+    if isinstance(given, Tensor):
+        return given.device.type == "cpu"
+    parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else ()
+    return all(_on_host(one) for one in parts)
 
 
 def _first_rows(keys: Sequence[bytes], known: Container[bytes]) -> list[int]:

@@ -44,6 +44,13 @@ def reference_records(
             yield Spectrum(name=f"{name}/singular_values", values=spectrum, **where, **shape_of(tensor))
 
 
+def negatives_record(sample: Sample, *, where: Mapping[str, Any]) -> Readings:
+    """Return how pairs that the loss moves apart are told apart. Waits for the device."""
+    values = floats(measures.read(sample, on="reference", wanted=["pairs/auc"]))
+    named = {f"pairs/negative_{split_reading(name)[1]}": value for name, value in values.items()}
+    return Readings(values=named, **where, **shape_of(next(iter(sample.streams.values()))))
+
+
 def _wanted(sample: Sample, wanted: Collection[str] | None, *, part: bool) -> Collection[str] | None:
     if not part:
         return wanted

@@ -10,7 +10,7 @@ from ._cadence import Cadence
 from ._declarations import Probe
 
 _OF_BATCHES = ("common_share", "norm_median", "radial", "teaching")
-_PAIRS_OF_BATCHES = ("d_prime", "mrr", "auc", "pull", "push", "push_all", "near_own", "tied_share")
+_PAIRS_OF_BATCHES = ("d_prime", "mrr", "auc", "negative_auc", "pull", "push", "push_all", "near_own", "tied_share")
 _OF_REFERENCE = ("common_share", "norm_median", "participation_ratio_corrected", "dead_dimensions")
 _PAIRS_OF_REFERENCE = (
     *("d_prime", "mrr", "mrr_cosine", "mrr_centred", "auc"),

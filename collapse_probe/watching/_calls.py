@@ -219,7 +219,7 @@ class CallListener:
         only_replayed = all(key == _REPLAYED for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-            if only_replayed and (self.replay is None or self.replay.complete):
+            if only_replayed and (self.replay is None or (self.replay.complete and self.replay.again)):
                 return
             if self.paused or not any(recorder.wants(key) for key, _ in keys):
                 return
@@ -260,7 +260,10 @@ class CallListener:
             how = {"gradient_as": added_up} if tokens else {}
             heard = self._recorder.observe(key, tensor, by_hand=False, confirmed_by=passed, **how)
         replay = self.replay
-        if heard is None or replay is None or replay.complete or tensor is not whole or tensor.ndim != 2:
+        if heard is None or replay is None or tensor is not whole or tensor.ndim != 2:
+            return
+        if replay.complete:
+            self._look_for_repeats(replay, call, heard)
             return
         if call.module is replay.query or call.module is replay.document:
             if heard.trained and is_fed((call.args, call.kwargs)):
@@ -273,6 +276,13 @@ class CallListener:
             )
             inputs = replace(call, args=args, kwargs=kwargs, output=None)
             self._kept.append(_Kept(heard, inputs, take))
+
+    def _look_for_repeats(self, replay: Replay, call: Call, heard: Heard) -> None:
+        """Say once when the pairs of the first batches come again: what is read before is of new pairs."""
+        if replay.again or call.module is not replay.query or not self._recorder.due:
+            return
+        if replay.comes_again((call.args, dict(call.kwargs)), len(heard.tensor)):
+            self._recorder.event("seen_again", subject="pairs", step=self._recorder.current)
 
     def _pooled(self, key: str, call: Call, tensor: Any) -> Any:
         """Return each text's mean for tokens that a mask tells from padding; such sides are no pairs."""

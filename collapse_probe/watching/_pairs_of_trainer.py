@@ -9,10 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from ..journal import ReferenceInfo
+from ..recording import FEWEST_APART
 from ._text_pairs import TextPairs
 
 MOST = 512
 """Reference pairs that are taken."""
+
+_APART = 256
+"""Pairs of a low label that are taken."""
 
 _LEAST = 8
 _CLASSED = 10_000
@@ -53,6 +57,9 @@ def pairs_of_data(
     if len(found) < _LEAST:
         return "; ".join(dict.fromkeys(whys)) or f"{len(found)} of at least {_LEAST} pairs"
     pairs = TextPairs(model, [query for query, _ in found], [document for _, document in found])
+    apart = [] if kinds else list(dict(pair for part in parts for pair in _labelled_apart(part)).items())[:_APART]
+    if len(apart) >= FEWEST_APART:
+        pairs.apart = TextPairs(model, [query for query, _ in apart], [document for _, document in apart])
     return pairs, ReferenceInfo(source=source, n=len(found), seen=seen)
 
 
@@ -148,6 +155,17 @@ def _pairs(data: Any, most: int, *, kinds: bool) -> tuple[list[tuple[str, str]],
     cut = _ALIKE * max(numbers)
     found = [pair for pair, number in zip(pairs, numbers, strict=True) if cut > 0 and number >= cut]
     return found, "" if found else "no label says that two texts belong together"
+
+
+def _labelled_apart(data: Any) -> list[tuple[str, str]]:
+    """Return pairs of a data set with two columns of texts whose label is low beside the highest."""
+    columns = _columns(data, MOST)
+    labels = _labels(data, MOST) if len(columns) == 2 else []
+    numbers = [value for value in labels if isinstance(value, int | float)]
+    if not numbers or len(numbers) < len(columns[0]) or max(numbers) <= 0:
+        return []
+    pairs = zip(columns[0], columns[1], strict=True)
+    return [pair for pair, number in zip(pairs, numbers, strict=True) if number <= (1 - _ALIKE) * max(numbers)]
 
 
 def _of_classes(data: Any) -> tuple[list[tuple[str, str]], str]:

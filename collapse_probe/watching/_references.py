@@ -88,6 +88,7 @@ class ReferenceReader:
         self._pause = pause
         self._say = say
         self._start: StartWeights | None = None
+        self._again = False
         self._last = -1
         self._part_at = -1
         self._rows = 0
@@ -101,6 +102,8 @@ class ReferenceReader:
             self._contained(self._full, self._raw, 0, True)
         if self._pairs is not None:
             self._contained(self._full, self._pairs, 0)
+        if (apart := getattr(self._pairs, "apart", None)) is not None:
+            self._contained(self._read_apart, apart)
 
     def go_on(self, earlier: Mapping[str, Evaluation | None]) -> None:
         """Find out whether the pairs are those of a run that goes on.
@@ -130,7 +133,11 @@ class ReferenceReader:
             self._start = None
         if self.replay is not None and self._pairs is None and (self.replay.complete or step >= REPLAYED_STEPS):
             self._contained(self._complete_or_go_on)
-        if self._pairs is not None and self.collection == NAME and self._budget.due(step):
+        if self.replay is not None and self.replay.again and not self._again:
+            # These pairs beside the last ones that were new, by about the same weights.
+            self._again = True
+            self.full()
+        elif self._pairs is not None and self.collection == NAME and self._budget.due(step):
             self._contained(self._part)
 
     def give_up(self, why: str) -> None:
@@ -234,11 +241,14 @@ class ReferenceReader:
     def _start_of_replay(self) -> None:
         assert self.replay is not None
         with self._quietly():
+            apart = self.replay.apart_at_start()
             found = self.replay.at_start()
             known = found is not None
             sample = self._sample(found if found is not None else self.replay())
         step = 0 if known else self._recorder.done
         self._write(sample, step=step)
+        if apart is not None:
+            self._recorder.reference(self._sample(apart), apart=True, step=step)
         if not known:
             self._last = step
             self._say_none(
@@ -274,6 +284,11 @@ class ReferenceReader:
             sample = self._sample(pairs())
         self._write(sample, step=step, raw=raw)
         self._last = step if not raw else self._last
+
+    def _read_apart(self, pairs: Callable[[], Any]) -> None:
+        with self._quietly():
+            sample = self._sample(pairs())
+        self._recorder.reference(sample, apart=True, step=self._recorder.done)
 
     def _write(self, sample: Sample, *, step: int, raw: bool = False) -> None:
         recorder = self._recorder

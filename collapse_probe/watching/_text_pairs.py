@@ -26,9 +26,13 @@ class TextPairs:
         documents: Texts, each of the query in its place.
         query_options: Further arguments for queries, such as a prompt.
         document_options: Further arguments for documents.
+
+    Attributes:
+        apart: Pairs that do not belong together by their labels; None where none are known.
     """
 
     in_parts = True
+    apart: TextPairs | None = None
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ from ._declared import asked_streams, declared_probes, declared_streams, referen
 from ._delivered import WeightsLeft, beside
 from ._finder import Finder
 from ._folder import command, continue_run, is_main_process, model_name, module_infos, versions
+from ._kept_gradients import KeptGradients
 from ._left_out import LeftOut
 from ._lifetime import Lifetime
 from ._no_steps import NoSteps
@@ -189,6 +190,7 @@ class Watch(Lifetime, ByHand):
         self._parameters = parameters_of(optimizers)
         self._in_parts = any(map(is_sharded, self._parameters))
         self._left_out = LeftOut(target, self._parameters) if optimizers and first else None
+        self._kept = KeptGradients(self._parameters) if optimizers and first else None
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
         self._roots: int | None = 0
@@ -392,6 +394,8 @@ class Watch(Lifetime, ByHand):
 
     def _gradient_norms(self, *, due: bool) -> dict[str, Tensor]:
         before = self._clip.take()
+        if self._kept is not None:
+            self.recorder.containment.run("kept gradients", self._look_for_kept, before is not None)
         if self._in_parts:
             self._say("gradient norm", "gradient/norm is not measured: the gradients lie in parts on several processes")
             return {}
@@ -403,6 +407,10 @@ class Watch(Lifetime, ByHand):
         if before is not None:
             named["gradient/clipped_norm"] = after
         return {name: norm for name, norm in named.items() if norm is not None}
+
+    def _look_for_kept(self, clipped: bool) -> None:
+        if self._kept is not None and self._kept.before_step(clipped=clipped):
+            self.recorder.event("gradients_kept", step=self.recorder.current)
 
     def _say_left_out(self) -> None:
         assert self._left_out is not None
@@ -418,6 +426,8 @@ class Watch(Lifetime, ByHand):
             self.recorder.event("batch_norm", message, subject=names[0])
 
     def _after_step(self) -> None:
+        if self._kept is not None:
+            self.recorder.containment.run("kept gradients", self._kept.after_step)
         if self._products is not None:
             self._products.step_ended()
         self._stepped()

@@ -11,6 +11,7 @@ from journals_support import (
     FALL,
     LOST_RANK,
     QUERIES,
+    TERMS,
     append,
     both,
     made,
@@ -64,6 +65,7 @@ def random_head(folder):
 
 SUSPECTED = {
     "wrong_pairs": lambda folder: wrong_pairs(folder, 0.5),
+    "swapped_pairs": lambda folder: made(folder, steps=60, extra={"pairs/auc": 0.5, "pairs/negative_auc": 0.7}),
     "false_negatives": lambda folder: made(folder, FALL, extra={**PULLS, "pairs/near_own": 4.0}),
     "leak": lambda folder: made(folder, {"pairs/mrr": lambda t: 1.0, "pairs/mrr_centred": lambda t: 1.0}),
     "half_precision": lambda folder: made(folder, extra={"lost/head": 0.9}),
@@ -109,7 +111,7 @@ def test_what_is_planted_is_suspected_first(cause, tmp_path):
 
 def test_every_mechanism_is_tried():
     """Those that are about what stands beside readings are tried in test_general and test_untold."""
-    beside = {"narrow_data", "self_distillation", "batch_dependent_vectors", "evaluator"}
+    beside = {"gradients_kept", "narrow_data", "self_distillation", "batch_dependent_vectors", "evaluator"}
     assert {one.cause for one in MECHANISMS} == {*SUSPECTED, *beside}
 
 
@@ -225,3 +227,45 @@ def test_a_gain_that_was_not_read_at_the_end_is_none(tmp_path):
     planted = {**FALL, **both("common_share", ramp(0.2, 0.9)), "pairs/mrr_centred": ramp(0.845, 0.505)}
     found = diagnose(made(tmp_path / "run", planted, extra=PULLS, noise=1e-3))
     assert all(one.gain is None for one in found.causes[0].remedies)
+
+
+DECAYED = {"decay/head": 8.0, "rate/head": 1e-2}
+
+
+@pytest.mark.parametrize(("first_update", "named"), [(0.1, "penalty_too_strong"), (17.0, "steps_too_large")])
+def test_weight_decay_is_a_cause_where_it_is_much_of_an_update(first_update, named, tmp_path):
+    """A rate that is a thousand times too large makes the decay as many times larger, and is to blame itself."""
+    terms = {**TERMS, **DECAYED}
+    planted = {**COLLAPSE, "update/head": lambda t: first_update if t < 0.01 else 0.1}
+    found = diagnose(made(tmp_path / "run", planted, extra=FORCES, terms=terms))
+    assert [one.cause for one in found.causes] == [named]
+    said = " ".join(found.summary.partition("\nDo")[2].split())
+    assert ("weight decay" in said) == (named == "penalty_too_strong") and "penalty's weight" not in said
+
+
+def test_weight_decay_is_not_lowered_where_a_term_shrinks(tmp_path):
+    found = diagnose(SUSPECTED["penalty_too_strong"](tmp_path / "run"))
+    said = " ".join(found.summary.partition("\nDo")[2].split())
+    assert "lower the penalty's weight" in said and "weight decay" not in said
+
+
+def test_weights_that_a_pulling_loss_takes_to_nothing_did_not_decay(tmp_path):
+    terms = {**TERMS, "decay/head": 0.01, "rate/head": 1e-3}
+    gone = {**COLLAPSE, "drift/head": ramp(0.1, 1.0, since=0.0, until=0.5)}
+    pulled = made(tmp_path / "pulled", gone, extra={**PULLS, "pairs/push_all": -0.3}, terms=terms, noise=1e-3)
+    assert named(pulled)[0] == "no_repulsion"
+    decayed = made(tmp_path / "decayed", gone, extra=FORCES, terms=terms, noise=1e-3)
+    assert named(decayed)[0] == "penalty_too_strong"
+
+
+def test_a_model_that_is_no_number_at_the_end_has_no_other_way_of_scoring(tmp_path):
+    planted = {
+        **FALL,
+        **both("common_share", ramp(0.2, 0.9)),
+        "pairs/mrr_centred": ramp(0.845, 0.8),
+        "gradient/norm": step(0.5, math.nan),
+    }
+    broken = {**planted, "pairs/mrr": lambda t: math.nan if t > 0.95 else 0.5}
+    found = diagnose(made(tmp_path / "run", broken, extra=PULLS, noise=1e-3))
+    assert found.kinds[0].kind == "divergence" and "scoring" not in found.summary
+    assert all(one.gain is None for cause in found.causes for one in cause.remedies)

@@ -130,6 +130,28 @@ def with_gate(start: float, end: float) -> Callable[[Path], Run]:
     return lambda folder: made(folder, {"alpha/value": ramp(start, end)}, fields=fields, extra={"alpha/value": start})
 
 
+def cold(folder: Path) -> Run:
+    sides = {f"{side}/teaching": 0.6 for side in ("query", "document")}
+    return made(folder, {"loss/total": ramp(100.0, 30.0)}, extra={"pairs/auc": 0.9, **sides}, terms={"loss/total": 1.0})
+
+
+def one_side(folder: Path, *, idle: float) -> Run:
+    """Documents whose scored vectors keep every bit, beside a group that never moved."""
+    run = made(folder, {"pairs/mrr": ramp(0.1, 0.4)}, terms={"drift/tower": idle}, noise=1e-3)
+    path = folder / "journal.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for one in lines:
+        if one["kind"] == "readings" and one["on"] == "reference":
+            one["values"] |= {f"document/{name}": value for name, value in STREAM.items()}
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    return Run.load(run.folder)
+
+
+def added_up(folder: Path) -> Run:
+    run = made(folder, {"gradient/norm": lambda t: 0.5 * (1 + 60 * t)})
+    return append(run, [{"kind": "event", "name": "gradients_kept", "step": 4}])
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -167,6 +189,9 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP513": lambda folder: wrong_pairs(folder, 0.5),
     "CP514": lambda folder: made(folder, FALL, extra={"pairs/near_own": 4.0}),
     "CP516": solved,
+    "CP518": cold,
+    "CP519": lambda folder: one_side(folder, idle=0.0),
+    "CP520": added_up,
     "CP521": still,
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
@@ -443,3 +468,10 @@ def test_a_correction_that_is_as_long_as_its_query_before_any_step(ratio, named,
     rows = {"kind": "readings", "on": "batch", "n": 64, "values": {"delta/correction_over_query": ratio}}
     found = diagnose(append(run, [{**rows, "step": at} for at in range(1, 9)]))
     assert [one.kind for one in found.kinds] == ["harmful_correction"] and [one.cause for one in found.causes] == named
+
+
+def test_a_side_is_not_trained_where_weights_that_should_move_do_not(tmp_path):
+    found = diagnose(one_side(tmp_path / "idle", idle=0.0))
+    assert [one.kind for one in found.kinds] == ["side_not_trained"] and found.status is Status.WARNING
+    assert [one.cause for one in found.causes] == ["not_trained"]
+    assert not diagnose(one_side(tmp_path / "frozen", idle=0.1)).kinds

@@ -207,7 +207,7 @@ def test_a_side_that_is_trained_and_left_behind(gradient, said, tmp_path):
     event = {"kind": "event", "name": "left_out", "subject": "documents", "message": "", "step": 20}
     forgotten = diagnose(append(run, [event]))
     if gradient:
-        assert forgotten.kinds[0].kind == "no_learning" and str(forgotten.status) == "warning"
+        assert forgotten.kinds[0].kind == "side_not_trained" and str(forgotten.status) == "warning"
         assert forgotten.causes[0].cause == "not_trained" and forgotten.causes[0].locus == "documents"
 
 

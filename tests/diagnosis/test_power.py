@@ -35,6 +35,8 @@ NO_SERIES = {
     "CP206": "evaluations",
     "CP511": "evaluations",
     "CP512": "evaluations",
+    "CP519": "vectors that keep every bit",
+    "CP520": "an event",
 }
 """Detectors that judge records of another kind: `test_detectors.py` and `benchmarks/nulls.py` are about them."""
 
@@ -134,6 +136,12 @@ CASES = {
         fewest=64,
         constant=True,
         batches=False,
+    ),
+    "CP518": Case(
+        {"loss/total": (100.0, 100.0), **both("teaching", 0.6, 0.6)},
+        {"loss/total": (100.0, 100.0), **both("teaching", 1.0, 1.0)},
+        {"pairs/auc": (0.9, 0.9)},
+        constant=True,
     ),
     "CP514": Case({"pairs/near_own": (4.0, 4.0)}, {"pairs/near_own": (0.1, 8.0)}, FALL, constant=True),
     "CP516": Case(

@@ -118,7 +118,7 @@ def given(name: str, z: torch.Tensor, other: torch.Tensor, third: torch.Tensor) 
     """Return a measure of independent tensors."""
     needs = MEASURES[name].needs
     tensors = {"z": z, "values": z, "correction": z, "applied": z, "query": other, "document": third}
-    tensors |= {"force": (third, other), "gradient": other}
+    tensors |= {"force": (third, other), "gradient": other, "negative": torch.arange(len(z)).flip(0)[None]}
     if "neighbours" in needs:
         many = [torch.cat([k * one.roll(k, dims=1) for k in range(1, 6)]) for one in (other, third, z)]
         tensors["neighbours"], tensors["earlier"] = (

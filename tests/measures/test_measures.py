@@ -336,6 +336,7 @@ def arguments(name: str, z: torch.Tensor) -> dict[str, object]:
     made = {"covariance": z.T @ z, "spectrum": z[0].abs(), "n": len(z), "similarity": "euclidean", "force": (z, z)}
     rows = torch.zeros(len(z), 10, dtype=torch.long, device=z.device)
     made["neighbours"] = made["earlier"] = m.Neighbours(answers=rows, documents=rows, distinct=rows[:, 0])
+    made["negative"] = torch.arange(len(z), device=z.device).flip(0)[None]
     names = inspect.signature(m.FUNCTIONS[name]).parameters
     needed = [part for part in names if names[part].default is inspect.Parameter.empty]
     return {part: made.get(part, z) for part in needed}

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collapse_probe import measures as m
-from collapse_probe.measures import _scores
+from collapse_probe.journal.vocabulary import Role
+from collapse_probe.measures import Sample, _scores
 
 SIMILARITIES = ("cosine", "dot", "euclidean")
 few = settings(max_examples=15, deadline=None)
@@ -52,6 +53,24 @@ def test_separation_equals_the_loops_however_many_documents_a_query_has(seed, si
     expected = slow(q, d, own.tolist(), similarity)
     for name, value in expected.items():
         assert m.FUNCTIONS[name](q, d, similarity=similarity, own=own).item() == pytest.approx(value, abs=1e-9), name
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+@pytest.mark.parametrize("each", [1, 3])
+def test_negatives_are_the_rows_that_are_nobodys_own(each, blocks):
+    """Each query's first negative, of one or of three a query, in either order, in the place of its own document."""
+    q, own, others = drawn(9, 5), drawn(9, 5, seed=1), drawn(9, each, 5, seed=2)
+    others[:, 0] = 0.7 * q + others[:, 0]
+    further = (others.transpose(0, 1) if blocks else others).reshape(-1, 5)
+    sample = Sample(
+        streams={"q": q, "d": own, "n": further}, roles={"q": Role.query, "d": Role.document, "n": Role.document}
+    )
+    first = [9 + (row if blocks else each * row) for row in range(9)]
+    expected = slow(q, torch.cat([own, further]), first, "cosine")["auc"]
+    found = m.read(sample, on="batch", wanted=["pairs/negative_auc", "pairs/auc"])
+    assert found["pairs/negative_auc"].item() == pytest.approx(expected, abs=1e-9) and expected > 0.6
+    alone = Sample(streams={"q": q, "d": own}, roles={"q": Role.query, "d": Role.document})
+    assert "pairs/negative_auc" not in m.read(alone, on="batch")
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)

@@ -35,7 +35,7 @@ def full(n: int = 9, dimension: int = 5) -> Sample:
 @pytest.mark.parametrize("on", ["batch", "reference"])
 def test_everything_that_the_roles_allow_is_read(on):
     values = read(full(), on=on)
-    more = {"neighbours", "earlier", "force", "gradient"}
+    more = {"neighbours", "earlier", "force", "gradient", "negative"}
     measures = [measure for measure in MEASURES.values() if on in measure.on and not more & set(measure.needs)]
     vectors = [e.name for e in measures if e.subject == "stream"]
     expected = {f"{stream}/{name}" for stream in ("query", "document", "delta") for name in vectors}

@@ -108,6 +108,24 @@ def test_rows_with_labels_are_no_own_pairs(labelled):
     assert "labels" in w.live.coverage["pairs"].why if labelled else "pairs" not in w.live.coverage
 
 
+@pytest.mark.parametrize("inverted", [True, False])
+def test_rows_that_a_loss_moves_apart_are_read_by_the_first_weights(inverted):
+    """Once, beside the rows that it moves together: labels that are inverted show there."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(4, rows=32):
+        together = torch.arange(32) % 2 == (0 if inverted else 1)
+        right = torch.where((torch.arange(32) % 2 == 1)[:, None], b, b.roll(2, 0))
+        descend(optimizer, mse_loss(cosine_similarity(model(a), model(right)), 2 * together.float() - 1))
+    w.close()
+    own, apart = (w.live.series(f"pairs/{name}", on="reference") for name in ("auc", "negative_auc"))
+    assert apart.steps.tolist() == [0] and apart.n[0] >= 32
+    assert bool(apart.values[0] > 0.8 and own.values[0] < 0.7) is inverted
+    assert bool(apart.values[0] < 0.7 and own.values[0] > 0.8) is not inverted
+
+
 class Classifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()

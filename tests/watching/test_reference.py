@@ -422,3 +422,14 @@ def test_texts_are_encoded_by_one_process_where_several_share_an_evaluation(monk
     monkeypatch.setattr(_text_pairs, "processes", lambda: 2)
     query, document = TextPairs(Shared(), ["a", "b"], ["c", "d"])()
     assert query.shape == document.shape == (2, 2)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_an_epoch_is_over_where_the_first_pairs_come_again(again):
+    """Then all reference pairs are read: beside the last new ones, by about the same weights."""
+    batches = list(pairs(45))
+    w = fit([*batches[:25], *batches[:20]] if again else batches)
+    w.close()
+    assert [one.step for one in w.live.of(Event) if one.name == "seen_again"] == ([30] if again else [])
+    full = w.live.series("pairs/mrr", on="reference")
+    assert (30 in full.steps[full.n == full.n.max()].tolist()) is again

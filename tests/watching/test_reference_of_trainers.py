@@ -63,3 +63,17 @@ def test_reference_pairs_are_made_of_what_labels_say_or_the_reason_is_said(
             "left": "left",
             "right": "right",
         }
+
+
+def test_what_labels_say_to_be_apart_is_read_at_step_0(bert: Path, tmp_path: Path) -> None:
+    """Right pairs with label 0, others with 1: the first weights tell which of them belong together."""
+    rows = pairs(96, labels=True)
+    documents = [rows["positive"][at if at % 2 == 0 else at - 1] for at in range(96)]
+    data = Dataset.from_dict({"a": rows["anchor"], "b": documents, "label": rows["label"]})
+    model = encoder(bert)
+    trainer = st_trainer(model, losses.CoSENTLoss(model), tmp_path, data=data, steps=2)
+    watching = collapse_probe.watch(trainer, run=False)
+    trainer.train()
+    apart, own = (watching.live.series(f"pairs/{name}", on="reference") for name in ("negative_auc", "auc"))
+    assert apart.steps.tolist() == [0] and apart.n.tolist() == [48]
+    assert apart.values[0] > own.values[0] + 0.15

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .._contract import Finding, Remedy, Status
 from .._evidence import Evidence
 from .._selection import keeping
@@ -109,7 +111,7 @@ def suspected(
                 locus=why.locus,
                 because=why.because,
                 decides=mechanism.decides,
-                remedies=decisions.with_gains((*mechanism.remedies, *more), mechanism.cause, kind),
+                remedies=decisions.with_gains((*_for(mechanism, why), *more), mechanism.cause, kind),
                 decided=decided,
             )
             known = found.get(cause.cause)
@@ -118,6 +120,12 @@ def suspected(
             if cause.verdict != "refuted":
                 break
     return tuple(found.values())
+
+
+def _for(mechanism: Mechanism, why: Suspicion) -> tuple[Remedy, ...]:
+    """Return a mechanism's remedies for the place where it is suspected, those that are for it alone first."""
+    fit = [one for one in mechanism.remedies if one.part in why.because or why.locus.startswith(one.part)]
+    return tuple(sorted(fit, key=lambda one: not one.part))
 
 
 def _counts(kind: Finding) -> bool:
@@ -163,12 +171,14 @@ def measured_remedies(evidence: Evidence) -> tuple[Remedy, ...]:
     where the gains are below .02, or were not read.
     """
     kept = keeping(evidence.run)
-    scored = equal_n(evidence.series("pairs/mrr", on="reference").finite())
+    scored = equal_n(evidence.series("pairs/mrr", on="reference"))
+    # What the model gives at the end must be numbers: of an earlier one nobody asks how to score it.
+    known = len(scored) > 0 and bool(np.isfinite(scored.values[-1])) and not evidence.reference_still
     found = []
-    for reading, way in _FREE if len(scored) and not evidence.reference_still else ():
-        series = evidence.series(reading, on="reference").finite()
+    for reading, way in _FREE if known else ():
+        series = evidence.series(reading, on="reference")
         series = series.where(series.n == scored.n[-1]) if len(series) else series
-        if len(series) and series.steps[-1] == scored.steps[-1]:
+        if len(series) and series.steps[-1] == scored.steps[-1] and np.isfinite(series.values[-1]):
             found.append((float(series.values[-1] - scored.values[-1]), way))
     gain, way = max(found, default=(0.0, ""))
     ways = [Remedy(change={"scoring": way}, reading="pairs/mrr", gain=gain)] if gain >= LEAST else []

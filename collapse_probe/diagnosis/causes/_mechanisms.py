@@ -8,9 +8,10 @@ from .._contract import Remedy, Threshold
 from ..detectors import BY_CODE
 from ..detectors._geometry import PUSH
 from ..detectors._learning import CANDIDATES
+from ..detectors._temperature import LOUD
 from . import suspects
 from ._contract import Mechanism
-from ._penalties import OF_CORRECTIONS, leak, penalty
+from ._penalties import DECAY, OF_CORRECTIONS, leak, penalty
 
 MEASURED = "measured on 73 failing and 27 harmless trainings of heads over frozen vectors"
 
@@ -36,6 +37,16 @@ _NO_REPULSION = Mechanism(
 )
 
 MECHANISMS = (
+    Mechanism(
+        cause="swapped_pairs",
+        title="positives and negatives have changed places",
+        explains=("mismatched_pairs",),
+        suspects=suspects.swapped,
+        formula="The kind itself, where the first batches tell queries' negatives from other texts, and own documents "
+        "not.",
+        remedies=(Remedy(change={"data": "exchange the columns of positives and negatives, or the two labels"}),),
+        decides="the columns exchanged, and the AUC of the first batches' own documents and negatives",
+    ),
     Mechanism(
         cause="wrong_pairs",
         title="queries are paired with documents that are not theirs",
@@ -73,6 +84,15 @@ MECHANISMS = (
         formula="The kind itself: nearly every own document is the first before anything is trained.",
         remedies=(Remedy(change={"data": "take the query out of its document"}),),
         decides="the same pairs without what queries and documents share word for word",
+    ),
+    Mechanism(
+        cause="gradients_kept",
+        title="gradients of earlier steps are never cleared",
+        explains=("gradients_add_up",),
+        suspects=suspects.kept_gradients,
+        formula="The kind itself: nothing but a backward writes the gradients, and they grow.",
+        remedies=BY_CODE["CP520"].remedies,
+        decides="the same run with zero_grad() before every backward",
     ),
     Mechanism(
         cause="half_precision",
@@ -116,13 +136,25 @@ MECHANISMS = (
         formula="No gradient arrived, and a batch has one candidate, or the loss was 0 throughout; or the loss was the "
         "same for every batch, and its gradient rounding.",
         thresholds={"constant": Threshold(1e-5, "of the loss: float32 rounds at 1e-7, gradients read 3e-9 (measured)")},
-        remedies=tuple(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
+        remedies=(
+            *(one for one in BY_CODE["CP501"].remedies if one.part == CANDIDATES),
+            Remedy(
+                change={
+                    "loss": "print it for two batches: a margin that every pair meets gives 0 for any model",
+                    "data": "look at the labels: where all are one, nothing is told apart",
+                    "model": "look for a layer or a factor of zeros before the embeddings",
+                },
+                reading="loss/total",
+            ),
+        ),
         decides="batches of more than one pair",
     ),
     Mechanism(
         cause="not_trained",
         title="weights that should learn do not",
-        explains=("no_learning", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
+        explains=(
+            *("no_learning", "side_not_trained", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
+        ),
         suspects=suspects.not_trained,
         formula="Every learning rate is 0, no gradient arrived, or a group did not move by a bit.",
         remedies=(
@@ -156,12 +188,14 @@ MECHANISMS = (
         title="a penalty is stronger than what it should hold",
         explains=(*OF_CORRECTIONS, *_COLLAPSES),
         suspects=penalty,
-        formula="Rate x weight decay x steps of a group is above the cut; or in the first steps a term that is more "
+        formula="Rate x weight decay x steps of a group is above the cut, and decay is more of the first updates than "
+        "the cut; or in the first steps a term that is more "
         "than half of the force, or the whole loss, does nearly nothing but shrink; of a correction or a gate: there, "
         "or a term on weights alone was more than half of the loss and fell by half. Of a scale that collapses: a term "
         "that is nearly all of the force shrinks from first to last, beside one that pulls pairs.",
         thresholds={
             "decay": Threshold(0.5, f"{MEASURED}: 3 to 16 in the failures, usually .005"),
+            "of updates": Threshold(0.05, "1.0 under a decay of 60, .0005 to .02 under AdamW's own .01 (measured)"),
             "radial": Threshold(-0.7, MEASURED),
             "at_correction": Threshold(
                 -0.5, "the same at a correction, whose rows differ in length: a squared norm reads -.70 (measured)"
@@ -172,7 +206,10 @@ MECHANISMS = (
             "pull": Threshold(-0.1, "what trains pairs pulls them, by -.1 to -.9 (own choice)"),
             "draws": Threshold(-0.2, "a squared norm draws no near rows together, push 0; a loss that does is none"),
         },
-        remedies=(Remedy(change={"optimizer": "lower the weight decay", "loss": "lower the penalty's weight"}),),
+        remedies=(
+            Remedy(change={"optimizer": "lower the weight decay"}, part=DECAY),
+            Remedy(change={"loss": "lower the penalty's weight"}),
+        ),
         decides="the penalty times 0",
     ),
     Mechanism(
@@ -323,13 +360,13 @@ MECHANISMS = (
     Mechanism(
         cause="temperature_or_margin",
         title="the temperature, a margin or a bias is off",
-        explains=(*_FALLS, "no_learning"),
+        explains=(*_FALLS, "no_learning", "cold_softmax"),
         suspects=suspects.temperature,
-        formula="The loss stays near log n, its value by chance, while the batch's pairs are told apart: the "
-        "temperature is too high. Or its descent spreads all rows alike and not the nearest; or in the first 20 steps "
-        "it moves own pairs apart with all others, or fewer rows than the cut teach; of saturation, weights hardly "
-        "moved, and embeddings reached a bound that they were far from, or were at it before the first step and "
-        "retrieved no worse than the raw encoder.",
+        formula="The kind itself, of a saturated softmax. The loss stays near log n, its value by chance, while the "
+        "batch's pairs are told apart: the temperature is too high. Or its descent spreads all rows alike and not the "
+        "nearest; or in the first 20 steps it moves own pairs apart with all others, or fewer rows than the cut "
+        "teach; of saturation, weights hardly moved, and embeddings reached a bound that they were far from, or were "
+        "at it before the first step and retrieved no worse than the raw encoder.",
         thresholds={
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
@@ -344,6 +381,7 @@ MECHANISMS = (
         },
         remedies=(
             Remedy(change={"temperature": 0.05}),
+            *(replace(one, part=LOUD) for one in BY_CODE["CP518"].remedies if "loss" in one.change),
             Remedy(change={"loss": "lower the temperature: multiply cosines by 20; give a sigmoid a bias of -10"}),
         ),
         decides="the temperature x 2 and x .5",

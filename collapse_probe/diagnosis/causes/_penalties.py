@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from .._contract import Finding
 from .._evidence import EMBEDDINGS, Evidence
 from ._contract import Suspicion
-from ._readings import decay_done, first, last, vanished
+from ._readings import decay_done, decay_share, first, last, pulls_alone, vanished
 
 SHRUNK = ("scale_collapse", "complete_collapse", "dimensional_collapse", "one_sided_collapse", "cone")
 """Kinds of embeddings that what shrinks them brings about."""
+
+DECAY = "weight decay"
+"""How the place of a penalty begins that an optimiser has."""
+
+OF_UPDATES = "its share of the first updates"
 
 OF_CORRECTIONS = ("delta_collapse", "gate_collapse", "constant_correction")
 """Kinds of a correction or its gate."""
@@ -49,15 +54,14 @@ def _forces(evidence: Evidence, at: str, read: Callable[[Evidence, str], float |
 
 def penalty(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     """Suspect weight decay, or a term that does nearly nothing but shrink and is most of the force."""
-    decayed = decay_done(evidence)
-    if decayed is not None and decayed[1] > cuts["decay"]:
-        return Suspicion(
-            because={"rate x weight decay x steps": decayed[1]}, locus=f"weight decay of group {decayed[0]}"
-        )
+    decayed, share = decay_done(evidence), decay_share(evidence)
+    if decayed is not None and decayed[1] > cuts["decay"] and (share is None or share > cuts["of updates"]):
+        because = {"rate x weight decay x steps": decayed[1]} | ({} if share is None else {OF_UPDATES: share})
+        return Suspicion(because=because, locus=f"{DECAY} of group {decayed[0]}")
     added = kind.kind in OF_CORRECTIONS
     gone = vanished(evidence)
-    if gone is not None and (added or kind.kind in SHRUNK):
-        return Suspicion(because={f"drift/{gone}": 1.0}, locus=f"weight decay of group {gone}")
+    if gone is not None and (added or (kind.kind in SHRUNK and not pulls_alone(evidence))):
+        return Suspicion(because={f"drift/{gone}": 1.0}, locus=f"{DECAY} of group {gone}")
     if not added and kind.kind not in SHRUNK:
         return None
     found = forces(evidence, kind.subject if added else "")

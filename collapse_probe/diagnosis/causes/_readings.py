@@ -10,6 +10,9 @@ from ...journal import Series
 from .._contract import Finding
 from .._evidence import Evidence
 
+BEGAN_AT_NOTHING = 1e3
+"""Relative update above which a group began at zero."""
+
 _LEVEL = 3
 """Last readings, and a tenth of them at least, of a way that has come to its end (own choice)."""
 
@@ -92,6 +95,29 @@ def decay_done(evidence: Evidence) -> tuple[str, float] | None:
             lasting = np.clip(np.diff(edges), 0, None)
             found.append((group_of(decay), float((rate.values * lasting).sum() * decay.values[-1])))
     return max(found, key=lambda one: one[1], default=None)
+
+
+def decay_share(evidence: Evidence) -> float | None:
+    """Return which share of the first update weight decay is, of the middle one of the groups; None where unknown.
+
+    Rate times decay over an update's size, both of the weights' own. A rate multiplies both, so the share says nothing
+    of it. Later updates tell less: weights that decay and steps that make them grow come to a balance.
+    """
+    rates = {group_of(one): one for one in evidence.groups("rate")}
+    done = [
+        float(rates[name].values[0] * decay.values[0])
+        for decay in evidence.groups("decay")
+        if (name := group_of(decay)) in rates
+    ]
+    firsts = [float(one.values[0]) for one in evidence.groups("update")]
+    sizes = [one for one in firsts if 0 < one < BEGAN_AT_NOTHING]
+    return min(1.0, max(done) / float(np.median(sizes))) if done and sizes else None
+
+
+def pulls_alone(evidence: Evidence) -> bool:
+    """Return whether nothing pushes from the first readings to the last: what shrinks then is drawn together."""
+    pushes = first(evidence, "pairs/push"), last(evidence, "pairs/push")
+    return all(one is not None and one < 0 for one in pushes)
 
 
 def vanished(evidence: Evidence) -> str | None:

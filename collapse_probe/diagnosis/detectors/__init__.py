@@ -9,6 +9,7 @@ from ._corrections import CORRECTIONS
 from ._data import DATA
 from ._forgetting import FORGETTING
 from ._geometry import GEOMETRY
+from ._gradients import GRADIENTS
 from ._learning import LEARNING
 from ._numbers import NUMBERS
 from ._paths import PATHS
@@ -18,6 +19,7 @@ from ._scale import SCALE
 from ._selection import SELECTION
 from ._sides import SIDES
 from ._tables import TABLES
+from ._temperature import TEMPERATURE
 
 DETECTORS: tuple[Detector, ...] = (
     *NUMBERS,
@@ -29,9 +31,11 @@ DETECTORS: tuple[Detector, ...] = (
     *SIDES,
     *CORRECTIONS,
     *LEARNING,
+    *GRADIENTS,
     *FORGETTING,
     *DATA,
     *PATHS,
+    *TEMPERATURE,
     *TABLES,
 )
 """Every detector, in the order of its family; tests, ``list`` and ``explain`` are made from it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,126 +11,12 @@ from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, O
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._separation import BATCH, equal_n
-from ._signature import MEASURED, part
+from ._mismatched import MISMATCHED, first_batches
+from ._signature import part
 
 NEAR_COPIES = "pairs/near_own"
 OWN_AGAIN = "pairs/tied_share of the first batches"
 """What says that own documents stand in the batch again."""
-
-_MANY, _LAST, _FAR = 100, 5, 0.01
-"""Steps, last readings and way of the weights from which on an encoder that knew nothing has learnt (own choice)."""
-
-_FIRST = 3
-"""Steps whose batches are those of the start: later ones are told apart as they were trained to be."""
-
-
-def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    if evidence.config.examined:
-        raise NotApplicable("no batch of a training was read")
-    reading = "pairs/auc"
-    batch = evidence.series(reading, on="batch").finite()
-    first = first_batches(batch)
-    parted = _parted(evidence, batch, cuts)
-    if parted is not None:
-        return parted
-    known = _known(evidence, cuts) or _never_told(evidence, cuts)
-    if not len(first) or known is None:
-        return Judgement(value=None, evidence=(reading,))
-    if not known.holds:
-        raise NotApplicable("step 0 does not tell other pairs apart either")
-    value = float(first.values.mean())
-    # A mean over n queries of ranks that are uniform by chance, of which every row is one.
-    rows = int(np.maximum(first.n, 1).sum())
-    error = 3 * math.sqrt(1 / 12 / rows)
-    # Later batches than the first are told apart as they were trained to be.
-    at_chance = value + error < cuts["critical"] and float(first.values[0]) < cuts["warning"]
-    # A collection says that the encoder is good, not that these pairs are easy.
-    partly = not evidence.seen and value + error < cuts["warning"]
-    cut = cuts["critical" if at_chance or evidence.seen else "warning"]
-    return Judgement(
-        value=value,
-        bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
-        conditions=(
-            part(f"{reading} of the first batches", value, cut, at_chance or partly),
-            known,
-            *(() if at_chance else evidence.harm),
-        ),
-        onset=Onset(step=1, low=0, high=1),
-        outside=tuple(int(step) for step in first.steps),
-        before=True,
-        evidence=(reading,),
-        n=rows,
-        of_batches=True,
-    )
-
-
-def first_batches(batch: Series) -> Series:
-    """Return the readings of the batches that training has not yet told apart."""
-    return batch.where(batch.steps <= max(_FIRST, int(batch.steps[0]))) if len(batch) else batch
-
-
-def _parted(evidence: Evidence, batch: Series, cuts: Mapping[str, float]) -> Judgement | None:
-    """Return that the batches' pairs came to chance while the reference pairs held; None where they did not."""
-    reading = "pairs/auc"
-    reference = evidence.series(reading, on="reference").finite()
-    if len(batch) < 3 * _LAST or len(reference) < 2 or evidence.reference_still:
-        return None
-    start, end = (float(np.median(part)) for part in (batch.values[:_LAST], batch.values[-_LAST:]))
-    held = float(reference.values[-1])
-    if start < cuts["warning"] or end >= cuts["critical"] or held < cuts["warning"]:
-        return None
-    inside = batch.values >= (start + end) / 2
-    last = int(np.flatnonzero(inside)[-1])
-    onset = Onset(step=int(batch.steps[last + 1]), low=int(batch.steps[last]), high=int(batch.steps[last + 1]))
-    return Judgement(
-        value=end,
-        bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
-        conditions=(
-            part(f"{reading} of the last batches", end, cuts["critical"], True),
-            part(f"{reading} of the reference pairs at the end", held, cuts["warning"], True),
-        ),
-        onset=onset,
-        outside=tuple(int(step) for step in batch.steps[batch.steps >= onset.step]),
-        before=True,
-        evidence=(reading,),
-        n=int(batch.n[-_LAST:].sum()),
-        of_batches=True,
-    )
-
-
-def _known(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
-    """Return whether the model of step 0 tells other pairs apart; None where nothing says.
-
-    By held-out pairs; where the reference pairs are training pairs themselves, by what was scored of a collection.
-    """
-    if evidence.seen:
-        found = [one for one in evidence.curves if one.inside is not True and one.name not in (REFERENCE, BATCH)]
-        started = [one for one in found if one.steps and one.steps[0] == 0]
-        if not started:
-            return None
-        best = max(started, key=lambda one: one.values[0])
-        value = float(best.values[0])
-        return part(
-            f"{best.name}/{best.metric} at {evidence.config.start}", value, cuts["scored"], value >= cuts["scored"]
-        )
-    reference = evidence.series("pairs/auc", on="reference").finite()
-    if not len(reference) or int(reference.steps[0]) > 0:
-        return None
-    value = float(reference.values[0])
-    return part(f"pairs/auc of held-out pairs at {evidence.config.start}", value, cuts["known"], value >= cuts["known"])
-
-
-def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
-    """Return whether the batches' pairs are still at chance after many steps that moved weights; None where not.
-
-    An encoder that knows nothing learns to tell true pairs apart; one whose pairs are wrong has nothing to learn.
-    """
-    batch = evidence.series("pairs/auc", on="batch").finite()
-    moved = max((float(one.values[-1]) for one in evidence.groups("drift")), default=0.0)
-    if evidence.run.steps < _MANY or len(batch) < 2 * _LAST or moved < _FAR:
-        return None
-    value = float(np.median(batch.values[-_LAST:]))
-    return part("pairs/auc of the last batches", value, cuts["critical"], True) if value < cuts["critical"] else None
 
 
 def _solved_collection(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
@@ -257,32 +142,7 @@ def _own_as_negatives(evidence: Evidence, cuts: Mapping[str, float]) -> Judgemen
 
 
 DATA = (
-    Detector(
-        code="CP513",
-        kind="mismatched_pairs",
-        title="pairs that do not belong together",
-        reads=("pairs/auc",),
-        per="run",
-        formula="The AUC of the first batches' own pairs is below the cut by three standard errors, while the same "
-        "weights tell held-out pairs apart, else a collection, or while batches never get better. Below .6 it is at "
-        "chance; from there to .85 about 2 (1 - AUC) of the pairs are wrong, and separation or retrieval has to fall.",
-        thresholds={
-            "critical": Threshold(0.6, MEASURED),
-            "warning": Threshold(0.85, f"{MEASURED}: .69 with half of the pairs wrong, .98 for the hardest quarter"),
-            "scored": Threshold(0.1, "of a collection at step 0, where no held-out pairs are known (own choice)"),
-            "known": Threshold(0.9, "held-out pairs at step 0: below, the encoder itself may be to blame (own choice)"),
-        },
-        judge=_mismatched,
-        why="Queries are trained towards documents that have nothing to do with them.",
-        remedies=(
-            Remedy(
-                change={"data": "look at ten pairs of a batch: a shifted row, a wrong column, a shuffled side"},
-                reading="pairs/auc",
-            ),
-        ),
-        not_this="hard but true pairs, which an encoder tells apart in .98 of cases",
-        confirm=1,
-    ),
+    MISMATCHED,
     Detector(
         code="CP514",
         kind="false_negatives",

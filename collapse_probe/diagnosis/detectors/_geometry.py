@@ -70,15 +70,20 @@ def _complete(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -
     lost = may_be_gone(evidence.curves) if evidence.config.examined else None
     others = (restored,) if lost is None else (restored, part("scores lost", None, GONE, lost))
     found = _spread(subject, evidence, cut, others)
-    return replace(found, bounds=replace(found.bounds, warning=cuts["critical"], critical=cuts["critical"]))
+    bounds = replace(found.bounds, warning=cuts["critical"], critical=cuts["critical"])
+    return replace(found, bounds=bounds, extreme=_gone(found, evidence, cuts))
 
 
 def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     found = centring(evidence) if _few_dimensions(subject, evidence, cuts["dimensions"]) else None
     others = () if found is None else (part("pairs/mrr_centred", found[0], found[1], found[0] >= found[1]),)
     judged = _spread(subject, evidence, cuts["critical"], others)
-    gone = judged.value is not None and judged.value < cuts["gone"] and evidence.config.similarity == "cosine"
-    return replace(judged, extreme=gone)
+    return replace(judged, extreme=_gone(judged, evidence, cuts))
+
+
+def _gone(judged: Judgement, evidence: Evidence, cuts: Mapping[str, float]) -> bool:
+    """Return whether so little is left of the spread that it warns even while scores rise, as from random weights."""
+    return judged.value is not None and judged.value < cuts["gone"] and evidence.config.similarity == "cosine"
 
 
 def _few_dimensions(subject: Subject, evidence: Evidence, cut: float) -> bool:
@@ -138,10 +143,12 @@ GEOMETRY = (
         roles=EMBEDDINGS,
         formula="(1 - common share) over that of the raw encoder, else of step 0, is below the cut; separation or "
         "retrieval fell; and taking each role's mean off brings back less than half of the lost reciprocal rank, or "
-        "few dimensions are left as well. Of finished models that were scored, half of a score or more may be lost.",
+        "few dimensions are left as well. Of finished models that were scored, half of a score or more may be lost. "
+        "Where next to nothing is left, it warns even while scores rise.",
         thresholds={
             "critical": Threshold(0.1, f"{MEASURED}: .02 to .06 in the failures"),
             "dimensions": Threshold(0.2, f"{MEASURED}, as of a dimensional collapse"),
+            "gone": Threshold(0.01, "a hundredth of what was there, of vectors that cosines compare (own choice)"),
             "left": Threshold(0.03, "(1 - common share) itself, where no raw encoder is known (own choice)"),
         },
         judge=_complete,

@@ -12,8 +12,10 @@ from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, O
 from .._evidence import Evidence
 from .._onset import crossing
 from .._separation import BATCH, FEWEST_PAIRS
-from ._paths import still_side
 from ._signature import part
+
+STARTED = "pairs/d_prime at the start"
+"""What says that pairs are at chance from the first step to the last."""
 
 CANDIDATES = "number of candidates in a batch"
 """Documents among which a query's own one is told apart."""
@@ -120,25 +122,18 @@ def _detached(evidence: Evidence) -> Judgement | None:
 
 
 def _left_out(evidence: Evidence) -> Judgement | None:
-    """Return that modules have gradients and no optimiser, and separation or retrieval did not rise, or a side stayed.
-
-    What is left out may be meant to be; a whole side that has gradients and never moves is not, whatever the other one
-    learns beside it: that is a warning.
-    """
+    """Return that modules have gradients and no optimiser, while separation or retrieval did not rise."""
     count = float(len(evidence.left_out))
     if not count:
         return None
-    still = still_side(evidence)
-    stays = [] if still is None else [part(f"scored vectors of {still[0]} that changed", 0.0, 0.0, True)]
     return Judgement(
         value=count,
         bounds=Bounds(warning=0.0, critical=0.0),
-        conditions=(part(LEFT_OUT, count, 0.0, True), *stays, *evidence.harm),
+        conditions=(part(LEFT_OUT, count, 0.0, True), *evidence.harm),
         onset=Onset(step=1, low=0, high=1),
         outside=(min(evidence.left_out.values()),),
         before=True,
         evidence=tuple(evidence.left_out),
-        extreme=still is not None,
     )
 
 
@@ -199,7 +194,7 @@ def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
     return Judgement(
         value=end,
         bounds=Bounds(warning=cut, critical=cut, above=False),
-        conditions=(part("pairs/d_prime", end, cut, True), part("pairs/d_prime at the start", start, cut, True)),
+        conditions=(part("pairs/d_prime", end, cut, True), part(STARTED, start, cut, True)),
         onset=Onset(step=0, low=0, high=0),
         outside=tuple(int(step) for step in series.steps),
         before=True,
@@ -318,8 +313,7 @@ LEARNING = (
         "raw encoder; or d' of the reference pairs is at chance from the start to the end of a run of 50 steps; or no "
         "backward came through a query or document, and nothing scored changed; or in the first 50 steps the loss "
         "stays at log n, a softmax's value by chance, while the batch's pairs are told apart and nothing rises; or a "
-        "gradient reaches parameters that no optimiser holds and nobody changes, and retrieval did not rise, or no "
-        "scored vector of one side changed.",
+        "gradient reaches parameters that no optimiser holds and nobody changes, and retrieval did not rise.",
         thresholds={
             "warning": Threshold(
                 1e-5,
@@ -338,6 +332,14 @@ LEARNING = (
                 change={"data": "put more than one pair into a batch: a softmax over one candidate is 0 for any model"},
                 reading="gradient/norm",
                 part=CANDIDATES,
+            ),
+            Remedy(
+                change={
+                    "data": "look at ten pairs: a shifted row, a wrong column, a shuffled side",
+                    "model": "encode two texts: does what comes out depend on them, or on padding alone?",
+                },
+                reading="pairs/auc",
+                part=STARTED,
             ),
             Remedy(
                 change={

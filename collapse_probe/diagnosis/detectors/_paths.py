@@ -8,10 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...journal import Event, Series
-from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Subject, Threshold
+from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
 from .._evidence import Evidence
 from .._separation import D_PRIME
-from ._data import first_batches
+from ._learning import LEFT_OUT
+from ._mismatched import first_batches
 from ._signature import MEASURED, a_fall, part
 
 BATCH_MEANS = "common share of scored pairs under batch norm"
@@ -28,6 +29,8 @@ _MOVED = 0.01
 
 _GAINED, _KEPT = 0.25, 0.97
 """Gain of separation from which on scored pairs have to follow, and neighbours kept where little moves (own choice)."""
+
+_SIDES = ("query", "document")
 
 _ENDS = 8
 """Last readings that are pooled."""
@@ -165,32 +168,11 @@ def _against_batches(evidence: Evidence, reading: str) -> dict[int, float]:
 
 
 def _side_left(evidence: Evidence) -> Judgement | None:
-    """Return that the scored vectors of one side never change by a bit while that side is trained; None else."""
-    found = None if evidence.left_out else still_side(evidence)
-    if found is None:
-        return None
-    side, moved, scored = found
-    reading = f"change of {side} in batches, while no scored vector of {side} did"
-    return Judgement(
-        value=moved,
-        bounds=Bounds(warning=0.0, critical=0.0),
-        conditions=(part(reading, moved, _MOVED, True),),
-        onset=Onset(step=1, low=0, high=1),
-        outside=tuple(int(step) for step in scored[0].steps),
-        before=True,
-        evidence=tuple(one.reading for one in scored),
-    )
+    """Return that the scored vectors of one side never change by a bit while that side is trained; None else.
 
-
-def still_side(evidence: Evidence) -> tuple[str, float, list[Series]] | None:
-    """Return the side that has a gradient and whose scored vectors keep every bit while the other's change.
-
-    A side that is frozen by design has no gradient.
-
-    Returns:
-        The stream, the relative change of its batches, and the readings that stayed; None where there is none.
+    A side that is frozen by design has no gradient; one that no optimiser holds is judged by itself.
     """
-    for stream in evidence.streams:
+    for stream in () if evidence.left_out else evidence.streams:
         forces = evidence.series(f"{stream.name}/radial", on="batch").finite().values
         if stream.role not in ("query", "document") or not forces.any():
             continue
@@ -200,9 +182,53 @@ def still_side(evidence: Evidence) -> tuple[str, float, list[Series]] | None:
         moved = max(float(np.ptp(one.values)) / max(abs(float(one.values[0])), 1e-12) for one in trained)
         others = [one for one in evidence.streams if one.name != stream.name and one.role in ("query", "document")]
         changed = any(np.ptp(one.values) for other in others for one in _shape(evidence, other.name, "reference"))
-        if changed and moved >= _MOVED:
-            return stream.name, moved, scored
+        if not changed or moved < _MOVED:
+            continue
+        reading = f"{stream.name}: change of its batches while its scored vectors kept every bit"
+        return Judgement(
+            value=moved,
+            bounds=Bounds(warning=0.0, critical=0.0),
+            conditions=(part(reading, moved, _MOVED, True),),
+            onset=Onset(step=1, low=0, high=1),
+            outside=tuple(int(step) for step in scored[0].steps),
+            before=True,
+            evidence=tuple(one.reading for one in scored),
+        )
     return None
+
+
+def _untrained(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    """Return that one side's scored vectors keep every bit, where weights of it were meant to be trained."""
+    if not evidence.config.trains:
+        raise NotApplicable("nothing is trained")
+    sides = {one.name: _shape(evidence, one.name, "reference") for one in evidence.streams if one.role in _SIDES}
+    still = [name for name, read in sides.items() if read and not any(np.ptp(one.values) for one in read)]
+    changed = [name for name, read in sides.items() if any(np.ptp(one.values) for one in read)]
+    if len(sides) < 2 or not all(sides.values()):
+        return Judgement(value=None, evidence=tuple(f"{name}/common_share" for name in sides))
+    ways = {one.reading: float(one.values[-1]) for one in evidence.groups("drift")}
+    idle = [name for name, way in ways.items() if way == 0.0] if any(ways.values()) else []
+    count = float(len(evidence.left_out) or len(idle))
+    if not count:
+        raise NotApplicable("every weight that has a gradient is in an optimiser, and moved")
+    steps = next(iter(sides.values()))[0].steps
+    holds = bool(still) and bool(changed)
+    return Judgement(
+        value=float(len(still)),
+        bounds=Bounds(warning=0.0),
+        conditions=(
+            part(f"sides whose scored vectors kept every bit{_named(still)}", float(len(still)), 0.0, holds),
+            part(LEFT_OUT, count, 0.0, True) if evidence.left_out else part(idle[0], 0.0, 0.0, True),
+        ),
+        onset=Onset(step=1, low=0, high=1) if holds else None,
+        outside=tuple(int(step) for step in steps) if holds else (),
+        before=holds,
+        evidence=tuple(one.reading for name in still for one in sides[name]),
+    )
+
+
+def _named(names: list[str]) -> str:
+    return f": {', '.join(names)}" if names else ""
 
 
 def _shape(evidence: Evidence, stream: str, on: str) -> list[Series]:
@@ -313,6 +339,30 @@ PATHS = (
         why="The module that is trained is not on the path that is scored, so nothing that it learns is used.",
         remedies=(Remedy(change={"model": "score with the module that is trained, or train the one that is scored"}),),
         not_this="a run without gradient, in which nothing is learnt",
+        confirm=2,
+    ),
+    Detector(
+        code="CP519",
+        kind="side_not_trained",
+        title="one side is not trained",
+        reads=("STREAM/common_share", "drift/GROUP"),
+        per="run",
+        formula="The scored vectors of queries, or of documents, keep every bit while the other side's change, and a "
+        "group that an optimiser holds never moved, or one that has a gradient is in no optimiser.",
+        thresholds={},
+        judge=_untrained,
+        why="A side whose weights were to be trained stays as it was made: what it does not tell apart, nothing will.",
+        remedies=(
+            Remedy(
+                change={
+                    "optimizer": "give the optimiser the side's parameters",
+                    "model": "or look for a detached output; freeze what is meant to be (requires_grad_(False))",
+                },
+                reading="update/GROUP",
+            ),
+        ),
+        not_this="a side that is frozen: parameters that ask for no gradient",
+        gravest=Status.WARNING,
         confirm=2,
     ),
 )

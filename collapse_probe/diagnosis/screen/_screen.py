@@ -24,6 +24,7 @@ from ._curves import curves, until
 from ._delivered import delivered
 from ._examined import examined
 from ._fallen import FILE, who_fell
+from ._notes import notes
 from ._paper import INDENT, Page, page_of
 from ._words import WIDTH, clean, evidence_line, folded, halving, metric, named, number, remedies, since, title
 
@@ -73,7 +74,7 @@ def first_screen(
         page.wrapped("Delivered", said) if (said := delivered(evidence, rows)) else [],
         page.wrapped("Who fell", fell, most=2) if (fell := who_fell(lost)) else [],
         [f"{'':<{INDENT}}{FILE}"] if fell else [],
-        [*_damage(missing), *_left_out(page, evidence, kinds)],
+        [*_damage(missing), *notes(page, evidence, status, kinds)],
         measured(page, findings, missing, rows=_of_processes(evidence)),
         _cost(evidence),
     ]
@@ -321,14 +322,6 @@ def measured(page: Page, findings: Sequence[Finding], missing: Sequence[NotMeasu
 
 def _plain(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _left_out(page: Page, evidence: Evidence, kinds: Sequence[Finding]) -> list[str]:
-    """Return which modules have gradients and no optimiser, where no finding says so: it may be meant."""
-    said = [one.message for one in evidence.run.of(Event) if one.name == "left_out"]
-    if not said or any(one.kind == "no_learning" for one in kinds):
-        return []
-    return page.wrapped("Note", clean("; ".join(dict.fromkeys(said)), length=180), most=2)
 
 
 def _cost(evidence: Evidence) -> list[str]:

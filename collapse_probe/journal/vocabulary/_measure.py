@@ -23,6 +23,7 @@ _ARGUMENTS = {
     "applied": "correction",
     "query": "pairs",
     "document": "pairs",
+    "negative": "pairs",
     "neighbours": "pairs",
     "earlier": "pairs",
     "force": "pairs",
@@ -48,10 +49,10 @@ class Measure:
     Attributes:
         name: The function's name, and the second half of its readings' names.
         needs: The function's arguments without which there is no value. ``values``: a stream of any shape; ``z``: a
-            stream ``[N, D]``, ``covariance`` and ``spectrum``: made of one; ``query``, ``document``: pairs;
-            ``neighbours``: who is near whom among them, ``earlier``: who was, under the raw encoder; ``force``: the
-            loss's gradients at them, ``gradient``: at one stream; ``correction``: a stream of that role, ``applied``:
-            the same times its gate; ``gate``.
+            stream ``[N, D]``, ``covariance`` and ``spectrum``: made of one; ``query``, ``document``: pairs,
+            ``negative``: rows of the documents that are no query's own; ``neighbours``: who is near whom among them,
+            ``earlier``: who was, under the raw encoder; ``force``: the loss's gradients at them, ``gradient``: at one
+            stream; ``correction``: a stream of that role, ``applied``: the same times its gate; ``gate``.
         label: A few letters for a figure's axis.
         about: One sentence.
         on: What it may be read on. A rank of one batch says more about the batch than about the model.

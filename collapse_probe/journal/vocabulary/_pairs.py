@@ -51,6 +51,15 @@ PAIRS = (
         null=nulls.auc,
     ),
     Measure(
+        name="negative_auc",
+        needs=(*_NEEDS, "negative"),
+        label="AUC, negatives",
+        about="The same of each query's first negative in the place of its own document; of labelled pairs, of those "
+        "that the loss moves apart.",
+        on=_BATCH,
+        scale_blind=True,
+    ),
+    Measure(
         name="tied_share",
         needs=_NEEDS,
         label="tied",

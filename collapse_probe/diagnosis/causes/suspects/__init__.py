@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from ._beginnings import BEGAN_AT_NOTHING, OWN_LENGTH
-from ._data import by_heart, evaluator, false_negatives, few, leaked, of_its_batch, path, wrong_pairs
+from .._readings import BEGAN_AT_NOTHING
+from ._beginnings import OWN_LENGTH
+from ._data import by_heart, evaluator, false_negatives, few, leaked, of_its_batch, path, swapped, wrong_pairs
 from ._forces import FAR_FROM_BOUND, dead, drives_apart, never_pushes, no_anchor, no_push, temperature
 from ._start import narrow, random_head
-from ._steps import half, inside_the_loss, large_steps, not_trained, nothing_left, own_teacher, small_steps
+from ._steps import (
+    half,
+    inside_the_loss,
+    kept_gradients,
+    large_steps,
+    not_trained,
+    nothing_left,
+    own_teacher,
+    small_steps,
+)
 
 __all__ = [
     "BEGAN_AT_NOTHING",
@@ -20,6 +30,7 @@ __all__ = [
     "few",
     "half",
     "inside_the_loss",
+    "kept_gradients",
     "large_steps",
     "leaked",
     "narrow",
@@ -33,6 +44,7 @@ __all__ = [
     "path",
     "random_head",
     "small_steps",
+    "swapped",
     "temperature",
     "wrong_pairs",
 ]

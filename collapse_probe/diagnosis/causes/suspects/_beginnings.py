@@ -7,7 +7,7 @@ from ....journal.vocabulary import OUTSIDE
 from ..._contract import Interval
 from ..._curves import Curve
 from ..._evidence import Evidence
-from .._readings import group_of
+from .._readings import BEGAN_AT_NOTHING, group_of
 
 WEIGHTS_OF_NOTHING = 1e-12
 """What the updates of a group that begins at zero are held against."""
@@ -17,9 +17,6 @@ SOON = 5
 
 OWN_LENGTH = 1.0
 """Way of weights that multiplies nothing by 10 (own choice)."""
-
-BEGAN_AT_NOTHING = 1e3
-"""Relative update above which a group began at zero."""
 
 
 def ways_of(evidence: Evidence) -> list[float]:

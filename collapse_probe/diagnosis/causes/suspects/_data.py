@@ -11,12 +11,18 @@ from ..._contract import Finding
 from ..._evidence import Evidence
 from ...detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
 from ...detectors._forgetting import epochs
+from ...detectors._mismatched import SWAPPED
 from ...detectors._paths import BATCH_LENGTHS, BATCH_MEANS
 from .._contract import Suspicion
 from .._readings import last, numbers_of
 
 FIRST_AUC = "pairs/auc of the first batches"
 """How the reading begins by which first batches are told apart and scored pairs are not."""
+
+
+def swapped(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    because = numbers_of(kind)
+    return Suspicion(because=because, locus="training pairs") if SWAPPED in because else None
 
 
 def wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

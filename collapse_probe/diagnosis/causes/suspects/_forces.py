@@ -11,7 +11,7 @@ from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
 from .._contract import Suspicion
 from .._penalties import strongest_push
-from .._readings import first, last, numbers_of, scaled_by
+from .._readings import first, last, numbers_of, pulls_alone, scaled_by
 from ._beginnings import OWN_LENGTH, opening_of, replaced, starts_of, ways_of
 
 FAR_FROM_BOUND = 0.5
@@ -48,7 +48,7 @@ def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> S
     if (evidence.config.trained_by or evidence.config.similarity) == "cosine":
         return None
     spreads = last(evidence, "pairs/push_all")
-    if kind.kind == "scale_collapse" and spreads is not None and spreads < 0 and _pulls_alone(evidence):
+    if kind.kind == "scale_collapse" and spreads is not None and spreads < 0 and pulls_alone(evidence):
         return None
     if kind.kind == "scale_explosion":
         sides = [one.name for one in evidence.streams if one.role in EMBEDDINGS]
@@ -63,6 +63,8 @@ def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> S
 
 
 def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if kind.kind == "cold_softmax":
+        return Suspicion(because=numbers_of(kind), locus="loss")
     batch, loss = (evidence.series(name, on="batch").finite() for name in ("pairs/auc", "loss/total"))
     if len(batch) < 3:
         return None
@@ -130,14 +132,15 @@ def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
     return Suspicion(because=because | strongest, locus=", ".join(terms) or "loss")
 
 
-def _pulls_alone(evidence: Evidence) -> bool:
-    """Return whether nothing pushes from the first readings to the last: what shrinks then is drawn together."""
-    pushes = first(evidence, "pairs/push"), last(evidence, "pairs/push")
-    return all(one is not None and one < 0 for one in pushes)
-
-
 def never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     start, opening = first(evidence, "pairs/push"), opening_of(evidence, "pairs/push")
     if start is None or opening is None or max(start, opening) > cuts["push"]:
         return None
+    if not _opened_before_any_update(evidence) and replaced(evidence, OWN_LENGTH):
+        return None  # what is read is a loss at weights that the first step has made
     return no_push(evidence, kind, cuts)
+
+
+def _opened_before_any_update(evidence: Evidence) -> bool:
+    series = evidence.series("pairs/push", on="batch").finite()
+    return len(series) > 0 and int(series.steps[0]) <= 1

@@ -78,6 +78,10 @@ def own_teacher(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     return None
 
 
+def kept_gradients(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=numbers_of(kind), locus="optimizer")
+
+
 def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     rates = evidence.groups("rate")
     if rates and all(float(np.abs(one.values).max()) == 0.0 for one in rates):
@@ -89,9 +93,10 @@ def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
         return Suspicion(because={DETACHED: 0.0}, locus="model")
     if evidence.left_out:
         return Suspicion(because={LEFT_OUT: float(len(evidence.left_out))}, locus=", ".join([*evidence.left_out][:3]))
-    still = [one for one in evidence.groups("drift") if float(one.values[-1]) == 0.0]
-    if kind.kind == "no_learning":
-        # Others moved, and what they moved was scored: a module that nobody uses, such as a pooler, stays as it was.
+    ways = evidence.groups("drift")
+    still = [one for one in ways if float(one.values[-1]) == 0.0]
+    if kind.kind == "no_learning" and len(still) < len(ways):
+        # Where others move, a part that nobody calls, such as a pooler, is none that should.
         still = [one for one in still if one.reading in numbers_of(kind)]
     if still:
         return Suspicion(because={still[0].reading: 0.0}, locus=", ".join(group_of(one) for one in still))

@@ -1,0 +1,61 @@
+"""Whether a step takes the gradient of its own batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ...journal import Event
+from .._contract import Bounds, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
+from .._evidence import Evidence
+from ._signature import part
+
+GROWN = "gradient/norm of steps 11 to 20 over that of the first three"
+
+_FEWEST = 15
+"""Gradients of the first 20 steps below which nothing is said (own choice)."""
+
+
+def _kept(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    if not evidence.config.trains:
+        raise NotApplicable("nothing is trained")
+    if not any(one.name == "gradients_kept" for one in evidence.run.of(Event)):
+        raise NotApplicable("gradients were cleared, or written more than once a step")
+    gradient = evidence.series("gradient/norm").finite()
+    early = gradient.where(gradient.steps <= 20) if len(gradient) else gradient
+    if len(early) < _FEWEST:
+        return Judgement(value=None, evidence=("gradient/norm",))
+    start, end = float(np.median(early.values[:3])), float(np.median(early.values[early.steps > 10]))
+    value = end / start if start > 0 else 0.0
+    grown = value > cuts["grown"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["grown"]),
+        conditions=(part(GROWN, value, cuts["grown"], grown),),
+        onset=Onset(step=2, low=1, high=2) if grown else None,
+        outside=tuple(int(step) for step in early.steps[1:]) if grown else (),
+        before=grown,
+        evidence=("gradient/norm",),
+    )
+
+
+GRADIENTS = (
+    Detector(
+        code="CP520",
+        kind="gradients_add_up",
+        title="gradients are never cleared",
+        reads=("gradient/norm",),
+        per="run",
+        formula="In three of the first steps one after the other nothing but one backward wrote the gradients, and "
+        "clipping where that was heard, and their norm grows by more than the cut.",
+        thresholds={"grown": Threshold(1.5, "3.3 without zero_grad() (measured); gradients that agree add up to 15")},
+        judge=_kept,
+        why="Every step takes the gradients of all steps before it once more: steps grow, and old batches outweigh the "
+        "present one.",
+        remedies=(Remedy(change={"optimizer": "call zero_grad() before every backward"}, reading="gradient/norm"),),
+        not_this="several backwards before a step, which are meant to add up",
+        gravest=Status.WARNING,
+        confirm=3,
+    ),
+)
