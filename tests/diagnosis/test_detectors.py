@@ -135,16 +135,17 @@ def cold(folder: Path) -> Run:
     return made(folder, {"loss/total": ramp(100.0, 30.0)}, extra={"pairs/auc": 0.9, **sides}, terms={"loss/total": 1.0})
 
 
-def one_side(folder: Path, *, idle: float) -> Run:
+def one_side(folder: Path, *, idle: float, where: str = "output of module tower") -> Run:
     """Documents whose scored vectors keep every bit, beside a group that never moved."""
     run = made(folder, {"pairs/mrr": ramp(0.1, 0.4)}, terms={"drift/tower": idle}, noise=1e-3)
     path = folder / "journal.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for one in lines:
-        if one["kind"] == "readings" and one["on"] == "reference":
+        if one["kind"] == "readings" and one.get("on") == "reference":
             one["values"] |= {f"document/{name}": value for name, value in STREAM.items()}
     path.write_text("".join(json.dumps(one) + "\n" for one in lines))
-    return Run.load(run.folder)
+    heard = {"kind": "coverage", "stream": "document", "step": 1, "calls": 1, "role": "document", "where": where}
+    return append(Run.load(run.folder), [{**heard, "finite_share": 1.0}])
 
 
 def added_up(folder: Path) -> Run:
@@ -475,3 +476,5 @@ def test_a_side_is_not_trained_where_weights_that_should_move_do_not(tmp_path):
     assert [one.kind for one in found.kinds] == ["side_not_trained"] and found.status is Status.WARNING
     assert [one.cause for one in found.causes] == ["not_trained"]
     assert not diagnose(one_side(tmp_path / "frozen", idle=0.1)).kinds
+    given = diagnose(one_side(tmp_path / "given", idle=0.0, where="observe('document')"))
+    assert not given.kinds  # what never moved is a pooler that nobody uses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -207,7 +208,8 @@ def _untrained(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
     if len(sides) < 2 or not all(sides.values()):
         return Judgement(value=None, evidence=tuple(f"{name}/common_share" for name in sides))
     ways = {one.reading: float(one.values[-1]) for one in evidence.groups("drift")}
-    idle = [name for name, way in ways.items() if way == 0.0] if any(ways.values()) else []
+    idle = [name for name, way in ways.items() if way == 0.0 and _gives(evidence, name.partition("/")[2], still)]
+    idle = idle if any(ways.values()) else []
     count = float(len(evidence.left_out) or len(idle))
     if not count:
         raise NotApplicable("every weight that has a gradient is in an optimiser, and moved")
@@ -225,6 +227,13 @@ def _untrained(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
         before=holds,
         evidence=tuple(one.reading for name in still for one in sides[name]),
     )
+
+
+def _gives(evidence: Evidence, group: str, sides: list[str]) -> bool:
+    """Return whether a group is of the module that gives one of some sides: a pooler beside given vectors is not."""
+    places = [one.where for one in evidence.run.coverage.values() if one.stream in sides]
+    modules = [found[1] for one in places if (found := re.search(r"\bmodule (\S+)", one))]
+    return any(f"{one}.".startswith(f"{group}.") or f"{group}.".startswith(f"{one}.") for one in modules)
 
 
 def _named(names: list[str]) -> str:
@@ -348,7 +357,7 @@ PATHS = (
         reads=("STREAM/common_share", "drift/GROUP"),
         per="run",
         formula="The scored vectors of queries, or of documents, keep every bit while the other side's change, and a "
-        "group that an optimiser holds never moved, or one that has a gradient is in no optimiser.",
+        "group of the module that gives them never moved, or one that has a gradient is in no optimiser.",
         thresholds={},
         judge=_untrained,
         why="A side whose weights were to be trained stays as it was made: what it does not tell apart, nothing will.",
