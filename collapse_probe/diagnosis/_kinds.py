@@ -18,6 +18,7 @@ ORDER = (
     "gate_never_opened",
     "delta_collapse",
     "no_learning",
+    "rate_at_zero",
     "gradients_add_up",
     "side_not_trained",
     "one_sided_collapse",

@@ -111,7 +111,14 @@ def test_what_is_planted_is_suspected_first(cause, tmp_path):
 
 def test_every_mechanism_is_tried():
     """Those that are about what stands beside readings are tried in test_general and test_untold."""
-    beside = {"gradients_kept", "narrow_data", "self_distillation", "batch_dependent_vectors", "evaluator"}
+    beside = {
+        "gradients_kept",
+        "schedule_too_short",
+        "narrow_data",
+        "self_distillation",
+        "batch_dependent_vectors",
+        "evaluator",
+    }
     assert {one.cause for one in MECHANISMS} == {*SUSPECTED, *beside}
 
 

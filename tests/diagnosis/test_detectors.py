@@ -153,6 +153,12 @@ def added_up(folder: Path) -> Run:
     return append(run, [{"kind": "event", "name": "gradients_kept", "step": 4}])
 
 
+def scheduled(folder: Path, *, until: int) -> Run:
+    """A rate that falls to 0 at a step."""
+    at = until / 200
+    return made(folder, {"rate/head": step(1e-3, 0.0, at=at), "update/head": step(1e-3, 0.0, at=at)})
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -194,6 +200,7 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP519": lambda folder: one_side(folder, idle=0.0),
     "CP520": added_up,
     "CP521": still,
+    "CP522": lambda folder: scheduled(folder, until=12),
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
 }
@@ -478,3 +485,9 @@ def test_a_side_is_not_trained_where_weights_that_should_move_do_not(tmp_path):
     assert not diagnose(one_side(tmp_path / "frozen", idle=0.1)).kinds
     given = diagnose(one_side(tmp_path / "given", idle=0.0, where="observe('document')"))
     assert not given.kinds  # what never moved is a pooler that nobody uses
+
+
+@pytest.mark.parametrize(("until", "said"), [(12, ["rate_at_zero"]), (200, [])])
+def test_a_schedule_that_ends_before_its_run(until, said, tmp_path):
+    found = diagnose(scheduled(tmp_path / "run", until=until))
+    assert [one.kind for one in found.kinds if one.kind != "no_learning"] == said

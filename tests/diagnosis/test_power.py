@@ -37,6 +37,7 @@ NO_SERIES = {
     "CP512": "evaluations",
     "CP519": "vectors that keep every bit",
     "CP520": "an event",
+    "CP522": "what is written where it changes",
 }
 """Detectors that judge records of another kind: `test_detectors.py` and `benchmarks/nulls.py` are about them."""
 

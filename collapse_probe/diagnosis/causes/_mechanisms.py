@@ -95,6 +95,15 @@ MECHANISMS = (
         decides="the same run with zero_grad() before every backward",
     ),
     Mechanism(
+        cause="schedule_too_short",
+        title="the schedule ends before the run",
+        explains=("rate_at_zero",),
+        suspects=suspects.schedule,
+        formula="The kind itself.",
+        remedies=BY_CODE["CP522"].remedies,
+        decides="the same run with a constant learning rate",
+    ),
+    Mechanism(
         cause="half_precision",
         title="half precision loses what training adds",
         explains=("underflow", "divergence"),

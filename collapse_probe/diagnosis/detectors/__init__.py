@@ -14,6 +14,7 @@ from ._learning import LEARNING
 from ._numbers import NUMBERS
 from ._paths import PATHS
 from ._ranges import RANGES
+from ._rates import RATES
 from ._retrieval import RETRIEVAL
 from ._scale import SCALE
 from ._selection import SELECTION
@@ -32,6 +33,7 @@ DETECTORS: tuple[Detector, ...] = (
     *CORRECTIONS,
     *LEARNING,
     *GRADIENTS,
+    *RATES,
     *FORGETTING,
     *DATA,
     *PATHS,

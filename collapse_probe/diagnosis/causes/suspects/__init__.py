@@ -15,6 +15,7 @@ from ._steps import (
     not_trained,
     nothing_left,
     own_teacher,
+    schedule,
     small_steps,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
     "own_teacher",
     "path",
     "random_head",
+    "schedule",
     "small_steps",
     "swapped",
     "temperature",

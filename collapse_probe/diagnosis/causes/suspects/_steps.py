@@ -82,6 +82,10 @@ def kept_gradients(evidence: Evidence, kind: Finding, cuts: Mapping[str, float])
     return Suspicion(because=numbers_of(kind), locus="optimizer")
 
 
+def schedule(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because=numbers_of(kind), locus="optimizer")
+
+
 def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     rates = evidence.groups("rate")
     if rates and all(float(np.abs(one.values).max()) == 0.0 for one in rates):
