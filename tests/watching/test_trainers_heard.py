@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from datasets import Dataset, DatasetDict
-from sentence_transformers import InputExample, SentenceTransformer
+from sentence_transformers import InputExample, SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.multi_vector_encoder import (
     MultiVectorEncoder,
     MultiVectorEncoderTrainer,
@@ -25,6 +25,7 @@ from watching.trainers_support import SHORT, TwoTowers, encoder, hf_trainer, pai
 
 from collapse_probe.journal import Coverage, Event, Run
 from collapse_probe.watching import Watch, autolog, watch
+from collapse_probe.watching._seam import loss_modules
 
 
 @pytest.fixture(autouse=True)
@@ -56,16 +57,23 @@ def test_columns_are_query_document_and_negatives(bert: Path, tmp_path: Path) ->
 
 
 def test_the_embeddings_are_those_that_the_loss_was_given(bert: Path, tmp_path: Path) -> None:
-    class Remembering(losses.MultipleNegativesRankingLoss):
-        norms: list[float] = []
+    """Whatever lies in the dictionaries of features, and whatever the model returned."""
+
+    class Doubling(losses.MultipleNegativesRankingLoss):
+        norms: list[list[float]] = []
+
+        def forward(self, sentence_features: Any, labels: Any) -> Any:
+            columns = [2 * self.model(one)["sentence_embedding"] for one in sentence_features]
+            return self.compute_loss_from_embeddings(columns, labels)
 
         def compute_loss_from_embeddings(self, embeddings: Any, labels: Any) -> Any:
-            self.norms.append(float(embeddings[0].detach().double().norm(dim=1).mean()))
+            self.norms.append([float(one.detach().double().norm(dim=1).mean()) for one in embeddings])
             return super().compute_loss_from_embeddings(embeddings, labels)
 
     model = encoder(bert)
-    watching = trained(st_trainer(model, Remembering(model), tmp_path, steps=4))
-    assert list(watching.live.series("query/norm_mean", on="batch").values) == pytest.approx(Remembering.norms)
+    live = trained(st_trainer(model, Doubling(model), tmp_path, steps=4)).live
+    read = [live.series(f"{side}/norm_mean", on="batch").values for side in ("query", "document")]
+    assert [list(one) for one in zip(*read, strict=True)] == [pytest.approx(one) for one in Doubling.norms]
 
 
 def test_labelled_pairs_are_left_and_right(bert: Path, tmp_path: Path) -> None:
@@ -124,6 +132,22 @@ def test_a_loss_without_the_seam_is_heard_at_the_model(bert: Path, tmp_path: Pat
     watching = trained(st_trainer(model, losses.GISTEmbedLoss(model, guide), tmp_path, steps=3))
     assert heard(watching) == {"query": ("query", 16), "document": ("document", 16)}
     assert len(watching.live.series("loss/GISTEmbedLoss").values) == 3
+
+
+def test_the_model_and_a_guide_that_a_loss_holds_are_none_of_its_losses(bert: Path) -> None:
+    class Wrapping(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+    model, guide = encoder(bert), encoder(bert)
+    inner = losses.GISTEmbedLoss(model, guide)
+    loss = losses.MatryoshkaLoss(model, inner, [16, 8])
+    for held in (model, Wrapping(model)):
+        loss.model = inner.model = held
+        found = {id(one) for one in loss_modules(loss, model)}
+        assert {id(loss), id(inner)} <= found
+        assert not found & {id(one) for part in (held, guide) for one in part.modules()}
 
 
 class Late(SentenceTransformer):
@@ -274,7 +298,19 @@ def test_nan_that_the_trainer_logs_as_zero_is_heard_at_its_step(bert: Path, tmp_
     assert [one.step for one in found] == [7]
 
 
-def test_an_evaluation_is_no_training(bert: Path, tmp_path: Path) -> None:
+class Sharp(SentenceTransformerTrainer):
+    """Looks in its evaluation at how steep the loss is, so that a backward comes through what is evaluated, too."""
+
+    def prediction_step(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        with torch.enable_grad():
+            loss = self.compute_loss(model, inputs)
+            loss.backward()
+        model.zero_grad()
+        return loss.detach(), None, None
+
+
+@pytest.mark.parametrize("kind", [SentenceTransformerTrainer, Sharp])
+def test_an_evaluation_is_no_training(kind: Any, bert: Path, tmp_path: Path) -> None:
     model = encoder(bert)
     trainer = st_trainer(
         model,
@@ -284,10 +320,13 @@ def test_an_evaluation_is_no_training(bert: Path, tmp_path: Path) -> None:
         eval_strategy="steps",
         eval_steps=1,
         eval_dataset=pairs(24, seed=5),
+        logging_steps=1,
+        trainer=kind,
     )
     watching = trained(trainer)
     assert sum(one.n for one in watching.live.of(Coverage) if one.stream == "query") == 4 * 8
-    assert len(watching.live.series("loss/total").values) == 4
+    logged = [one["loss"] for one in trainer.state.log_history if "loss" in one]
+    assert list(watching.live.series("loss/total").values) == pytest.approx(logged, rel=1e-4)
 
 
 def test_transformers_outputs_are_query_and_document(tmp_path: Path) -> None:

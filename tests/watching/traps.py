@@ -32,10 +32,7 @@ TRAPS: dict[int, Trap] = {
     1: Trap("candidate columns share one forward", (f"{HEARD}columns_are_query_document_and_negatives",)),
     2: Trap(
         "dictionaries of features hold embeddings of some columns, afterwards",
-        (
-            f"{HEARD}columns_are_query_document_and_negatives",
-            f"{HEARD}the_embeddings_are_those_that_the_loss_was_given",
-        ),
+        (f"{HEARD}the_embeddings_are_those_that_the_loss_was_given",),
     ),
     3: Trap(
         "cached losses run the model without a graph, and again inside of the backward",
@@ -65,7 +62,10 @@ TRAPS: dict[int, Trap] = {
     ),
     10: Trap(
         "a loss holds the model and a guide as children",
-        (f"{HEARD}a_loss_without_the_seam_is_heard_at_the_model",),
+        (
+            f"{HEARD}the_model_and_a_guide_that_a_loss_holds_are_none_of_its_losses",
+            f"{HEARD}a_loss_without_the_seam_is_heard_at_the_model",
+        ),
     ),
     11: Trap(
         "a trainer puts the wrapped model into the loss at its first call",
