@@ -22,10 +22,12 @@ from running.running_support import QUIET, without_ours
 from collapse_probe.journal import Run
 
 SERVER = """
-import json, os, sys
+import gc, json, os, sys
 from collapse_probe.cli import main
 if sys.argv[1] == "trains":
-    import torch, collapse_probe.watching, collapse_probe.diagnosis
+    import torch._dynamo, collapse_probe.watching, collapse_probe.diagnosis  # a first step imports it
+gc.collect()
+gc.freeze()  # else a child copies what it looks through at its end
 while request := os.read(3, 65536):
     folder, arguments = json.loads(request)
     child = os.fork()
