@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,64 +15,14 @@ import pytest
 import torch
 from running.ends_support import ENDS, TRAININGS, TRAINS, Case
 from running.running_support import QUIET, without_ours
+from running.serving import Server, serving
 
 from collapse_probe.journal import Run
-
-SERVER = """
-import json, os, sys
-from collapse_probe.cli import main
-if sys.argv[1] == "trains":
-    import torch, collapse_probe.watching, collapse_probe.diagnosis
-while request := os.read(3, 65536):
-    folder, arguments = json.loads(request)
-    child = os.fork()
-    if child:
-        os.write(4, json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
-        continue
-    os.chdir(folder)
-    for number, name in enumerate(("in", "out", "err")):
-        os.dup2(os.open("../" + name, os.O_RDWR), number)
-    for number in (3, 4):
-        os.close(number)
-    sys.argv = ["collapse-probe", "run", *arguments]
-    break
-else:
-    sys.exit()
-main()
-"""
-"""Runs programs one after the other, each in a process that has imported us already."""
-
-Server = Callable[..., tuple[int, str, str]]
-
-
-@contextmanager
-def _serving(kind: str) -> Iterator[Server]:
-    (asked, ask), (hear, answer) = os.pipe(), os.pipe()
-    # The program's places in a process are 3 and 4, whatever they are here.
-    there = f"import os; os.dup2({asked}, 103); os.dup2({answer}, 104); os.dup2(103, 3); os.dup2(104, 4)\n"
-    command = [sys.executable, "-c", f"{there}os.closerange(5, 256)\n{SERVER}", kind]
-    with subprocess.Popen(command, env=QUIET, pass_fds=(asked, answer), stdin=subprocess.DEVNULL):
-        os.close(asked)
-        os.close(answer)
-
-        def run(folder: Path, arguments: tuple[str, ...], given: str = "") -> tuple[int, str, str]:
-            said = {name: folder.parent / name for name in ("in", "out", "err")}
-            for name, path in said.items():
-                path.write_text(given if name == "in" else "")
-            os.write(ask, json.dumps([str(folder), arguments]).encode())
-            code = int(json.loads(os.read(hear, 100)))
-            return code, said["out"].read_text(), said["err"].read_text()
-
-        try:
-            yield run
-        finally:
-            os.close(ask)  # at which it ends
-            os.close(hear)
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with _serving("plain") as found:
+    with serving("plain") as found:
         yield found
 
 
@@ -128,25 +75,26 @@ def _sums(capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     return dict(zip("34", capsys.readouterr().out.split(), strict=True))
 
 
-def test_trainings_end_as_they_end_without_us(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trainings_end_as_they_end_without_us(
+    trains: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Whatever ends them, code, output and weights are their own, and what was heard can be read."""
     folder, sums = tmp_path / "w", _sums(capsys)
-    with _serving("trains") as server:
-        for name, (end, code, printed, heard) in TRAININGS.items():
-            folder.mkdir()
-            (folder / "script.py").write_text(TRAINS + end)
-            found, out, err = server(folder, ("script.py",))
-            assert (found, out.split()) == (code, " ".join(sums.get(one, one) for one in printed.split()).split()), err
-            runs = sorted((folder / "runs").iterdir()) if (folder / "runs").is_dir() else []
-            assert {path.name: (run.status, run.steps) for path in runs for run in [Run.load(path)]} == heard, name
-            unheard = not heard and "file" not in name
-            assert "/collapse_probe/" not in err and ("nothing was watched" in err) == unheard, err
-            if name == "raises in the middle":
-                lines = (TRAINS + end).splitlines()
-                trace = [line for line in err.splitlines() if line.startswith("  File ")]
-                assert [re.search(r"line (\d+), in (.+)", line).groups() for line in trace] == [
-                    (str(len(lines)), "<module>"),
-                    (str(lines.index("            do()") + 1), "train"),
-                    (str(len(lines) - 3), "fail"),
-                ]
-            shutil.rmtree(folder)
+    for name, (end, code, printed, heard) in TRAININGS.items():
+        folder.mkdir()
+        (folder / "script.py").write_text(TRAINS + end)
+        found, out, err = trains(folder, ("script.py",))
+        assert (found, out.split()) == (code, " ".join(sums.get(one, one) for one in printed.split()).split()), err
+        runs = sorted((folder / "runs").iterdir()) if (folder / "runs").is_dir() else []
+        assert {path.name: (run.status, run.steps) for path in runs for run in [Run.load(path)]} == heard, name
+        unheard = not heard and "file" not in name
+        assert "/collapse_probe/" not in err and ("nothing was watched" in err) == unheard, err
+        if name == "raises in the middle":
+            lines = (TRAINS + end).splitlines()
+            trace = [line for line in err.splitlines() if line.startswith("  File ")]
+            assert [re.search(r"line (\d+), in (.+)", line).groups() for line in trace] == [
+                (str(len(lines)), "<module>"),
+                (str(lines.index("            do()") + 1), "train"),
+                (str(len(lines) - 3), "fail"),
+            ]
+        shutil.rmtree(folder)
