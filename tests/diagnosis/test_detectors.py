@@ -141,7 +141,7 @@ def one_side(folder: Path, *, idle: float) -> Run:
     path = folder / "journal.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for one in lines:
-        if one["kind"] == "readings" and one["on"] == "reference":
+        if one["kind"] == "readings" and one.get("on") == "reference":
             one["values"] |= {f"document/{name}": value for name, value in STREAM.items()}
     path.write_text("".join(json.dumps(one) + "\n" for one in lines))
     return Run.load(run.folder)

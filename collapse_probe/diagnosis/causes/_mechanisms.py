@@ -362,12 +362,15 @@ MECHANISMS = (
         title="the temperature, a margin or a bias is off",
         explains=(*_FALLS, "no_learning", "cold_softmax"),
         suspects=suspects.temperature,
-        formula="The kind itself, of a saturated softmax. The loss stays near log n, its value by chance, while the "
-        "batch's pairs are told apart: the temperature is too high. Or its descent spreads all rows alike and not the "
-        "nearest; or in the first 20 steps it moves own pairs apart with all others, or fewer rows than the cut "
+        formula="The kind itself, of a saturated softmax; or the loss began above the cut times log n and ended at "
+        "log n, as a softmax of scores that were too far apart. The loss stays near log n, its value by chance, while "
+        "the batch's pairs are told apart: the temperature is too high. Or its descent spreads all rows alike and not "
+        "the nearest; or in the first 20 steps it moves own pairs apart with all others, or fewer rows than the cut "
         "teach; of saturation, weights hardly moved, and embeddings reached a bound that they were far from, or were "
         "at it before the first step and retrieved no worse than the raw encoder.",
         thresholds={
+            "loud": Threshold(6.0, "as of a softmax that is saturated"),
+            "at chance": Threshold(0.2, "a softmax of equal scores, but for a few further candidates (own choice)"),
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
             "apart": Threshold(0.1, "a sigmoid over all pairs without its bias: pull +.32, push +.15 (measured)"),
