@@ -301,7 +301,7 @@ MECHANISMS = (
         suspects=suspects.large_steps,
         formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
         "median of its own past, or in half of all steps; of a group that begins at zero, the first step is longer "
-        "than 1.",
+        "than 1. Or the first step is above a smaller cut, and the loss jumps up after it.",
         thresholds={
             "early": Threshold(0.1, f"{MEASURED}: .19 to 7.8; at most .10 in the rest"),
             "times": Threshold(10.0, MEASURED),
@@ -309,6 +309,8 @@ MECHANISMS = (
                 0.02, "a rate without an end to its warm-up .04; in healthy runs up to .017 (measured)"
             ),
             "least": Threshold(0.02, "a leap from nothing to little is none (own choice)"),
+            "jump": Threshold(1.5, "of the first batch's loss: 1.8 in the next 19 steps of a failure (measured)"),
+            "overshoots": Threshold(0.01, "of weights that were trained before: .023 in that failure (measured)"),
             "from_zero": _FROM_ZERO,
         },
         remedies=(
