@@ -104,4 +104,4 @@ def test_where_nothing_tells_the_first_screen_says_what_the_pairs_are(tmp_path):
         )
     ]
     assert ["learnt by heart looks the same" in " ".join(one.split()) for one in said] == [True, False, False]
-    assert "--reference" in said[0]
+    assert "reference=heldout.jsonl" in said[0]
