@@ -26,6 +26,7 @@ Options of collapse-probe stand before the script; all that follows it is the sc
 error. The exit code is the script's own; `collapse-probe diagnose RUN` exits 1 where the run is unhealthy.
 """
 
+_REFERENCE = re.compile(r"reference=heldout\.jsonl")
 _SIDES = re.compile(r"Give(\s+)query=(\s+)and(\s+)document=,")
 
 
@@ -120,4 +121,5 @@ def _is_another() -> bool:
 def _spell(text: str) -> str:
     """Return a message with settings as flags."""
     flags = rf"Say\1{as_flag('query', None)}\2and\3{as_flag('document', None)},"
+    text = _REFERENCE.sub(as_flag("reference", "heldout.jsonl"), text)
     return spelt(_SIDES.sub(flags, text), as_flag)

@@ -25,7 +25,7 @@ FEWEST_APART = 32
 """Rows that a loss moves apart below which they are not read."""
 
 AGAIN = 2
-"""Rows of a batch that stood in the first ones from which on an epoch is over: one may be a query with two answers."""
+"""Pairs of a batch that stood in the first ones from which on an epoch is over: one may be there twice."""
 
 REPLAYED_STEPS = 20
 REPLAYED_PAIRS = 512
@@ -143,7 +143,7 @@ class Replay:
     graded: bool = False
     offered: int = 0
     again: bool = False
-    _keys: frozenset[bytes] = frozenset()
+    _known: dict[bytes, bytes] = field(default_factory=dict)
     _pairs: list[_Kept] = field(default_factory=list)
     _start: Weights | None = None
 
@@ -179,21 +179,24 @@ class Replay:
         for one in self._pairs:
             self._read_once(one, queries, documents)
         self._pairs = [one for one in self._pairs if one.read]
-        self._keys = frozenset(queries)
         return before - self.rows
 
-    def comes_again(self, given: Any, rows: int) -> bool:
-        """Return whether rows of a later call of the queries' module are among the pairs; False where unknown.
+    def comes_again(self, query: Any, document: Any, *, rows: tuple[int, int]) -> bool:
+        """Return whether pairs of a later batch are among these; False where unknown.
 
         Asked of what lies on the host alone, since to look at anything else would wait for a device.
 
         Args:
-            given: The call's arguments.
-            rows: Rows of its output.
+            query: The arguments of the queries' call.
+            document: Those of the documents'.
+            rows: Rows of both outputs.
         """
-        if not self._keys or not _on_host(given):
+        if not self._known or not rows[0] or rows[1] % rows[0] or not (_on_host(query) and _on_host(document)):
             return False
-        self.again = sum(key in self._keys for key in set(row_keys(given, rows))) >= AGAIN
+        mine, theirs = row_keys(query, rows[0]), row_keys(document, rows[1])
+        own = self.order.rows(*rows).tolist()
+        again = {key for key, row in zip(mine, own, strict=True) if self._known.get(key) == theirs[row]}
+        self.again = len(again) >= AGAIN
         return self.again
 
     def _read_once(self, one: _Kept, queries: set[bytes], documents: dict[bytes, int]) -> None:
@@ -205,7 +208,7 @@ class Replay:
         if self.graded:
             together = [False] * len(mine) if one.pulled is None else (one.pulled > 0).tolist()
             fresh = [row for row in fresh if together[row]]
-            mine = [mine[row] for row in fresh]
+        mine = [mine[row] for row in fresh]
         queries.update(mine)
         one.queries = torch.tensor(fresh, dtype=torch.long)
         if not fresh:
@@ -215,6 +218,7 @@ class Replay:
         own = self.order.rows(*one.rows).tolist()
         one.documents = torch.tensor(new, dtype=torch.long)
         one.own = torch.tensor([documents[theirs[own[row]]] for row in fresh], dtype=torch.long)
+        self._known |= {key: theirs[own[row]] for key, row in zip(mine, fresh, strict=True)}
 
     @property
     def rows(self) -> int:

@@ -139,6 +139,7 @@ class CallListener:
         self._unread = unread
         self._no_replay = no_replay
         self._kept: list[_Kept] = []
+        self._asked: tuple[Any, int] | None = None
         self._inputs: dict[tuple[int, str], tuple[Any, Any]] = {}
         self._undo: list[Callable[[], None]] = []
         self._keys: set[str] = set()
@@ -279,10 +280,15 @@ class CallListener:
 
     def _look_for_repeats(self, replay: Replay, call: Call, heard: Heard) -> None:
         """Say once when the pairs of the first batches come again: what is read before is of new pairs."""
-        if replay.again or call.module is not replay.query or not self._recorder.due:
+        if replay.again or not self._recorder.due:
             return
-        if replay.comes_again((call.args, dict(call.kwargs)), len(heard.tensor)):
-            self._recorder.event("seen_again", subject="pairs", step=self._recorder.current)
+        given, rows = (call.args, dict(call.kwargs)), len(heard.tensor)
+        if self._asked is None:
+            self._asked = (given, rows) if call.module is replay.query else None
+        elif call.module is replay.document:
+            (query, several), self._asked = self._asked, None
+            if replay.comes_again(query, given, rows=(several, rows)):
+                self._recorder.event("seen_again", subject="pairs", step=self._recorder.current)
 
     def _pooled(self, key: str, call: Call, tensor: Any) -> Any:
         """Return each text's mean for tokens that a mask tells from padding; such sides are no pairs."""
@@ -306,6 +312,7 @@ class CallListener:
         calls = self._recorder.heard
         calls[:] = [one for one in calls if one.stream != _REPLAYED]
         kept, self._kept = self._kept, []
+        self._asked = None
         self._inputs.clear()
         if self.replay is None or self.replay.complete:
             while self._undo:

@@ -276,3 +276,15 @@ def test_a_model_that_is_no_number_at_the_end_has_no_other_way_of_scoring(tmp_pa
     found = diagnose(made(tmp_path / "run", broken, extra=PULLS, noise=1e-3))
     assert found.kinds[0].kind == "divergence" and "scoring" not in found.summary
     assert all(one.gain is None for cause in found.causes for one in cause.remedies)
+
+
+@pytest.mark.parametrize(("jumps", "update", "named"), [(3.0, 0.023, True), (1.0, 0.023, False), (3.0, 1e-3, False)])
+def test_a_loss_that_jumps_up_after_the_first_step_says_that_it_was_too_large(jumps, update, named, tmp_path):
+    """What was trained before is lost by steps that random weights take well."""
+    planted = {
+        **COLLAPSE,
+        "update/head": lambda t: update if t < 0.1 else 1e-3,
+        "loss/total": lambda t: 1.0 if t <= 0.005 else jumps,
+    }
+    found = [one.cause for one in diagnose(made(tmp_path / "run", planted, extra=FORCES)).causes]
+    assert found == (["steps_too_large"] if named else [])

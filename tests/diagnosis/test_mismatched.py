@@ -38,6 +38,7 @@ def test_pairs_that_no_step_told_apart_are_wrong(tmp_path):
     "other",
     [
         pytest.param({"at_start": 0.75}, id="first weights told them apart"),
+        pytest.param({"planted": {"pairs/auc": ramp(0.5, 0.58, since=0.0, until=1.0)}}, id="it rises slowly"),
         pytest.param({"planted": {"update/head": lambda t: 8.0 if t < 0.01 else 1e-3}}, id="replaced weights"),
         pytest.param({"planted": both("norm_median", ramp(1.0, 1e-12))}, id="vectors of length 0"),
         pytest.param({"planted": both("common_share", lambda t: 0.9999)}, id="one vector from the start"),
@@ -104,4 +105,4 @@ def test_where_nothing_tells_the_first_screen_says_what_the_pairs_are(tmp_path):
         )
     ]
     assert ["learnt by heart looks the same" in " ".join(one.split()) for one in said] == [True, False, False]
-    assert "--reference" in said[0]
+    assert "reference=heldout.jsonl" in said[0]

@@ -310,7 +310,7 @@ MECHANISMS = (
         suspects=suspects.large_steps,
         formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
         "median of its own past, or in half of all steps; of a group that begins at zero, the first step is longer "
-        "than 1.",
+        "than 1. Or the first step is above a smaller cut, and the loss jumps up after it.",
         thresholds={
             "early": Threshold(0.1, f"{MEASURED}: .19 to 7.8; at most .10 in the rest"),
             "times": Threshold(10.0, MEASURED),
@@ -318,6 +318,8 @@ MECHANISMS = (
                 0.02, "a rate without an end to its warm-up .04; in healthy runs up to .017 (measured)"
             ),
             "least": Threshold(0.02, "a leap from nothing to little is none (own choice)"),
+            "jump": Threshold(1.5, "of the first batch's loss: 1.8 in the next 19 steps of a failure (measured)"),
+            "overshoots": Threshold(0.01, "of weights that were trained before: .023 in that failure (measured)"),
             "from_zero": _FROM_ZERO,
         },
         remedies=(
@@ -371,12 +373,15 @@ MECHANISMS = (
         title="the temperature, a margin or a bias is off",
         explains=(*_FALLS, "no_learning", "cold_softmax"),
         suspects=suspects.temperature,
-        formula="The kind itself, of a saturated softmax. The loss stays near log n, its value by chance, while the "
-        "batch's pairs are told apart: the temperature is too high. Or its descent spreads all rows alike and not the "
-        "nearest; or in the first 20 steps it moves own pairs apart with all others, or fewer rows than the cut "
+        formula="The kind itself, of a saturated softmax; or the loss began above the cut times log n and ended at "
+        "log n, as a softmax of scores that were too far apart. The loss stays near log n, its value by chance, while "
+        "the batch's pairs are told apart: the temperature is too high. Or its descent spreads all rows alike and not "
+        "the nearest; or in the first 20 steps it moves own pairs apart with all others, or fewer rows than the cut "
         "teach; of saturation, weights hardly moved, and embeddings reached a bound that they were far from, or were "
         "at it before the first step and retrieved no worse than the raw encoder.",
         thresholds={
+            "loud": Threshold(6.0, "as of a softmax that is saturated"),
+            "at chance": Threshold(0.2, "a softmax of equal scores, but for a few further candidates (own choice)"),
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),
             "apart": Threshold(0.1, "a sigmoid over all pairs without its bias: pull +.32, push +.15 (measured)"),

@@ -28,10 +28,10 @@ def _cold(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     sides = [evidence.series(f"{one.name}/teaching", on="batch").finite() for one in evidence.streams if _is_side(one)]
     shares = [one.values[one.steps <= _TEACHING] for one in sides if len(one)]
     shares = [one for one in shares if len(one) >= _FEWEST]
-    first = loss.values[loss.steps <= _EARLY] if len(loss) else loss.values
-    if not shares or len(first) < _FEWEST or not len(auc) or auc.n[0] < _ROWS:
+    ends = loss_over_chance(evidence)
+    if not shares or ends is None:
         return Judgement(value=None, evidence=("loss/total", "STREAM/teaching"))
-    value = float(np.median(first)) / math.log(float(auc.n[0]))
+    value = ends[0]
     teaching = min(float(np.median(one)) for one in shares)
     told = float(np.median(auc.values[auc.steps <= max(_TEACHING, int(auc.steps[0]))]))
     return Judgement(
@@ -49,6 +49,16 @@ def _cold(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
         n=int(auc.n[0]),
         of_batches=True,
     )
+
+
+def loss_over_chance(evidence: Evidence) -> tuple[float, float] | None:
+    """Return the first and the last losses over log n, a softmax's value by chance; None where unknown."""
+    auc, loss = (evidence.series(name, on="batch").finite() for name in ("pairs/auc", "loss/total"))
+    first = loss.values[loss.steps <= _EARLY] if len(loss) else loss.values
+    if len(first) < _FEWEST or not len(auc) or auc.n[0] < _ROWS:
+        return None
+    chance = math.log(float(auc.n[0]))
+    return float(np.median(first)) / chance, float(np.median(loss.values[-_EARLY:])) / chance
 
 
 def _is_side(stream: Subject) -> bool:
@@ -79,7 +89,7 @@ TEMPERATURE = (
         "with a queue ended at a held-out MRR of .38 in the place of .65 (measured).",
         remedies=(
             Remedy(change={"temperature": 0.05}),
-            Remedy(change={"loss": "raise the temperature to about .05: multiply cosines by 20, and no more"}),
+            Remedy(change={"loss": "raise the temperature to about .05: of vectors of unit length, scores times 20"}),
         ),
         not_this="a margin that most triplets meet, whose loss is small; a temperature that is too high, at chance",
         gravest=Status.WARNING,

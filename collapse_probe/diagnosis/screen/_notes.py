@@ -33,4 +33,4 @@ def _by_heart(evidence: Evidence) -> str:
     if not any(one.name == REFERENCE for one in evidence.curves) or carries_over(evidence):
         return ""
     said = "reference pairs are from the training: what is learnt by heart looks the same."
-    return f"{said} For others: --reference heldout.jsonl, or watch(reference=...)"
+    return f"{said} Give held-out ones: reference=heldout.jsonl"

@@ -13,7 +13,7 @@ from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
 from ...detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from .._contract import Suspicion
-from .._readings import group_of, last, leap, numbers_of
+from .._readings import BEGAN_AT_NOTHING, group_of, last, leap, numbers_of
 from ._beginnings import SOON, WEIGHTS_OF_NOTHING, makers_of, ways_of
 from ._forces import multiplied, never_pushes
 
@@ -141,10 +141,21 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             continue
         if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
             found.append((*leapt, group_of(series)))
+    found = found or _overshot(evidence, cuts)
     if not found or _not_by_steps(evidence, kind, max(found)[1]):
         return None
     size, step, group = max(found)
     return Suspicion(because={f"update/{group}": size, "at step": float(step)}, locus=group)
+
+
+def _overshot(evidence: Evidence, cuts: Mapping[str, float]) -> list[tuple[float, int, str]]:
+    """Return the largest first update of weights, where the loss jumps up after it: none would, were it smaller."""
+    loss = evidence.series("loss/total", on="batch").finite()
+    soon = loss.values[(loss.steps > 1) & (loss.steps <= 20)] if len(loss) else loss.values
+    if len(soon) < FEWEST or int(loss.steps[0]) > 1 or not 0 < loss.values[0] * cuts["jump"] < float(np.median(soon)):
+        return []
+    firsts = [(float(one.values[0]), int(one.steps[0]), group_of(one)) for one in makers_of(evidence)]
+    return [max(firsts)] if firsts and cuts["overshoots"] < max(firsts)[0] < BEGAN_AT_NOTHING else []
 
 
 def _not_by_steps(evidence: Evidence, kind: Finding, step: int) -> bool:
