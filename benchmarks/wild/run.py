@@ -167,8 +167,8 @@ def _plain(output: str) -> str:
 def heard(folder: Path) -> list[dict[str, Any]]:
     """Return what each run in a folder says of itself."""
     found = []
-    for run_folder in sorted((folder / "runs").glob("*")):
-        command = [sys.executable, "-m", "collapse_probe", "diagnose", str(run_folder), "--json"]
+    for one in sorted((folder / "runs").glob("*/run.json")):
+        command = [sys.executable, "-m", "collapse_probe", "diagnose", str(one.parent), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
         found.append(json.loads(done.stdout))
     return found

@@ -100,7 +100,8 @@ class Products:
         """
         if not all(bool(torch.isfinite(gradient).all()) for one, *_ in self._last for gradient in one.gradient):
             return None
-        last = [one for one in self._last if not one[0].of_itself]
+        # A distance that is summed up whole compares no rows: what does goes before it.
+        last = sorted((one for one in self._last if not one[0].of_itself), key=lambda one: one[0].whole)
         first = next((one for one in last if _pulled(one[0]) > _MIXED), None)
         if first is None:
             return None

@@ -228,7 +228,7 @@ class ReferenceReader:
         self._start_of_replay()
 
     def _leave_out(self, replay: Replay) -> int:
-        replay.graded = self._recorder.layout.graded.settle()
+        replay.graded = self._recorder.layout.graded.settle() or replay.graded
         return replay.leave_out_repeats()
 
     def _start_of_replay(self) -> None:

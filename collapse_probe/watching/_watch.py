@@ -67,6 +67,9 @@ REPLICATED = (
 )
 """What is said of a model whose parts of a batch run beside each other."""
 
+_PAIRED, _LABELLED = (Role.query, Role.document), (Role.left, Role.right)
+"""The two sides of reference pairs, and of rows with labels, of which those that the loss pulls together are pairs."""
+
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
 
@@ -508,7 +511,8 @@ class Watch(Lifetime, ByHand):
 
     def _replay_declared(self, places: Iterable[Place]) -> None:
         by_role = {place.tap.role: place for place in reversed(list(places)) if place.module is not None}
-        query, document = by_role.get(Role.query), by_role.get(Role.document)
+        labelled = Role.left in by_role
+        query, document = (by_role.get(one) for one in (_LABELLED if labelled else _PAIRED))
         if query is None or document is None or input in (query.tap.take, document.tap.take):
             self._say(
                 "replay",
@@ -517,7 +521,7 @@ class Watch(Lifetime, ByHand):
             )
             return
         takes = [getattr(place.tap.take, "take", place.tap.take) for place in (query, document)]
-        replay = Replay(query.module, document.module, *takes)  # type: ignore[arg-type]
+        replay = Replay(query.module, document.module, *takes, graded=labelled)  # type: ignore[arg-type]
         self._calls.replay = self._reference.replay = replay
         self._calls.keep_inputs(query, document)
 
