@@ -135,8 +135,8 @@ class ReferenceReader:
 
     def give_up(self, why: str) -> None:
         """Make no pairs of the first steps' inputs, and say why."""
-        self.replay = self._start = None
         self._say_none(why)
+        self.replay = self._start = None
 
     def full(self) -> None:
         """Read all pairs now, if they have not been at this step."""
@@ -214,9 +214,9 @@ class ReferenceReader:
         self._leave_out(replay)
         repeats = replay.offered - replay.rows
         if replay.rows < 2:
-            self.replay = None
             why = "the inputs of the first steps could not be kept: too large, or not of both sides at once"
             self._say_none(f"all {replay.offered} pairs of the first steps are the same one" if repeats else why)
+            self.replay = None
             return
         if repeats:
             why = (
@@ -247,7 +247,10 @@ class ReferenceReader:
 
     def _say_none(self, why: str, *, some: bool = False) -> None:
         """Journal why there are no reference pairs, or not all of their readings."""
-        text = why if some else f"no reference pairs: {why}; the batches' own separation is read"
+        own = "the batches' own separation is read"
+        if self.replay is not None and self.replay.graded:
+            own = "batches of rows with labels are no pairs: give reference= of rows that belong together"
+        text = why if some else f"no reference pairs: {why}; {own}"
         self._recorder.event("note", text, subject="reference pairs")
 
     def _contained(self, function: Callable[..., None], *args: Any) -> None:

@@ -214,6 +214,10 @@ def _by_method(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
     return _of_calls(methods, "method") if any(one.heard.confirmed for one in methods) else None
 
 
+_TELLS = 2500
+"""Entries of a batch from which on chance alone pulls no row with what it has nothing to do with by more than .1."""
+
+
 def _compared(query: Candidate, document: Candidate) -> bool:
     """Return whether the loss compares the two row by row; two heads for two targets are no pair."""
     both = query.heard, document.heard
@@ -259,7 +263,9 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
     if repeated and not (chunked and len(sources) > 1):
         # Of several, the one with most calls has the ends of what others, such as relations, stand between: perhaps.
         most = max(reversed(repeated), key=len)
-        return replace(_one_module(most, rule, chunked=chunked), unsure=len(repeated) > 1)
+        apart = not chunked and most[0].heard.tensor.numel() >= _TELLS and not _compared(*most[:2])
+        unsure = len(repeated) > 1 or apart
+        return replace(_one_module(most, rule, chunked=chunked), unsure=unsure)
     if len(sources) >= 2:
         return _towers(list(sources.values()), rule)
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):

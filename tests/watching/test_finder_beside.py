@@ -142,3 +142,19 @@ def test_two_outputs_that_the_loss_does_not_compare_are_no_pair(compared):
     w.close()
     heard = {name for name, stream in w.live.coverage.items() if stream.steps and stream.rule == "model output"}
     assert heard == ({"query", "document"} if compared else set())
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_two_calls_that_the_loss_does_not_compare_are_no_sides(compared):
+    """As above by one encoder: rows enough to tell that right and wrong ones have nothing to do with each other."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(3, rows=320):
+        one, other = model(a), model(b if compared else b.flip(0))
+        apart = -sum(logsigmoid(x @ one.mean(0).sigmoid() * sign).mean() for x, sign in ((one, 1), (other, -1)))
+        descend(optimizer, infonce(one, other) if compared else apart)
+    w.close()
+    heard = {name for name, stream in w.live.coverage.items() if stream.steps}
+    assert heard == ({"query", "document"} if compared else set())
