@@ -158,3 +158,18 @@ def test_two_calls_that_the_loss_does_not_compare_are_no_sides(compared):
     w.close()
     heard = {name for name, stream in w.live.coverage.items() if stream.steps}
     assert heard == ({"query", "document"} if compared else set())
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_negatives_of_all_queries_behind_their_own_documents(own):
+    """As recommenders of sessions draw them: 16 queries, their 16 items, and 8 more that all are compared with."""
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(25, rows=16):
+        query, document = model(a, torch.cat([b, b[:8] + torch.randn(8, 12)]))
+        descend(optimizer, cross_entropy(query @ document.T, torch.arange(16) if own else torch.arange(16) // 2 + 16))
+    w.close()
+    assert bool(len(w.live.series("pairs/mrr", on="batch"))) is own
+    assert (w.live.coverage["pairs"].why == "") is own
