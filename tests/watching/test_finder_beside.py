@@ -108,6 +108,19 @@ def test_rows_with_labels_are_no_own_pairs(labelled):
     assert "labels" in w.live.coverage["pairs"].why if labelled else "pairs" not in w.live.coverage
 
 
+def test_pairs_that_a_loss_drives_to_one_similarity_have_no_labels():
+    """Those that are nearer already it pushes apart."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(6, rows=32):
+        cosines = cosine_similarity(model(a), model(b))
+        descend(optimizer, mse_loss(cosines, cosines.detach().median().expand(32)))
+    w.close()
+    assert len(w.live.series("pairs/d_prime", on="batch")) == 6 and "pairs" not in w.live.coverage
+
+
 class Classifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
