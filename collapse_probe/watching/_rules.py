@@ -15,6 +15,9 @@ from ._candidates import Candidate
 from ._products import Site
 from ._roles import is_view, role_of_name, roles_of_pair
 
+LOSS = "loss module"
+"""The rule for a loss's arguments whose names tell the sides."""
+
 SINGLE = "single output"
 """The rule for one matrix a step."""
 
@@ -57,7 +60,6 @@ class Choice:
         stacked: How the one matrix holds several streams, and which with their roles.
         meetings: Streams that no module gives, and where they meet.
         unsure: Whether others might be meant as well, and nothing so far tells which.
-        named: Whether names tell the sides.
     """
 
     rule: str
@@ -67,7 +69,11 @@ class Choice:
     stacked: tuple[Stacking, Mapping[str, Role]] | None = None
     meetings: Mapping[str, Meeting] = field(default_factory=dict)
     unsure: bool = False
-    named: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether no product has to be looked at: what a loss is given, and what holds both sides, are the sides."""
+        return self.rule in (LOSS, STORED) or self.stacked is not None
 
     def sides(self) -> list[Candidate]:
         """Return the first query and the first document; fewer where there are none."""
@@ -108,7 +114,7 @@ def _with_stored(single: Choice, kept: Sequence[Candidate]) -> Choice | None:
         other = Role.document if role is Role.query else Role.query
         tap = Tap(stream=str(other), at=stored.module, take=argument(str(stored.key)), role=other)
         places = [place(one, str(role), role), Place(tap, stored.path, module=stored.module)]
-        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places, named=True)
+        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places)
     return None
 
 
@@ -142,7 +148,7 @@ def _by_loss(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
             Place(Tap(stream=name, at=module, take=argument(str(one.key)), role=role), one.path, module=module)
             for one, name, role in streams
         ]
-        return Choice("loss module", streams, places, _replayed(streams, usable), named=True)
+        return Choice(LOSS, streams, places, _replayed(streams, usable))
     return None
 
 
@@ -201,7 +207,7 @@ def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
         query, document = (unique[index] for index in (pair or (0, 1)))
         if pair is None and not _compared(query, document):
             continue
-        return replace(_pair("model output", query, document), named=pair is not None)
+        return _pair("model output", query, document)
     return None
 
 
@@ -369,7 +375,7 @@ def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | N
         for one in ends[pair[side]]
         if one.heard.again or one is ends[pair[side]][0]
     ]
-    return Choice(found.rule, streams, found.places, named=named is not None, unsure=named is None and len(ends) > 2)
+    return Choice(found.rule, streams, found.places, unsure=named is None and len(ends) > 2)
 
 
 def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:

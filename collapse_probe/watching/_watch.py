@@ -50,7 +50,7 @@ from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
 from ._product_taps import ProductTaps
 from ._references import NAME, ReferenceReader
-from ._rules import SINGLE, STORED, Choice
+from ._rules import LOSS, SINGLE, STORED, Choice
 from ._scoring import compares_by, own_similarity
 from ._terms import LossListener, of_others
 from ._verdicts import Verdicts
@@ -486,7 +486,7 @@ class Watch(Lifetime, ByHand):
             self._say("one matrix", one_matrix(chosen.streams[0][0].said))
         elif not self._replays:
             return
-        elif chosen.rule not in ("loss module", STORED) and not chosen.meetings:
+        elif chosen.rule not in (LOSS, STORED) and not chosen.meetings:
             self._replay_declared(chosen.places)
         elif chosen.replay is not None:
             self._replay_declared(chosen.replay)
