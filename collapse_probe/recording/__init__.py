@@ -42,11 +42,11 @@ if TYPE_CHECKING:
         StartWeights,
         check_pairs,
         copied,
-        undisturbed,
     )
     from ._stacked import Rows, Stacking, rows_of, stacking_of
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by, token
     from ._tokens import POOLINGS, mean_of_tokens, pooled, poolings
+    from ._undisturbed import undisturbed
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
 
 _WITH_TORCH = {
@@ -78,7 +78,7 @@ _WITH_TORCH = {
     "StartWeights": "_reference",
     "check_pairs": "_reference",
     "copied": "_reference",
-    "undisturbed": "_reference",
+    "undisturbed": "_undisturbed",
     "Rows": "_stacked",
     "Stacking": "_stacked",
     "rows_of": "_stacked",

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from ..journal.vocabulary import Role
 from ..recording import Call, Heard, Recorder, Rows, Stacking, call, poolings, rows_of, towards_one
 from ._candidates import Candidate, address, reaches
+from ._places import place
 from ._products import Operand, Product
-from ._rules import SIDES, Choice, Meeting, place
+from ._rules import SIDES, Choice, Meeting
 
 PRODUCT = "similarity product"
 """The rule's name."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor, nn
-
 from ..journal.vocabulary import Role
-from ..recording import Place, Stacking, Take, Tap, call, compares
+from ..recording import Place, Stacking, Tap, call, compares
 from ._candidates import Candidate
+from ._places import argument, place
 from ._products import Site
 from ._roles import is_view, role_of_name, roles_of_pair
 
@@ -381,29 +379,3 @@ def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | N
 def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:
     streams = [(query, *SIDES[0]), (document, *SIDES[1])]
     return Choice(rule, streams, [place(one, name, role) for one, name, role in streams])
-
-
-def place(one: Candidate, stream: str, role: Role | None, take: Take | None = None) -> Place:
-    tap = Tap(stream=stream, at=one.module, take=take or one.take, role=role)
-    return Place(tap, one.path, module=one.module, method=one.method)
-
-
-def argument(name: str) -> Callable[[Any], Tensor | None]:
-    """Return a take of one argument of a call, however it is given."""
-
-    def take(found: Any) -> Tensor | None:
-        if name in found.kwargs:
-            return found.kwargs[name]
-        names = argument_names(found.module, found.args)
-        return found.args[names.index(name)] if name in names[: len(found.args)] else None
-
-    return take
-
-
-def argument_names(module: nn.Module, args: Sequence[Any]) -> list[str]:
-    """Return the names of positional arguments of a module's forward."""
-    try:
-        names = list(inspect.signature(module.forward).parameters)
-    except (TypeError, ValueError):
-        names = []
-    return names + [f"argument {index}" for index in range(len(names), len(args))]
