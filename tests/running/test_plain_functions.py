@@ -216,15 +216,17 @@ PROGRAMS: Programs = {
 }
 
 
-def train(program: str) -> tuple[list[Tensor], Any]:
+def train(program: str, *, scored: bool = False) -> tuple[list[Tensor], Any]:
     seed_all()
     make, loss, *_ = PROGRAMS[program]
-    model, generator = make(), torch.Generator().manual_seed(0)
+    model, generator, held_out = make(), torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(STEPS):
         loss(model, generator).backward()
         optimizer.step()
         optimizer.zero_grad()
+        if scored:
+            loss(model, held_out)
     return list(model.state_dict().values()), random_state()
 
 
@@ -243,6 +245,17 @@ def test_what_a_plain_function_compares_is_found_and_the_training_keeps_its_bits
     assert len(run.series(f"{'left' if 'left' in where else 'query'}/common_share", on="batch").steps)
     if "query" in where:
         assert len(run.series("pairs/pull", on="batch").steps)
+
+
+def test_what_is_scored_right_after_a_step_is_not_read(tmp_path):
+    """By the same line, with gradients, and never gone back through."""
+    found = []
+    for scored in (False, True):
+        with session(tmp_path / f"scored-{scored}"):
+            train("static", scored=scored)
+        found.append(Run.load(tmp_path / f"scored-{scored}").series("pairs/d_prime", on="batch"))
+    assert found[0].steps.tolist() == found[1].steps.tolist() and len(found[0])
+    assert found[0].values.tolist() == found[1].values.tolist()
 
 
 def test_rows_with_labels_that_the_loss_pulls_together_are_reference_pairs(tmp_path):
