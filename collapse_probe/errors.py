@@ -13,6 +13,9 @@ from importlib import import_module
 from typing import Any
 
 _MARK = "\x1e"
+_CODES = re.compile(r"\x1b\[[0-9;]*m")
+"""Colours of a terminal."""
+
 _SETTING = re.compile(f"{_MARK}([a-z_]+)(?:=([^{_MARK}]*))?{_MARK}")
 
 Spell = Callable[[str, str | None], str]
@@ -40,6 +43,23 @@ class ProgramNotFoundError(InputError):
 
 class NotFiniteError(InputError):
     """A model gives vectors with values that are not finite: its training diverged, or its files are damaged."""
+
+
+def in_one_line(error: BaseException, *, messages: bool = True, longest: int = 300) -> str:
+    """Return an error's type and message in one line, or its type alone: what somebody's code says may be any text.
+
+    Args:
+        error: What was raised.
+        messages: Whether its message may be shown.
+        longest: Characters of the message, at most.
+
+    >>> in_one_line(ValueError("no such\\n  text")), in_one_line(ValueError("no such text"), messages=False)
+    ('ValueError: no such text', 'ValueError (its message is left out: texts=False)')
+    """
+    kind, said = type(error).__name__, " ".join(_CODES.sub("", str(error)).split())[:longest]
+    if not messages:
+        return f"{kind} (its message is left out: texts=False)"
+    return f"{kind}: {said}" if said else kind
 
 
 def setting(name: str, value: object = None) -> str:

@@ -91,6 +91,8 @@ WILD = {
     "khoji_lora": Wild("khoji", "khoji==0.4.0", weights=("adapter/adapter_model.safetensors",)),
     "txtai_classifier": Wild("txtai", "txtai[pipeline-train]==9.14.0", weights=("model/model.safetensors",)),
     "simpletransformers_retrieval": Wild("simpletransformers", "simpletransformers==0.70.8"),
+    "cornac_sessions": Wild("cornac", "cornac==3.0.1"),
+    "lightly_train_simclr": Wild("lightlytrain", "lightly-train==0.18.0 torchvision==0.28.*"),
     "keras_two_towers": Wild("keras", "keras==3.15.1", weights=("weights.npy",)),
     "gensim_words": Wild("gensim", "gensim==4.4.0", weights=("weights.npy",)),
 }
@@ -167,8 +169,8 @@ def _plain(output: str) -> str:
 def heard(folder: Path) -> list[dict[str, Any]]:
     """Return what each run in a folder says of itself."""
     found = []
-    for run_folder in sorted((folder / "runs").glob("*")):
-        command = [sys.executable, "-m", "collapse_probe", "diagnose", str(run_folder), "--json"]
+    for one in sorted((folder / "runs").glob("*/run.json")):
+        command = [sys.executable, "-m", "collapse_probe", "diagnose", str(one.parent), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
         found.append(json.loads(done.stdout))
     return found

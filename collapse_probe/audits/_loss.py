@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import in_one_line
 from ..measures import pull, push, radial, wide
-from ..recording import in_one_line
 from ._solutions import Pairs
 
 Loss = Callable[[Tensor, Tensor], Any]
@@ -44,7 +44,7 @@ class Asked:
         try:
             found = self._loss(query, document)
         except Exception as error:
-            raise Unjudged(f"the loss raised {in_one_line(error)[:200]}") from None
+            raise Unjudged(f"the loss raised {in_one_line(error, longest=200)}") from None
         if not isinstance(found, Mapping):
             return {TOTAL: _scalar("the loss", found)}
         parts = {str(name): _scalar(f"term {name!r}", value) for name, value in found.items()}

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..recording import in_one_line
+from ..errors import InputError, in_one_line
 from ._loss import TOTAL, Asked, Unjudged
 
 _ROWS = 8
@@ -120,7 +119,7 @@ def _through(model: nn.Module, rows: Tensor) -> Tensor:
         found = model(rows)
     except Exception as error:
         raise InputError(
-            f"model raised {in_one_line(error)[:200]}: queries and documents are its inputs, row by row"
+            f"model raised {in_one_line(error, longest=200)}: queries and documents are its inputs, row by row"
         ) from None
     if isinstance(found, Mapping) and "sentence_embedding" in found:
         found = found["sentence_embedding"]

@@ -234,6 +234,7 @@ class Finding:
         evidence: Names of the readings that it rests on.
         causes: Causes that concern it.
         ignored: Why it does not count; None where it does.
+        cut: Of how many first columns of the embeddings it is; None for whole ones.
     """
 
     code: str
@@ -245,6 +246,7 @@ class Finding:
     evidence: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
     ignored: str | None = None
+    cut: int | None = None
 
     @property
     def grave(self) -> bool:

@@ -14,7 +14,18 @@ from ._curves import Curve, collection_curve, over_collections
 from ._evaluations import REFERENCE, Evaluations
 from ._kept import kept, outweighed
 from ._onset import FEWEST, change_point, left, levelled, surest, within
-from ._separation import BATCH, D_PRIME, RANK, SATURATED, batch_curve, part_curve, reference_curve
+from ._separation import (
+    BATCH,
+    COSINES,
+    D_PRIME,
+    RANK,
+    SAME_GAP,
+    SATURATED,
+    batch_curve,
+    part_curve,
+    reference_curve,
+    same_vectors,
+)
 from ._solved import solved_without_separating
 
 EMBEDDINGS = ("query", "document", "view", "class", "left", "right", "served", "hidden", "embedding")
@@ -236,7 +247,8 @@ class Evidence:
     @cached_property
     def curves(self) -> tuple[Curve, ...]:
         """Retrieval on every collection, the reference pairs among them, else separation from readings."""
-        subjects = [one for one in self.evaluations.subjects if one.collection != REFERENCE or not self.misread]
+        aside = self.misread or self.told_in_training
+        subjects = [one for one in self.evaluations.subjects if one.collection != REFERENCE or not aside]
         seen = self.seen
         found = []
         for one in subjects:
@@ -376,7 +388,7 @@ class Evidence:
         rank, d_prime = (self._series(name, "reference") for name in (RANK, D_PRIME))
         raw = {name: float(one.values[0]) for name in (RANK, D_PRIME) if len(one := self._series(name, "raw").finite())}
         found = self._of_domain(reference_curve(rank, d_prime, raw, seen=seen))
-        if found is not None and found.fell is not None:
+        if found is not None and found.fell is not None and not self.told_in_training:
             return found
         return batch_curve(*(self._series(name, "batch") for name in (RANK, D_PRIME))) or found
 
@@ -432,6 +444,17 @@ class Evidence:
         if not len(reference) or not len(batch):
             return False
         return float(reference.values[0]) < _CHANCE < _TOLD < float(batch.values[:3].mean())
+
+    @cached_property
+    def same_vectors(self) -> bool:
+        """Whether a reference query and its document have one embedding, so that these pairs show no fall."""
+        return same_vectors(*(self.series(name, on="reference") for name in (RANK, *COSINES)))
+
+    @cached_property
+    def told_in_training(self) -> bool:
+        """Whether batches tell pairs apart that are equal in evaluation mode: two passes of dropout over a text."""
+        gap = self.series("pairs/side_gap", on="batch").finite()
+        return self.same_vectors and len(gap) > 0 and float(np.median(gap.values)) > SAME_GAP
 
     def _of_all_sets(self, reading: str, on: str | None) -> Series:
         whole = self.run.series(reading, on=on)

@@ -57,7 +57,7 @@ def _cut(finding: Finding, subject: str, dimension: int) -> Finding:
     conditions = tuple(replace(one, reading=_named(one.reading, dimension)) for one in judgement.conditions)
     evidence = tuple(_named(one, dimension) for one in judgement.evidence)
     judgement = replace(judgement, conditions=conditions, evidence=evidence)
-    return replace(finding, subject=subject, judgement=judgement, evidence=evidence)
+    return replace(finding, subject=subject, judgement=judgement, evidence=evidence, cut=dimension)
 
 
 def _named(name: str, dimension: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..journal.vocabulary import split_dimension
 from ._contract import Finding, Status
 
 ORDER = (
@@ -156,7 +155,7 @@ def _folds(other: Finding, one: Finding) -> bool:
 
 def of_cut(finding: Finding) -> bool:
     """Return whether a finding is of embeddings' first columns alone."""
-    return split_dimension(finding.subject)[1] is not None
+    return finding.cut is not None
 
 
 def _partly_wrong(finding: Finding) -> bool:

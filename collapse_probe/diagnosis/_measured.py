@@ -20,14 +20,6 @@ _SHOWN = 3
 LOCUS = "locus"
 """What is said not to be measured where no module was put back and nothing was interpolated."""
 
-_COSINES = ("cosine_mean", "cosine_random_mean")
-
-_EQUAL = 1e-5
-"""Distance of a mean cosine from 1 up to which vectors are equal but for rounding (own choice)."""
-
-_FOUND = 0.9
-"""Mean reciprocal rank above which equal pairs are easy: where all texts are nearly equal, they are not (own cut)."""
-
 _WORTH = 0.01
 """Share of the loss in no term from which on it is said."""
 
@@ -160,10 +152,7 @@ def _blind(evidence: Evidence, known: list[Curve]) -> str:
     ranks = evidence.series(RANK, on="reference")
     if all(curve.collection == REFERENCE for curve in known) and len(ranks) and 0 < ranks.n[-1] < FEWEST_PAIRS:
         return f"{ranks.n[-1]} reference pairs are too few to show a fall: give {FEWEST_PAIRS} or more as reference="
-    own, others = (evidence.series(f"pairs/{name}", on="reference").finite() for name in _COSINES)
-    found = not len(ranks.finite()) or ranks.finite().values.min() > _FOUND
-    equal = len(own) and own.values.min() > 1 - _EQUAL and len(others) and others.values.min() < 1 - _EQUAL
-    if pairs and found and equal:
+    if pairs and evidence.same_vectors and not evidence.told_in_training:
         same = "a query and its document have the same embedding, so these pairs are too easy to show a fall"
         return f"{same}: give others as reference="
     return ""

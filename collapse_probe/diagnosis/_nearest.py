@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..journal.vocabulary import split_dimension
 from ._contract import Detector, Finding, Judgement, Status, Subject
 from ._status import state_of, status_of
 
@@ -33,7 +32,7 @@ def with_nearest(found: Sequence[Examined]) -> list[Examined]:
     """
     parts: dict[int | None, list[Examined]] = {}
     for one in found:
-        parts.setdefault(split_dimension(one[2].subject)[1], []).append(one)
+        parts.setdefault(one[2].cut, []).append(one)
     return [one for part in parts.values() for one in _with_nearest(part)]
 
 

@@ -17,6 +17,17 @@ from ._status import CRITICAL_P
 D_PRIME = "pairs/d_prime"
 RANK = "pairs/mrr"
 
+COSINES = ("pairs/cosine_mean", "pairs/cosine_random_mean")
+
+_EQUAL = 1e-5
+"""Distance of a mean cosine from 1 up to which vectors are equal but for rounding (own choice)."""
+
+SAME_GAP = 1e-3
+"""Gap between the means of two sides up to which a batch's sides are the same vectors (own choice)."""
+
+_EASY = 0.9
+"""Mean reciprocal rank above which equal pairs are easy: where all texts are nearly equal, they are not (own cut)."""
+
 BATCH = "batch pairs"
 """The name of the batches' own pairs."""
 
@@ -95,6 +106,20 @@ def batch_curve(rank: Series, d_prime: Series) -> Curve | None:
             changes = _of_batches(series, relative=relative)
             found.append(_curve(BATCH, series, changes, series, seen=True))
     return next((one for one in found if one.fell), found[0] if found else None)
+
+
+def same_vectors(rank: Series, own: Series, others: Series) -> bool:
+    """Return whether own pairs are one vector each and others are not: retrieval among such pairs cannot fall.
+
+    Args:
+        rank: ``pairs/mrr``.
+        own: ``pairs/cosine_mean``.
+        others: ``pairs/cosine_random_mean``.
+    """
+    rank, own, others = rank.finite(), own.finite(), others.finite()
+    if not len(own) or not len(others) or (len(rank) and rank.values.min() <= _EASY):
+        return False
+    return float(own.values.min()) > 1 - _EQUAL > float(others.values.min())
 
 
 def equal_n(series: Series) -> Series:

@@ -155,7 +155,7 @@ def audit(
 
 
 def _loaded(found: Found, encoder: Encoder, texts: Sequence[str], cache: Path) -> _Loaded:
-    content = json.dumps([encoder.fingerprint, [text[:_LENGTH] for text in texts[:_TEXTS]]])
+    content = json.dumps([encoder.fingerprint, encoder.device, [text[:_LENGTH] for text in texts[:_TEXTS]]])
     path = cache / "audits" / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
     try:
         return _Loaded(**json.loads(path.read_text(encoding="utf-8")))

@@ -98,8 +98,15 @@ class Given:
         return None if covariance is None or z is None else spectrum(covariance, n=len(z))
 
     def _sides(self) -> tuple[Tensor, Tensor] | None:
-        """Return the queries and all documents, None where they are not of one width or have no own documents."""
-        return self._joined(self.of_role(Role.query)[:1], self.of_role(Role.document))
+        """Return the queries and all documents, None where they are not of one width or have no own documents.
+
+        Where there are neither, two views are each other's own, row by row.
+        """
+        queries, documents, views = (self.of_role(role) for role in (Role.query, Role.document, Role.view))
+        if not queries and not documents and len(views) == 2 and self._own is None:
+            sides = self._joined(views[:1], views[1:])
+            return sides if sides is not None and len(sides[0]) == len(sides[1]) else None
+        return self._joined(queries[:1], documents)
 
     def _joined(self, one: Sequence[str], other: Sequence[str]) -> tuple[Tensor, Tensor] | None:
         found = [z for name in (*one, *other) if (z := self._z(name)) is not None]

@@ -24,11 +24,11 @@ from ._wishes import Wishes, added_wishes, cadence_of, judged_wishes, wishes_of
 
 if TYPE_CHECKING:
     from ._cadence import Cadence
-    from ._containment import STRICT, Containment, in_one_line
+    from ._containment import STRICT, Containment
     from ._cuts import cuts_of, dimension_of
     from ._digest import digest
     from ._exchange import alone, is_sharded, process_rank, processes
-    from ._graded import pulls
+    from ._graded import pulls, towards_one
     from ._handed import checked_role, checked_stream, scalar, why_unread
     from ._heard import Heard
     from ._layout import compares
@@ -54,7 +54,6 @@ _WITH_TORCH = {
     "Cadence": "_cadence",
     "STRICT": "_containment",
     "Containment": "_containment",
-    "in_one_line": "_containment",
     "cuts_of": "_cuts",
     "digest": "_digest",
     "dimension_of": "_cuts",
@@ -68,6 +67,7 @@ _WITH_TORCH = {
     "why_unread": "_handed",
     "Heard": "_heard",
     "pulls": "_graded",
+    "towards_one": "_graded",
     "compares": "_layout",
     "Recorder": "_recorder",
     "Wishes": "_recorder",
@@ -155,7 +155,6 @@ __all__ = [
     "dimension_of",
     "find",
     "group_parameters",
-    "in_one_line",
     "input",
     "is_left_out",
     "is_reading",
@@ -180,6 +179,7 @@ __all__ = [
     "stacking_of",
     "token",
     "total_norm",
+    "towards_one",
     "undisturbed",
     "usual_readings",
     "why_unread",

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from ..errors import in_one_line
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -16,16 +18,6 @@ _log = logging.getLogger(__name__)
 
 STRICT = "COLLAPSE_PROBE_STRICT"
 """Set to ``1``, faults of ours are raised: for our own tests."""
-
-
-def in_one_line(error: BaseException, *, messages: bool = True) -> str:
-    """Return an error's type and message in one line, or its type alone: what somebody's code says may be any text.
-
-    >>> in_one_line(ValueError("no such text")), in_one_line(ValueError("no such text"), messages=False)
-    ('ValueError: no such text', 'ValueError (its message is left out: texts=False)')
-    """
-    kind = type(error).__name__
-    return " ".join(f"{kind}: {error}".split()) if messages else f"{kind} (its message is left out: texts=False)"
 
 
 class Containment:
@@ -77,7 +69,7 @@ class Containment:
 
     def _switch_off(self, probe: str, error: Exception) -> None:
         self._off.add(probe)
-        message = in_one_line(error)[:500]
+        message = in_one_line(error, longest=500)
         _log.debug("probe %s failed", probe, exc_info=error)
         if not self._warned:
             self._warned = True
@@ -91,7 +83,7 @@ class Containment:
             return
         self._reporting = True
         try:
-            self._report(probe, in_one_line(error, messages=self.messages)[:500])
+            self._report(probe, in_one_line(error, messages=self.messages, longest=500))
         except Exception:
             _log.debug("a failure could not be journalled", exc_info=True)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 _BATCHES = 5
 """Batches whose gradients are read, at most."""
@@ -27,7 +28,8 @@ class Graded:
     """Tells from gradients whether a loss takes each row by itself and moves some pairs together and others apart.
 
     A loss of own pairs compares each with others, or moves all of them together. Where every row moves along its own
-    partner alone, as by a label, and a part of them away from it, rows are no own pairs.
+    partner alone, as by a label, and a part of them away from it, rows are no own pairs, unless all are driven to one
+    similarity.
 
     Attributes:
         found: Whether that is so, as far as it was settled: at once on a CPU, else by :meth:`settle`.
@@ -51,7 +53,9 @@ class Graded:
         if pulled is None:
             return
         self._batches += 1
-        self._read.append((len(query), torch.stack([(pulled != 0).sum(), (pulled < 0).sum(), pulled.isnan().sum()])))
+        cosines = cosine_similarity(query.double(), document.double(), dim=1)
+        counts = [(pulled != 0).sum(), (pulled < 0).sum(), pulled.isnan().sum(), towards_one(cosines, pulled)]
+        self._read.append((len(query), torch.stack(counts)))
         if query.device.type == "cpu":
             self.settle()
 
@@ -59,10 +63,23 @@ class Graded:
         """Return whether rows are no own pairs; waits for the device."""
         read, self._read = self._read, []
         for rows, counts in read:
-            moved, apart, otherwise = counts.tolist()
-            told = not otherwise and moved >= max(_ROWS, rows / 2)
+            moved, apart, otherwise, towards = counts.tolist()
+            told = not otherwise and not towards and moved >= max(_ROWS, rows / 2)
             self.found = self.found or (told and _SHARE <= apart / moved <= 1 - _SHARE)
         return self.found
+
+
+def towards_one(similarity: Tensor, pulled: Tensor) -> Tensor:
+    """Return whether a loss moves pairs apart that are more similar than any that it moves together, a scalar of bool.
+
+    It then drives all of them to one similarity, and tells no labels.
+
+    Args:
+        similarity: Of each pair, ``[n]``.
+        pulled: Positive where descent moves a pair together, negative where apart, ``[n]``.
+    """
+    lowest = torch.where(pulled < 0, similarity, torch.inf).min()
+    return lowest >= torch.where(pulled > 0, similarity, -torch.inf).max()
 
 
 def pulls(query: Tensor, document: Tensor, of_query: Tensor | None, of_document: Tensor | None) -> Tensor | None:

@@ -15,6 +15,9 @@ from ._graded import Graded, pulls
 _BATCHES = 20
 """Batches whose gradients are read."""
 
+_FIRST = 3
+"""Batches by whose gradients it is told whether documents that are no multiple begin with the queries' own."""
+
 _TOLD = 0.1
 """Mean cosine of a query's pull with its own document, above which an order is told; more where chance gives more."""
 
@@ -64,8 +67,11 @@ class Layout:
         assumed: The order that is taken where nothing tells.
         asks: Whether gradients of queries and documents are needed.
         batches: Batches with k documents a query.
-        unfit: Rows of queries and of documents that fit no layout, the first that came; None where all did.
+        unfit: Rows of queries and of documents that fit no layout, the first that came; None where all did, as far as
+            it was settled: at once on a CPU, else by :meth:`settle`.
         rows: Rows of queries and of documents of the latest batch with k documents a query.
+        shared: Whether documents that are no multiple begin with the queries' own, and the others are negatives of
+            all; None where that is not settled.
         graded: Whether rows are pairs with labels, not all of which belong together.
     """
 
@@ -79,6 +85,13 @@ class Layout:
         self.rows: tuple[int, int] | None = None
         self._pulls: dict[int, Tensor] = {}
         self._read: dict[int, int] = {}
+        self.shared: bool | None = None
+        self._first: list[Tensor] = []
+
+    @property
+    def undecided(self) -> bool:
+        """Whether batches will tell yet whether documents that fit no layout begin with the queries' own."""
+        return self.shared is None and len(self._first) > 0
 
     def told(self) -> Order | None:
         """Return the order that the gradients tell of the latest k, None where they tell none. Waits for the device."""
@@ -108,13 +121,31 @@ class Layout:
         if not rows or not many:
             return sample
         if many % rows:
-            self.unfit = self.unfit or (rows, many)
-            return replace(sample, own=_none(query))
+            own = many > rows and self._begins_with_own(query, document[:rows], gradients[0])
+            self.unfit = None if own else self.unfit or (rows, many)
+            return replace(sample, own=torch.arange(rows, device=query.device) if own else _none(query))
         self.batches, self.rows = self.batches + 1, (rows, many)
         self.asks = self.batches < _BATCHES
         k = many // rows
         self._read_pulls(k, _pull_of_orders(query, document, *gradients))
         return replace(sample, own=self._own(rows, many, query.device))
+
+    def _begins_with_own(self, query: Tensor, document: Tensor, of_query: Tensor | None) -> bool:
+        """Return whether the first documents are the queries' own, row by row, and the others negatives of all."""
+        if self.shared is None and query.device.type != "meta":
+            found = _pull_of_orders(query, document, of_query, None)
+            self._first += [] if found is None else [found[:, 0]]
+            self.asks = len(self._first) < _FIRST
+            if query.device.type == "cpu" and not self.asks:
+                self.settle()
+        return bool(self.shared)
+
+    def settle(self) -> None:
+        """Find out whether documents that fit no layout begin with the queries' own; waits for the device."""
+        if self.shared is None and len(self._first) >= _FIRST:
+            pull, chance = torch.stack(self._first).mean(dim=0).tolist()
+            self.shared = pull > max(_TOLD, _CHANCE * (chance / len(self._first)) ** 0.5)
+            self.unfit = None if self.shared else self.unfit
 
     def _read_pulls(self, k: int, found: Tensor | None) -> None:
         if found is not None and (k not in self._read or self.asks):

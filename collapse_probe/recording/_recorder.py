@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..journal import (
-    Artifact,
-    Clock,
-    Evaluation,
-    Event,
-    Histogram,
-    JournalWriter,
-    Rankings,
-    Readings,
-    Summary,
-    Terms,
-    now,
-)
-from ..journal.vocabulary import Role, Similarity, split_reading
+from ..journal import JournalWriter
+from ..journal.vocabulary import Role, Similarity
 from ..measures import Sample
 from ._cadence import Cadence
 from ._containment import Containment
@@ -31,23 +17,17 @@ from ._forces import TermForces
 from ._heard import Heard, Step
 from ._layout import Layout
 from ._naming import Naming
-from ._outbox import Outbox, floats
-from ._rankings import Texts, keep_evaluation
+from ._outbox import Outbox
 from ._ranks import Ranks
 from ._reader import StepReader
-from ._reference_records import negatives_record, reference_records
+from ._records import RANKS, Records
 from ._stacked import Stacking
 from ._step_terms import StepTerms
 from ._streams import StreamCoverage
 from ._wishes import Wishes
 
-_CLOCK = 1.0
-"""Seconds between two records of the time, at least."""
 
-_RANKS = "processes"
-
-
-class Recorder:
+class Recorder(Records):
     """Turns what is heard in training into a journal; knows no model, no trainer and no file but its journal.
 
     Steps count from 1. What is handed in before :meth:`step` belongs to the step in progress. On a training step
@@ -73,7 +53,6 @@ class Recorder:
         ranks: What goes between the processes of a training; None where it is read alone.
         owed: Streams that were silent on the latest due step: they are read when they are next heard.
         epoch: Epoch of the step in progress, from 1; None in a run without epochs.
-        first_bad_step: First step with a loss that is not finite, as far as losses have been written.
     """
 
     def __init__(
@@ -88,6 +67,7 @@ class Recorder:
         first: bool = True,
         dimensions: Sequence[int] = (),
     ) -> None:
+        super().__init__()
         self.journal = journal
         self.cadence = cadence or Cadence()
         self.similarity: Similarity = similarity
@@ -97,7 +77,6 @@ class Recorder:
         self.next_due = 1
         self.owed: set[str] = set()
         self.epoch: int | None = None
-        self.first_bad_step: int | None = None
         self._naming = Naming()
         self._reader = StepReader(self._naming, self.wishes, similarity, first=first)
         self._forces = TermForces(self._say_no_force)
@@ -105,10 +84,7 @@ class Recorder:
         self._step = self._new_step()
         self._outbox = Outbox()
         self._terms = StepTerms()
-        self._not_finite: set[str] = set()
-        self._covered: dict[str, tuple[int, str]] = {}
         self._closed = False
-        self._told_time = -math.inf
         self.first = first
         self.dimensions = tuple(sorted(dimensions, reverse=True))
         self.ranks = None if name is None else Ranks(name, first, self._say_of_ranks)
@@ -119,11 +95,6 @@ class Recorder:
     def current(self) -> int:
         """The step in progress."""
         return self.done + 1
-
-    @property
-    def streams(self) -> dict[str, StreamCoverage]:
-        """Name to what is known of a stream."""
-        return self._naming.streams
 
     @property
     def layout(self) -> Layout:
@@ -323,7 +294,7 @@ class Recorder:
         """End the step in progress: one optimiser step is done. Waits for no device."""
         self.done += 1
         due = self.next_due <= self.done
-        shares = due and self.ranks is not None and not self.containment.off(_RANKS) and self.ranks.connect()
+        shares = due and self.ranks is not None and not self.containment.off(RANKS) and self.ranks.connect()
         read = self.containment.run("streams", self._read_streams, shares) if self._step.calls else None
         self._owe(read or set())
         self._step.close()
@@ -347,21 +318,6 @@ class Recorder:
         if self.ranks is not None and self.ranks.waiting:
             self._of_ranks(self.ranks.collect)
 
-    def _tell_time(self) -> None:
-        moment = time.monotonic()
-        if moment - self._told_time >= _CLOCK:
-            self._told_time = moment
-            self.journal.write(Clock(step=self.done, time=now()))
-
-    def _of_ranks(self, function: Callable[..., None], *args: Any, **kwargs: Any) -> None:
-        """Run what several processes do together; where it fails this one goes on alone."""
-        self.containment.run(_RANKS, function, *args, **kwargs)
-        if self.ranks is not None and self.containment.off(_RANKS):
-            self.containment.run("leaving the processes", self.ranks.leave)
-
-    def _say_of_ranks(self, name: str, message: str) -> None:
-        self.event(name, message, subject=_RANKS)
-
     def window(self, *, epoch: int | None = None) -> None:
         """End a window of steps: write its summaries, histograms and coverage. Waits for the device.
 
@@ -371,106 +327,6 @@ class Recorder:
         self.flush()
         self.containment.run("window", self._write_window, epoch)
         self.containment.run("coverage", self.cover, epoch=epoch)
-
-    def cover(self, *, epoch: int | None = None) -> None:
-        """Write a coverage record of every stream that is known: once a step, and once more if it says why anew."""
-        for name, stream in self.streams.items():
-            said = (self.done, "" if stream.steps else stream.why)
-            if self._covered.get(name) == said:
-                continue
-            self._covered[name] = said
-            self.journal.write(stream.record(step=self.done, epoch=self.epoch if epoch is None else epoch))
-
-    def flush(self) -> None:
-        """Write what lies on the device. Waits for it."""
-        self.containment.run("writing", self._outbox.flush)
-
-    def reference(
-        self,
-        sample: Sample,
-        *,
-        raw: bool = False,
-        part: bool = False,
-        apart: bool = False,
-        step: int | None = None,
-        epoch: int | None = None,
-    ) -> None:
-        """Read reference pairs, in evaluation mode. Waits for the device.
-
-        Args:
-            sample: What the model made of them.
-            raw: Through the encoder before any module of the user's.
-            part: A part of the pairs, between full readings: spectra are left out.
-            apart: Pairs that the loss moves apart: the negatives of the reference pairs.
-            step: Optimiser steps done; those done now if None.
-            epoch: Epochs done.
-        """
-        on = "raw" if raw else "reference"
-        where: dict[str, Any] = {"on": on, "step": self.done if step is None else step}
-        where["epoch"] = self.epoch if epoch is None else epoch
-        if apart:
-            self.journal.write(negatives_record(sample, where=where))
-            return
-        for record in reference_records(sample, self.wishes, part=part, where=where, dimensions=self.dimensions):
-            self.journal.write(record)
-
-    def evaluation(
-        self,
-        collection: str,
-        metrics: Mapping[str, float],
-        *,
-        step: int | None = None,
-        variant: str = "model",
-        per_query: Mapping[str, Mapping[str, float]] | None = None,
-        domain: str | None = None,
-        ranked: tuple[Rankings, Texts] | None = None,
-        **about: Any,
-    ) -> None:
-        """Write retrieval scores.
-
-        Args:
-            collection: What was searched.
-            metrics: Metric to its mean over queries.
-            step: Optimiser steps done; those done now if None.
-            variant: What was scored; ``raw`` is the encoder before any module of the user's.
-            per_query: Metric to query id to value.
-            domain: ``in`` or ``out`` of the domain that is trained on; None where unknown.
-            ranked: What was ranked, with the texts that it was made of.
-            about: Further fields of the record.
-        """
-        step = self.done if step is None else step
-        file = None
-        if per_query:
-            ids = list(next(iter(per_query.values())))
-            content = {metric: [float(values[one]) for one in ids] for metric, values in per_query.items()}
-            file = self.journal.attach(f"{collection}-step-{step}-{variant}", {"query_ids": ids, **content})
-            about.setdefault("n_queries", len(ids))
-            if ranked is not None:
-                means = {metric: values for metric, values in per_query.items() if metric in metrics}
-                kept = (self.journal, file, collection, variant, *ranked, means or per_query)
-                self.containment.run("rankings", keep_evaluation, *kept)
-        self.journal.write(
-            Evaluation(
-                collection=collection,
-                step=step,
-                epoch=self.epoch,
-                metrics={name: float(value) for name, value in metrics.items()},
-                variant=variant,
-                domain=domain,
-                per_query=file,
-                time=now(),
-                **about,
-            )
-        )
-
-    def event(self, name: str, message: str = "", *, subject: str = "", step: int | None = None) -> None:
-        """Write that something happened."""
-        step = self.done if step is None else step
-        self.journal.write(Event(name=name, message=message, subject=subject, step=step, epoch=self.epoch))
-
-    def artifact(self, name: str, path: str) -> None:
-        """Write that a file or folder of the run is complete."""
-        self.journal.write(Artifact(name=name, path=path, step=self.done, epoch=self.epoch))
 
     def close(self, status: str = "completed", message: str = "") -> None:
         """Write the open window and the end record, and close the journal; may be called twice."""
@@ -485,7 +341,7 @@ class Recorder:
         self.containment.run("end", self.journal.end, status, **end)
         self.containment.run("closing", self.journal.close)
 
-    # How it is written
+    # How it is read
 
     def _owe(self, heard: set[str]) -> None:
         """Note which streams are to be read as soon as they are heard: due steps may all be those of other parts."""
@@ -512,86 +368,3 @@ class Recorder:
         """Read the first columns of each micro-batch's embeddings."""
         for shape, values in self._reader.read_cuts(samples, self.dimensions):
             self._outbox.put(values, self._writer(**shape))
-
-    def _writer(self, **shape: Any) -> Callable[..., None]:
-        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._terms.dataset, **shape}
-
-        def write(values: dict[str, float], **known: Any) -> None:
-            for name, value in values.items():
-                if name.endswith("/finite_share"):
-                    stream = split_reading(name)[0]
-                    if stream in self.streams:
-                        self.streams[stream].finite.append(value)
-                    if value < 1:
-                        self._say_not_finite(stream, where["step"])
-            self.journal.write(Readings(values=values, **where, **known))
-
-        return write
-
-    def _write_terms(self) -> None:
-        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch, "dataset": self._terms.dataset}
-        values = self._terms.values()
-        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        plain = {name: float(value) for name, value in values.items() if not isinstance(value, Tensor)}
-        if self.epoch is not None:
-            kept = {name: value for name, value in tensors.items() if name.startswith(("loss/", "grad"))}
-            self._reader.summary.update(kept)
-
-        def write(found: dict[str, float]) -> None:
-            known = {**found, **plain}
-            known = {name: known[name] for name in values}
-            if self.ranks is None or not self.ranks.active:
-                tell(known)
-            else:
-                look(known)  # what the others' terms make of it comes later
-                self.ranks.hear_terms(where["step"], where["dataset"], known, tell)
-
-        def look(known: dict[str, float]) -> None:
-            for name, value in known.items():
-                if not math.isfinite(value) and not name.startswith("monitor/"):
-                    self._say_not_finite(name, where["step"])
-
-        def tell(known: dict[str, float]) -> None:
-            look(known)
-            self.journal.write(Terms(values=known, **where))
-
-        if tensors:
-            self._outbox.put(tensors, write)
-        else:
-            write({})
-
-    def _write_window(self, epoch: int | None) -> None:
-        where: dict[str, Any] = {"step": self.done, "epoch": self.epoch if epoch is None else epoch}
-        summary, histograms = self._reader.take_window()
-        parts = summary.finish()
-        if parts:
-            flat = {f"{name}\n{part}": value for name, found in parts.items() for part, value in found.items()}
-            values: dict[str, dict[str, float]] = {}
-            for name, value in floats(flat).items():
-                reading, part = name.split("\n")
-                values.setdefault(reading, {})[part] = value
-            self.journal.write(Summary(values=values, n=summary.rows or None, **where))
-
-        def write(stream: str, counts: Tensor, rows: int) -> None:
-            histogram, _, dimension = histograms[stream]
-            content = histogram.as_dict(counts)
-            self.journal.write(
-                Histogram(name=f"{stream}/abs", on="batch", n=rows, dimension=dimension, **where, **content)  # type: ignore[arg-type]
-            )
-
-        found = {stream: (histogram.counts(), rows) for stream, (histogram, rows, _) in histograms.items()}
-        if self.ranks is None:
-            for stream, (counts, rows) in found.items():
-                write(stream, counts, rows)
-        elif found:
-            self._of_ranks(self.ranks.hear_window, where["step"], found, write)
-
-    def _say_not_finite(self, subject: str, step: int) -> None:
-        if subject not in self._not_finite:
-            self._not_finite.add(subject)
-            if subject.startswith("loss/") and self.first_bad_step is None:
-                self.first_bad_step = step
-            self.event("not_finite", f"{subject} is not finite at step {step}", subject=subject, step=step)
-
-    def _journal_error(self, probe: str, message: str) -> None:
-        self.event("error", message, subject=probe)

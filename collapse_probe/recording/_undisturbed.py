@@ -1,4 +1,4 @@
-"""A model is run by us, and everything that this changes is put back."""
+"""Our own forward passes leave everything as it was: modes, buffers, random states, autocast."""
 
 from __future__ import annotations
 

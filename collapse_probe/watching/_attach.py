@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_modules
 
 from ..recording import Containment
 
@@ -285,3 +287,18 @@ def _set(owner: Any, name: str, value: Any) -> None:
 
 def _delete(owner: Any, name: str) -> None:
     object.__delattr__(owner, name)
+
+
+def no_warning_of_hooks() -> Callable[[], None]:
+    """Keep torch from warning whoever calls a compiled module of hooks that are ours; returns what ends it."""
+    if torch_modules._has_any_global_hook():
+        return lambda: None
+    message = r"Using `torch\.compile\(module\)` when there are global hooks"
+    warnings.filterwarnings("ignore", message=message, category=UserWarning)
+    entry = warnings.filters[0]
+
+    def undo() -> None:
+        if entry in warnings.filters:
+            warnings.filters.remove(entry)  # type: ignore[attr-defined]
+
+    return undo

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
-from ..recording import Call, Heard, Recorder, Rows, Stacking, call, poolings, rows_of
+from ..recording import Call, Heard, Recorder, Rows, Stacking, call, poolings, rows_of, towards_one
 from ._candidates import Candidate, address, reaches
+from ._places import place
 from ._products import Operand, Product
-from ._rules import SIDES, Choice, Meeting, place
+from ._rules import SIDES, Choice, Meeting
 
 PRODUCT = "similarity product"
 """The rule's name."""
@@ -101,7 +102,8 @@ class Products:
         """
         if not all(bool(torch.isfinite(gradient).all()) for one, *_ in self._last for gradient in one.gradient):
             return None
-        last = [one for one in self._last if not one[0].of_itself]
+        # A distance that is summed up whole compares no rows: what does goes before it.
+        last = sorted((one for one in self._last if not one[0].of_itself), key=lambda one: one[0].whole)
         first = next((one for one in last if _pulled(one[0]) > _MIXED), None)
         if first is None:
             return None
@@ -112,7 +114,7 @@ class Products:
             if not again and not any(_same(product.document, one) for one, _ in sides):
                 sides.append((product.document, document))
         names: Sequence[tuple[str, Role]] = SIDES
-        if _pulled(first[0]) < 1 - _MIXED and len(sides) == 2:
+        if _pulled(first[0]) < 1 - _MIXED and len(sides) == 2 and not _of_one_similarity(first[0]):
             names = (("left", Role.left), ("right", Role.right))
         outputs = [one for one in self._outputs(kept) if one.heard.micro == micro]
         return _of_outputs(sides, names, outputs) or self._of_operands(last, sides, names, target)
@@ -192,8 +194,18 @@ def _pulled(one: Product) -> float:
     """Return the share of a product's pairs, row by row, that the loss pulls together; 1 where all meet all."""
     if not one.pairwise:
         return 1.0
-    towards = sum(one.gradient[1:], one.gradient[0]) * (1 if one.distance else -1)
+    towards = _towards(one)
     return float((towards > 0).sum() / (towards != 0).sum().clamp(min=1))
+
+
+def _towards(one: Product) -> Tensor:
+    """Return how much the loss pulls each pair together, negative where apart."""
+    return sum(one.gradient[1:], one.gradient[0]) * (1 if one.distance else -1)
+
+
+def _of_one_similarity(one: Product) -> bool:
+    """Return whether the loss drives all pairs to one similarity: those that it pushes apart are the nearest."""
+    return bool(towards_one(one.output.detach() * (-1 if one.distance else 1), _towards(one)))
 
 
 # Sides that are outputs of modules, or rows of one

@@ -29,7 +29,8 @@ _CURE = (
 
 def one_matrix(said: str) -> str:
     """Return what is to be said where one matrix a step was heard, and no other."""
-    return f"one matrix a step was heard, {said}: nothing tells queries from documents in it. {_CURE}"
+    of_classes = "where rows belong together by a class, reference=lambda: (model(a), model(b)) of rows that do"
+    return f"one matrix a step was heard, {said}: nothing tells queries from documents in it. {_CURE}; {of_classes}"
 
 
 _GRADED = "the loss moves some rows' query and document together and others apart, as labels would"
@@ -121,16 +122,25 @@ class Coverage:
         for stream in self._recorder.streams.values():
             if not stream.steps and not stream.why:
                 stream.why = self._why_unheard(stream.stream, stream.where)
-        if self._recorder.layout.unfit is not None:
-            rows, many = self._recorder.layout.unfit
+        self._explain_rows()
+        if self._recorder.layout.graded.settle():
+            self._recorder.declare("pairs", where="rows of a batch", rule="by the gradients", why=_GRADED)
+            self._say("pairs", f"batches are not read as pairs: {_GRADED}; {_GIVE}")
+
+    def _explain_rows(self) -> None:
+        layout = self._recorder.layout
+        layout.settle()
+        if layout.unfit is not None:
+            rows, many = layout.unfit
             why = f"{many} documents are no multiple of {rows} queries"
             if rows % many == 0:
                 why += ", but the other way round they are: is the document called first?"
             self._recorder.declare("pairs", where=f"{rows} queries and {many} documents", rule="rows", why=why)
-            self._say("pairs", f"batches are not read as pairs: {why}")
-        if self._recorder.layout.graded.settle():
-            self._recorder.declare("pairs", where="rows of a batch", rule="by the gradients", why=_GRADED)
-            self._say("pairs", f"batches are not read as pairs: {_GRADED}; {_GIVE}")
+            if not layout.undecided:
+                self._say("pairs", f"batches are not read as pairs: {why}")
+        elif layout.shared:
+            known = self._recorder.declare("pairs", where="queries, and more documents that are no multiple of them")
+            known.rule, known.why = "by the gradients: row i, and negatives of all behind these", ""
 
     def _explain_asked(self) -> None:
         read = {name.rpartition("/")[0] for name in self._read()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,11 +14,12 @@ from torch.utils.hooks import RemovableHandle
 
 from ..journal.vocabulary import Role
 from ..recording import Call, Recorder, canonical, stacking_of
-from ._attach import Attachments, compiled_calls, compiled_inside, is_compiled, is_traced
+from ._attach import Attachments, compiled_calls, compiled_inside, is_compiled, is_traced, no_warning_of_hooks
 from ._calls import added_up, in_backward
 from ._candidates import Candidate, address, entries, entry_of, is_tokens, sizes
+from ._places import argument_names
 from ._product_checks import TOKENS_FROM, TRIES, ProductChecks
-from ._rules import SINGLE, Choice, argument_names, choose
+from ._rules import SINGLE, Choice, choose
 from ._terms import LossListener, is_loss
 
 STEPS = 20
@@ -96,7 +96,7 @@ class Finder:
         self._step = _Step()
         self._last: list[str] = []
         self._losses: list[tuple[nn.Module, bool]] = []
-        self._warned = _no_warning_of_hooks()
+        self._warned = no_warning_of_hooks()
         self._open = True
         tries = 0 if found is None else TRIES
         self._checks = ProductChecks(target, recorder, tries=tries, paused=lambda: self.paused)
@@ -395,18 +395,3 @@ class Finder:
             ):
                 self._recorder.repeat(one.heard.stream, value.shape)
                 return
-
-
-def _no_warning_of_hooks() -> Callable[[], None]:
-    """Keep torch from warning whoever calls a compiled module of hooks that are ours; returns what ends it."""
-    if torch_modules._has_any_global_hook():
-        return lambda: None
-    message = r"Using `torch\.compile\(module\)` when there are global hooks"
-    warnings.filterwarnings("ignore", message=message, category=UserWarning)
-    entry = warnings.filters[0]
-
-    def undo() -> None:
-        if entry in warnings.filters:
-            warnings.filters.remove(entry)  # type: ignore[attr-defined]
-
-    return undo

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from ..recording import Recorder, in_one_line
+from ..errors import in_one_line
+from ..recording import Recorder
 from ._attach import Attachments
 from ._coverage import Coverage
 from ._delivered import Left, Parting, WeightsLeft, said_of
@@ -116,5 +117,5 @@ class Lifetime:
 def _status(error: BaseException | None, *, messages: bool) -> tuple[str, str]:
     if error is None:
         return "completed", ""
-    message = in_one_line(error, messages=messages)[:300]
+    message = in_one_line(error, messages=messages)
     return ("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"), message

@@ -97,7 +97,7 @@ class ProductChecks:
         products, self._products = self._products, None
         known = chosen is not None and not chosen.unsure and (chosen.rule != SINGLE or chosen.stacked is not None)
         self._asks = not known
-        if products is not None and not (known and chosen is not None and (chosen.named or chosen.stacked)):
+        if products is not None and not (known and chosen is not None and chosen.settled):
             met = products.choose(kept, self._target)
             if met is not None and not (known and chosen is not None and agree(chosen, met)):
                 # Where no module gives what is compared, single tokens of texts are looked at first.

@@ -25,6 +25,12 @@ _SUBTRACTS = {"sub", "__sub__", "subtract"}
 _ALONG = {"pow", "__pow__", "square", "abs"}
 """What a difference goes through before it is added up."""
 
+_REGRESS = {"mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss"}
+"""Distances to a target, such as a teacher's vectors, over all entries."""
+
+_TARGET = 16
+"""Columns below which what is summed up whole is rather a regression on some numbers (own choice)."""
+
 _SUMS = {"sum", "mean", "norm", "vector_norm", "linalg_norm", "linalg_vector_norm"}
 _NODES = 16
 """Operations of the graph in which an operand is told from a weight."""
@@ -81,6 +87,11 @@ class Product:
     site: Site
     output: Tensor
     gradient: list[Tensor] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it gave one number for all rows."""
+        return self.output.ndim == 0 and len(self.query.vectors) > 1
 
     @property
     def of_itself(self) -> bool:
@@ -223,10 +234,11 @@ class Listener:
                 self._entries[id(out)] = _Elementwise(weakref.ref(out), before.found, True)
         elif name in _SUMS:
             before = self._of(args[0])
-            if before is not None and out.ndim == args[0].ndim - 1 and out.shape == args[0].shape[:-1]:
+            whole = before is not None and before.distance and out.ndim == 0 and args[0].shape[-1] >= _TARGET
+            if before is not None and (whole or out.shape == args[0].shape[:-1]):
                 self._note(name, before.found, out, distance=before.distance)
         elif (found := _product(name, args, kwargs)) is not None:
-            self._note(name, found, out, distance=name in ("cdist", "pairwise_distance"))
+            self._note(name, found, out, distance=name in ("cdist", "pairwise_distance", *_REGRESS))
 
     def _of(self, tensor: Any) -> _Elementwise | None:
         known = self._entries.get(id(tensor))
@@ -251,6 +263,8 @@ def _product(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Foun
         return _paired(args[0], args[1], "i", "j")
     if name == "linear" and len(args) == 2 and are_vectors(*args) and args[0].ndim == args[1].ndim == 2:
         return _paired(args[0], args[1], "i", "j")
+    if name in _REGRESS and len(args) >= 2 and are_vectors(args[0]) and args[0].shape[-1] >= _TARGET:
+        return _by_rows(*args[:2])
     if name == "pairwise_distance" and len(args) >= 2:
         return _by_rows(*args[:2])
     if name == "cosine_similarity" and len(args) >= 2 and isinstance(args[0], Tensor):

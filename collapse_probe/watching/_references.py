@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .. import measures
@@ -24,13 +22,12 @@ from ..recording import (
     Recorder,
     Replay,
     StartWeights,
-    alone,
     check_pairs,
     cuts_of,
     dimension_of,
-    undisturbed,
 )
 from ._path import ScoredPath
+from ._reference_samples import Quiet, equal, first_part, metrics_of, reciprocal_ranks
 
 NAME = "reference pairs"
 """The collection that their reciprocal ranks are written under."""
@@ -142,8 +139,8 @@ class ReferenceReader:
 
     def give_up(self, why: str) -> None:
         """Make no pairs of the first steps' inputs, and say why."""
-        self.replay = self._start = None
         self._say_none(why)
+        self.replay = self._start = None
 
     def full(self) -> None:
         """Read all pairs now, if they have not been at this step."""
@@ -191,7 +188,7 @@ class ReferenceReader:
             return False
         if latest != self._recorder.done:
             return True
-        metrics = _metrics(sample)
+        metrics = metrics_of(sample)
         return one.step == latest and all(
             name in metrics and math.isclose(metrics[name], value, rel_tol=_AGREE)
             for name, value in one.metrics.items()
@@ -221,9 +218,9 @@ class ReferenceReader:
         self._leave_out(replay)
         repeats = replay.offered - replay.rows
         if replay.rows < 2:
-            self.replay = None
             why = "the inputs of the first steps could not be kept: too large, or not of both sides at once"
             self._say_none(f"all {replay.offered} pairs of the first steps are the same one" if repeats else why)
+            self.replay = None
             return
         if repeats:
             why = (
@@ -235,7 +232,7 @@ class ReferenceReader:
         self._start_of_replay()
 
     def _leave_out(self, replay: Replay) -> int:
-        replay.graded = self._recorder.layout.graded.settle()
+        replay.graded = self._recorder.layout.graded.settle() or replay.graded
         return replay.leave_out_repeats()
 
     def _start_of_replay(self) -> None:
@@ -257,7 +254,10 @@ class ReferenceReader:
 
     def _say_none(self, why: str, *, some: bool = False) -> None:
         """Journal why there are no reference pairs, or not all of their readings."""
-        text = why if some else f"no reference pairs: {why}; the batches' own separation is read"
+        own = "the batches' own separation is read"
+        if self.replay is not None and self.replay.graded:
+            own = "batches of rows with labels are no pairs: give reference= of rows that belong together"
+        text = why if some else f"no reference pairs: {why}; {own}"
         self._recorder.event("note", text, subject="reference pairs")
 
     def _contained(self, function: Callable[..., None], *args: Any) -> None:
@@ -272,7 +272,7 @@ class ReferenceReader:
             self._say("reference pairs", f"no reference pairs from step {self._recorder.done} on: {error}")
 
     def _quietly(self, *, raw: bool = False) -> Any:
-        return _Quiet(self._pause if raw else self._pause_scored, self._modules)
+        return Quiet(self._pause if raw else self._pause_scored, self._modules)
 
     def _pause_scored(self, paused: bool) -> None:
         self._pause(paused)
@@ -314,7 +314,7 @@ class ReferenceReader:
             # What was read of this step in between is not read twice.
             fresh = raw or self._part_at != step
             if not raw and len(query) > PART and fresh:
-                recorder.reference(_first(sample), step=step, part=True)
+                recorder.reference(first_part(sample), step=step, part=True)
             if fresh or len(query) > PART:
                 recorder.reference(sample, raw=raw, step=step)
         self._score(sample, self.collection, step=step, raw=raw)
@@ -323,9 +323,9 @@ class ReferenceReader:
         self.read = True
 
     def _score(self, sample: Sample, collection: str, *, step: int, raw: bool) -> None:
-        metrics = _metrics(sample)
+        metrics = metrics_of(sample)
         scores = measures.scores(sample)
-        values = {} if scores is None else {str(query): rank for query, rank in enumerate(_reciprocal_ranks(scores))}
+        values = {} if scores is None else {str(query): rank for query, rank in enumerate(reciprocal_ranks(scores))}
         if len(values) and metrics:
             self._recorder.evaluation(
                 collection,
@@ -348,7 +348,7 @@ class ReferenceReader:
         """
         for name in ("query", "document"):
             rows = sample.streams[name]
-            if len(rows) > 1 and _equal(rows) and not self._told_apart_by_raw(name):
+            if len(rows) > 1 and equal(rows) and not self._told_apart_by_raw(name):
                 raise InputError(
                     f"all {len(rows)} {name} embeddings are equal at step {step}: are they one text, or does what "
                     "scores them lose it? give pairs of different texts"
@@ -358,14 +358,14 @@ class ReferenceReader:
         if self._raw is None:
             return False
         with self._quietly(raw=True):
-            return not _equal(self._sample(self._raw()).streams[name])
+            return not equal(self._sample(self._raw()).streams[name])
 
     def _part(self) -> None:
         assert self._pairs is not None
         with self._quietly():
             whole = self._sample(self._pairs(PART) if getattr(self._pairs, "in_parts", False) else self._pairs())
         read = len(whole.streams["query"])
-        self._recorder.reference(_first(whole), part=max(read, self._rows) > PART)
+        self._recorder.reference(first_part(whole), part=max(read, self._rows) > PART)
         self._part_at = self._recorder.done
         self._budget.spend(read)
 
@@ -380,53 +380,3 @@ class ReferenceReader:
         streams = {"query": query, "document": document}
         roles = {"query": Role.query, "document": Role.document}
         return Sample(streams=streams, roles=roles, similarity=self._recorder.similarity, own=own)
-
-
-def _equal(rows: Tensor) -> bool:
-    return bool((rows == rows[:1]).all())
-
-
-class _Quiet:
-    """Our own forward passes: undisturbed, heard by nobody, and without the other processes of a training."""
-
-    def __init__(self, pause: Callable[[bool], None], modules: list[nn.Module]) -> None:
-        self._pause = pause
-        self._modules = modules
-
-    def __enter__(self) -> None:
-        with ExitStack() as stack:
-            stack.enter_context(alone(self._modules))
-            self._pause(True)
-            stack.callback(self._pause, False)
-            stack.enter_context(undisturbed(self._modules))
-            self._inside = stack.pop_all()
-
-    def __exit__(self, *error: Any) -> None:
-        self._inside.__exit__(*error)
-
-
-def _metrics(sample: Sample) -> dict[str, float]:
-    found = measures.read(sample, on="reference", wanted=["pairs/mrr", "pairs/d_prime"])
-    return {name.removeprefix("pairs/"): float(value) for name, value in found.items()}
-
-
-def _reciprocal_ranks(scores: measures.Scores) -> list[float]:
-    """Return 1 / rank of each own document; NaN where a score is none, since nothing compares with that."""
-    ranks = (1.0 + scores.above + scores.tied).reciprocal()
-    known = torch.isfinite(scores.own + scores.mean)
-    return torch.where(known, ranks, torch.nan).tolist()
-
-
-def _first(sample: Sample) -> Sample:
-    """Return the first pairs of a sample, each query with its own document."""
-    query, document = sample.streams["query"], sample.streams["document"]
-    n = min(PART, len(query))
-    own = torch.arange(n, device=document.device) if sample.own is None else sample.own[:n].to(document.device)
-    streams = {
-        name: tensor[:n] if tensor.ndim and len(tensor) == len(query) else tensor
-        for name, tensor in sample.streams.items()
-    }
-    # What several queries share stands there once: it is no other document to any of them.
-    rows, places = torch.unique(own, return_inverse=True)
-    streams["document"] = document.index_select(0, rows)
-    return Sample(streams=streams, roles=sample.roles, similarity=sample.similarity, own=places)

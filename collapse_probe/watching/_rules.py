@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch import Tensor, nn
-
 from ..journal.vocabulary import Role
-from ..recording import Place, Stacking, Take, Tap, call, compares
+from ..recording import Place, Stacking, Tap, call, compares
 from ._candidates import Candidate
+from ._places import argument, place
 from ._products import Site
 from ._roles import is_view, role_of_name, roles_of_pair
+
+LOSS = "loss module"
+"""The rule for a loss's arguments whose names tell the sides."""
 
 SINGLE = "single output"
 """The rule for one matrix a step."""
@@ -57,7 +58,6 @@ class Choice:
         stacked: How the one matrix holds several streams, and which with their roles.
         meetings: Streams that no module gives, and where they meet.
         unsure: Whether others might be meant as well, and nothing so far tells which.
-        named: Whether names tell the sides.
     """
 
     rule: str
@@ -67,7 +67,11 @@ class Choice:
     stacked: tuple[Stacking, Mapping[str, Role]] | None = None
     meetings: Mapping[str, Meeting] = field(default_factory=dict)
     unsure: bool = False
-    named: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether no product has to be looked at: what a loss is given, and what holds both sides, are the sides."""
+        return self.rule in (LOSS, STORED) or self.stacked is not None
 
     def sides(self) -> list[Candidate]:
         """Return the first query and the first document; fewer where there are none."""
@@ -108,7 +112,7 @@ def _with_stored(single: Choice, kept: Sequence[Candidate]) -> Choice | None:
         other = Role.document if role is Role.query else Role.query
         tap = Tap(stream=str(other), at=stored.module, take=argument(str(stored.key)), role=other)
         places = [place(one, str(role), role), Place(tap, stored.path, module=stored.module)]
-        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places, named=True)
+        return Choice(STORED, [(one, str(role), role), (stored, str(other), other)], places)
     return None
 
 
@@ -142,7 +146,7 @@ def _by_loss(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | No
             Place(Tap(stream=name, at=module, take=argument(str(one.key)), role=role), one.path, module=module)
             for one, name, role in streams
         ]
-        return Choice("loss module", streams, places, _replayed(streams, usable), named=True)
+        return Choice(LOSS, streams, places, _replayed(streams, usable))
     return None
 
 
@@ -201,7 +205,7 @@ def _by_output(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
         query, document = (unique[index] for index in (pair or (0, 1)))
         if pair is None and not _compared(query, document):
             continue
-        return replace(_pair("model output", query, document), named=pair is not None)
+        return _pair("model output", query, document)
     return None
 
 
@@ -212,6 +216,10 @@ def _by_method(usable: Sequence[Candidate], scores: frozenset[int]) -> Choice | 
     first = {(id(one.module), one.method): one.key for one in reversed(methods)}
     methods = [one for one in methods if one.key == first[id(one.module), one.method]]
     return _of_calls(methods, "method") if any(one.heard.confirmed for one in methods) else None
+
+
+_TELLS = 2500
+"""Entries of a batch from which on chance alone pulls no row with what it has nothing to do with by more than .1."""
 
 
 def _compared(query: Candidate, document: Candidate) -> bool:
@@ -259,7 +267,9 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
     if repeated and not (chunked and len(sources) > 1):
         # Of several, the one with most calls has the ends of what others, such as relations, stand between: perhaps.
         most = max(reversed(repeated), key=len)
-        return replace(_one_module(most, rule, chunked=chunked), unsure=len(repeated) > 1)
+        apart = not chunked and most[0].heard.tensor.numel() >= _TELLS and not _compared(*most[:2])
+        unsure = len(repeated) > 1 or apart
+        return replace(_one_module(most, rule, chunked=chunked), unsure=unsure)
     if len(sources) >= 2:
         return _towers(list(sources.values()), rule)
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
@@ -363,35 +373,9 @@ def _towers(ends: Sequence[Sequence[Candidate]], rule: str | None) -> Choice | N
         for one in ends[pair[side]]
         if one.heard.again or one is ends[pair[side]][0]
     ]
-    return Choice(found.rule, streams, found.places, named=named is not None, unsure=named is None and len(ends) > 2)
+    return Choice(found.rule, streams, found.places, unsure=named is None and len(ends) > 2)
 
 
 def _pair(rule: str, query: Candidate, document: Candidate) -> Choice:
     streams = [(query, *SIDES[0]), (document, *SIDES[1])]
     return Choice(rule, streams, [place(one, name, role) for one, name, role in streams])
-
-
-def place(one: Candidate, stream: str, role: Role | None, take: Take | None = None) -> Place:
-    tap = Tap(stream=stream, at=one.module, take=take or one.take, role=role)
-    return Place(tap, one.path, module=one.module, method=one.method)
-
-
-def argument(name: str) -> Callable[[Any], Tensor | None]:
-    """Return a take of one argument of a call, however it is given."""
-
-    def take(found: Any) -> Tensor | None:
-        if name in found.kwargs:
-            return found.kwargs[name]
-        names = argument_names(found.module, found.args)
-        return found.args[names.index(name)] if name in names[: len(found.args)] else None
-
-    return take
-
-
-def argument_names(module: nn.Module, args: Sequence[Any]) -> list[str]:
-    """Return the names of positional arguments of a module's forward."""
-    try:
-        names = list(inspect.signature(module.forward).parameters)
-    except (TypeError, ValueError):
-        names = []
-    return names + [f"argument {index}" for index in range(len(names), len(args))]

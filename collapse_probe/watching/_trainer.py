@@ -7,9 +7,7 @@ import math
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch import nn
+from typing import Any
 
 from ..errors import InputError
 from ..journal import JournalWriter, Run
@@ -29,49 +27,14 @@ from ._folder import (
     run_of_output,
 )
 from ._optimizers import ClipListener, as_optimizers
-from ._options import Facts, Known, Options, Prepared
+from ._options import Known, Options, Prepared
 from ._references import ReferenceReader
 from ._scoring import own_similarity
+from ._source import Source
 from ._terms import LossListener
 from ._watch import Watch, _watched
 
 _log = logging.getLogger("collapse_probe")
-
-
-class Source(Protocol):
-    """One kind of trainer: where its parts are, and what is attached to them."""
-
-    trainer: Any
-
-    @property
-    def model(self) -> nn.Module | None:
-        """The model; None before it is known."""
-
-    @property
-    def optimizer(self) -> Any:
-        """The optimiser, once training begins."""
-
-    @property
-    def loads_best(self) -> bool:
-        """Whether the best checkpoint is loaded when training ends."""
-
-    def facts(self, options: Options) -> Facts:
-        """Say what the trainer knows of its run."""
-
-    def attach(self, watch: TrainerWatch, attachments: Attachments) -> None:
-        """Attach what hears more than the steps of training: from the call of ``watch`` on."""
-
-    def listen(self, watch: TrainerWatch, attachments: Attachments) -> None:
-        """Attach what hears training: when it begins."""
-
-    def baseline(self, watch: TrainerWatch) -> None:
-        """Evaluate before the first step, where that is asked for or cheap."""
-
-    def evaluated(self, watch: TrainerWatch, metrics: Mapping[str, Any]) -> None:
-        """Hear the metrics of an evaluation, before training begins too."""
-
-    def ended(self) -> None:
-        """The training is over: a further one is not watched, which is said when it begins."""
 
 
 class TrainerWatch(Watch):

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import in_one_line
 from ..journal import LiveRun, Raised
-from ..recording import Recorder, in_one_line
+from ..recording import Recorder
 
 EVERY = 50
 """Steps between two judgements of a live run."""

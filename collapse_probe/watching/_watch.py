@@ -5,39 +5,31 @@ from __future__ import annotations
 import atexit
 import logging
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from ..journal import Evaluation, LiveRun, ReferenceInfo, Run, RunConfig
 from ..journal.vocabulary import Role, Similarity, split_dimension
 from ..recording import (
     Budget,
-    Place,
     Recorder,
-    Replay,
     Tap,
     WeightReader,
     added_wishes,
     cadence_of,
-    canonical,
     group_parameters,
-    input,
-    is_left_out,
     is_sharded,
     processes,
-    total_norm,
-    why_unread,
 )
 from ._agreed import Agreed
-from ._attach import Attachments, compiled_inside
+from ._attach import Attachments
 from ._begin import begin, check_given, go_on
 from ._by_hand import ByHand
 from ._calls import CallListener
-from ._coverage import HEARD_BY, Coverage, one_matrix
+from ._coverage import Coverage
 from ._declared import asked_streams, declared_probes, declared_streams, reference_pairs
 from ._delivered import WeightsLeft, beside
 from ._finder import Finder
@@ -51,25 +43,17 @@ from ._options import Known, OnCollapse, Prepared, Probes
 from ._path import ScoredPath
 from ._product_taps import ProductTaps
 from ._references import NAME, ReferenceReader
-from ._rules import SINGLE, STORED, Choice
 from ._scoring import compares_by, own_similarity
+from ._searching import Searching
+from ._stepping import Stepping
 from ._terms import LossListener, of_others
 from ._verdicts import Verdicts
-
-INSIDE_COMPILED = (
-    "off, since it lies inside of compiled code, where a hook would change what is compiled, and so the weights: tap "
-    "what is compiled itself, an argument of the loss, or hand it over, w.observe(...)"
-)
-"""Why a tap hears nothing."""
 
 REPLICATED = (
     "the model runs as replicas in threads (DataParallel), in which nothing is heard but what the whole of it returns: "
     "start it by torchrun, which gives each device a process of its own"
 )
 """What is said of a model whose parts of a batch run beside each other."""
-
-WINDOW = 100
-"""Steps of a window, where the run names no epochs."""
 
 _log = logging.getLogger("collapse_probe")
 _watched: weakref.WeakKeyDictionary[Any, weakref.ref[Watch]] = weakref.WeakKeyDictionary()
@@ -81,7 +65,7 @@ def open_watches() -> list[Watch]:
     return [one for one in found if one is not None and hasattr(one, "live") and not one._closed]
 
 
-class Watch(Lifetime, ByHand):
+class Watch(Lifetime, ByHand, Stepping, Searching):
     """What listens to one training; made by :func:`watch`, and a context manager.
 
     What fails of ours is switched off, journalled and said once; the training goes on. Leaving the ``with`` block,
@@ -360,176 +344,6 @@ class Watch(Lifetime, ByHand):
         if self._finder is not None:
             self._finder.paused = paused
         self._loss.paused = self._path.paused = paused
-
-    def _touch(self) -> None:
-        """Read gates before the optimiser changes them: once in every step that is due."""
-        if self._touched != self.recorder.current and not self._calls.paused:
-            self._touched = self.recorder.current
-            for place in self._gates:
-                assert place.parameter is not None
-                role = None if place.tap.role is None else Role(place.tap.role)
-                if (why := why_unread(place.parameter, gate=True)) is None:
-                    self.recorder.observe(place.tap.stream, place.parameter, role=role)
-                else:
-                    self._unread(place.tap.stream, why)
-
-    def _step_begins(self) -> None:
-        self._reference.step_begins()
-        if self._left is not None:
-            self.recorder.containment.run("delivered weights", self._left.begins)
-
-    def _before_step(self) -> None:
-        due = self.recorder.due
-        if not (due or self.recorder.first):
-            return
-        if self._left_out is not None and self.recorder.done in (0, HEARD_BY - 1):
-            self.recorder.containment.run("parameters left out", self._left_out.before_step)
-        self.recorder.scalars(self._gradient_norms(due=due))
-        if self._optimizers:
-            self.recorder.rates(rates(self._optimizers))
-        if due and self.recorder.first:
-            self._touch()
-            if self._weights is not None:
-                self._weights.before()
-
-    def _gradient_norms(self, *, due: bool) -> dict[str, Tensor]:
-        before = self._clip.take()
-        if self._kept is not None:
-            self.recorder.containment.run("kept gradients", self._look_for_kept, before is not None)
-        if self._in_parts:
-            self._say("gradient norm", "gradient/norm is not measured: the gradients lie in parts on several processes")
-            return {}
-        if due and any(one.grad is not None and is_left_out(one.grad) for one in self._parameters):
-            self._say("sparse", "gradient/norm leaves sparse gradients out: adding them up would wait")
-        # Whoever clips has measured the norm: that after clipping is read on due steps alone.
-        after = total_norm(self._parameters) if due or before is None else None
-        named = {"gradient/norm": after if before is None else before}
-        if before is not None:
-            named["gradient/clipped_norm"] = after
-        return {name: norm for name, norm in named.items() if norm is not None}
-
-    def _look_for_kept(self, clipped: bool) -> None:
-        if self._kept is not None and self._kept.before_step(clipped=clipped):
-            self.recorder.event("gradients_kept", step=self.recorder.current)
-
-    def _say_left_out(self) -> None:
-        assert self._left_out is not None
-        for module, count in self._left_out.found().items():
-            parameters = "1 parameter has" if count == 1 else f"{count} parameters have"
-            message = f"{module}: {parameters} a gradient, and no optimiser holds them"
-            self.recorder.event("left_out", message, subject=module)
-
-    def _say_batch_norm(self) -> None:
-        names = [canonical(name) for name, one in self._target.named_modules() if isinstance(one, _BatchNorm)]
-        if names:
-            message = f"{', '.join(names[:3])}: in training mode a vector depends on its batch"
-            self.recorder.event("batch_norm", message, subject=names[0])
-
-    def _after_step(self) -> None:
-        if self._kept is not None:
-            self.recorder.containment.run("kept gradients", self._kept.after_step)
-        if self._products is not None:
-            self._products.step_ended()
-        self._stepped()
-        if self._finder is not None:
-            self.recorder.containment.run("products", self._finder.step_begins)
-        if self._products is not None:
-            self.recorder.containment.run("products", self._products.step_begins)
-
-    def _stepped(self) -> None:
-        due = self.recorder.due
-        if due and self._weights is not None:
-            read = self.recorder.containment.run("weights", self._weights.read)
-            self.recorder.scalars(read or {})
-        if self._finder is not None:
-            self.recorder.containment.run("finding streams", self._finder.end_step)
-        self.recorder.containment.run("replayed pairs", self._calls.end_step)
-        self._loss.end_step()
-        if self._left is not None:
-            self.recorder.containment.run("delivered weights", self._left.after_step)
-        self._roots = None if self._roots is None else 0
-        self.recorder.step()
-        step = self.recorder.done
-        if self._agreed.after_step(due=due):
-            self.stop = True
-        if not self.recorder.first:
-            if not self._windows_by_hand and step % WINDOW == 0:
-                self.recorder.window()
-            if step == HEARD_BY - 1:
-                self.recorder.containment.run("finding streams", self._look_for_silent)
-            return
-        self._reference.after_step()
-        if step == 1:
-            self.recorder.containment.run("coverage", self._coverage.cover)
-            self.recorder.containment.run("batch norm", self._say_batch_norm)
-        if step == HEARD_BY and self._left_out is not None:
-            self.recorder.containment.run("parameters left out", self._say_left_out)
-        if step == HEARD_BY - 1:
-            self.recorder.containment.run("finding streams", self._look_for_silent)
-        if step == HEARD_BY:
-            self.recorder.containment.run("coverage", self._coverage.warn_unheard)
-            self.recorder.containment.run("coverage", self._path.tell)
-        if not self._windows_by_hand and step % WINDOW == 0:
-            self.recorder.window()
-        self._verdicts.after_step(step)
-
-    # What was found
-
-    def _look_for_silent(self) -> None:
-        """Where what was declared is silent, look at one step for what could be meant."""
-        if self._finder is None and self._coverage.silent():
-            self._finder = Finder(self._target, self.recorder, self._attachments, loss=self._loss, found=None)
-            self._coverage.looked_with(self._finder)
-
-    def _found(self, chosen: Choice) -> None:
-        """Take the streams that the finder found."""
-        self._calls.listen(chosen.places)
-        if chosen.meetings:
-            roles = {stream: role for _, stream, role in chosen.streams}
-            about = {"paused": lambda: self._calls.paused}
-            self._products = ProductTaps(self._target, self.recorder, chosen.meetings, roles, **about)
-            self._attachments.add(self._products.step_ended)
-        if chosen.rule == SINGLE and chosen.streams[0][2] is None:
-            self._say("one matrix", one_matrix(chosen.streams[0][0].said))
-        elif not self._replays:
-            return
-        elif chosen.rule not in ("loss module", STORED) and not chosen.meetings:
-            self._replay_declared(chosen.places)
-        elif chosen.replay is not None:
-            self._replay_declared(chosen.replay)
-            self._calls.listen_for_replay(chosen.replay)
-        else:
-            self.recorder.event(
-                "note",
-                "no reference pairs: queries or documents are no module's output; the batches' own separation is read",
-                subject="reference pairs",
-            )
-
-    def _outside_compiled(self, places: Sequence[Place]) -> list[Place]:
-        """Return what can be heard, and say of the rest why it is off: it lies inside of compiled code."""
-        inside = compiled_inside(self._target)
-        off = [one for one in places if one.module is not None and id(one.module) in inside]
-        for stream in (one.tap.stream for one in off if one.tap.stream in self.recorder.streams):
-            self.recorder.declare(stream, why=INSIDE_COMPILED)
-        if off:
-            names = ", ".join(dict.fromkeys(one.tap.stream for one in off if one.tap.stream in self.recorder.streams))
-            self._say("compiled", f"{names}: {INSIDE_COMPILED}")
-        return [one for one in places if one not in off]
-
-    def _replay_declared(self, places: Iterable[Place]) -> None:
-        by_role = {place.tap.role: place for place in reversed(list(places)) if place.module is not None}
-        query, document = by_role.get(Role.query), by_role.get(Role.document)
-        if query is None or document is None or input in (query.tap.take, document.tap.take):
-            self._say(
-                "replay",
-                "no reference pairs can be made of the first batches, since query and document are not both a module's "
-                "output: the batches' own pairs are read alone; give reference= for fixed ones",
-            )
-            return
-        takes = [getattr(place.tap.take, "take", place.tap.take) for place in (query, document)]
-        replay = Replay(query.module, document.module, *takes)  # type: ignore[arg-type]
-        self._calls.replay = self._reference.replay = replay
-        self._calls.keep_inputs(query, document)
 
     # How it is kept safe
 

@@ -186,8 +186,7 @@ class SentenceTransformersSource(TransformersSource):
             found = {key: value for key, value in found.items() if key not in mine}
             if any(one is other.evaluator for other in self._heard):
                 if not name:
-                    marks = ("_accuracy",) if is_triplets(one) else ("@", "map")
-                    found = {key: value for key, value in found.items() if not any(mark in key for mark in marks)}
+                    found = {key: value for key, value in found.items() if not _is_score(key, is_triplets(one))}
             elif mine and len(all_of(one)) != 2:  # the mean of one data set is that data set's score
                 short = {key.removeprefix(f"{name}_"): value for key, value in mine.items()}
                 short, about = mean_over(one, self._heard, short)
@@ -290,3 +289,12 @@ def _of_width(width: int, found: Call) -> Tensor | None:
 
 def _name(evaluator: Any) -> str:
     return str(getattr(evaluator, "name", "") or "")
+
+
+def _is_score(metric: str, triplets: bool) -> bool:
+    """Return whether a metric without an evaluator's name is one that its rankings, or its triplets, give.
+
+    >>> _is_score("cosine_map@100", False), _is_score("map", False), _is_score("mapped_share", False)
+    (True, True, False)
+    """
+    return metric.endswith("_accuracy") if triplets else "@" in metric or "map" in metric.split("_")

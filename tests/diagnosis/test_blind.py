@@ -45,3 +45,15 @@ def test_documents_that_are_their_queries_cannot_show_a_fall(own, others, rank, 
     found = diagnose(run)
     assert found.status is status
     assert ("too easy to show a fall" in found.summary) == (status is Status.NOT_MEASURED)
+
+
+@pytest.mark.parametrize("gap", [0.1, 0.0])
+@pytest.mark.parametrize("falls", [True, False])
+def test_two_passes_of_dropout_over_one_text_are_judged_by_their_batches(gap, falls, tmp_path):
+    """In evaluation mode they are one vector; where the batches' sides are, too, nothing is told."""
+    same = {"pairs/cosine_mean": 1.0, "pairs/cosine_random_mean": 0.3, "pairs/side_gap": gap}
+    planted = {"pairs/mrr": lambda t: 1.0, "pairs/d_prime": ramp(4.0, 2.0 if falls else 5.0)}
+    found = diagnose(made(tmp_path / "run", planted, noise=0.0, extra=same))
+    assert [one.what for one in found.not_measured if one.essential] == ([] if gap else [RETRIEVAL])
+    judged = next(one for one in found.retrieval if one["change"] is not None)
+    assert not gap or (judged["collection"], judged["change"]["value"] < 0) == ("batch pairs", falls)

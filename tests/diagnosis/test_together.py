@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from collapse_probe.diagnosis import Evidence, diagnose
+from collapse_probe.diagnosis._kinds import of_cut
 from collapse_probe.journal import Evaluation, JournalWriter, LiveRun, Run, RunConfig, write_config
 from collapse_probe.statistics import holm, max_t, randomisation_p
 
@@ -101,3 +102,12 @@ def test_a_correction_is_confirmed_as_harmful_by_two_evaluations_in_a_row(tmp_pa
     found = diagnose(written(tmp_path / "r", scored, judged="predictor"))
     (one,) = (one for one in found.findings if one.code == "CP202")
     assert (str(one.status), one.state) == ("critical", state)
+
+
+def test_a_collection_that_is_named_like_some_columns_is_one_of_whole_embeddings(tmp_path):
+    """Bug: of ``docs@2024`` no cause was looked for."""
+    scored = {
+        ("docs@2024", "model", step): {str(q): level for q in range(QUERIES)} for step, level in ((0, 0.9), (100, 0.4))
+    }
+    found = [one for one in diagnose(written(tmp_path / "run", scored)).findings if one.subject == "docs@2024"]
+    assert found and not any(of_cut(one) for one in found)

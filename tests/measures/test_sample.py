@@ -187,3 +187,13 @@ def test_singular_values_are_numpys_or_none():
     assert singular_values(sample(query=drawn(2, 3, 4)), "query") is None
     z[0, 0] = torch.nan
     assert torch.isnan(singular_values(sample(query=z), "query")).all()
+
+
+@pytest.mark.parametrize(("views", "rows", "pairs"), [(2, 9, True), (3, 9, False), (2, 8, False)])
+def test_two_views_of_as_many_rows_are_each_others_own(views, rows, pairs):
+    streams = {f"z{at}": drawn(9 if at == 0 else rows, 5, seed=at) for at in range(views)}
+    found = read(Sample(streams=streams, roles=dict.fromkeys(streams, Role.view)), on="batch")
+    assert ("pairs/d_prime" in found) is pairs
+    if pairs:
+        both = Sample(streams=streams, roles={"z0": Role.query, "z1": Role.document})
+        assert torch.equal(found["pairs/mrr"], read(both, on="batch")["pairs/mrr"])

@@ -12,7 +12,15 @@ import torch
 from plain_loops import random_state, seed_all, tower
 from running.running_support import session
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, cross_entropy, logsigmoid, normalize, pairwise_distance, relu
+from torch.nn.functional import (
+    cosine_similarity,
+    cross_entropy,
+    logsigmoid,
+    mse_loss,
+    normalize,
+    pairwise_distance,
+    relu,
+)
 
 from collapse_probe.journal import Run
 from collapse_probe.watching import watch
@@ -155,9 +163,29 @@ def supervised(model: nn.Module, generator: torch.Generator) -> Tensor:
     return -((own * chances).sum(1) / own.sum(1)).mean()
 
 
+def labelled(model: nn.Module, generator: torch.Generator) -> Tensor:
+    """CoSENT over two calls."""
+    rows, near = vectors(generator)
+    labels = torch.arange(ROWS) % 2
+    scores = cosine_similarity(model(rows), model(torch.where(labels[:, None] == 1, near, near.roll(2, dims=0)))) * 20
+    apart = (scores[:, None] - scores[None])[labels[:, None] < labels[None]]
+    return torch.logsumexp(torch.cat([torch.zeros(1), apart]), dim=0)
+
+
+def teacher() -> nn.Module:
+    return tower(outputs=16)
+
+
+def distilled(model: nn.Module, generator: torch.Generator) -> Tensor:
+    """Vectors that a teacher has made before."""
+    rows, _ = vectors(generator)
+    stored = torch.cat([rows.sin(), rows[:, :4].cos()], dim=1)
+    return mse_loss(normalize(model(rows), dim=1), normalize(stored, dim=1))
+
+
 MEAN = "mean of the tokens that attention_mask keeps in output last_hidden_state of the model"
 ONE = "output of the model"
-LINE = "{side}'s side of matmul in line \\d+ of test_plain_functions.py"
+LINE = "{side}'s side of {name} in line \\d+ of test_plain_functions.py"
 
 Programs = dict[str, tuple[Callable[[], nn.Module], Callable[[Any, torch.Generator], Tensor], dict[str, str], str]]
 PROGRAMS: Programs = {
@@ -185,7 +213,14 @@ PROGRAMS: Programs = {
     "static": (
         Table,
         static,
-        {side: LINE.format(side=side) for side in ("query", "document")},
+        {side: LINE.format(side=side, name="matmul") for side in ("query", "document")},
+        "similarity product",
+    ),
+    "labelled": (tower, labelled, {"left": ONE, "right": ONE}, "similarity product"),
+    "distilled": (
+        teacher,
+        distilled,
+        {side: LINE.format(side=side, name="mse_loss") for side in ("query", "document")},
         "similarity product",
     ),
     "supervised": (tower, supervised, {"query": ONE, "document": ONE}, "one module, called for each side"),
@@ -193,15 +228,17 @@ PROGRAMS: Programs = {
 }
 
 
-def train(program: str) -> tuple[list[Tensor], Any]:
+def train(program: str, *, scored: bool = False) -> tuple[list[Tensor], Any]:
     seed_all()
     make, loss, *_ = PROGRAMS[program]
-    model, generator = make(), torch.Generator().manual_seed(0)
+    model, generator, held_out = make(), torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(STEPS):
         loss(model, generator).backward()
         optimizer.step()
         optimizer.zero_grad()
+        if scored:
+            loss(model, held_out)
     return list(model.state_dict().values()), random_state()
 
 
@@ -220,6 +257,26 @@ def test_what_a_plain_function_compares_is_found_and_the_training_keeps_its_bits
     assert len(run.series(f"{'left' if 'left' in where else 'query'}/common_share", on="batch").steps)
     if "query" in where:
         assert len(run.series("pairs/pull", on="batch").steps)
+
+
+def test_what_is_scored_right_after_a_step_is_not_read(tmp_path):
+    """By the same line, with gradients, and never gone back through."""
+    found = []
+    for scored in (False, True):
+        with session(tmp_path / f"scored-{scored}"):
+            train("static", scored=scored)
+        found.append(Run.load(tmp_path / f"scored-{scored}").series("pairs/d_prime", on="batch"))
+    assert found[0].steps.tolist() == found[1].steps.tolist() and len(found[0])
+    assert found[0].values.tolist() == found[1].values.tolist()
+
+
+def test_rows_with_labels_that_the_loss_pulls_together_are_reference_pairs(tmp_path):
+    """Half of ten batches' rows: the other half, which the loss pushes apart, is no pair."""
+    with session(tmp_path / "mine"):
+        train("labelled")
+    pairs = Run.load(tmp_path / "mine").series("pairs/mrr", on="reference")
+    assert pairs.n.tolist() == [ROWS // 2 * (STEPS - 2)] * 2
+    assert float(pairs.values[0]) > 0.2, "rows that are pushed apart were taken for pairs"
 
 
 class Hidden(torch.autograd.Function):

@@ -126,6 +126,19 @@ def test_rows_that_a_loss_moves_apart_are_read_by_the_first_weights(inverted):
     assert bool(apart.values[0] < 0.7 and own.values[0] > 0.8) is not inverted
 
 
+def test_pairs_that_a_loss_drives_to_one_similarity_have_no_labels():
+    """Those that are nearer already it pushes apart."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(6, rows=32):
+        cosines = cosine_similarity(model(a), model(b))
+        descend(optimizer, mse_loss(cosines, cosines.detach().median().expand(32)))
+    w.close()
+    assert len(w.live.series("pairs/d_prime", on="batch")) == 6 and "pairs" not in w.live.coverage
+
+
 class Classifier(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -160,3 +173,34 @@ def test_two_outputs_that_the_loss_does_not_compare_are_no_pair(compared):
     w.close()
     heard = {name for name, stream in w.live.coverage.items() if stream.steps and stream.rule == "model output"}
     assert heard == ({"query", "document"} if compared else set())
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_two_calls_that_the_loss_does_not_compare_are_no_sides(compared):
+    """As above by one encoder: rows enough to tell that right and wrong ones have nothing to do with each other."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(3, rows=320):
+        one, other = model(a), model(b if compared else b.flip(0))
+        apart = -sum(logsigmoid(x @ one.mean(0).sigmoid() * sign).mean() for x, sign in ((one, 1), (other, -1)))
+        descend(optimizer, infonce(one, other) if compared else apart)
+    w.close()
+    heard = {name for name, stream in w.live.coverage.items() if stream.steps}
+    assert heard == ({"query", "document"} if compared else set())
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_negatives_of_all_queries_behind_their_own_documents(own):
+    """As recommenders of sessions draw them: 16 queries, their 16 items, and 8 more that all are compared with."""
+    torch.manual_seed(0)
+    model = TwoTowers(lambda q, d: (q, d))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(25, rows=16):
+        query, document = model(a, torch.cat([b, b[:8] + torch.randn(8, 12)]))
+        descend(optimizer, cross_entropy(query @ document.T, torch.arange(16) if own else torch.arange(16) // 2 + 16))
+    w.close()
+    assert bool(len(w.live.series("pairs/mrr", on="batch"))) is own
+    assert (w.live.coverage["pairs"].why == "") is own

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...demo import BUNDLED_SHA256, BUNDLED_WHEEL, bundled_folder
-from ...errors import InputError, NotFiniteError, setting
+from ...errors import InputError, NotFiniteError, in_one_line, setting
 from ...journal import atomic_write_text
 from ._files import fingerprint, sha256, weights_sha256
 from ._find import find_encoder, not_found
 from ._identity import TASKS, UNKNOWN, EncoderIdentity, Task
 from ._recognise import check_encoder
-from ._why import beyond, in_one_line, length_of, why_not_loaded
+from ._why import beyond, length_of, why_not_loaded
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ...errors import in_one_line
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_LONGEST = 300
 _SHOWN = 2
-_CODES = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def in_one_line(error: Exception) -> str:
-    """Return an error's kind and message without line ends.
-
-    >>> in_one_line(ValueError("no such\\n  thing"))
-    'ValueError: no such thing'
-    """
-    said = " ".join(_CODES.sub("", str(error)).split())
-    return f"{type(error).__name__}: {said[:_LONGEST]}" if said else type(error).__name__
 
 
 def why_not_loaded(folder: Path, error: Exception) -> str:

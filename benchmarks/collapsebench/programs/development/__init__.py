@@ -21,4 +21,4 @@ not reversed is a cone on each side, too, and chunks as negatives cost .06 again
 ``loss_against_retrieval`` has no program: every one that was tried had a geometry with a name of its own.
 """
 
-from . import collapses, corrections, healthy, learning, sides, texts, wiring  # noqa: F401
+from . import collapses, corrections, healthy, learning, losses, sides, texts, wiring  # noqa: F401
