@@ -41,8 +41,8 @@ class Clock:
 @dataclass(frozen=True, kw_only=True)
 class Event:
     """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
-    ``scored``, ``not_scored``, ``left_out``, ``batch_norm``, ``seen_again``, ``gradients_kept``, ``delivered``, and,
-    in memory alone, ``cut``.
+    ``scored``, ``not_scored``, ``left_out``, ``batch_norm``, ``pretrained``, ``seen_again``, ``gradients_kept``,
+    ``delivered``, and, in memory alone, ``cut``.
 
     Attributes:
         name: What.
@@ -51,9 +51,10 @@ class Event:
         epoch: As in :class:`Readings`.
         subject: What it is about: of an ``error`` the probe that failed, of ``not_finite`` the stream, of ``scored``
             and ``not_scored`` the module that is, or is not, on the path that is scored, of ``left_out`` the one whose
-            parameters have a gradient and no optimiser, of ``batch_norm`` the first such module, of ``seen_again`` the
-            pairs of the first batches, which a later one brings again, of ``delivered`` the step whose weights were
-            left, 0 for the start, empty where it is not known.
+            parameters have a gradient and no optimiser, of ``batch_norm`` the first such module, of ``pretrained`` the
+            module that names what it was loaded from, of ``seen_again`` the pairs of the first batches, which a later
+            one brings again, of ``delivered`` the step whose weights were left, 0 for the start, empty where it is not
+            known.
     """
 
     name: str

@@ -123,6 +123,13 @@ class Stepping:
             message = f"{', '.join(names[:3])}: in training mode a vector depends on its batch"
             self.recorder.event("batch_norm", message, subject=names[0])
 
+    def _say_pretrained(self) -> None:
+        """Note the first module that names the weights that it began with, as those of transformers do."""
+        for name, one in self._target.named_modules():
+            if getattr(getattr(one, "config", None), "_name_or_path", ""):
+                self.recorder.event("pretrained", subject=canonical(name))
+                return
+
     def _after_step(self) -> None:
         if self._kept is not None:
             self.recorder.containment.run("kept gradients", self._kept.after_step)
@@ -160,6 +167,7 @@ class Stepping:
         if step == 1:
             self.recorder.containment.run("coverage", self._coverage.cover)
             self.recorder.containment.run("batch norm", self._say_batch_norm)
+            self.recorder.containment.run("pretrained", self._say_pretrained)
         if step == HEARD_BY and self._left_out is not None:
             self.recorder.containment.run("parameters left out", self._say_left_out)
         if step == HEARD_BY - 1:

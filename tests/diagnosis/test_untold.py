@@ -220,6 +220,22 @@ def test_what_no_optimiser_holds_is_noted_where_nothing_is_found(tmp_path):
     assert str(found.status) == "healthy" and f"Note       {said}" in found.summary
 
 
+def test_a_pretrained_model_that_begins_blind_is_noted(tmp_path):
+    """Means over padding: it rises from chance, where the encoder that was loaded tells texts apart."""
+
+    def summary(name, start, *events):
+        rises = {"pairs/d_prime": ramp(start, 3.4, since=0.0), "pairs/mrr": ramp(0.1, 0.84, since=0.0)}
+        return diagnose(
+            append(made(tmp_path / name, rises), [{"kind": "event", "step": 1, **one} for one in events])
+        ).summary
+
+    loaded = {"name": "pretrained", "subject": "encoder"}
+    assert "Note       a pretrained model that told no pairs apart at the start (d' .0" in summary(
+        "blind", 0.02, loaded
+    )
+    assert "pretrained" not in summary("random", 0.02) + summary("sees", 1.4, loaded)
+
+
 def test_reference_pairs_that_could_not_be_read_say_why(tmp_path):
     fields = {"reference": ReferenceInfo(source="given", declared=True)}
     said = "no reference pairs from step 0 on: all 300 query embeddings are equal at step 0"

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ...journal import Event
 from .._contract import Finding, Status
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
+from .._separation import D_PRIME
 from ..detectors._mismatched import carries_over
 from ._paper import Page
-from ._words import clean
+from ._words import clean, number
+
+_TOLD = 1.0
+"""Separation that a pretrained encoder has on pairs of texts that belong together: 1.4 to 3.4 (measured)."""
+
+_FIRST = 3
+"""Batches of the start, where no reference pairs were read then."""
 
 
 def notes(page: Page, evidence: Evidence, status: Status, kinds: Sequence[Finding]) -> list[str]:
     """Return the lines of all notes."""
-    found = [_left_out(evidence, kinds), _by_heart(evidence) if status is Status.HEALTHY else ""]
+    found = [_left_out(evidence, kinds)]
+    if status is Status.HEALTHY:
+        found += [_began_blind(evidence), _by_heart(evidence)]
     return [line for text in found if text for line in page.wrapped("Note", text, most=2)]
 
 
@@ -24,6 +34,23 @@ def _left_out(evidence: Evidence, kinds: Sequence[Finding]) -> str:
     said = [one.message for one in evidence.run.of(Event) if one.name == "left_out"]
     named = any(one.kind in ("no_learning", "side_not_trained") for one in kinds)
     return "" if named else clean("; ".join(dict.fromkeys(said)), length=180)
+
+
+def _began_blind(evidence: Evidence) -> str:
+    """Return that a pretrained model began without telling pairs apart, as by padding, or wrong inputs."""
+    if not any(one.name == "pretrained" for one in evidence.run.of(Event)):
+        return ""
+    first = evidence.series(D_PRIME, on="reference").finite()
+    first = first.where(first.steps == 0) if len(first) else first
+    if not len(first):
+        first = evidence.series(D_PRIME, on="batch").finite()
+        first = first.where(first.steps <= _FIRST) if len(first) else first
+    rows = int(first.n.sum()) if len(first) else 0
+    # Own and other cosines are told apart by their means, which lie sqrt(2 / n) apart by chance.
+    if not rows or float(first.values.mean()) + 3 * math.sqrt(2 / rows) >= _TOLD:
+        return ""
+    began = number(float(first.values.mean()))
+    return f"a pretrained model that told no pairs apart at the start (d' {began}): look at pooling, padding and pairs"
 
 
 def _by_heart(evidence: Evidence) -> str:
