@@ -244,11 +244,17 @@ CONE = {**FALL, "query/common_share": ramp(0.2, 0.9), "document/common_share": r
 
 
 @pytest.mark.parametrize(
-    ("loss", "told"), [("regression", True), ("MultipleNegativesRankingLoss", False), ("query_nce", False)]
+    ("loss", "push", "told"),
+    [
+        ("regression", 0.01, True),
+        ("regression", 0.2, False),
+        ("MultipleNegativesRankingLoss", 0.01, False),
+        ("query_nce", 0.01, False),
+    ],
 )
-def test_no_remedy_recommends_the_loss_that_is_there(tmp_path, loss, told):
+def test_no_remedy_recommends_the_loss_that_is_there(tmp_path, loss, push, told):
     planted = {**CONE, f"loss/{loss}": ramp(1.0, 0.5)}
-    run = made(tmp_path / "run", planted, extra={f"loss/{loss}": 1.0})
+    run = made(tmp_path / "run", planted, extra={f"loss/{loss}": 1.0, "pairs/push": push})
     summary = diagnose(run).summary
     assert ("an in-batch softmax" in summary) == told and "let the head start at the identity" in summary
 

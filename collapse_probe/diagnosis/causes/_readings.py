@@ -13,6 +13,9 @@ from .._evidence import Evidence
 BEGAN_AT_NOTHING = 1e3
 """Relative update above which a group began at zero."""
 
+_PUSHES = 0.05
+"""Push of a loss that has a term for it: of a softmax -.04 to .4, of losses that pull alone at most -.02 (measured)."""
+
 _LEVEL = 3
 """Last readings, and a tenth of them at least, of a way that has come to its end (own choice)."""
 
@@ -112,6 +115,12 @@ def decay_share(evidence: Evidence) -> float | None:
     firsts = [float(one.values[0]) for one in evidence.groups("update")]
     sizes = [one for one in firsts if 0 < one < BEGAN_AT_NOTHING]
     return min(1.0, max(done) / float(np.median(sizes))) if done and sizes else None
+
+
+def pushes(evidence: Evidence) -> bool:
+    """Return whether the loss pushes near others apart, in the first readings and in the last."""
+    found = first(evidence, "pairs/push"), last(evidence, "pairs/push")
+    return all(one is not None and one > _PUSHES for one in found)
 
 
 def pulls_alone(evidence: Evidence) -> bool:

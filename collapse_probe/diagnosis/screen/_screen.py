@@ -20,6 +20,7 @@ from .._kept import easy
 from .._measured import NotMeasured
 from .._selection import keeping
 from ..causes import Cause, Decision
+from ..causes._readings import pushes
 from ._curves import curves, until
 from ._delivered import delivered
 from ._examined import examined
@@ -257,7 +258,8 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
     losses = [name.partition("/")[2] for name, _, _ in evidence.run.keys if name.startswith("loss/")]
     first = next((one.remedies for one in causes if one.named), ())
     best = next((one for one in first if one.gain is not None and not _UNTRAINED & set(one.change)), None)
-    change = dict(best.change) if best else remedies(gravest[:3], evidence.config, first=first, losses=losses)
+    about: dict[str, Any] = {"losses": losses, "pushes": pushes(evidence)}
+    change = dict(best.change) if best else remedies(gravest[:3], evidence.config, first=first, **about)
     fields = [
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
     ]

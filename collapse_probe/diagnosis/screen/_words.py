@@ -153,7 +153,12 @@ def named(names: Sequence[str]) -> str:
 
 
 def remedies(
-    findings: Sequence[Finding], config: RunConfig, *, first: Sequence[Remedy] = (), losses: Sequence[str] = ()
+    findings: Sequence[Finding],
+    config: RunConfig,
+    *,
+    first: Sequence[Remedy] = (),
+    losses: Sequence[str] = (),
+    pushes: bool = False,
 ) -> dict[str, Any]:
     """Return what to change: what helps against the cause, where one is named, else the remedies of findings.
 
@@ -164,25 +169,26 @@ def remedies(
         config: What the run is.
         first: Remedies of the cause.
         losses: Names of the loss and its terms.
+        pushes: Whether the loss pushes different texts apart, whatever its name.
     """
+    has_softmax = pushes or any(contrasts(one) for one in losses)
     recipe = config.session.get("recipe")
     recipe = recipe if isinstance(recipe, dict) else {}
     fields = set(recipe)
     one = _fitting(first, fields)
-    if one is not None and (wanted := _lacking(one.change, recipe, losses)):
+    if one is not None and (wanted := _lacking(one.change, recipe, has_softmax)):
         return wanted
     change: dict[str, Any] = {}
     for finding in findings:
         one = _fitting(_meant(finding), fields)
         for key, value in (_own_remedies(finding, config) or (one.change if one else {})).items():
             change.setdefault(key, _dated(value, finding))
-    change = _lacking(change, recipe, losses)
+    change = _lacking(change, recipe, has_softmax)
     return {key: value for key, value in change.items() if not fields or key in fields} or change
 
 
-def _lacking(change: Mapping[str, Any], recipe: Mapping[str, Any], losses: Sequence[str]) -> dict[str, Any]:
+def _lacking(change: Mapping[str, Any], recipe: Mapping[str, Any], has_softmax: bool) -> dict[str, Any]:
     """Return a change without what the recipe or the loss has already."""
-    has_softmax = any(contrasts(one) for one in losses)
     return {
         key: value
         for key, value in change.items()
