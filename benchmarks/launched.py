@@ -7,8 +7,10 @@ is said of how many processes the readings are. A way whose library is not insta
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,8 @@ WAYS: dict[str, tuple[list[str], str]] = {
     "lightning by torchrun": (TORCHRUN, "lightning"),
     "lightning by itself": ([], "lightning"),
     "accelerate": (ACCELERATE, "accelerate"),
+    "DeepSpeed, stage 0": (TORCHRUN, "deepspeed-0"),
+    "DeepSpeed, stage 1": (TORCHRUN, "deepspeed-1"),
     "sentence-transformers by torchrun": (TORCHRUN, "sentence_transformers"),
     "sentence-transformers by accelerate": (ACCELERATE, "sentence_transformers"),
 }
@@ -33,8 +37,9 @@ def main() -> None:
     different = 0
     for way in asked:
         launcher, program = WAYS[way]
-        if importlib.util.find_spec(program) is None:
-            print(f"{way}: {program} is not installed")
+        library = program.partition("-")[0]
+        if importlib.util.find_spec(library) is None:
+            print(f"{way}: {library} is not installed")
             continue
         with tempfile.TemporaryDirectory() as folder:
             found = {how: _states(launcher, program, how, Path(folder)) for how in ("plain", "watch", "run")}
@@ -72,7 +77,8 @@ def _said(run: Path) -> str:
     from collapse_probe.diagnosis import diagnose
 
     words = " ".join(diagnose(run).summary.split())
-    return next((text for text in ("on rows of 2 processes", "on rows of the first of 2") if text in words), "?")
+    found = re.search(r"on rows of (the first of )?2 processes( to step \d+, then of the first)?", words)
+    return found[0] if found else "?"
 
 
 def train(program: str, how: str) -> None:
@@ -80,9 +86,9 @@ def train(program: str, how: str) -> None:
     import torch
 
     torch.set_num_threads(1)
-    model, rank = {"lightning": _lightning, "accelerate": _accelerate, "sentence_transformers": _sentences}[program](
-        how
-    )
+    ways = {"lightning": _lightning, "accelerate": _accelerate, "sentence_transformers": _sentences}
+    ways |= {f"deepspeed-{stage}": functools.partial(_deepspeed, stage=stage) for stage in (0, 1)}
+    model, rank = ways[program](how)
     torch.save([*(one.detach() for one in model.parameters()), torch.get_rng_state()], f"{how}.{rank}")
 
 
@@ -163,6 +169,42 @@ def _accelerate(how: str) -> tuple[Any, int]:
         w.close()
     accelerator.end_training()
     return inner, accelerator.process_index
+
+
+def _deepspeed(how: str, *, stage: int) -> tuple[Any, int]:
+    os.environ["DS_ACCELERATOR"] = "cpu"
+    import deepspeed
+    import torch
+
+    # An operation for processes that share memory would be compiled first.
+    sys.modules["deepspeed.comm.torch"].build_shm_op = lambda: None  # type: ignore[attr-defined]
+    deepspeed.init_distributed("gloo")
+    rank = torch.distributed.get_rank()
+    torch.manual_seed(0)
+    model = _tower()
+    settings = {
+        "train_micro_batch_size_per_gpu": 16,
+        "zero_optimization": {"stage": stage},
+        "zero_allow_untested_optimizer": True,
+        "gradient_clipping": 1.0,
+    }
+    own = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    engine, optimizer, _, _ = deepspeed.initialize(model=model, optimizer=own, config=settings)
+    w = None
+    if how == "watch":
+        import collapse_probe
+
+        w = collapse_probe.watch(model, optimizer=optimizer, run="runs/watch")
+    torch.manual_seed(rank)
+    for query, document in torch.utils.data.DataLoader(_data(), 16):
+        rows = len(query) - 4 * rank
+        engine.backward(_loss(engine(query[:rows]), engine(document[:rows])))
+        engine.step()
+    if w is not None:
+        w.close()
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+    return model, rank
 
 
 def _sentences(how: str) -> tuple[Any, int]:

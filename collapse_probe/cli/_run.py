@@ -114,8 +114,7 @@ def _is_another() -> bool:
     distributed = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank() != 0
-    ranks = ("RANK",) if "RANK" in os.environ else ("LOCAL_RANK", "NODE_RANK")
-    return any(os.environ.get(one, "0") != "0" for one in ranks)
+    return os.environ.get("RANK", "0") != "0"
 
 
 def _spell(text: str) -> str:

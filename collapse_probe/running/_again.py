@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ def start_again_watched(ours: Sequence[str], started: Callable[[], None]) -> Cal
 
     @functools.wraps(inner)
     def __init__(popen: Any, *given: Any, **kwargs: Any) -> None:
-        try:
+        watched = None
+        # A command can be anything: what cannot be told is started as it is.
+        with suppress(Exception):
             if os.getpid() == process and len(given) == 1 and not kwargs.get("shell") and not kwargs.get("executable"):
                 watched = watched_command(given[0], kwargs.get("env"), kwargs.get("cwd"), ours)
-                if watched is not None:
-                    started()
-                    given = (watched,)
-        except Exception:
-            given = given[:1]
+        if watched is not None:
+            started()
+            given = (watched,)
         inner(popen, *given, **kwargs)
 
     kind.__init__ = __init__  # type: ignore[method-assign]
@@ -84,7 +85,7 @@ def _is_same(script: str, file: str, folder: Any) -> bool:
 
 def _start() -> str:
     """Return code that runs the command line as ``-m collapse_probe`` does, wherever it is started."""
-    package = __package__.partition(".")[0]
+    package = __name__.partition(".")[0]
     beside = "" if sys.flags.safe_path else f"sys.path[0] = {os.path.dirname(sys.executable)!r}; "
     here = str(Path(__file__).resolve().parents[2])
     found = f"from importlib.util import find_spec; find_spec({package!r}) or sys.path.append({here!r}); "

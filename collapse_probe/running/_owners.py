@@ -75,14 +75,27 @@ def owner_of(optimizers: Sequence[Optimizer]) -> nn.Module | None:
     trained = list({id(one): one for one in trained}.values())
     # A loss with weights of its own is heard as a loss, which is no part of the model.
     models = [one for one in trained if not is_loss_by_name(one)] or trained
-    if len(models) <= 1:
-        return models[0] if models else None
-    return Together(_named(models))
+    if not models:
+        return _run_by(optimizers, modules)
+    return models[0] if len(models) == 1 else Together(_named(models))
 
 
 def is_loss_by_name(module: nn.Module) -> bool:
     """Return whether a module's class is called a loss."""
     return bool(_LOSS.search(type(module).__name__))
+
+
+def _run_by(optimizers: Sequence[Optimizer], modules: Iterable[nn.Module]) -> nn.Module | None:
+    """Return the model inside of a module that holds the optimisers: an engine trains copies, which no module owns."""
+    wanted = {id(one) for one in optimizers}
+    for module in modules:
+        for one in vars(module).values():
+            inside = getattr(one, "__dict__", None) if type(one).__name__.endswith("Optimizer") else None
+            held = [one, *inside.values()] if isinstance(inside, dict) else [one]
+            children = [child for child in module.children() if any(True for _ in child.parameters())]
+            if children and wanted & set(map(id, held)):
+                return children[0] if len(children) == 1 else module
+    return None
 
 
 def _parameters(optimizer: Optimizer) -> Iterable[Any]:

@@ -95,6 +95,42 @@ class DistributedDataParallel(Wrapping):
     """Of torch's name, without its processes."""
 
 
+class Engine(nn.Module):
+    """Trains one flat copy of all weights, as DeepSpeed's first stage does, by an optimiser inside of its own."""
+
+    class CopyingOptimizer:
+        def __init__(self, parameters: list[nn.Parameter]) -> None:
+            self.parameters = parameters
+            self.flat = nn.Parameter(nn.utils.parameters_to_vector(parameters).detach().clone())
+            self.optimizer = SGD([self.flat], lr=0.05)
+
+        def step(self) -> None:
+            self.flat.grad = torch.cat([one.grad.flatten() for one in self.parameters if one.grad is not None])
+            self.optimizer.step()
+            self.flat.grad = None
+            nn.utils.vector_to_parameters(self.flat.detach(), self.parameters)
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.module = model
+        self.optimizer = self.CopyingOptimizer(list(model.parameters()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.module(x)
+
+
+def test_a_model_whose_engine_trains_copies_of_its_weights_is_watched(tmp_path):
+    engine = Engine(OneTower())
+    with session(tmp_path / "mine") as (_, said):
+        for a, b in pairs(STEPS):
+            engine.zero_grad()
+            shared(engine, a, b).backward()
+            engine.optimizer.step()
+    run = Run.load(tmp_path / "mine")
+    assert (run.steps, set(run.coverage)) == (STEPS, {"query", "document"})
+    assert not [line for line in said.lines if line.startswith("collapse-probe: ")]
+
+
 def test_what_is_trained_is_the_outermost_module_that_owns_it():
     model, other = OneTower(), OneTower()
     optimizer = SGD(model.parameters(), lr=0.1)
