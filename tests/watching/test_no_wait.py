@@ -78,7 +78,7 @@ def train(steps: int, *, device: str, declared: bool = True, reference: Any = Fa
     return w
 
 
-@pytest.mark.parametrize(("declared", "steps", "due"), [(True, 200, 38), (False, 20, 20)])
+@pytest.mark.parametrize(("declared", "steps", "due"), [(True, 40, 22), (False, 20, 20)])
 def test_no_watched_step_reads_a_value(declared, steps, due):
     w = train(steps, device="meta", declared=declared)
     assert w.recorder.streams["query"].steps == w.recorder.streams["document"].steps == due
@@ -159,11 +159,10 @@ def test_the_mode_fails_for_what_waits_in_a_hook(refusing, name):
 
 
 @pytest.mark.parametrize("kind", TRAINERS)
-@pytest.mark.parametrize("name", ON_CPU_TOO)
-def test_the_mode_fails_for_what_waits_in_a_hook_in_a_trainer(refusing, name, kind, bert, tmp_path):
+def test_the_mode_fails_for_what_waits_in_a_hook_in_a_trainer(refusing, kind, bert, tmp_path):
     made = trainer(kind, bert, tmp_path)
     at = "head.0" if kind == "transformers" else ""
-    take = planted(name)
+    take = planted("if t")
     watch(made, run=False, taps=[Tap(stream="planted", at=at, take=take)])
     with pytest.raises(RuntimeError, match="waits for the device"):
         made.train()
