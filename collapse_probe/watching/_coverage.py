@@ -29,8 +29,8 @@ _CURE = (
 
 def one_matrix(said: str) -> str:
     """Return what is to be said where one matrix a step was heard, and no other."""
-    of_classes = "where rows belong together by a class, reference=lambda: (model(a), model(b)) of rows that do"
-    return f"one matrix a step was heard, {said}: nothing tells queries from documents in it. {_CURE}; {of_classes}"
+    pairs = "or reference=lambda: (model(a), model(b))"
+    return f"one matrix a step was heard, {said}: nothing tells which of its rows belong together. {_CURE}; {pairs}"
 
 
 _GRADED = "the loss moves some rows' query and document together and others apart, as labels would"
