@@ -397,13 +397,3 @@ def test_how_a_run_ended_is_said_once(message, said, tmp_path):
     with JournalWriter(run.folder) as writer:
         writer.end("interrupted", step=200, message=message)
     assert f"Ended      interrupted after step 200{said}\n" in diagnose(run.folder).summary
-
-
-@pytest.mark.parametrize(("until", "named"), [(0.1, True), (0.8, False)])
-def test_a_schedule_that_ends_long_before_the_training(until, named, tmp_path):
-    """A warning where scores rose until then: most steps changed nothing."""
-    planted = {"rate/head": lambda t: 1e-3 if t < until else 0.0, "pairs/mrr": ramp(0.3, 0.6, since=0.0, until=0.1)}
-    found = diagnose(made(tmp_path / "run", planted))
-    assert [one.kind for one in found.kinds] == (["no_learning"] if named else [])
-    assert [one.cause for one in found.causes] == (["not_trained"] if named else [])
-    assert ("schedule" in found.summary) is named and found.exit_code == 0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from .._contract import Remedy, Threshold
 from ..detectors import BY_CODE
 from ..detectors._geometry import PUSH
-from ..detectors._learning import CANDIDATES, RESTED
+from ..detectors._learning import CANDIDATES
 from ..detectors._temperature import LOUD
 from . import suspects
 from ._contract import Mechanism
@@ -165,14 +165,8 @@ MECHANISMS = (
             *("no_learning", "side_not_trained", "identity", "gate_never_opened", "gate_collapse", "delta_collapse"),
         ),
         suspects=suspects.not_trained,
-        formula="Every learning rate is 0, or was in most steps; no gradient arrived; or a group did not move by a "
-        "bit.",
+        formula="Every learning rate is 0, no gradient arrived, or a group did not move by a bit.",
         remedies=(
-            Remedy(
-                change={"optimizer": "look at the schedule: its number of steps is not that of the training"},
-                reading="rate/GROUP",
-                part=RESTED,
-            ),
             Remedy(
                 change={
                     "optimizer": "give the optimiser the parameters, and a rate above 0",

@@ -20,9 +20,6 @@ STARTED = "pairs/d_prime at the start"
 CANDIDATES = "number of candidates in a batch"
 """Documents among which a query's own one is told apart."""
 
-RESTED = "share of steps with a learning rate of 0"
-"""What says that a schedule ended before the training did."""
-
 DETACHED = "backwards through queries and documents"
 LEFT_OUT = "modules with a gradient that no optimiser holds"
 
@@ -59,13 +56,7 @@ def _judge(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> J
     at_chance = _at_chance(evidence, cuts["chance"])
     if at_chance is not None:
         return at_chance
-    found = (
-        _rested(evidence, cuts)
-        or _detached(evidence)
-        or _left_out(evidence)
-        or _untouched(evidence, drifts)
-        or _too_warm(evidence, cuts)
-    )
+    found = _detached(evidence) or _left_out(evidence) or _untouched(evidence, drifts) or _too_warm(evidence, cuts)
     if found is not None:
         return found
     if not updates:
@@ -112,30 +103,6 @@ def _nothing(gradient: Series, updates: list[Series], drifts: list[Series], *, m
 def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first fifth of some values, and all."""
     return values[: max(1, len(values) // 5)], values
-
-
-def _rested(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
-    """Return that every learning rate was 0 in most steps of a run that has ended, and not in all; None else."""
-    rates = [one for one in evidence.groups("rate") if len(one)]
-    if not rates or not evidence.ended or evidence.run.steps < _LONG:
-        return None
-    found = []
-    for one in rates:
-        lasting = np.diff(np.append(one.steps, evidence.run.steps + 1)).clip(min=0)
-        found.append((float(lasting[one.values == 0].sum() / max(lasting.sum(), 1)), int(one.steps[-1])))
-    share, since = min(found)
-    if not cuts["rested"] < share < 1 or any(float(one.values[-1]) for one in rates):
-        return None
-    return Judgement(
-        value=share,
-        bounds=Bounds(warning=cuts["rested"]),
-        conditions=(part(RESTED, share, cuts["rested"], True), *evidence.harm),
-        onset=Onset(step=since, low=since - 1, high=since),
-        outside=(since, since + 1, evidence.run.steps),
-        before=True,
-        evidence=tuple(one.reading for one in rates),
-        extreme=True,
-    )
 
 
 def _detached(evidence: Evidence) -> Judgement | None:
@@ -346,8 +313,7 @@ LEARNING = (
         "raw encoder; or d' of the reference pairs is at chance from the start to the end of a run of 50 steps; or no "
         "backward came through a query or document, and nothing scored changed; or in the first 50 steps the loss "
         "stays at log n, a softmax's value by chance, while the batch's pairs are told apart and nothing rises; or a "
-        "gradient reaches parameters that no optimiser holds and nobody changes, and retrieval did not rise; or every "
-        "learning rate is 0 in most steps, to the end.",
+        "gradient reaches parameters that no optimiser holds and nobody changes, and retrieval did not rise.",
         thresholds={
             "warning": Threshold(
                 1e-5,
@@ -356,7 +322,6 @@ LEARNING = (
             "chance": Threshold(0.35, "d' of two random towers on 512 pairs is below .32 (measured)"),
             "log n": Threshold(0.98, "temperature 10: .98 to 1.00; 1: .89 (measured)"),
             "auc": Threshold(0.9, "pairs that a softmax at a working temperature would tell apart (own choice)"),
-            "rested": Threshold(0.5, "a schedule that ends at half of a training (own choice)"),
             "direction": Threshold(0.2, "drift over the sum of updates: below, steps are noise around a minimum"),
         },
         judge=_judge,

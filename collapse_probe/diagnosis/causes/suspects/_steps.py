@@ -11,7 +11,7 @@ import numpy as np
 from ....journal import Series
 from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
-from ...detectors._learning import CANDIDATES, DETACHED, LEFT_OUT, RESTED
+from ...detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from .._contract import Suspicion
 from .._readings import BEGAN_AT_NOTHING, group_of, last, leap, numbers_of
 from ._beginnings import SOON, WEIGHTS_OF_NOTHING, makers_of, ways_of
@@ -93,8 +93,6 @@ def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     gradient = evidence.series("gradient/norm").finite()
     if len(gradient) and float(gradient.values.max()) == 0.0:
         return Suspicion(because={"gradient/norm": 0.0}, locus="loss")
-    if RESTED in numbers_of(kind):
-        return Suspicion(because={RESTED: numbers_of(kind)[RESTED]}, locus="optimizer")
     if DETACHED in numbers_of(kind):
         return Suspicion(because={DETACHED: 0.0}, locus="model")
     if evidence.left_out:
