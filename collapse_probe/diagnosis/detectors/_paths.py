@@ -207,7 +207,9 @@ def _untrained(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
     if len(sides) < 2 or not all(sides.values()):
         return Judgement(value=None, evidence=tuple(f"{name}/common_share" for name in sides))
     ways = {one.reading: float(one.values[-1]) for one in evidence.groups("drift")}
-    idle = [name for name, way in ways.items() if way == 0.0] if any(ways.values()) else []
+    # A group with a rate of 0 is frozen on purpose.
+    frozen = any(not one.values.any() for one in evidence.groups("rate"))
+    idle = [name for name, way in ways.items() if way == 0.0] if any(ways.values()) and not frozen else []
     count = float(len(evidence.left_out) or len(idle))
     if not count:
         raise NotApplicable("every weight that has a gradient is in an optimiser, and moved")
