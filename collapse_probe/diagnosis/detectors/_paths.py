@@ -208,8 +208,10 @@ def _untrained(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
     if len(sides) < 2 or not all(sides.values()):
         return Judgement(value=None, evidence=tuple(f"{name}/common_share" for name in sides))
     ways = {one.reading: float(one.values[-1]) for one in evidence.groups("drift")}
-    idle = [name for name, way in ways.items() if way == 0.0 and _gives(evidence, name.partition("/")[2], still)]
-    idle = idle if any(ways.values()) else []
+    # A group with a rate of 0 is frozen on purpose.
+    frozen = not any(ways.values()) or any(not one.values.any() for one in evidence.groups("rate"))
+    still_ones = [] if frozen else [name for name, way in ways.items() if way == 0.0]
+    idle = [name for name in still_ones if _gives(evidence, name.partition("/")[2], still)]
     count = float(len(evidence.left_out) or len(idle))
     if not count:
         raise NotApplicable("every weight that has a gradient is in an optimiser, and moved")
