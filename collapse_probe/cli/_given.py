@@ -16,10 +16,12 @@ from ._flags import as_flag
 _SAID = "collapse-probe-refuses:"
 
 
-def look_at(options: Mapping[str, Any]) -> dict[str, Any]:
+def look_at(options: Mapping[str, Any], *, ask: bool = True) -> dict[str, Any]:
     """Return options with the paths in them made absolute, since a program may go to another folder.
 
-    Takes a second where ``reference`` or ``probes`` are among them, and no time otherwise.
+    Args:
+        options: What was given.
+        ask: Whether to look what is there: takes a second where ``reference`` or ``probes`` are among them.
 
     Raises:
         InputError: one is not there, is empty, or cannot be used.
@@ -32,8 +34,7 @@ def look_at(options: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"{setting('probe')}: an empty name; `collapse-probe list probes` shows what there is")
     if reference is None and not probes:
         return found
-    refused = _asked([reference, probes])
-    if refused:
+    if ask and (refused := _asked([reference, probes])):
         raise InputError(refused)
     if reference is not None:
         found["reference"] = str(Path(reference).absolute())

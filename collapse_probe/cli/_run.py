@@ -96,7 +96,7 @@ def command(
         {"probes": list(probes)} if probes else {}
     )
     # Of several processes the first one reads them, and refuses for all.
-    given = given if _is_another() else look_at(given)
+    given = look_at(given, ask=not _is_another())
     asked = Asked(run=folder, options=given, width=columns(), typed=_before(what, arguments, module=module is not None))
     said = Said(quiet=_is_another, spell=_spell)
     return lambda: run_program(found, asked, said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,9 @@ FEWEST_APART = 32
 
 AGAIN = 2
 """Pairs of a batch that stood in the first ones from which on an epoch is over: one may be there twice."""
+
+_SMALL = 2**20
+"""Bytes of a batch's inputs up to which they are looked at in every due step: some 2 ms (own choice)."""
 
 REPLAYED_STEPS = 20
 REPLAYED_PAIRS = 512
@@ -131,6 +135,8 @@ class Replay:
         graded: Whether only rows that the loss moves together are pairs.
         offered: Pairs that were kept at any time.
         again: Whether a later batch brought pairs of these: then it is no batch of new pairs.
+        looks: Whether later batches are asked for pairs of these, which would be no new ones: until one has brought
+            some, and not where to ask would take long, or wait for a device.
     """
 
     query: nn.Module
@@ -143,6 +149,7 @@ class Replay:
     graded: bool = False
     offered: int = 0
     again: bool = False
+    looks: bool = True
     _known: dict[bytes, bytes] = field(default_factory=dict)
     _pairs: list[_Kept] = field(default_factory=list)
     _start: Weights | None = None
@@ -184,19 +191,24 @@ class Replay:
     def comes_again(self, query: Any, document: Any, *, rows: tuple[int, int]) -> bool:
         """Return whether pairs of a later batch are among these; False where unknown.
 
-        Asked of what lies on the host alone, since to look at anything else would wait for a device.
+        Asked of small inputs on the host alone; at the first others it is asked no more.
 
         Args:
             query: The arguments of the queries' call.
             document: Those of the documents'.
             rows: Rows of both outputs.
         """
-        if not self._known or not rows[0] or rows[1] % rows[0] or not (_on_host(query) and _on_host(document)):
+        if not self._known or not rows[0] or rows[1] % rows[0]:
+            return False
+        size = _host_bytes(query) + _host_bytes(document)
+        if size > _SMALL:
+            self.looks = False
             return False
         mine, theirs = row_keys(query, rows[0]), row_keys(document, rows[1])
         own = self.order.rows(*rows).tolist()
         again = {key for key, row in zip(mine, own, strict=True) if self._known.get(key) == theirs[row]}
         self.again = len(again) >= AGAIN
+        self.looks = not self.again
         return self.again
 
     def _read_once(self, one: _Kept, queries: set[bytes], documents: dict[bytes, int]) -> None:
@@ -295,11 +307,12 @@ class Replay:
         return taken.detach()
 
 
-def _on_host(given: Any) -> bool:
+def _host_bytes(given: Any) -> float:
+    """Return the bytes of all tensors in a call's arguments; infinite where one lies on a device."""
     if isinstance(given, Tensor):
-        return given.device.type == "cpu"
+        return given.nbytes if given.device.type == "cpu" else math.inf
     parts = given.values() if isinstance(given, Mapping) else given if isinstance(given, list | tuple) else ()
-    return all(_on_host(one) for one in parts)
+    return sum(map(_host_bytes, parts))
 
 
 def _first_rows(keys: Sequence[bytes], known: Container[bytes]) -> list[int]:

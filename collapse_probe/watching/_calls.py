@@ -220,7 +220,7 @@ class CallListener:
         only_replayed = all(key == _REPLAYED for key, _ in keys)
 
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
-            if only_replayed and (self.replay is None or (self.replay.complete and self.replay.again)):
+            if only_replayed and (self.replay is None or (self.replay.complete and not self.replay.looks)):
                 return
             if self.paused or not any(recorder.wants(key) for key, _ in keys):
                 return
@@ -280,7 +280,7 @@ class CallListener:
 
     def _look_for_repeats(self, replay: Replay, call: Call, heard: Heard) -> None:
         """Say once when the pairs of the first batches come again: what is read before is of new pairs."""
-        if replay.again or not self._recorder.due:
+        if not replay.looks or not self._recorder.due:
             return
         given, rows = (call.args, dict(call.kwargs)), len(heard.tensor)
         if self._asked is None:

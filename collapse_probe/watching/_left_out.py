@@ -35,13 +35,16 @@ class LeftOut:
     def found(self) -> dict[str, int]:
         """Return the largest modules of which every trainable parameter is such a one, with how many they hold."""
         left = {name for name in self._reached if self._open[name]._version == self._versions[name]}
+        others = {module for name in self._trainable - left for module in _above(name)}
         modules: dict[str, int] = {}
         for name in sorted(left):
-            parts = name.split(".")
-            above = [".".join(parts[:depth]) for depth in range(1, len(parts))]
-            module = next((one for one in above if self._in(one) <= left), above[-1] if above else name)
+            above = _above(name)
+            module = next((one for one in above if one not in others), above[-1] if above else name)
             modules[module] = modules.get(module, 0) + 1
         return modules
 
-    def _in(self, module: str) -> set[str]:
-        return {name for name in self._trainable if name.startswith(f"{module}.")}
+
+def _above(name: str) -> list[str]:
+    """Return the modules that hold a parameter, the outermost first."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]

@@ -107,8 +107,12 @@ class Stepping:
         return {name: norm for name, norm in named.items() if norm is not None}
 
     def _look_for_kept(self, clipped: bool) -> None:
-        if self._kept is not None and self._kept.before_step(clipped=clipped):
+        if self._kept is None:
+            return
+        if self._kept.before_step(clipped=clipped):
             self.recorder.event("gradients_kept", step=self.recorder.current)
+        if self._kept.own is not None:
+            self.recorder.scalars({"gradient/own": self._kept.own})
 
     def _say_left_out(self) -> None:
         assert self._left_out is not None

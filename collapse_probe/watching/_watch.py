@@ -174,7 +174,9 @@ class Watch(Lifetime, ByHand, Stepping, Searching):
         self._parameters = parameters_of(optimizers)
         self._in_parts = any(map(is_sharded, self._parameters))
         self._left_out = LeftOut(target, self._parameters) if optimizers and first else None
-        self._kept = KeptGradients(self._parameters) if optimizers and first else None
+        self._kept = KeptGradients(self._parameters) if optimizers and first and not self._in_parts else None
+        if self._kept is not None:
+            self._attachments.add(self._kept.close)
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
         self._roots: int | None = 0

@@ -149,7 +149,7 @@ def one_side(folder: Path, *, idle: float, where: str = "output of module tower"
 
 
 def added_up(folder: Path) -> Run:
-    run = made(folder, {"gradient/norm": lambda t: 0.5 * (1 + 60 * t)})
+    run = made(folder, {"gradient/norm": lambda t: 0.5 * (1 + 60 * t)}, terms={"gradient/own": 0.6})
     return append(run, [{"kind": "event", "name": "gradients_kept", "step": 4}])
 
 

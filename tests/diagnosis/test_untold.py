@@ -230,7 +230,7 @@ def test_a_pretrained_model_that_begins_blind_is_noted(tmp_path):
         ).summary
 
     loaded = {"name": "pretrained", "subject": "encoder"}
-    assert "Note       a pretrained model that told no pairs apart at the start (d' .0" in summary(
+    assert "Note       weights named as pretrained told no pairs apart at the start (d' .0" in summary(
         "blind", 0.02, loaded
     )
     assert "pretrained" not in summary("random", 0.02) + summary("sees", 1.4, loaded)

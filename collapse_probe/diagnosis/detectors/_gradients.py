@@ -26,17 +26,24 @@ def _kept(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     early = gradient.where(gradient.steps <= 20) if len(gradient) else gradient
     if len(early) < _FEWEST:
         return Judgement(value=None, evidence=("gradient/norm",))
+    own = evidence.series("gradient/own").finite()
+    if not len(own):
+        return Judgement(value=None, evidence=("gradient/own",))
+    cosine = float(np.median(own.values))
     start, end = float(np.median(early.values[:3])), float(np.median(early.values[early.steps > 10]))
     value = end / start if start > 0 else 0.0
-    grown = value > cuts["grown"]
+    grown = value > cuts["grown"] and cosine < cuts["own"]
     return Judgement(
         value=value,
         bounds=Bounds(warning=cuts["grown"]),
-        conditions=(part(GROWN, value, cuts["grown"], grown),),
+        conditions=(
+            part(GROWN, value, cuts["grown"], value > cuts["grown"]),
+            part("gradient/own", cosine, cuts["own"], cosine < cuts["own"]),
+        ),
         onset=Onset(step=2, low=1, high=2) if grown else None,
         outside=tuple(int(step) for step in early.steps[1:]) if grown else (),
         before=grown,
-        evidence=("gradient/norm",),
+        evidence=("gradient/norm", "gradient/own"),
     )
 
 
@@ -45,11 +52,15 @@ GRADIENTS = (
         code="CP520",
         kind="gradients_add_up",
         title="gradients are never cleared",
-        reads=("gradient/norm",),
+        reads=("gradient/norm", "gradient/own"),
         per="run",
         formula="In three of the first steps one after the other nothing but one backward wrote the gradients, and "
-        "clipping where that was heard, and their norm grows by more than the cut.",
-        thresholds={"grown": Threshold(1.5, "3.3 without zero_grad() (measured); gradients that agree add up to 15")},
+        "clipping where that was heard; their norm grows by more than the cut; and a step takes "
+        "another gradient than its backward gave.",
+        thresholds={
+            "grown": Threshold(1.5, "3.3 without zero_grad() (measured); gradients that agree add up to 15"),
+            "own": Threshold(0.9999, "cosine of both: 1 but for rounding where nothing was there before"),
+        },
         judge=_kept,
         why="Every step takes the gradients of all steps before it once more: steps grow, and old batches outweigh the "
         "present one.",

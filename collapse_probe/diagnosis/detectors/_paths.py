@@ -180,6 +180,11 @@ def _side_left(evidence: Evidence) -> Judgement | None:
         scored, trained = (_shape(evidence, stream.name, on) for on in ("reference", "batch"))
         if not scored or not trained or any(np.ptp(one.values) for one in scored):
             continue
+        ways = [
+            one for one in evidence.groups("drift") if _gives(evidence, one.reading.partition("/")[2], [stream.name])
+        ]
+        if ways and not any(one.values.any() for one in ways):
+            continue  # held still, as by whoever unfreezes it later
         moved = max(float(np.ptp(one.values)) / max(abs(float(one.values[0])), 1e-12) for one in trained)
         others = [one for one in evidence.streams if one.name != stream.name and one.role in ("query", "document")]
         changed = any(np.ptp(one.values) for other in others for one in _shape(evidence, other.name, "reference"))

@@ -24,10 +24,11 @@ def _idle(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     last = max(_last_above_zero(one, steps) for one in rates)
     if last == 0:
         raise NotApplicable("no learning rate was ever above 0")
-    later = [one.where(one.steps > last) for one in evidence.groups("update")]
-    still = not any(one.values.any() for one in later)
+    later = [found for one in evidence.groups("update") if len(found := one.where(one.steps > last))]
+    still = bool(later) and not any(one.values.any() for one in later)
     value = (steps - last) / steps
-    holds = still and value > cuts["idle"] and steps - last >= _FEWEST
+    # A rate that came to 0 may rise again, until the run has ended.
+    holds = evidence.ended and still and value > cuts["idle"] and steps - last >= _FEWEST
     return Judgement(
         value=value,
         bounds=Bounds(warning=cuts["idle"]),
@@ -54,8 +55,8 @@ RATES = (
         title="the learning rate is 0",
         reads=("rate/GROUP", "update/GROUP"),
         per="run",
-        formula="Every group's learning rate was above 0, is 0 since, for more than the cut of all steps and for ten "
-        "of them at least, and no weight moved in these.",
+        formula="At the end every group's learning rate, which was above 0, has been 0 for more than the cut of all "
+        "steps, and for ten of them at least, and no weight moved in these.",
         thresholds={"idle": Threshold(0.1, "of all steps; a schedule that ends with its run has one such step")},
         judge=_idle,
         why="The schedule has come to its end and the run has not: nothing is learnt from the batches that follow.",

@@ -50,7 +50,7 @@ def _began_blind(evidence: Evidence) -> str:
     if not rows or float(first.values.mean()) + 3 * math.sqrt(2 / rows) >= _TOLD:
         return ""
     began = number(float(first.values.mean()))
-    return f"a pretrained model that told no pairs apart at the start (d' {began}): look at pooling, padding and pairs"
+    return f"weights named as pretrained told no pairs apart at the start (d' {began}): look at pooling, padding, pairs"
 
 
 def _by_heart(evidence: Evidence) -> str:

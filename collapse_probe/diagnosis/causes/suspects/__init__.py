@@ -10,12 +10,11 @@ from ._start import narrow, random_head
 from ._steps import (
     half,
     inside_the_loss,
-    kept_gradients,
+    itself,
     large_steps,
     not_trained,
     nothing_left,
     own_teacher,
-    schedule,
     small_steps,
 )
 
@@ -31,7 +30,7 @@ __all__ = [
     "few",
     "half",
     "inside_the_loss",
-    "kept_gradients",
+    "itself",
     "large_steps",
     "leaked",
     "narrow",
@@ -44,7 +43,6 @@ __all__ = [
     "own_teacher",
     "path",
     "random_head",
-    "schedule",
     "small_steps",
     "swapped",
     "temperature",

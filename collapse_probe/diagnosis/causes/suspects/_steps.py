@@ -78,11 +78,8 @@ def own_teacher(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     return None
 
 
-def kept_gradients(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    return Suspicion(because=numbers_of(kind), locus="optimizer")
-
-
-def schedule(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+def itself(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    """Suspect the optimiser's use where the kind says it all."""
     return Suspicion(because=numbers_of(kind), locus="optimizer")
 
 
