@@ -10,7 +10,7 @@ import numpy as np
 from .._contract import Condition, Detector, Judgement, NotApplicable, Remedy, Subject, Threshold
 from .._evidence import EMBEDDINGS, Evidence, Track
 from .._kept import GONE, may_be_gone
-from .._separation import equal_n
+from .._separation import SATURATED, equal_n
 from ._signature import MEASURED, NOTHING, part, ratios, signature
 
 PUSH = (
@@ -82,7 +82,12 @@ def _cone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
 
 
 def _gone(judged: Judgement, evidence: Evidence, cuts: Mapping[str, float]) -> bool:
-    """Return whether so little is left of the spread that it warns even while scores rise, as from random weights."""
+    """Return whether so little is left of the spread that it warns even while scores rise, as from random weights.
+
+    Not where nearly every own document is the first: what is left tells the texts apart.
+    """
+    if any(one.metric == "mrr" and one.values[-1] > SATURATED for one in evidence.curves if one.values):
+        return False
     return judged.value is not None and judged.value < cuts["gone"] and evidence.config.similarity == "cosine"
 
 
