@@ -296,3 +296,10 @@ def test_a_loss_that_jumps_up_after_the_first_step_says_that_it_was_too_large(ju
     }
     found = [one.cause for one in diagnose(made(tmp_path / "run", planted, extra=FORCES)).causes]
     assert found == (["steps_too_large"] if named else [])
+
+
+@pytest.mark.parametrize(("spreads", "named_so"), [(-0.02, True), (0.02, False)])
+def test_a_loss_that_was_loud_is_a_temperature_only_where_no_sum_makes_it(spreads, named_so, tmp_path):
+    loud = {"loss/total": lambda t: 60.0 + 8 * (-1) ** round(200 * t) if t < 0.4 else math.log(64)}
+    run = collapse(planted=loud, extra={**FORCES, "pairs/auc": 0.7, "pairs/push_all": spreads})(tmp_path / "run")
+    assert ("temperature_or_margin" in named(run)) is named_so
