@@ -32,7 +32,9 @@ OF_DATA = (
         "wrong, or each is of ids or words that nothing else has taught yet.",
         remedies=(
             Remedy(
-                change={"data": "look at ten pairs, and give held-out ones, reference=heldout.jsonl: wrong ones stay"}
+                change={
+                    "data": "look at ten pairs; give held-out ones, reference=heldout.jsonl: wrong pairs leave them at chance"
+                }
             ),
         ),
         decides="the AUC of held-out pairs: of wrong ones it stays at chance",
