@@ -33,7 +33,7 @@ OF_DATA = (
         remedies=(
             Remedy(
                 change={
-                    "data": "look at ten pairs; give held-out ones, reference=heldout.jsonl: wrong pairs leave them at chance"
+                    "data": "look at ten pairs; give held-out ones, reference=heldout.jsonl: at chance, pairs are wrong"
                 }
             ),
         ),
