@@ -63,7 +63,15 @@ def random_head(folder):
     return append(run, [{**raw, "variant": "raw", "n_queries": 300, "per_query": "raw.json", "domain": "out"}, kept])
 
 
+def by_heart(folder):
+    planted = {"pairs/mrr": ramp(0.01, 0.8, since=0.25), "pairs/auc": step(0.5, 0.75, at=0.255)}
+    fields = {"reference": ReferenceInfo(source="replayed", n=400, seen=True), "examples": 64 * 50}
+    held = {"pairs/auc": lambda t: 0.5 if t == 0 else 0.75}
+    return made(folder, planted, extra={"pairs/auc": 0.5}, fields=fields, held=held)
+
+
 SUSPECTED = {
+    "pairs_by_heart": by_heart,
     "wrong_pairs": lambda folder: wrong_pairs(folder, 0.5),
     "swapped_pairs": lambda folder: made(folder, steps=60, extra={"pairs/auc": 0.5, "pairs/negative_auc": 0.7}),
     "false_negatives": lambda folder: made(folder, FALL, extra={**PULLS, "pairs/near_own": 4.0}),
@@ -288,3 +296,10 @@ def test_a_loss_that_jumps_up_after_the_first_step_says_that_it_was_too_large(ju
     }
     found = [one.cause for one in diagnose(made(tmp_path / "run", planted, extra=FORCES)).causes]
     assert found == (["steps_too_large"] if named else [])
+
+
+@pytest.mark.parametrize(("spreads", "named_so"), [(-0.02, True), (0.02, False)])
+def test_a_loss_that_was_loud_is_a_temperature_only_where_no_sum_makes_it(spreads, named_so, tmp_path):
+    loud = {"loss/total": lambda t: 60.0 + 8 * (-1) ** round(200 * t) if t < 0.4 else math.log(64)}
+    run = collapse(planted=loud, extra={**FORCES, "pairs/auc": 0.7, "pairs/push_all": spreads})(tmp_path / "run")
+    assert ("temperature_or_margin" in named(run)) is named_so

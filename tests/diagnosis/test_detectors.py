@@ -14,6 +14,7 @@ from journals_support import (
     LOST_RANK,
     QUERIES,
     STREAM,
+    Shape,
     append,
     both,
     config,
@@ -130,9 +131,26 @@ def with_gate(start: float, end: float) -> Callable[[Path], Run]:
     return lambda folder: made(folder, {"alpha/value": ramp(start, end)}, fields=fields, extra={"alpha/value": start})
 
 
-def cold(folder: Path) -> Run:
+def cold(folder: Path, *, losses: Shape | None = None, term: str = "total", **other: float) -> Run:
     sides = {f"{side}/teaching": 0.6 for side in ("query", "document")}
-    return made(folder, {"loss/total": ramp(100.0, 30.0)}, extra={"pairs/auc": 0.9, **sides}, terms={"loss/total": 1.0})
+    extra = {"pairs/auc": 0.9, "pairs/mrr": 0.6, "pairs/push_all": -0.02, **sides, **other}
+    varies = losses or (lambda t: 100.0 - 70.0 * t + 10 * (-1) ** round(200 * t))
+    return made(folder, {f"loss/{term}": varies}, extra=extra, terms={f"loss/{term}": 1.0}, noise=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        pytest.param({}, "warning", id="saturated"),
+        pytest.param({"pairs/push_all": 0.02}, "healthy", id="a sum over random triplets spreads the batch"),
+        pytest.param({"losses": lambda t: 100.0 - 70.0 * t}, "healthy", id="a constant beside it varies little"),
+        pytest.param({"pairs/mrr": 0.95}, "healthy", id="rows teach whose own document is the first"),
+        pytest.param({"losses": lambda t: 100.0, "term": "InfoNCE"}, "warning", id="a softmax by its name"),
+    ],
+)
+def test_a_loud_loss_is_saturated_only_where_no_sum_and_no_constant_makes_it(other, said, tmp_path):
+    found = next(one for one in diagnose(cold(tmp_path / "run", **other)).findings if one.code == "CP518")
+    assert found.status.value == said
 
 
 def one_side(folder: Path, *, idle: float, where: str = "output of module tower") -> Run:

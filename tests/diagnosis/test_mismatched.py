@@ -23,7 +23,7 @@ def told(run) -> tuple[str | None, list[str]]:
 
 def never_told(folder, *, at_start=0.5, planted: Mapping[str, Shape] = MappingProxyType({}), **settings):
     held = {"pairs/auc": lambda t: at_start if t == 0 else 0.5}
-    settings = {"extra": {"pairs/auc": 0.5}, "fields": SEEN, "held": held, "noise": 1e-3, **settings}
+    settings = {"extra": {"pairs/auc": 0.5}, "fields": SEEN, "held": held, "noise": 1e-3, "steps": 300, **settings}
     return made(folder, {**AT_CHANCE, "drift/head": ramp(0.0, 0.5, since=0.0, until=1.0), **planted}, **settings)
 
 
@@ -32,6 +32,17 @@ def test_pairs_that_no_step_told_apart_are_wrong(tmp_path):
     assert [one.kind for one in found.kinds] == ["mismatched_pairs"] and found.exit_code == 1
     assert [one.cause for one in found.causes] == ["wrong_pairs"]
     assert "look at ten pairs" in " ".join(found.summary.split()) and "optimiser" not in found.summary
+
+
+def test_few_steps_of_random_weights_that_told_nothing_apart_are_no_proof(tmp_path):
+    """Ids of users and items are told apart late."""
+    few = never_told(tmp_path / "few", steps=200)
+    told = append(
+        never_told(tmp_path / "told", steps=200),
+        [{"kind": "event", "name": "pretrained", "step": 0, "subject": "bert"}],
+    )
+    found = [{one.code: one.status.value for one in diagnose(run).findings}["CP513"] for run in (few, told)]
+    assert found == ["warning", "critical"]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +75,24 @@ def test_positives_and_negatives_that_changed_places(own, negative, named, tmp_p
     assert told(run) == (("mismatched_pairs", ["swapped_pairs"]) if named else (None, []))
 
 
+@pytest.mark.parametrize(
+    ("own", "negative", "said"),
+    [
+        pytest.param(ramp(0.5, 0.95), 0.9, "not measured", id="own documents come apart: negatives share words"),
+        pytest.param(ramp(0.5, 0.95), 0.3, "warning", id="they do where negatives are driven away"),
+        pytest.param(lambda t: 0.5, 0.9, "critical", id="they never do"),
+    ],
+)
+def test_negatives_that_are_told_apart_first_have_changed_places_where_training_does_not_undo_it(
+    own, negative, said, tmp_path
+):
+    planted = {"pairs/auc": own, "pairs/negative_auc": step(0.9, negative), "pairs/mrr": ramp(0.1, 0.4)}
+    run = made(tmp_path / "run", planted, extra={"pairs/auc": 0.5, "pairs/negative_auc": 0.9}, fields=SEEN)
+    found = diagnose(run)
+    assert {one.code: one.status.value for one in found.findings}["CP513"] == said
+    assert [one.cause for one in found.causes] == ([] if said == "not measured" else ["swapped_pairs"])
+
+
 def labelled(folder, together: float, apart: float):
     run = made(folder, {"pairs/mrr": ramp(0.1, 0.2)}, fields=SEEN, steps=60, held={"pairs/auc": lambda t: together})
     read = {"kind": "readings", "step": 0, "on": "reference", "n": 200}
@@ -88,11 +117,15 @@ def epochs(folder, *, new: float, again: float, examples: int | None = 64 * 50, 
 
 
 def test_pairs_that_are_told_apart_only_once_they_were_seen(tmp_path):
-    assert told(epochs(tmp_path / "heart", new=0.5, again=0.75)) == ("mismatched_pairs", ["wrong_pairs"])
+    found = diagnose(epochs(tmp_path / "heart", new=0.5, again=0.75))
+    assert [(one.kind, one.status.value) for one in found.kinds] == [("mismatched_pairs", "warning")]
+    said = " ".join(found.summary.split())
+    assert "learnt by heart" in said and "new pairs at the end of the first epoch" in said and "held-out" in said
     heard = epochs(tmp_path / "heard", new=0.5, again=0.75, examples=None, events=(55,))
-    assert told(heard) == ("mismatched_pairs", ["wrong_pairs"])
+    assert told(heard) == ("mismatched_pairs", ["pairs_by_heart"])
     assert told(epochs(tmp_path / "learns", new=0.62, again=0.75)) == (None, [])
     assert told(epochs(tmp_path / "slow", new=0.54, again=0.64)) == (None, [])
+    assert told(epochs(tmp_path / "ids", new=0.553, again=0.9)) == (None, [])
 
 
 def test_where_nothing_tells_the_first_screen_says_what_the_pairs_are(tmp_path):

@@ -223,6 +223,7 @@ MECHANISMS = (
         "at it before the first step and retrieved no worse than the raw encoder.",
         thresholds={
             "loud": Threshold(6.0, "as of a softmax that is saturated"),
+            **{name: BY_CODE["CP518"].thresholds[name] for name in ("spreads", "varies")},
             "at chance": Threshold(0.2, "a softmax of equal scores, but for a few further candidates (own choice)"),
             "share": Threshold(0.9, MEASURED),
             "auc": Threshold(0.9, MEASURED),

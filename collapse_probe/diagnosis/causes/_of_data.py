@@ -24,6 +24,22 @@ OF_DATA = (
         decides="the columns exchanged, and the AUC of the first batches' own documents and negatives",
     ),
     Mechanism(
+        cause="pairs_by_heart",
+        title="pairs are learnt by heart, and nothing carries over to new ones",
+        explains=("mismatched_pairs",),
+        suspects=suspects.learnt_one_by_one,
+        formula="The kind itself, where pairs are told apart once they were seen, and new ones are at chance: they are "
+        "wrong, or each is of ids or words that nothing else has taught yet.",
+        remedies=(
+            Remedy(
+                change={
+                    "data": "look at ten pairs; give held-out ones, reference=heldout.jsonl: at chance, pairs are wrong"
+                }
+            ),
+        ),
+        decides="the AUC of held-out pairs: of wrong ones it stays at chance",
+    ),
+    Mechanism(
         cause="wrong_pairs",
         title="queries are paired with documents that are not theirs",
         explains=("mismatched_pairs",),

@@ -24,6 +24,12 @@ SWAPPED = f"{NEGATIVE} of the first batches"
 SEEN_AGAIN = "pairs/auc of pairs that were seen before"
 """What says that pairs are learnt by heart."""
 
+_SLOW = 300
+"""Steps up to which an encoder of random weights may have told nothing apart yet (own choice)."""
+
+_UNSURE = (Condition(reading="a fall", value=None, cut=0.0, holds=None, harm=True),)
+"""What makes a warning of what has another explanation."""
+
 _Z, _TIMES = 4.0, 4.0
 """Errors between pairs seen before and new ones, and times that the former are as far from chance (own choice)."""
 
@@ -43,6 +49,10 @@ _ONE = 0.99
 _NOTHING = 1e-3
 """Share of their first length below which vectors have none (own choice)."""
 
+_TIED = 0.5
+"""Share of queries whose own document ties with others from which on vectors hold no text: 1.0 of means over padding,
+.00 to .05 of wrong pairs (measured)."""
+
 _REPLACED, BEGAN_AT_NOTHING = 1.0, 1e3
 """A first relative update that replaces a group's weights, and one of a group that began at zero (own choice)."""
 
@@ -59,14 +69,17 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     parted = _parted(evidence, batch, cuts)
     if parted is not None:
         return parted
-    known = _swapped(evidence, cuts)
+    known, which, sure = _swapped(evidence, cuts), "the first batches", True
     if known is not None:
         first = batch.where(batch.steps <= _EARLY) if len(batch) else _at_start(evidence)
+        sure = _stays(evidence)
     known = known or _known(evidence, cuts)
     if known is None and (heart := _by_heart(evidence, batch, cuts)) is not None:
-        first, known = heart
+        (first, known), which, sure = heart, "new pairs at the end of the first epoch", False
     if known is None and (known := _never_told(evidence, cuts)) is not None:
         first = batch  # none of them was ever told apart: all are as the first
+        # Random vectors, one for each text or number, are told apart late, too.
+        sure = evidence.run.steps >= _SLOW or any(one.name == "pretrained" for one in evidence.run.of(Event))
     if not len(first) or known is None:
         return Judgement(value=None, evidence=(reading,))
     if not known.holds:
@@ -84,9 +97,10 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         value=value,
         bounds=Bounds(warning=cuts["warning"], critical=cuts["critical"], above=False),
         conditions=(
-            part(f"{reading} of the first batches", value, cut, at_chance or partly),
+            part(f"{reading} of {which}", value, cut, at_chance or partly),
             known,
             *(() if at_chance else evidence.harm),
+            *(() if sure or not at_chance else _UNSURE),
         ),
         onset=Onset(step=1, low=0, high=1),
         outside=tuple(int(step) for step in first.steps),
@@ -140,8 +154,11 @@ def _swapped(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
     """Return that first batches tell queries' negatives from other texts, and own documents not; None where not.
 
     Then what is called a negative is what belongs to the query. Hard negatives of pairs that are right are told apart,
-    too, and so are the own documents.
+    too, and so are the own documents. So are those of new pairs that queries' negatives resemble by their words alone,
+    once training has begun: they have not changed places.
     """
+    if _come_apart(evidence, cuts):
+        return None
     for on, until in (("batch", _EARLY), ("reference", 0)):
         found = _first_of(evidence, "pairs/auc", on, until), _first_of(evidence, NEGATIVE, on, until)
         if found[0] is None or found[1] is None:
@@ -151,6 +168,42 @@ def _swapped(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | None:
         if beside + error < cuts["critical"] and value - max(beside, 0.5) >= math.sqrt(2) * error:
             return part(SWAPPED, value, 0.5, True)
     return None
+
+
+def _come_apart(evidence: Evidence, cuts: Mapping[str, float]) -> bool:
+    """Return whether later own documents, of pairs that training has not seen, are told apart; False where unknown.
+
+    Of the last new batches of the first epoch, whose negatives are still before other texts; else of held-out pairs.
+    """
+    new, negative = _later(evidence, "pairs/auc"), _later(evidence, NEGATIVE)
+    if len(new) >= _LAST:
+        above = _surely(new, cuts["critical"])
+        return above and len(negative) > 0 and float(negative.values.mean()) >= 0.5
+    held_out = evidence.series("pairs/auc", on="reference").finite()
+    if evidence.seen or len(held_out) < 2:
+        return False
+    return _surely(held_out.where(held_out.steps == held_out.steps[-1]), cuts["critical"])
+
+
+def _stays(evidence: Evidence) -> bool:
+    """Return whether own documents are no better than chance after many steps, as where they are others' documents."""
+    read = [evidence.series("pairs/auc", on=on).finite() for on in ("batch", "reference")]
+    ends = next((one.where(one.steps >= one.steps[-min(len(one), _POOLED)]) for one in read if len(one)), None)
+    return ends is not None and evidence.run.steps >= _MANY and not _surely(ends, 0.5)
+
+
+def _later(evidence: Evidence, reading: str) -> Series:
+    """Return the last readings of pairs that are new, after the first steps."""
+    batch = evidence.series(reading, on="batch").finite()
+    last = _first_epoch_ends(evidence, batch) or evidence.run.steps
+    later = batch.where((batch.steps > _EARLY) & (batch.steps <= last)) if len(batch) else batch
+    return later.where(later.steps >= later.steps[-min(len(later), _POOLED)]) if len(later) else later
+
+
+def _surely(series: Series, cut: float) -> bool:
+    """Return whether a mean AUC is above a cut by three standard errors of chance."""
+    rows = int(np.maximum(series.n, 1).sum()) if len(series) else 0
+    return rows > 0 and float(series.values.mean()) - _error(rows) > cut
 
 
 def _at_start(evidence: Evidence) -> Series:
@@ -192,9 +245,9 @@ def _by_heart(evidence: Evidence, batch: Series, cuts: Mapping[str, float]) -> t
     if _told_at_start(evidence):
         return None
     rows = int(np.maximum(fresh.n, 1).sum())
-    if float(fresh.values.mean()) + _error(rows) >= cuts["critical"]:
+    mean = float(fresh.values.mean())
+    if mean + _error(rows) >= cuts["critical"] or _surely(fresh, 0.5):
         return None
-    mean, rows = float(fresh.values.mean()), int(np.maximum(fresh.n, 1).sum())
     for one in (reference, batch):
         # By about the same weights: what later epochs tell apart, they may have learnt to.
         soon = one.where((one.steps > fresh.steps[-1]) & (one.steps <= last * _SOON)) if len(one) else one
@@ -272,6 +325,9 @@ def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | No
         return None  # nor do vectors of length 0
     if any(first_batches(one).values.mean() > _ONE for one in _common_shares(evidence) if len(one)):
         return None  # vectors that are one from the start tell nothing apart, whatever the pairs are
+    tied = evidence.series("pairs/tied_share", on="batch").finite()
+    if len(tied) and first_batches(tied).values.mean() > _TIED:
+        return None  # nor do vectors of which many are the same: what told the texts apart is lost before
     ends = batch.where(batch.steps >= batch.steps[-_POOLED])
     # What rises, however slowly, as of numbers that stand for users, learns something.
     value, rows = float(ends.values.mean()), int(np.maximum(ends.n, 1).sum())
@@ -291,7 +347,9 @@ MISMATCHED = Detector(
     per="run",
     formula="The AUC of the first batches' own pairs is below the cut by three standard errors, while the same "
     "weights tell held-out pairs apart, else a collection, or the batch's negatives, or while batches never get "
-    "better, or get better once pairs are seen again and not before. Below .6 it is at chance; from there to .85 about "
+    "better, or get better once pairs are seen again and not before. It is a warning where new pairs may come apart "
+    "later: of what is learnt by heart, of fewer than 300 steps of random weights, and of negatives that are told "
+    "apart at first where own documents are not at chance after 100. Below .6 it is at chance; from there to .85 about "
     "2 (1 - AUC) of the pairs are wrong, and separation or retrieval has to fall.",
     thresholds={
         "critical": Threshold(0.6, MEASURED),

@@ -12,6 +12,7 @@ from ...journal import RunConfig
 from ...journal.vocabulary import NOT_STREAMS
 from .._contract import Condition, Finding, Judgement, Remedy
 from ..detectors import BY_CODE
+from ..detectors._temperature import contrasts
 
 WIDTH = 100
 _NAME = 32
@@ -19,8 +20,6 @@ _WORDS = ("loss", "optimizer", "model", "data")
 
 _SOFTMAX = "in-batch softmax"
 """What a remedy calls a loss that :func:`contrasts`."""
-
-_CONTRASTS = ("infonce", "ntxent", "multiplenegatives", "npair", "crossentropy", "inbatch", "simcse", "gistembed")
 
 METRICS = {"ndcg@10": "nDCG@10", "mrr": "MRR", "mrr@10": "MRR@10", "d_prime": "d'"}
 
@@ -194,16 +193,6 @@ def _lacking(change: Mapping[str, Any], recipe: Mapping[str, Any], has_softmax: 
         for key, value in change.items()
         if (key not in recipe or recipe[key] != value) and not (has_softmax and _SOFTMAX in str(value))
     }
-
-
-def contrasts(loss: str) -> bool:
-    """Return whether a loss is a softmax over the texts of a batch, by its name.
-
-    >>> [contrasts(one) for one in ("MultipleNegativesRankingLoss", "nce", "query_nce", "distance", "SoftmaxLoss")]
-    [True, True, True, False, False]
-    """
-    words = [one.lower() for one in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", loss)]
-    return bool({"nce", "mnrl", "mnr"} & set(words)) or any(one in "".join(words) for one in _CONTRASTS)
 
 
 def _dated(value: Any, finding: Finding) -> Any:

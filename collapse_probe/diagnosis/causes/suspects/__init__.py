@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from .._readings import BEGAN_AT_NOTHING
 from ._beginnings import OWN_LENGTH
-from ._data import by_heart, evaluator, false_negatives, few, leaked, of_its_batch, path, swapped, wrong_pairs
+from ._data import (
+    by_heart,
+    evaluator,
+    false_negatives,
+    few,
+    leaked,
+    learnt_one_by_one,
+    of_its_batch,
+    path,
+    swapped,
+    wrong_pairs,
+)
 from ._forces import FAR_FROM_BOUND, dead, drives_apart, never_pushes, no_anchor, no_push, temperature
 from ._start import narrow, random_head
 from ._steps import (
@@ -33,6 +44,7 @@ __all__ = [
     "itself",
     "large_steps",
     "leaked",
+    "learnt_one_by_one",
     "narrow",
     "never_pushes",
     "no_anchor",

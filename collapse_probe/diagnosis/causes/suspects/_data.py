@@ -11,7 +11,7 @@ from ..._contract import Finding
 from ..._evidence import Evidence
 from ...detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
 from ...detectors._forgetting import epochs
-from ...detectors._mismatched import SWAPPED
+from ...detectors._mismatched import SEEN_AGAIN, SWAPPED
 from ...detectors._paths import BATCH_LENGTHS, BATCH_MEANS
 from .._contract import Suspicion
 from .._readings import last, numbers_of
@@ -23,6 +23,11 @@ FIRST_AUC = "pairs/auc of the first batches"
 def swapped(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     because = numbers_of(kind)
     return Suspicion(because=because, locus="training pairs") if SWAPPED in because else None
+
+
+def learnt_one_by_one(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    because = numbers_of(kind)
+    return Suspicion(because=because, locus="training pairs") if SEEN_AGAIN in because else None
 
 
 def wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
-from ...detectors._temperature import LOUD, loss_over_chance
+from ...detectors._temperature import LOUD, loss_over_chance, signs
 from .._contract import Suspicion
 from .._penalties import strongest_push
 from .._readings import first, last, numbers_of, pulls_alone, scaled_by
@@ -67,7 +67,8 @@ def temperature(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
     if kind.kind == "cold_softmax":
         return Suspicion(because=numbers_of(kind), locus="loss")
     ends = loss_over_chance(evidence)
-    if ends is not None and ends[0] > cuts["loud"] and abs(ends[1] - 1) < cuts["at chance"]:
+    loud = ends is not None and ends[0] > cuts["loud"] and abs(ends[1] - 1) < cuts["at chance"]
+    if ends is not None and loud and all(one.holds for one in signs(evidence, cuts)):
         return Suspicion(because={LOUD: ends[0], "loss over log n at the end": ends[1]}, locus="loss")
     batch, loss = (evidence.series(name, on="batch").finite() for name in ("pairs/auc", "loss/total"))
     if len(batch) < 3:
