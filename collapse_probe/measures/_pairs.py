@@ -210,7 +210,7 @@ def negative_auc(query: Tensor, document: Tensor, negative: Tensor, *, similarit
         ValueError: shapes that do not fit, or another similarity.
 
     >>> q = torch.eye(2)
-    >>> negative_auc(q, torch.cat([q.flip(0), q]), torch.tensor([[2, 3]]), similarity="cosine").item()
+    >>> negative_auc(q, torch.cat([-q, q]), torch.tensor([[2, 3]]), similarity="cosine").item()
     1.0
     """
     return torch.stack([auc(query, document, similarity=similarity, own=own) for own in negative]).amax()
