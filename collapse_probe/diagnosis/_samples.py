@@ -33,6 +33,10 @@ class Samples:
     def __init__(self, run: LiveRun) -> None:
         self.run, self.config = run, run.config
 
+    def said(self, name: str) -> bool:
+        """Return whether the run has an event of a name."""
+        return any(one.name == name for one in self.run.of(Event))
+
     def series(self, reading: str, *, on: str | None = None) -> Series:
         """Return one reading by step, those of all data sets together; old names are understood."""
         found = self._series(reading, on)
@@ -76,7 +80,7 @@ class Samples:
         batches the two modes may differ so, too.
         """
         known = self.config.reference
-        if known is None or known.source != "replayed" or any(one.name == "batch_norm" for one in self.run.of(Event)):
+        if known is None or known.source != "replayed" or self.said("batch_norm"):
             return False
         reference, batch = (self.run.series("pairs/auc", on=on).finite() for on in SAMPLES)
         if not len(reference) or not len(batch):

@@ -9,9 +9,7 @@ import numpy as np
 from ...journal import Series
 from .._contract import Finding
 from .._evidence import Evidence
-
-BEGAN_AT_NOTHING = 1e3
-"""Relative update above which a group began at zero."""
+from ..detectors._signature import BEGAN_AT_NOTHING
 
 _PUSHES = 0.05
 """Push of a loss that has a term for it: of a softmax -.04 to .4, of losses that pull alone at most -.02 (measured)."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...journal import Event
 from .._contract import Bounds, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
 from .._evidence import Evidence
 from ._signature import part
@@ -20,7 +19,7 @@ _FEWEST = 15
 def _kept(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
     if not evidence.config.trains:
         raise NotApplicable("nothing is trained")
-    if not any(one.name == "gradients_kept" for one in evidence.run.of(Event)):
+    if not evidence.said("gradients_kept"):
         raise NotApplicable("gradients were cleared, or written more than once a step")
     gradient = evidence.series("gradient/norm").finite()
     early = gradient.where(gradient.steps <= 20) if len(gradient) else gradient

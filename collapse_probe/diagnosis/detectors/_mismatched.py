@@ -12,7 +12,7 @@ from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, O
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._separation import BATCH
-from ._signature import MEASURED, part
+from ._signature import BEGAN_AT_NOTHING, MEASURED, part
 
 _MANY, _LAST, _FAR = 100, 5, 0.01
 """Steps, last readings and way of the weights from which on an encoder that knew nothing has learnt (own choice)."""
@@ -53,8 +53,8 @@ _TIED = 0.5
 """Share of queries whose own document ties with others from which on vectors hold no text: 1.0 of means over padding,
 .00 to .05 of wrong pairs (measured)."""
 
-_REPLACED, BEGAN_AT_NOTHING = 1.0, 1e3
-"""A first relative update that replaces a group's weights, and one of a group that began at zero (own choice)."""
+_REPLACED = 1.0
+"""A first relative update that replaces a group's weights (own choice)."""
 
 _FIRST = 3
 """Steps whose batches are those of the start: later ones are told apart as they were trained to be."""
@@ -79,7 +79,7 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
     if known is None and (known := _never_told(evidence, cuts)) is not None:
         first = batch  # none of them was ever told apart: all are as the first
         # Random vectors, one for each text or number, are told apart late, too.
-        sure = evidence.run.steps >= _SLOW or any(one.name == "pretrained" for one in evidence.run.of(Event))
+        sure = evidence.run.steps >= _SLOW or evidence.said("pretrained")
     if not len(first) or known is None:
         return Judgement(value=None, evidence=(reading,))
     if not known.holds:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ...journal import Event, Series
+from ...journal import Series
 from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, Onset, Remedy, Status, Subject, Threshold
 from .._evidence import Evidence
 from .._separation import D_PRIME
@@ -259,7 +259,7 @@ def _normalised(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | No
     In evaluation mode running statistics leave a mean; to the last bit only the batch's own take it off, until a bias
     is learnt.
     """
-    if not any(one.name == "batch_norm" for one in evidence.run.of(Event)):
+    if not evidence.said("batch_norm"):
         return None
     sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
     shares = [evidence.series(f"{name}/common_share", on="reference").finite() for name in sides]
@@ -287,7 +287,7 @@ def _unsettled(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | Non
     fell.
     """
     sides = [one.name for one in evidence.streams if one.role in ("query", "document")]
-    if not any(one.name == "batch_norm" for one in evidence.run.of(Event)) or len(sides) < 2:
+    if not evidence.said("batch_norm") or len(sides) < 2:
         return None
     lengths = [_against_batches(evidence, f"{side}/norm_median") for side in sides]
     if any(len(one) < 3 for one in lengths) or not any(curve.fell for curve in evidence.curves):

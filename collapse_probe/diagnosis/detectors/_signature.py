@@ -8,6 +8,9 @@ from .._contract import Bounds, Condition, Judgement, Onset
 from .._evidence import Evidence, Track
 from .._onset import FEWEST, change_point, crossing, surest
 
+BEGAN_AT_NOTHING = 1e3
+"""Relative update above which a group began at zero."""
+
 MEASURED = (
     "measured on 73 failing and 27 harmless trainings, mostly of heads over frozen MiniLM vectors of MedQuAD's pairs; "
     "a third of them chose the cut"

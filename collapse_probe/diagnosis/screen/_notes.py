@@ -38,7 +38,7 @@ def _left_out(evidence: Evidence, kinds: Sequence[Finding]) -> str:
 
 def _began_blind(evidence: Evidence) -> str:
     """Return that a pretrained model began without telling pairs apart, as by padding, or wrong inputs."""
-    if not any(one.name == "pretrained" for one in evidence.run.of(Event)):
+    if not evidence.said("pretrained"):
         return ""
     first = evidence.series(D_PRIME, on="reference").finite()
     first = first.where(first.steps == 0) if len(first) else first

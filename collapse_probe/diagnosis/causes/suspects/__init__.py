@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._readings import BEGAN_AT_NOTHING
+from ...detectors._signature import BEGAN_AT_NOTHING
 from ._beginnings import OWN_LENGTH
 from ._data import (
     by_heart,

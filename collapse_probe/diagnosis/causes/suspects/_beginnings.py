@@ -7,7 +7,8 @@ from ....journal.vocabulary import OUTSIDE
 from ..._contract import Interval
 from ..._curves import Curve
 from ..._evidence import Evidence
-from .._readings import BEGAN_AT_NOTHING, group_of
+from ...detectors._signature import BEGAN_AT_NOTHING
+from .._readings import group_of
 
 WEIGHTS_OF_NOTHING = 1e-12
 """What the updates of a group that begins at zero are held against."""

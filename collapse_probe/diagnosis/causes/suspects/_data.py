@@ -21,13 +21,11 @@ FIRST_AUC = "pairs/auc of the first batches"
 
 
 def swapped(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    because = numbers_of(kind)
-    return Suspicion(because=because, locus="training pairs") if SWAPPED in because else None
+    return wrong_pairs(evidence, kind, cuts) if SWAPPED in numbers_of(kind) else None
 
 
 def learnt_one_by_one(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    because = numbers_of(kind)
-    return Suspicion(because=because, locus="training pairs") if SEEN_AGAIN in because else None
+    return wrong_pairs(evidence, kind, cuts) if SEEN_AGAIN in numbers_of(kind) else None
 
 
 def wrong_pairs(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

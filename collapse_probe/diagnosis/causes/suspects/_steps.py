@@ -12,8 +12,9 @@ from ....journal import Series
 from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
 from ...detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
+from ...detectors._signature import BEGAN_AT_NOTHING
 from .._contract import Suspicion
-from .._readings import BEGAN_AT_NOTHING, group_of, last, leap, numbers_of
+from .._readings import group_of, last, leap, numbers_of
 from ._beginnings import SOON, WEIGHTS_OF_NOTHING, makers_of, ways_of
 from ._forces import multiplied, never_pushes
 
