@@ -11,6 +11,7 @@ ORDER = (
     "path_mismatch",
     "underflow",
     "too_good",
+    "padding_pooled",
     "mismatched_pairs",
     "exact_scores",
     "gate_collapse",
@@ -55,6 +56,7 @@ _ELSEWHERE = ("forgetting", "overfitting", "hubness", "ties", "side_gap")
 _FOLLOWS = {
     "path_mismatch": ("identity", "constant_correction"),
     "too_good": ("forgetting",),
+    "padding_pooled": ("no_learning", *_ELSEWHERE, "complete_collapse", "cone", "dimensional_collapse"),
     "mismatched_pairs": (
         *_ELSEWHERE,
         "no_learning",

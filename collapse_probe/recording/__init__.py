@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     )
     from ._stacked import Rows, Stacking, rows_of, stacking_of
     from ._tap import Call, Nth, Place, Take, Tap, added, call, canonical, find, input, item, output, passed_by, token
-    from ._tokens import POOLINGS, mean_of_tokens, pooled, poolings
+    from ._tokens import PADDED, POOLINGS, kept_tokens, mean_of_tokens, pooled, pooled_of_padding, poolings
     from ._undisturbed import undisturbed
     from ._weights import WeightReader, group_parameters, is_left_out, total_norm
 
@@ -99,9 +99,12 @@ _WITH_TORCH = {
     "output": "_tap",
     "passed_by": "_tap",
     "token": "_tap",
+    "PADDED": "_tokens",
     "POOLINGS": "_tokens",
+    "kept_tokens": "_tokens",
     "mean_of_tokens": "_tokens",
     "pooled": "_tokens",
+    "pooled_of_padding": "_tokens",
     "poolings": "_tokens",
     "WeightReader": "_weights",
     "group_parameters": "_weights",
@@ -113,6 +116,7 @@ __all__ = [
     "ALWAYS_WATCHED",
     "FEWEST_APART",
     "HISTOGRAM_NAMES",
+    "PADDED",
     "PART",
     "POOLINGS",
     "REPLAYED_PAIRS",
@@ -162,6 +166,7 @@ __all__ = [
     "item",
     "judged_wishes",
     "keep_rankings",
+    "kept_tokens",
     "load_probe",
     "load_probes",
     "load_watched",
@@ -170,6 +175,7 @@ __all__ = [
     "parse_probe",
     "passed_by",
     "pooled",
+    "pooled_of_padding",
     "poolings",
     "process_rank",
     "processes",

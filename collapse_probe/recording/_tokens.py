@@ -26,13 +26,25 @@ def mean_of_tokens(call: Call, tensor: Tensor) -> Tensor | None:
     >>> mean_of_tokens(found, torch.tensor([[[1.0], [3.0], [9.0]]])).tolist()
     [[2.0]]
     """
-    kept = _first_kept(call, tensor)
-    if kept is None:
-        return None
-    weights = kept.to(device=tensor.device).unsqueeze(-1)
+    kept = kept_tokens(call, tensor)
+    return None if kept is None else _mean(tensor.detach(), kept)
+
+
+def kept_tokens(call: Call, tensor: Tensor) -> Tensor | None:
+    """Return which tokens a call's mask keeps, bool ``[n, T]``; None where no mask says it.
+
+    Args:
+        call: What was given and returned, as for :func:`mean_of_tokens`.
+        tensor: ``[n, T, D]``.
+    """
+    return next((mask for one in _masks(call) if (mask := _kept(one, tensor)) is not None), None)
+
+
+def _mean(tokens: Tensor, kept: Tensor) -> Tensor:
+    weights = kept.to(device=tokens.device).unsqueeze(-1)
     # Padding may hold anything, also what is not finite.
-    values = torch.where(weights, tensor.detach().float(), 0.0)
-    return (values.sum(dim=1) / weights.sum(dim=1).clamp(min=1)).to(tensor.dtype)
+    values = torch.where(weights, tokens.float(), 0.0)
+    return (values.sum(dim=1) / weights.sum(dim=1).clamp(min=1)).to(tokens.dtype)
 
 
 def _masks(call: Call) -> Iterator[Any]:
@@ -53,6 +65,7 @@ POOLINGS = {
     "mean": "mean of the tokens that attention_mask keeps in",
     "average": "mean of all tokens in",
     "last": "last token that attention_mask keeps in",
+    "padding": "mean of the tokens that attention_mask leaves out in",
 }
 """Ways from vectors of tokens to one of each text, and how they are said."""
 
@@ -82,19 +95,81 @@ def poolings(call: Call, tokens: Tensor) -> dict[str, Tensor]:
 
 
 def _pool(call: Call, tokens: Tensor, how: str) -> Tensor | None:
-    if how == "mean":
-        return mean_of_tokens(call, tokens)
     if how == "average":
         return tokens.mean(dim=1)
-    kept = _first_kept(call, tokens)
-    if kept is None:
+    kept = kept_tokens(call, tokens)
+    return None if kept is None else _by_mask(tokens, kept, how)
+
+
+def _by_mask(tokens: Tensor, kept: Tensor, how: str) -> Tensor:
+    if how == "last":
+        last = kept.long().cumsum(dim=1).argmax(dim=1)
+        return tokens[torch.arange(len(tokens), device=tokens.device), last.to(tokens.device)]
+    return _mean(tokens, kept if how == "mean" else ~kept)
+
+
+PADDED = {
+    "average": "a mean of all tokens, padding among them",
+    "padding": "a mean of the padding alone",
+    "end": "the last position, which is padding",
+    "start": "the first position, which is padding",
+}
+"""Ways in which padding comes into a text's vector, and how they are said."""
+
+_CLOSE, _CLOSE_HALF, _APART = 1e-3, 3e-2, 5
+"""Distance of unit vectors up to which two are one, in half precision too, and how much farther others must be."""
+
+_ROWS = 32
+"""Padded texts that are looked at."""
+
+
+def pooled_of_padding(vectors: Tensor, tokens: Tensor, kept: Tensor) -> tuple[str, float] | None:
+    """Return how texts' vectors are made of padding, by direction, and how much of them it is. Waits for the device.
+
+    Args:
+        vectors: ``[n, D]``.
+        tokens: ``[n, T, D]``.
+        kept: Bool ``[n, T]``, which tokens are of the text.
+
+    Returns:
+        One of :data:`PADDED`, with the share of a vector that padding makes, over all texts; empty, with 0, where they
+        are made of the texts' own tokens; None where that cannot be told.
+
+    >>> tokens = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    >>> kept = torch.tensor([[True, False]])
+    >>> pooled_of_padding(torch.tensor([[1.0, 1.0]]), tokens, kept)
+    ('average', 0.5)
+    >>> pooled_of_padding(torch.tensor([[2.0, 0.0]]), tokens, kept)
+    ('', 0.0)
+    """
+    if vectors.shape != (len(tokens), tokens.shape[2]) or vectors.device != tokens.device:
         return None
-    last = kept.long().cumsum(dim=1).argmax(dim=1)
-    return tokens[torch.arange(len(tokens), device=tokens.device), last.to(tokens.device)]
+    kept = kept.to(tokens.device)
+    rows = (kept.any(dim=1) & ~kept.all(dim=1)).nonzero()[:, 0]
+    if not len(rows):
+        return None
+    share = float((~kept).float().mean())
+    rows = rows[:_ROWS]
+    close = _CLOSE if min(tokens.dtype.itemsize, vectors.dtype.itemsize) >= 4 else _CLOSE_HALF
+    kept, tokens = kept[rows], tokens[rows].float()
+    unit = torch.nn.functional.normalize(vectors[rows].float(), dim=1)
 
+    def apart(how: Tensor) -> float:
+        return float((torch.nn.functional.normalize(how, dim=1) - unit).norm(dim=1).max())
 
-def _first_kept(call: Call, tensor: Tensor) -> Tensor | None:
-    return next((mask for one in _masks(call) if (mask := _kept(one, tensor)) is not None), None)
+    own = [apart(_by_mask(tokens, kept, how)) for how in ("mean", "last")]
+    made = {"average": tokens.mean(dim=1), "padding": _by_mask(tokens, kept, "padding")}
+    for place, at in (("start", 0), ("end", -1)):
+        if bool(kept[:, at].all()):
+            own.append(apart(tokens[:, at]))
+        elif not bool(kept[:, at].any()):
+            made[place] = tokens[:, at]
+    if min(own) <= close:
+        return "", 0.0
+    found = {how: apart(vectors) for how, vectors in made.items()}
+    how = min(found, key=lambda one: found[one])
+    told = found[how] <= close and min(own) > _APART * close
+    return (how, share if how == "average" else 1.0) if told else None
 
 
 def _kept(mask: Any, tensor: Tensor) -> Tensor | None:

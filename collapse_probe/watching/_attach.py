@@ -196,17 +196,22 @@ class Attachments:
         self._keep_replicas_plain(module)
         return remove
 
-    def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> None:
-        """Call ``hook(module, args, kwargs, output)`` after every call of a module; it returns nothing."""
+    def forward_hook(self, module: nn.Module, hook: Callable[..., None]) -> Callable[[], None]:
+        """Call ``hook(module, args, kwargs, output)`` after every call of a module; it returns nothing.
+
+        Returns:
+            What takes it off again, if that is wanted before all else comes off.
+        """
         if is_compiled_in_place(module):
 
             def after(args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> None:
                 hook(module, args, kwargs, output)
 
-            self.wrap(module, COMPILED_CALL, probe="forward", after=after)
-        else:
-            self.add(module.register_forward_hook(_Hook(hook), with_kwargs=True).remove)
-            self._keep_replicas_plain(module)
+            return self.wrap(module, COMPILED_CALL, probe="forward", after=after)
+        remove = module.register_forward_hook(_Hook(hook), with_kwargs=True).remove
+        self.add(remove)
+        self._keep_replicas_plain(module)
+        return remove
 
     def wrap(
         self,

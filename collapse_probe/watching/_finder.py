@@ -18,6 +18,7 @@ from ._attach import Attachments, compiled_calls, compiled_inside, is_compiled, 
 from ._calls import added_up, in_backward
 from ._candidates import Candidate, address, entries, entry_of, is_tokens, sizes
 from ._places import argument_names
+from ._pooling import PaddingCheck
 from ._product_checks import TOKENS_FROM, TRIES, ProductChecks
 from ._rules import SINGLE, Choice, choose
 from ._terms import LossListener, is_loss
@@ -70,6 +71,7 @@ class Finder:
         attachments: Where what takes it off again is kept.
         loss: What hears loss terms.
         found: Called with what was chosen; None where nothing is to be chosen, and candidates alone are wanted.
+        padding: Hears what was heard here, too.
 
     Attributes:
         paused: Whether nothing is heard: our own forward passes, and a trainer's evaluations.
@@ -83,8 +85,10 @@ class Finder:
         *,
         loss: LossListener,
         found: Callable[[Choice], None] | None,
+        padding: PaddingCheck | None = None,
     ) -> None:
         self.paused = False
+        self._padding = padding
         self._target = target
         self._recorder = recorder
         self._attachments = attachments
@@ -292,6 +296,8 @@ class Finder:
 
     def _look(self, entered: _Entered, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
         module = entered.module
+        if self._padding is not None:
+            self._padding.look_up(module, args)
         inside = [one.module for one in self._stack if id(one.module) in self._paths]
         if id(module) not in self._paths:
             if inside and isinstance(module, _ON_SCORES):
@@ -341,10 +347,13 @@ class Finder:
         path = self._paths[id(module)]
         given = frozenset(address(value) for value in (*args, *kwargs.values()) if isinstance(value, Tensor))
         about = {"kind": "output", "depth": depth, "inputs": given, "method": method}
+        call = Call(module, args, kwargs, output, method)
         for key, value in entries(output):
             self._keep(value, module, path, key, **about)
             if self._checks.on and is_tokens(value) and not in_backward():
-                self._checks.hear_tokens(value, Call(module, args, kwargs, output, method), path, key, **about)
+                self._checks.hear_tokens(value, call, path, key, **about)
+        if self._padding is not None:
+            self._padding.hear(call)
 
     def _keep(self, value: Any, module: nn.Module, path: str, key: str | int | None, **about: Any) -> None:
         if not self._open or not isinstance(value, Tensor) or not value.is_floating_point():

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import nn
 
 from ..journal.vocabulary import Role
-from ..recording import Place, Recorder, Replay, input
+from ..recording import PADDED, Place, Recorder, Replay, input
 from ._attach import Attachments, compiled_inside
 from ._calls import CallListener
 from ._coverage import Coverage, one_matrix
 from ._finder import Finder
+from ._pooling import PaddingCheck
 from ._product_taps import ProductTaps
 from ._references import ReferenceReader
 from ._rules import LOSS, SINGLE, STORED, Choice
@@ -41,6 +42,19 @@ class Searching:
     _reference: ReferenceReader
     _replays: bool
     _say: Callable[[str, str], None]
+
+    def _new_padding_check(self, places: Sequence[Place]) -> PaddingCheck:
+        """Return what says whether padding is pooled; it hears declared places, and what a finder does."""
+
+        def found(how: str, share: float) -> None:
+            self.recorder.scalars({"padding/share": share})
+            if how:
+                self.recorder.event("padding_pooled", PADDED[how], step=self.recorder.current)
+
+        check = PaddingCheck(found, paused=lambda: self._calls.paused)
+        check.listen([one.module for one in places if one.module is not None], self._target, self._attachments)
+        self._attachments.add(check.close)
+        return check
 
     def _look_for_silent(self) -> None:
         """Where what was declared is silent, look at one step for what could be meant."""

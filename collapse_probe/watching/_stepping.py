@@ -19,6 +19,7 @@ from ._kept_gradients import KeptGradients
 from ._left_out import LeftOut
 from ._optimizers import ClipListener, rates
 from ._path import ScoredPath
+from ._pooling import PaddingCheck
 from ._product_taps import ProductTaps
 from ._references import ReferenceReader
 from ._terms import LossListener
@@ -26,6 +27,9 @@ from ._verdicts import Verdicts
 
 WINDOW = 100
 """Steps of a window, where the run names no epochs."""
+
+_HARDLY = 1e-3
+"""Share of a model's parameters below which vectors alone, of one module, are hardly all that was to be trained."""
 
 
 class Stepping:
@@ -35,6 +39,7 @@ class Stepping:
     stop: bool
     _target: nn.Module
     _optimizers: Sequence[Optimizer]
+    _padding: PaddingCheck | None
     _parameters: Sequence[nn.Parameter]
     _in_parts: bool
     _agreed: Agreed
@@ -134,6 +139,20 @@ class Stepping:
                 self.recorder.event("pretrained", subject=canonical(name))
                 return
 
+    def _say_hardly_trained(self) -> None:
+        """Note that of a model one module's vectors alone are trained, as where all but a bias is frozen."""
+        trained = [one for one in self._parameters if one.requires_grad]
+        held = {id(one) for one in trained}
+        names = [canonical(name) for name, one in self._target.named_parameters() if id(one) in held]
+        some, everything = (sum(one.numel() for one in of) for of in (trained, self._target.parameters()))
+        if (
+            0 < some < _HARDLY * everything
+            and all(one.ndim < 2 for one in trained)
+            and len(set(map(_module_of, names))) == 1
+        ):
+            message = f"{', '.join(names)}: nothing else is trained, {some:,} of the model's {everything:,} parameters"
+            self.recorder.event("hardly_trained", message, subject=_module_of(names[0]))
+
     def _after_step(self) -> None:
         if self._kept is not None:
             self.recorder.containment.run("kept gradients", self._kept.after_step)
@@ -152,6 +171,8 @@ class Stepping:
             self.recorder.scalars(read or {})
         if self._finder is not None:
             self.recorder.containment.run("finding streams", self._finder.end_step)
+        if self._padding is not None and self._padding.open:
+            self.recorder.containment.run("padding", self._padding.end_step, self.recorder.heard)
         self.recorder.containment.run("replayed pairs", self._calls.end_step)
         self._loss.end_step()
         if self._left is not None:
@@ -172,6 +193,7 @@ class Stepping:
             self.recorder.containment.run("coverage", self._coverage.cover)
             self.recorder.containment.run("batch norm", self._say_batch_norm)
             self.recorder.containment.run("pretrained", self._say_pretrained)
+            self.recorder.containment.run("parameters", self._say_hardly_trained)
         if step == HEARD_BY and self._left_out is not None:
             self.recorder.containment.run("parameters left out", self._say_left_out)
         if step == HEARD_BY - 1:
@@ -182,3 +204,7 @@ class Stepping:
         if not self._windows_by_hand and step % WINDOW == 0:
             self.recorder.window()
         self._verdicts.after_step(step)
+
+
+def _module_of(name: str) -> str:
+    return name.rpartition(".")[0]

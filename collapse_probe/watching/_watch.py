@@ -231,8 +231,10 @@ class Watch(Lifetime, ByHand, Stepping, Searching):
             path=self._path,
         )
         self._replays = source == "replayed"
+        self._padding = self._new_padding_check(places) if first and not self.recorder.done else None
         if searching and not any(stream.role in ("query", "document") for stream in declared):
-            self._finder = Finder(target, self.recorder, self._attachments, loss=self._loss, found=self._found)
+            hears = {"loss": self._loss, "padding": self._padding}
+            self._finder = Finder(target, self.recorder, self._attachments, found=self._found, **hears)
         elif self._replays:
             self._replay_declared(places)
         self._coverage = Coverage(

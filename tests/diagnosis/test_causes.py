@@ -118,9 +118,10 @@ def test_what_is_planted_is_suspected_first(cause, tmp_path):
 
 
 def test_every_mechanism_is_tried():
-    """Those that are about what stands beside readings are tried in test_general and test_untold."""
+    """Those that are about what stands beside readings are tried in test_general, test_untold and test_pooling."""
     beside = {
         "gradients_kept",
+        "padding_in_vectors",
         "schedule_too_short",
         "narrow_data",
         "self_distillation",

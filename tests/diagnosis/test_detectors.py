@@ -177,6 +177,13 @@ def scheduled(folder: Path, *, until: int) -> Run:
     return made(folder, {"rate/head": step(1e-3, 0.0, at=at), "update/head": step(1e-3, 0.0, at=at)})
 
 
+def padded(folder: Path) -> Run:
+    run = made(folder)
+    message = "a mean of all tokens, padding among them"
+    told = {"kind": "terms", "step": 2, "values": {"padding/share": 0.4}}
+    return append(run, [told, {"kind": "event", "name": "padding_pooled", "message": message, "step": 2}])
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -219,6 +226,7 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP520": added_up,
     "CP521": still,
     "CP522": lambda folder: scheduled(folder, until=12),
+    "CP523": padded,
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
 }

@@ -38,6 +38,7 @@ NO_SERIES = {
     "CP519": "vectors that keep every bit",
     "CP520": "an event",
     "CP522": "what is written where it changes",
+    "CP523": "an event",
 }
 """Detectors that judge records of another kind: `test_detectors.py` and `benchmarks/nulls.py` are about them."""
 

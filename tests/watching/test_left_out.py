@@ -72,3 +72,34 @@ def test_what_is_left_out_is_named_by_the_largest_module_that_is_left_out_whole(
 )
 def test_nothing_is_said_where_nothing_is_left_out(tmp_path, watched, more):
     assert trained(tmp_path, watched, **more) == []
+
+
+class Wide(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(64, 512), nn.Linear(512, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.body(x))
+
+
+@pytest.mark.parametrize(
+    ("trained", "said"),
+    [
+        (["head.bias"], "head.bias: nothing else is trained, 8 of the model's 37,384 parameters"),
+        (["head.bias", "body.bias"], ""),
+        (["head.bias", "head.weight"], ""),
+    ],
+)
+def test_a_bias_that_is_all_that_is_trained_is_noted(trained, said, tmp_path):
+    model = Wide()
+    for name, one in model.named_parameters():
+        one.requires_grad_(name in trained)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with collapse_probe.watch(model, optimizer=optimizer, query="", document="", reference=False, run=tmp_path / "run"):
+        for _ in range(3):
+            x = torch.randn(4, 64)
+            (model(x) - model(x + 0.1).detach()).square().mean().backward()
+            optimizer.step()
+    found = collapse_probe.diagnose(tmp_path / "run")
+    assert said in " ".join(found.summary.split()) and ("nothing else is trained" in found.summary) is bool(said)

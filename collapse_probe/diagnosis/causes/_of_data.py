@@ -96,6 +96,15 @@ OF_DATA = (
         decides="the same run with a constant learning rate",
     ),
     Mechanism(
+        cause="padding_in_vectors",
+        title="padding is pooled into the texts' vectors",
+        explains=("padding_pooled", "no_learning"),
+        suspects=suspects.padding,
+        formula="The kind itself, also where nothing is learnt.",
+        remedies=BY_CODE["CP523"].remedies,
+        decides="the same run with the padding masked in the pooling",
+    ),
+    Mechanism(
         cause="half_precision",
         title="half precision loses what training adds",
         explains=("underflow", "divergence"),

@@ -13,6 +13,7 @@ from ._gradients import GRADIENTS
 from ._learning import LEARNING
 from ._numbers import NUMBERS
 from ._paths import PATHS
+from ._pooling import POOLING
 from ._ranges import RANGES
 from ._rates import RATES
 from ._retrieval import RETRIEVAL
@@ -37,6 +38,7 @@ DETECTORS: tuple[Detector, ...] = (
     *FORGETTING,
     *DATA,
     *PATHS,
+    *POOLING,
     *TEMPERATURE,
     *TABLES,
 )

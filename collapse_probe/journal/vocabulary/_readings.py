@@ -6,7 +6,20 @@ import re
 
 from ...errors import InputError
 
-SCALARS = ("loss", "validation", "gradient", "rate", "decay", "update", "drift", "lost", "zeros", "force", "monitor")
+SCALARS = (
+    "loss",
+    "validation",
+    "gradient",
+    "rate",
+    "decay",
+    "update",
+    "drift",
+    "lost",
+    "zeros",
+    "force",
+    "padding",
+    "monitor",
+)
 """What scalars of a step are under; what stands behind the slash is free."""
 
 OUTSIDE = "outside the model"

@@ -13,6 +13,7 @@ from ...detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
 from ...detectors._forgetting import epochs
 from ...detectors._mismatched import SEEN_AGAIN, SWAPPED
 from ...detectors._paths import BATCH_LENGTHS, BATCH_MEANS
+from ...detectors._pooling import how
 from .._contract import Suspicion
 from .._readings import last, numbers_of
 
@@ -65,6 +66,11 @@ def of_its_batch(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     because = numbers_of(kind)
     told = any(name in (BATCH_MEANS, BATCH_LENGTHS) or name.startswith(FIRST_AUC) for name in because)
     return Suspicion(because=because, locus=said.subject) if said is not None and told else None
+
+
+def padding(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    said, share = how(evidence), evidence.series("padding/share").last
+    return Suspicion(because={f"padding/share, {said}": share}) if said and share is not None else None
 
 
 def by_heart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

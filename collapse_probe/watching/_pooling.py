@@ -1,0 +1,140 @@
+"""Whether padding is pooled into the vectors of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..recording import Call, Heard, kept_tokens, pooled_of_padding
+from ._attach import Attachments, compiled_inside, is_compiled
+from ._calls import in_backward
+from ._candidates import entries, is_tokens
+
+_STEPS, _TRIES = 20, 3
+"""First steps in which it is looked for, and how many of them may have something to compare, and not tell."""
+
+_MOST = 16
+"""Outputs with vectors of tokens that are kept of a step."""
+
+_DEPTH = 2
+"""How far below a declared module outputs are heard."""
+
+Tokens = tuple[Tensor, Tensor, list[Tensor]]
+"""Vectors of tokens ``[n, T, D]``, which of them are of the text ``[n, T]``, and what may be their ids ``[n, T]``."""
+
+
+class PaddingCheck:
+    """Compares each text's vector with what its tokens give, with the padding and without it.
+
+    What a text's tokens are, its ``attention_mask`` says, else the ``padding_idx`` of the table that looked them up.
+    Nothing is told where a layer stands between the tokens and the vector, or no text is padded. Waits for the device
+    in those of the first steps in which vectors of tokens were heard, until it has told.
+
+    Args:
+        found: Called with how vectors are made of padding, and how much of them it is; how is empty where they are not.
+        paused: Returns whether calls are our own.
+
+    Attributes:
+        open: Whether it still looks.
+    """
+
+    def __init__(self, found: Callable[[str, float], None], *, paused: Callable[[], bool]) -> None:
+        self.open = True
+        self._found = found
+        self._paused = paused
+        self._steps = self._tried = 0
+        self._tokens: list[Tokens] = []
+        self._looked_up: list[Tensor] = []
+        self._undo: list[Callable[[], None]] = []
+
+    def listen(self, modules: Sequence[nn.Module], target: nn.Module, attachments: Attachments) -> None:
+        """Hear modules that give declared streams, and what is in them; what is compiled is left alone."""
+        inside = compiled_inside(target)
+        for module in {id(part): part for one in modules for part in _near(one, _DEPTH)}.values():
+            if id(module) not in inside and not is_compiled(module):
+                self._undo.append(attachments.forward_hook(module, self._hook))
+        tables = {id(one): one for module in modules for one in module.modules() if _pads(one)}
+        for table in tables.values():
+            if id(table) not in inside and not is_compiled(table):
+                self._undo.append(attachments.forward_hook(table, lambda module, *rest: self.look_up(module, rest[0])))
+
+    def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        self.hear(Call(module, args, kwargs, output))
+
+    def look_up(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        """Hear a table that looks tokens up: which of them are padding, it knows."""
+        if self.open and _pads(module) and args and isinstance(args[0], Tensor) and args[0].ndim == 2:
+            self._looked_up = [*self._looked_up[-1:], args[0] != module.padding_idx]
+
+    def hear(self, call: Call) -> None:
+        """Hear an output, in which vectors of tokens may be."""
+        if not self.open or self._paused() or in_backward():
+            return
+        for _, value in entries(call.output):
+            if is_tokens(value) and len(self._tokens) < _MOST:
+                kept = kept_tokens(call, value)
+                shape = value.shape[:2]
+                if kept is None:
+                    kept = next((one for one in reversed(self._looked_up) if one.shape == shape), None)
+                if kept is not None:
+                    self._tokens.append((value.detach(), kept, list(_ids(call, shape))))
+
+    def end_step(self, calls: Sequence[Heard]) -> None:
+        """Compare the step's vectors with its tokens; to be called before the recorder's step ends."""
+        tokens, self._tokens, self._looked_up = self._tokens, [], []
+        if not self.open:
+            return
+        self._steps += 1
+        sides = [one.tensor for one in calls if one.tensor.ndim == 2 and (one.confirmed or not one.trained)]
+        fits = [[one for one in reversed(tokens) if side.shape == (one[0].shape[0], one[0].shape[2])] for side in sides]
+        told = [_told(side, some) for side, some in zip(sides, fits, strict=True)]
+        known = max((one for one in told if one is not None), key=lambda one: one[1], default=None)
+        if known is not None:
+            self._found(*known)
+        self._tried += any(fits)
+        if known is not None or self._tried >= _TRIES or self._steps >= _STEPS:
+            self.close()
+
+    def close(self) -> None:
+        """Look no more; may be called twice."""
+        self.open = False
+        self._tokens, self._looked_up = [], []
+        while self._undo:
+            self._undo.pop()()
+
+
+def _told(vectors: Tensor, several: Sequence[Tokens]) -> tuple[str, float] | None:
+    """Return how texts' vectors are made of padding by the first vectors of tokens that tell it."""
+    told = (pooled_of_padding(vectors, tokens, kept) for tokens, kept, ids in several if _are_padding(ids, ~kept))
+    return next((one for one in told if one is not None), None)
+
+
+def _ids(call: Call, shape: torch.Size) -> Iterator[Tensor]:
+    for given in (*call.args, *call.kwargs.values()):
+        for value in given.values() if isinstance(given, Mapping) else (given,):
+            if isinstance(value, Tensor) and value.shape == shape and value.dtype in (torch.int32, torch.int64):
+                yield value
+
+
+def _are_padding(ids: Sequence[Tensor], left_out: Tensor) -> bool:
+    """Return whether what a mask leaves out is one and the same token, and what it keeps is not.
+
+    Some masks are 1 where others are 0. Without ids it is taken at its word.
+    """
+    if not bool(left_out.any()) or bool(left_out.all()):
+        return False
+    split = [(one[left_out], one[~left_out]) for one in (one.to(left_out.device) for one in ids)]
+    varied = [tuple(bool((part != part[0]).any()) for part in parts) for parts in split]
+    return (False, True) in varied or all(not out for out, _ in varied)
+
+
+def _pads(module: nn.Module) -> bool:
+    return isinstance(module, nn.Embedding) and module.padding_idx is not None
+
+
+def _near(module: nn.Module, depth: int) -> list[nn.Module]:
+    below = [part for child in module.children() for part in _near(child, depth - 1)] if depth else []
+    return [module, *below]
