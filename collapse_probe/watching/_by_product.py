@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..journal.vocabulary import Role
 from ..recording import Call, Heard, Recorder, Rows, Stacking, call, poolings, rows_of, towards_one
+from ._calls import in_backward
 from ._candidates import Candidate, address, reaches
 from ._places import place
 from ._products import Operand, Product
@@ -39,6 +40,7 @@ class Products:
         self._tokens: list[tuple[Candidate, list[Candidate]]] = []
         self._last: list[tuple[Product, Heard, Heard]] = []
         self._inner: list[Product] = []
+        self._scores: list[tuple[int, Any]] = []
 
     @property
     def heard(self) -> list[Heard]:
@@ -64,6 +66,11 @@ class Products:
         for how, vectors in poolings(found, tokens).items():
             made.append(replace(one, heard=_made(one.heard, vectors.clone()), pooling=how))
         self._tokens.append((one, made))
+
+    def keep_scores(self, scores: Tensor) -> None:
+        """Keep where in the graph lies what a loss of scores is given."""
+        if not in_backward():
+            self._scores.append((address(scores), scores.grad_fn))
 
     def _outputs(self, kept: Sequence[Candidate]) -> list[Candidate]:
         """Return what a module gave: of one that was trained, the calls that were."""
@@ -91,7 +98,8 @@ class Products:
         given = {address(side.tensor) for one in self._inner for side in (one.query, one.document)}
         ends = {address(side.tensor) for one, *_ in self._last for side in (one.query, one.document)}
         made = [one for one in kept if one.node is not None and any(reaches(one.node, score) for score in scores)]
-        return {one.source for one in (*made, *(one for one in kept if one.address in given - ends))}
+        scored = [one for one in kept if any(one.address == at and one.node is node for at, node in self._scores)]
+        return {one.source for one in (*made, *scored, *(one for one in kept if one.address in given - ends))}
 
     def choose(self, kept: Sequence[Candidate], target: nn.Module) -> Choice | None:
         """Return the sides of the last product before the loss; None where none tells them apart. Waits for the device.

@@ -42,7 +42,9 @@ class ProductChecks:
         self._tries = tries
         self._asks = False
         self._products: Products | None = None
-        self._overheard = Overheard(target, Listener(self._met), recorder.containment, paused=paused)
+        self._overheard = Overheard(
+            target, Listener(self._met, scores=self._scored), recorder.containment, paused=paused
+        )
 
     @property
     def on(self) -> bool:
@@ -109,3 +111,7 @@ class ProductChecks:
     def _met(self, product: Product) -> None:
         if self._products is not None:
             self._products.keep(product)
+
+    def _scored(self, scores: Tensor) -> None:
+        if self._products is not None:
+            self._products.keep_scores(scores)

@@ -31,6 +31,10 @@ _REGRESS = {"mse_loss", "smooth_l1_loss", "huber_loss", "l1_loss"}
 _TARGET = 16
 """Columns below which what is summed up whole is rather a regression on some numbers (own choice)."""
 
+_ON_SCORES = {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
+_ON_SCORES |= {"multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss"}
+"""Losses whose first argument is scores, of documents or of classes."""
+
 _SUMS = {"sum", "mean", "norm", "vector_norm", "linalg_norm", "linalg_vector_norm"}
 _NODES = 16
 """Operations of the graph in which an operand is told from a weight."""
@@ -211,10 +215,18 @@ class Listener:
     Args:
         keep: Called with every product.
         sites: Where products are looked for; None for everywhere.
+        scores: Called with what a loss of scores is given.
     """
 
-    def __init__(self, keep: Callable[[Product], None], sites: Sequence[Site] | None = None) -> None:
+    def __init__(
+        self,
+        keep: Callable[[Product], None],
+        sites: Sequence[Site] | None = None,
+        *,
+        scores: Callable[[Tensor], None] = lambda tensor: None,
+    ) -> None:
         self._keep = keep
+        self._scores = scores
         self._sites = None if sites is None else frozenset(sites)
         self._entries: dict[int, _Elementwise] = {}
 
@@ -232,6 +244,9 @@ class Listener:
             before = self._of(args[0])
             if before is not None and before.distance:
                 self._entries[id(out)] = _Elementwise(weakref.ref(out), before.found, True)
+        elif name in _ON_SCORES:
+            if isinstance(args[0], Tensor):
+                self._scores(args[0])
         elif name in _SUMS:
             before = self._of(args[0])
             whole = before is not None and before.distance and out.ndim == 0 and args[0].shape[-1] >= _TARGET

@@ -93,6 +93,14 @@ def test_where_the_loss_moves_own_pairs(forces, said, tmp_path):
     assert causes(made(tmp_path / "run", cone, extra={**forces, "pairs/auc": 0.97}))[0] == said
 
 
+@pytest.mark.parametrize(("start", "said"), [(0.9999, []), (0.2, ["no_repulsion"])])
+def test_vectors_that_are_one_from_the_first_batch_on_cannot_be_pushed_apart(start, said, tmp_path):
+    forces = {"pairs/pull": -0.02, "pairs/push": -0.01}
+    cone = {**FALL, **both("common_share", ramp(start, 0.9999))}
+    found = causes(made(tmp_path / "run", cone, extra={**forces, "pairs/auc": 0.97}, noise=0.0))
+    assert [one for one in found if one == "no_repulsion"] == said
+
+
 def test_own_pairs_that_are_driven_apart_with_all_others_at_first(tmp_path):
     """A sigmoid without its bias pushes everything, until own pairs are what is left to pull."""
     cone = {**FALL, **both("common_share", ramp(0.2, 0.8)), "pairs/pull": ramp(0.3, -0.2)}

@@ -159,6 +159,29 @@ def test_scores_of_classes_are_no_embedding():
     assert not [name for name, one in w.live.coverage.items() if one.steps]
 
 
+class Margin(nn.Module):
+    """Cosines with one vector of each class, as the heads of faces have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classes = nn.Parameter(torch.randn(7, 8))
+
+    def forward(self, z: Tensor) -> Tensor:
+        return 10 * nn.functional.linear(nn.functional.normalize(z), nn.functional.normalize(self.classes))
+
+
+def test_the_embedding_of_a_loss_over_classes_is_what_its_head_is_given():
+    model, head = tower(), Margin()
+    whole = nn.ModuleDict({"encoder": model, "head": head})
+    optimizer = torch.optim.SGD(whole.parameters(), lr=0.05)
+    w = watch(whole, optimizer=optimizer, run=False)
+    for a, _ in pairs(6):
+        descend(optimizer, cross_entropy(head(model(a)), torch.arange(len(a)) % 7))
+    w.close()
+    heard = {name: one.where for name, one in w.live.coverage.items() if one.steps}
+    assert heard == {"embedding": "output of module encoder"}
+
+
 @pytest.mark.parametrize("compared", [True, False])
 def test_two_outputs_that_the_loss_does_not_compare_are_no_pair(compared):
     """Right and wrong rows, each scored by itself against a summary of the right ones, as graph infomax does."""

@@ -15,6 +15,9 @@ from .._penalties import strongest_push
 from .._readings import first, last, numbers_of, pulls_alone, scaled_by
 from ._beginnings import OWN_LENGTH, opening_of, replaced, starts_of, ways_of
 
+_FIRST, _ONE = 3, 0.999
+"""Batches of the start, and the common share above which their vectors are one but for rounding (own choice)."""
+
 FAR_FROM_BOUND = 0.5
 """Pass-through of embeddings far from a bound (own choice)."""
 
@@ -129,12 +132,19 @@ def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
         return None
     because = {"pairs/push": push}
     pull = last(evidence, "pairs/pull")
-    if push == 0 and pull == 0:
-        return None  # no force at all, as where all vectors are one from the first batch on
+    if (push == 0 and pull == 0) or _one_vector(evidence):
+        return None  # no force at all, or rounding, as where all vectors are one from the first batch on
     if pull is not None:
         because["pairs/pull"] = pull
     terms, strongest = strongest_push(evidence)
     return Suspicion(because=because | strongest, locus=", ".join(terms) or "loss")
+
+
+def _one_vector(evidence: Evidence) -> bool:
+    """Return whether all vectors were one in the first batches, so that nothing could be pushed apart."""
+    tracks = (evidence.series(f"{one.name}/common_share", on="batch") for one in evidence.streams)
+    starts = [float(one.finite().values[:_FIRST].min()) for one in tracks if len(one.finite())]
+    return bool(starts) and min(starts) > _ONE
 
 
 def never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
