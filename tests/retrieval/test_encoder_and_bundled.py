@@ -107,6 +107,7 @@ def test_a_path_that_is_not_there_is_refused_without_the_network(tmp_path, monke
 @pytest.mark.parametrize("name", ["nowhere", "checkpoints/all-MiniLM-L6-v2", "owner/nowhere"])
 def test_a_name_that_is_nowhere_is_never_another_model(tmp_path, monkeypatch, name):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
     found = open_encoder(name, cache=tmp_path)
     assert not found.is_here
     with pytest.raises(InputError, match=r"no such folder, and no model of that name"):

@@ -29,7 +29,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
     [
         ("healthy_softmax", "healthy", []),
         ("adapter_gate", "critical", ["gate_never_opened"]),
-        ("pooling_mask", "critical", ["no_learning"]),
+        ("pooling_mask", "critical", ["no_learning", "padding_pooled"]),
     ],
 )
 def test_an_example_is_judged_as_it_says(tmp_path, trains, example, status, kinds):

@@ -210,8 +210,9 @@ def test_late_interaction_is_read_as_mean_tokens_and_no_pairs_are(bert: Path, tm
 
 
 @pytest.mark.filterwarnings("ignore:'pin_memory':UserWarning")
-def test_the_old_fit_is_watched_by_autolog(bert: Path, tmp_path: Path) -> None:
-    """It makes a trainer of its own."""
+def test_the_old_fit_is_watched_by_autolog(bert: Path, tmp_path: Path, monkeypatch) -> None:
+    """It makes a trainer of its own, which writes below the working directory."""
+    monkeypatch.chdir(tmp_path)
     model = encoder(bert)
     examples = [InputExample(texts=list(pair)) for pair in zip(*pairs()[:].values(), strict=True)]
     loader = DataLoader(examples, batch_size=8)
