@@ -20,6 +20,7 @@ ORDER = (
     "no_learning",
     "rate_at_zero",
     "gradients_add_up",
+    "updates_undone",
     "side_not_trained",
     "one_sided_collapse",
     "complete_collapse",

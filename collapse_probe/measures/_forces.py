@@ -25,7 +25,7 @@ NEAREST = 5
 _ROUNDING = 1e-5
 """Share of a gradient below which what is left of it is rounding."""
 
-MOST = 1024
+MOST = 512
 """Rows of a batch, queries and documents together, that are looked at: the time goes with their square (own choice)."""
 
 _FAINT = 0.01

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..journal.vocabulary import Similarity
 from ._checks import centred, nan_from, norm, ratio, scatter_trace, unit_rows, widened
-from ._scores import Scores, checked_pairs, compare, reciprocal_ranks
+from ._scores import Scores, checked_pairs, compare, reciprocal_ranks, shares_below
 
 __all__ = [
     "accuracy",
@@ -195,7 +195,8 @@ def auc(
 def negative_auc(query: Tensor, document: Tensor, negative: Tensor, *, similarity: Similarity) -> Tensor:
     """Return :func:`auc` of each query's negative in the place of its own document.
 
-    Well above the own documents', it says that positives and negatives have changed places.
+    Well above the own documents', it says that positives and negatives have changed places. A negative that is the
+    query itself, as where a corrupted triple keeps its head, counts for nothing.
 
     Args:
         query: ``[Q, D]``.
@@ -210,10 +211,13 @@ def negative_auc(query: Tensor, document: Tensor, negative: Tensor, *, similarit
         ValueError: shapes that do not fit, or another similarity.
 
     >>> q = torch.eye(2)
-    >>> negative_auc(q, torch.cat([-q, q]), torch.tensor([[2, 3]]), similarity="cosine").item()
+    >>> negative_auc(q, torch.cat([-q, 2 * q]), torch.tensor([[2, 3]]), similarity="cosine").item()
     1.0
     """
-    return torch.stack([auc(query, document, similarity=similarity, own=own) for own in negative]).amax()
+    share = shares_below(query, document, negative, similarity=similarity)
+    kept = (document[negative.to(document.device)] != query).any(dim=-1).to(share.dtype)
+    mean = (share * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)
+    return torch.where(kept.any(dim=1), mean, torch.full_like(mean, 0.5)).amax()
 
 
 def tied_share(

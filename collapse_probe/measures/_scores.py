@@ -111,6 +111,36 @@ def reciprocal_ranks(query: Tensor, document: Tensor, *, similarity: Similarity,
     return torch.cat(parts)
 
 
+def shares_below(query: Tensor, document: Tensor, rows: Tensor, *, similarity: Similarity) -> Tensor:
+    """Return which share of the other documents scores below some of them, by queries; ties count half.
+
+    Args:
+        query: ``[Q, D]``.
+        document: ``[M, D]``.
+        rows: ``[C, Q]``, rows of documents.
+        similarity: ``cosine``, ``dot`` or ``euclidean``.
+
+    Returns:
+        ``[C, Q]``, in ``[0, 1]``; 0.5 with a single document, NaN where a score is NaN.
+
+    Raises:
+        ValueError: shapes that do not fit, or another similarity.
+
+    >>> shares_below(torch.eye(2), torch.eye(2), torch.tensor([[0, 1], [1, 0]]), similarity="dot").tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+    _, _, blocks = _blocks(query, document, similarity, rows[0])
+    rows, parts, others = rows.to(document.device), [], len(document) - 1
+    for queries, documents, own, size in blocks:
+        scores, rounding = _scored(queries, documents, size, distances=similarity == "euclidean")
+        mine, rows = rows[:, : len(own)], rows[:, len(own) :]
+        counts = [_counted(scores, one, rounding)[1:] for one in mine]
+        worse = torch.stack([above + 0.5 * tied for above, tied in counts]).to(scores.dtype)
+        share = 1 - worse / others if others else worse + 0.5
+        parts.append(share.masked_fill(scores.sum(dim=1).isnan(), torch.nan))
+    return torch.cat(parts, dim=1)
+
+
 def prepared(query: Tensor, document: Tensor, similarity: Similarity) -> tuple[Tensor, Tensor]:
     """Return queries and documents in the widest type, so that their products compare as a similarity does."""
     return _PREPARE[similarity](query, document)
@@ -160,6 +190,11 @@ class _Ranked(NamedTuple):
 
 def _ranked(query: Tensor, document: Tensor, own: Tensor, size: Tensor, *, distances: bool) -> _Ranked:
     """Return scores, squared and negative where they are distances, with own ones and how many are above them."""
+    scores, rounding = _scored(query, document, size, distances=distances)
+    return _Ranked(scores, *_counted(scores, own, rounding), rounding)
+
+
+def _scored(query: Tensor, document: Tensor, size: Tensor, *, distances: bool) -> tuple[Tensor, Tensor]:
     scores = query @ document.T
     length = query.square().sum(dim=1, keepdim=True)
     if distances:
@@ -168,11 +203,13 @@ def _ranked(query: Tensor, document: Tensor, own: Tensor, size: Tensor, *, dista
         rounding = length + size.amax()
     else:
         rounding = (length * size.amax()).sqrt()
-    rounding = rounding * torch.finfo(scores.dtype).eps * 1e3
+    return scores, rounding * torch.finfo(scores.dtype).eps * 1e3
+
+
+def _counted(scores: Tensor, own: Tensor, rounding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mine = scores.gather(1, own[:, None])
     above = (scores > mine + rounding).count_nonzero(dim=1)
-    tied = (scores >= mine - rounding).count_nonzero(dim=1) - above - 1
-    return _Ranked(scores, mine, above, tied, rounding)
+    return mine, above, (scores >= mine - rounding).count_nonzero(dim=1) - above - 1
 
 
 def _moments(query: Tensor, document: Tensor, own: Tensor, size: Tensor, *, distances: bool) -> tuple[Tensor, ...]:

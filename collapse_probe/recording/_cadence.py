@@ -1,7 +1,8 @@
-"""When a step is due: by its number alone, so that all processes agree."""
+"""When a step is due: by its number alone, so that all processes agree, unless reading takes most of the time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import InputError
@@ -45,6 +46,50 @@ class Cadence:
         if step < self.dense:
             return step + 1
         return min([(step // self.every + 1) * self.every, *(_power_above(step, base) for base in self.bases)])
+
+
+_SHARE, _SECONDS, _MOST = 0.5, 10.0, 64
+"""Share of a training's time that reading may take, the seconds that it may whatever the share, and how much more
+seldom it is at most (own choices)."""
+
+
+class Sparing:
+    """Reads more seldom where reading takes more than half of the time: twice so, and twice again while it does.
+
+    For a training of one process, and after the first steps, which are read whatever they cost; its weights do not
+    depend on it, its journal does.
+
+    Args:
+        cadence: Which steps are due otherwise.
+        cost: Returns the seconds that reading took so far, and all seconds.
+
+    Attributes:
+        times: How much more seldom it reads now.
+
+    >>> spent = iter([(20.0, 21.0), (30.0, 31.5), (31.0, 35.0)])
+    >>> sparing = Sparing(Cadence(), lambda: next(spent))
+    >>> sparing.next(20), sparing.next(30), sparing.next(40), sparing.times
+    (30, 40, 60, 2)
+    """
+
+    def __init__(self, cadence: Cadence, cost: Callable[[], tuple[float, float]]) -> None:
+        self.times = 1
+        self._cadence = cadence
+        self._cost = cost
+        self._last: tuple[float, float] | None = None
+
+    def next(self, step: int) -> int:
+        """Return the first due step after one, which is due itself."""
+        if step < self._cadence.dense:
+            return self._cadence.next(step)
+        ours, seconds = self._cost()
+        last, self._last = self._last, (ours, seconds)
+        if last is not None and ours > _SECONDS and ours - last[0] > _SHARE * (seconds - last[1]):
+            self.times = min(2 * self.times, _MOST)
+        if self.times == 1:
+            return self._cadence.next(step)
+        every = self._cadence.every * self.times
+        return (step // every + 1) * every
 
 
 def _power_above(step: int, base: int) -> int:

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..journal import JournalWriter
 from ..journal.vocabulary import Role, Similarity
 from ..measures import Sample
-from ._cadence import Cadence
+from ._cadence import Cadence, Sparing
 from ._containment import Containment
+from ._exchange import processes
 from ._forces import TermForces
 from ._heard import Heard, Step
 from ._layout import Layout
@@ -73,6 +74,7 @@ class Recorder(Records):
         self.similarity: Similarity = similarity
         self.wishes = wishes or Wishes()
         self.containment = containment or Containment(self._journal_error)
+        self._sparing = Sparing(self.cadence, lambda: self.containment.cost)
         self.done = 0
         self.next_due = 1
         self.owed: set[str] = set()
@@ -313,10 +315,19 @@ class Recorder(Records):
         self._terms.clear()
         if due:
             self._tell_time()
-            self.next_due = self.cadence.next(self.done)
+            self.next_due = self._next_due()
         self.containment.run("writing", self._outbox.post)
         if self.ranks is not None and self.ranks.waiting:
             self._of_ranks(self.ranks.collect)
+
+    def _next_due(self) -> int:
+        if processes() > 1:
+            return self.cadence.next(self.done)
+        before, found = self._sparing.times, self._sparing.next(self.done)
+        if before == 1 < self._sparing.times:
+            message = f"reading takes more than half of the time, so it is read more seldom from step {self.done} on"
+            self.event("note", message, subject="cadence")
+        return found
 
     def window(self, *, epoch: int | None = None) -> None:
         """End a window of steps: write its summaries, histograms and coverage. Waits for the device.

@@ -25,6 +25,8 @@ class WeightReader:
     not change: their updates are below half a unit in the last place. ``zeros/GROUP`` is the share of gradient entries
     that are exactly 0 where all of a group's are numbers of float16, so that they were computed in it, whatever type
     the weights are kept in; 0 where they are not, and where all are 0 and no weight is a float16 itself.
+    ``undone/GROUP``, where the step before was read, too, is the share of its update that was taken back since, by
+    whatever writes weights between two steps: 0 where nothing does, 1 where they are put back.
 
     Args:
         groups: Name of a group to its parameters.
@@ -39,12 +41,20 @@ class WeightReader:
         }
         self._start = self._sample()
         self._before: dict[str, Tensor] | None = None
+        self._last: tuple[int, dict[str, Tensor], dict[str, Tensor]] | None = None
+        self._undone: dict[str, Tensor] = {}
         self._reached: dict[str, Tensor] = {}
         self._zeros: dict[str, Tensor] = {}
 
-    def before(self) -> None:
+    def before(self, step: int) -> None:
         """Note the weights just before a step whose update is to be read."""
         self._before = self._sample()
+        last, self._last, self._undone = self._last, None, {}
+        if last is not None and last[0] == step - 1:
+            _, then, now = last
+            self._undone = {
+                f"undone/{name}": _taken_back(then[name], now[name], found) for name, found in self._before.items()
+            }
         gradients = {name: _gradients(group) for name, group in self._groups.items()}
         self._zeros = {
             f"zeros/{name}": _halved_zeros(found, kept=_of(self._groups[name], torch.float16))
@@ -52,7 +62,7 @@ class WeightReader:
         }
         self._reached = {name: gradients[name] != 0 for name, group in self._groups.items() if _of(group, *_HALVES)}
 
-    def read(self) -> dict[str, Tensor]:
+    def read(self, step: int) -> dict[str, Tensor]:
         """Return the readings after a step; waits for no device."""
         now = self._sample()
         values = {f"drift/{name}": _change(self._start[name], now[name]) for name in now}
@@ -60,7 +70,8 @@ class WeightReader:
             values |= {f"update/{name}": _change(self._before[name], now[name]) for name in now}
             for name, reached in self._reached.items():
                 values[f"lost/{name}"] = _share((self._before[name] == now[name]) & reached, reached)
-            values |= self._zeros
+            values |= self._zeros | self._undone
+            self._last = step, self._before, now
         self._before = None
         return values
 
@@ -169,3 +180,9 @@ def _share(part: Tensor, whole: Tensor) -> Tensor:
 
 def _change(before: Tensor, after: Tensor) -> Tensor:
     return torch.linalg.vector_norm(after - before) / torch.linalg.vector_norm(before).clamp(min=1e-12)
+
+
+def _taken_back(before: Tensor, after: Tensor, found: Tensor) -> Tensor:
+    """Return the share of an update that was taken back since; 0 of no update."""
+    update = after - before
+    return torch.dot(after - found, update) / torch.dot(update, update).clamp(min=1e-30)

@@ -93,7 +93,7 @@ class Stepping:
         if due and self.recorder.first:
             self._touch()
             if self._weights is not None:
-                self._weights.before()
+                self._weights.before(self.recorder.current)
 
     def _gradient_norms(self, *, due: bool) -> dict[str, Tensor]:
         before = self._clip.take()
@@ -167,7 +167,7 @@ class Stepping:
     def _stepped(self) -> None:
         due = self.recorder.due
         if due and self._weights is not None:
-            read = self.recorder.containment.run("weights", self._weights.read)
+            read = self.recorder.containment.run("weights", self._weights.read, self.recorder.current)
             self.recorder.scalars(read or {})
         if self._finder is not None:
             self.recorder.containment.run("finding streams", self._finder.end_step)

@@ -118,10 +118,11 @@ def test_what_is_planted_is_suspected_first(cause, tmp_path):
 
 
 def test_every_mechanism_is_tried():
-    """Those that are about what stands beside readings are tried in test_general, test_untold and test_pooling."""
+    """Those that are about what stands beside readings are tried in test_general, test_untold, and under watching."""
     beside = {
         "gradients_kept",
         "padding_in_vectors",
+        "weights_overwritten",
         "schedule_too_short",
         "narrow_data",
         "self_distillation",

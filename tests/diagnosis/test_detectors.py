@@ -227,6 +227,7 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP521": still,
     "CP522": lambda folder: scheduled(folder, until=12),
     "CP523": padded,
+    "CP524": lambda folder: made(folder, terms={"undone/body": 1.0, "undone/head": 0.0}),
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
 }

@@ -39,6 +39,7 @@ NO_SERIES = {
     "CP520": "an event",
     "CP522": "what is written where it changes",
     "CP523": "an event",
+    "CP524": "the first steps alone",
 }
 """Detectors that judge records of another kind: `test_detectors.py` and `benchmarks/nulls.py` are about them."""
 

@@ -73,6 +73,15 @@ def test_negatives_are_the_rows_that_are_nobodys_own(each, blocks):
     assert "pairs/negative_auc" not in m.read(alone, on="batch")
 
 
+def test_a_negative_that_is_the_query_itself_counts_for_nothing():
+    q, d = drawn(8, 5), drawn(16, 5, seed=1)
+    d[8:12] = q[:4]
+    negative = torch.arange(8, 16)[None]
+    rest = m.negative_auc(q[4:], torch.cat([d[:12], d[12:]]), negative[:, 4:], similarity="cosine")
+    assert m.negative_auc(q, d, negative, similarity="cosine").item() == pytest.approx(rest.item())
+    assert m.negative_auc(q, torch.cat([d[:8], q]), negative, similarity="cosine").item() == 0.5
+
+
 @pytest.mark.parametrize("similarity", SIMILARITIES)
 def test_blocks_change_nothing(similarity, monkeypatch):
     q, d = drawn(20, 6), drawn(31, 6, seed=1)

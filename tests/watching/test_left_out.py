@@ -103,3 +103,30 @@ def test_a_bias_that_is_all_that_is_trained_is_noted(trained, said, tmp_path):
             optimizer.step()
     found = collapse_probe.diagnose(tmp_path / "run")
     assert said in " ".join(found.summary.split()) and ("nothing else is trained" in found.summary) is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (lambda model, kept: model.body.load_state_dict(kept.state_dict()), ["updates_undone"]),
+        (lambda model, kept: kept.load_state_dict(model.body.state_dict()), []),
+        (lambda model, kept: model.body.weight.data.clamp_(-0.3, 0.3), []),
+    ],
+    ids=["put back", "copied from", "clipped"],
+)
+def test_weights_that_are_put_back_after_each_step_are_named(after, said, tmp_path):
+    torch.manual_seed(0)
+    model, kept = Two(), nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    kept.load_state_dict(model.body.state_dict())
+    with collapse_probe.watch(model, optimizer=optimizer, query="", document="", reference=False, run=tmp_path / "run"):
+        for _ in range(12):
+            x = torch.randn(4, 8)
+            (model(x) - model(x + 0.1).detach()).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            with torch.no_grad():
+                after(model, kept)
+    found = collapse_probe.diagnose(tmp_path / "run")
+    assert [one.kind for one in found.kinds if one.kind == "updates_undone"] == said
+    assert [one.locus for one in found.causes if one.cause == "weights_overwritten"] == (["body"] if said else [])

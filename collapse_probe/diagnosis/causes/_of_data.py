@@ -87,6 +87,16 @@ OF_DATA = (
         decides="the same run with zero_grad() before every backward",
     ),
     Mechanism(
+        cause="weights_overwritten",
+        title="something writes the trained weights after each step",
+        explains=("updates_undone", "no_learning"),
+        suspects=suspects.overwritten,
+        formula="The kind itself, also where nothing is learnt.",
+        thresholds={"undone": BY_CODE["CP524"].thresholds["undone"]},
+        remedies=BY_CODE["CP524"].remedies,
+        decides="the same run without what writes them",
+    ),
+    Mechanism(
         cause="schedule_too_short",
         title="the schedule ends before the run",
         explains=("rate_at_zero",),

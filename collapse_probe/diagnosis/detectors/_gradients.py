@@ -1,4 +1,4 @@
-"""Whether a step takes the gradient of its own batch."""
+"""Whether a step takes the gradient of its own batch, and is not taken back."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from .._evidence import Evidence
 from ._signature import part
 
 GROWN = "gradient/norm of steps 11 to 20 over that of the first three"
+
+_FEWEST_UNDONE = 5
+"""Pairs of steps below which nothing is said of what is taken back (own choice)."""
 
 _FEWEST = 15
 """Gradients of the first 20 steps below which nothing is said (own choice)."""
@@ -46,6 +49,24 @@ def _kept(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
     )
 
 
+def _undone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
+    found = {one.reading: one.finite() for one in evidence.groups("undone")}
+    shares = {name: float(np.median(one.values)) for name, one in found.items() if len(one) >= _FEWEST_UNDONE}
+    if not shares:
+        raise NotApplicable("no two steps one after the other were read")
+    reading = max(shares, key=lambda name: shares[name])
+    value, series = shares[reading], found[reading]
+    holds = value > cuts["undone"]
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=cuts["undone"]),
+        onset=Onset(step=int(series.steps[0]) - 1, low=0, high=int(series.steps[0])) if holds else None,
+        outside=tuple(int(step) for step in series.steps) if holds else (),
+        before=holds,
+        evidence=(reading,),
+    )
+
+
 GRADIENTS = (
     Detector(
         code="CP520",
@@ -65,6 +86,30 @@ GRADIENTS = (
         "present one.",
         remedies=(Remedy(change={"optimizer": "call zero_grad() before every backward"}, reading="gradient/norm"),),
         not_this="several backwards before a step, which are meant to add up",
+        gravest=Status.WARNING,
+        confirm=3,
+    ),
+    Detector(
+        code="CP524",
+        kind="updates_undone",
+        title="what steps change is put back",
+        reads=("undone/GROUP",),
+        per="run",
+        formula="In the median pair of the first steps more than the cut of a group's update was taken back before the "
+        "next step, by something that writes the weights beside the optimiser.",
+        thresholds={"undone": Threshold(0.8, "1.0 where weights are put back, 0 where not, .5 at most of projections")},
+        judge=_undone,
+        why="The optimiser's steps are undone as soon as they are done, so that hardly anything is learnt.",
+        remedies=(
+            Remedy(
+                change={
+                    "model": "look for what writes these weights after the optimiser's step: an average that is copied "
+                    "the wrong way, a state that is loaded in every step"
+                },
+                reading="undone/GROUP",
+            ),
+        ),
+        not_this="weights that are clipped or normalised after each step: the most of the update stays",
         gravest=Status.WARNING,
         confirm=3,
     ),

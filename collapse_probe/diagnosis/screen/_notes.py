@@ -50,7 +50,7 @@ def _repeated(evidence: Evidence) -> str:
     """Return that batches hold documents several times, each of which a softmax takes for a negative of the other."""
     tied = evidence.series("pairs/tied_share", on="batch").finite()
     share = float(np.median(tied.values)) if len(tied) else 0.0
-    if share <= _REPEATED:
+    if share <= _REPEATED or sum(one.role == "document" for one in evidence.streams) > 1:
         return ""
     said = f"{number(share)} of the queries have their own document in the batch more than once:"
     return f"{said} as negatives these are wrong. One of each in a batch, or equal ones masked in the loss"

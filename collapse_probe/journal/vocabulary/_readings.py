@@ -16,6 +16,7 @@ SCALARS = (
     "drift",
     "lost",
     "zeros",
+    "undone",
     "force",
     "padding",
     "monitor",

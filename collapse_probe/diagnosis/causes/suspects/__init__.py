@@ -26,6 +26,7 @@ from ._steps import (
     large_steps,
     not_trained,
     nothing_left,
+    overwritten,
     own_teacher,
     small_steps,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "not_trained",
     "nothing_left",
     "of_its_batch",
+    "overwritten",
     "own_teacher",
     "padding",
     "path",

@@ -84,6 +84,16 @@ def itself(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Susp
     return Suspicion(because=numbers_of(kind), locus="optimizer")
 
 
+def overwritten(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    shares = {
+        one.reading: float(np.median(one.finite().values)) for one in evidence.groups("undone") if len(one.finite())
+    }
+    found = {name: share for name, share in shares.items() if share > cuts["undone"]}
+    if not found:
+        return None
+    return Suspicion(because=found, locus=", ".join(name.partition("/")[2] for name in found))
+
+
 def not_trained(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     rates = evidence.groups("rate")
     if rates and all(float(np.abs(one.values).max()) == 0.0 for one in rates):
