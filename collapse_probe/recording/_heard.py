@@ -170,16 +170,20 @@ class Step:
 
         return ours(keep)
 
-    def training(self, sides: Callable[[str], int] = lambda stream: 0) -> list[Heard]:
+    def training(
+        self, sides: Callable[[str], int] = lambda stream: 0, needed: Callable[[str], int] = lambda stream: 1
+    ) -> list[Heard]:
         """Return the calls that belong to training.
 
         That is every one that a backward came through, and of a tap that has none such the calls that stand beside
         one: the frozen partner. Of several such calls in one micro-batch (an evaluation may lie between) the one whose
-        rows are as many, or a multiple, that was made with gradients enabled, and is nearest.
+        rows are as many, or a multiple, that was made with gradients enabled, and is nearest; as many of them as a tap
+        needs, whose calls are told apart by their number.
 
         Args:
             sides: How many sides a tap's calls are of: chunks of each are put together. 0 for calls that are never
                 chunks of one batch.
+            needed: How many calls of a micro-batch a tap's streams are taken from.
         """
         confirmed = [one for one in self.calls if one.confirmed]
         for stream in dict.fromkeys(one.stream for one in confirmed):
@@ -192,8 +196,7 @@ class Step:
             for stream in dict.fromkeys(one.stream for one in self.calls if one.stream not in heard):
                 found = [one for one in self.calls if one.stream == stream and one.micro == micro]
                 fitting = [one for one in found if _fits(one, beside)] or ([] if len(found) > 1 else found)
-                if fitting:
-                    partners.append(min(fitting, key=lambda one: _away(one, beside)))
+                partners += sorted(fitting, key=lambda one: _away(one, beside))[: needed(stream)]
         return sorted([*confirmed, *partners], key=lambda one: one.order)
 
 

@@ -82,6 +82,10 @@ class Naming:
         known = self.streams.get(key)
         return 1 if known is not None and known.role in (Role.query, Role.document) else 0
 
+    def needed(self, key: str) -> int:
+        """Return how many calls of a micro-batch a tap's streams are taken from, at least."""
+        return 1 + max((first for first, _ in self._split.get(key, {}).values()), default=0)
+
     def role_of_force(self, key: str) -> Role | bool | None:
         """Return the role of a tap's calls where forces are read at them, False where not."""
         for stream in self.of(key):

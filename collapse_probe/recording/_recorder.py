@@ -366,7 +366,7 @@ class Recorder(Records):
         Args:
             shares: Whether what follows from all processes' rows is read of them together.
         """
-        calls = self._naming.named(self._step.training(self._naming.sides))
+        calls = self._naming.named(self._step.training(self._naming.sides, self._naming.needed))
         due = None if self.next_due <= self.done else self.owed
         read = self._reader.read(calls, due=due, ranks=self.ranks if shares else None)
         for shape, values in read.groups:

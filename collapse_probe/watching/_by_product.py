@@ -15,7 +15,7 @@ from ._calls import in_backward
 from ._candidates import Candidate, address, reaches
 from ._places import place
 from ._products import Operand, Product
-from ._rules import SIDES, Choice, Meeting
+from ._rules import SIDES, Choice, Meeting, one_module
 
 PRODUCT = "similarity product"
 """The rule's name."""
@@ -125,7 +125,8 @@ class Products:
         if _pulled(first[0]) < 1 - _MIXED and len(sides) == 2 and not _of_one_similarity(first[0]):
             names = (("left", Role.left), ("right", Role.right))
         outputs = [one for one in self._outputs(kept) if one.heard.micro == micro]
-        return _of_outputs(sides, names, outputs) or self._of_operands(last, sides, names, target)
+        found = _of_outputs(sides, names, outputs)
+        return (found and _before_predictor(found, outputs)) or found or self._of_operands(last, sides, names, target)
 
     @staticmethod
     def _of_operands(
@@ -257,6 +258,36 @@ def _of_outputs(
             take = call(found[at][2], take, further=at == 2)
         places.append(place(one, stream, role, take))
     return Choice(PRODUCT, streams, places)
+
+
+def _before_predictor(chosen: Choice, outputs: Sequence[Candidate]) -> Choice | None:
+    """Return the two calls of one module where each is held against what a predictor makes of the other, in turns.
+
+    The predictor is there for training alone, and what is served is what it is given. Where it stands on one side only,
+    as an adapter of queries does, it is served.
+    """
+    if chosen.stacked is not None or len(chosen.sides()) < 2:
+        return None
+    query, document = chosen.sides()
+    calls: dict[Any, list[Candidate]] = {}
+    for one in sorted(outputs, key=lambda one: one.heard.order):
+        calls.setdefault((one.source, one.token, one.pooling), []).append(one)
+    pairs = [found for found in calls.values() if len(found) == 2 and all(one.heard.confirmed for one in found)]
+    for found in pairs:
+        theirs = next((one for one in found if _equal(one, document)), None)
+        if theirs is None or any(_equal(one, query) for one in found):
+            continue
+        mine = next(one for one in found if one is not theirs)
+        for made in pairs:
+            ours = next((one for one in made if _equal(one, query)), None)
+            other = next((one for one in made if one is not ours), None)
+            if ours is not None and other is not None and ours.comes_from(mine) and other.comes_from(theirs):
+                return one_module(found, f"{PRODUCT}, before a predictor of both")
+    return None
+
+
+def _equal(one: Candidate, other: Candidate) -> bool:
+    return rows_of(one.heard.tensor, other.heard.tensor) == Rows()
 
 
 def _near(one: Candidate) -> tuple[int, int]:

@@ -269,7 +269,7 @@ def _of_calls(calls: Sequence[Candidate], rule: str | None) -> Choice | None:
         most = max(reversed(repeated), key=len)
         apart = not chunked and most[0].heard.tensor.numel() >= _TELLS and not _compared(*most[:2])
         unsure = len(repeated) > 1 or apart
-        return replace(_one_module(most, rule, chunked=chunked), unsure=unsure)
+        return replace(one_module(most, rule, chunked=chunked), unsure=unsure)
     if len(sources) >= 2:
         return _towers(list(sources.values()), rule)
     if not sources or not any(one.heard.confirmed for one in next(iter(sources.values()))):
@@ -313,7 +313,8 @@ def _feeds_another(calls: Sequence[Candidate], sources: dict[Any, list[Candidate
     return any(other.comes_from(one) for one in calls for other in others)
 
 
-def _one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool) -> Choice:
+def one_module(calls: Sequence[Candidate], rule: str | None, *, chunked: bool = False) -> Choice:
+    """Return one module's calls as the sides, in their order; of a chunked batch as many for each."""
     rule = rule or "one module, called for each side"
     if chunked and len(calls) % 2 == 0:
         half = len(calls) // 2

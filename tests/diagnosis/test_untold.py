@@ -220,14 +220,6 @@ def test_what_no_optimiser_holds_is_noted_where_nothing_is_found(tmp_path):
     assert str(found.status) == "healthy" and f"Note       {said}" in found.summary
 
 
-@pytest.mark.parametrize(("tied", "said"), [(0.6, True), (0.1, False)])
-def test_documents_that_a_batch_holds_several_times_are_noted(tied, said, tmp_path):
-    batch = {"kind": "readings", "on": "batch", "n": 64, "values": {"pairs/tied_share": tied}}
-    run = made(tmp_path / "run", {"pairs/mrr": ramp(0.84, 0.93)})
-    found = diagnose(append(run, [{**batch, "step": at} for at in (1, 2, 3)]))
-    assert str(found.status) == "healthy" and ("One of each in a batch" in " ".join(found.summary.split())) is said
-
-
 def test_a_pretrained_model_that_begins_blind_is_noted(tmp_path):
     """Means over padding: it rises from chance, where the encoder that was loaded tells texts apart."""
 

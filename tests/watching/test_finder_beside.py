@@ -159,6 +159,44 @@ def test_scores_of_classes_are_no_embedding():
     assert not [name for name, one in w.live.coverage.items() if one.steps]
 
 
+class Predicting(nn.Module):
+    """Vectors of both views, and what a predictor makes of them; of a moving average's where there is one."""
+
+    def __init__(self, average: nn.Module | None = None) -> None:
+        super().__init__()
+        self.encoder, self.predictor, self.average = tower(outputs=64), nn.Linear(64, 64), average
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        one, other = self.encoder(a), self.encoder(b)
+        predicted = self.predictor(one), self.predictor(other)
+        targets = one.detach(), other.detach()
+        if self.average is not None:
+            with torch.no_grad():
+                targets = self.average(a), self.average(b)
+        return -(cosine_similarity(predicted[0], targets[1]) + cosine_similarity(predicted[1], targets[0])).mean()
+
+
+@pytest.mark.parametrize(
+    ("average", "where"),
+    [
+        (None, {"query": "output of module encoder", "document": "output of module encoder"}),
+        (tower(outputs=64), {"query": "output of module predictor", "document": "output of module average"}),
+    ],
+    ids=["of itself", "of an average"],
+)
+def test_views_that_predict_each_other(average, where):
+    """What is served is what the predictor is given; an average's vectors are heard in every step, without a graph."""
+    torch.manual_seed(0)
+    model = Predicting(average)
+    optimizer = torch.optim.SGD([*model.encoder.parameters(), *model.predictor.parameters()], lr=0.05)
+    w = watch(model, optimizer=optimizer, run=False)
+    for a, b in pairs(8, rows=64):
+        descend(optimizer, model(a, b))
+    w.close()
+    assert {name: one.where for name, one in w.live.coverage.items() if one.steps} == where
+    assert min(one.steps for one in w.live.coverage.values()) >= 5
+
+
 class Margin(nn.Module):
     """Cosines with one vector of each class, as the heads of faces have them."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...journal import Event
 from .._contract import Finding, Status
 from .._evaluations import REFERENCE
@@ -19,9 +17,6 @@ from ._words import clean, number
 _TOLD = 1.0
 """Separation that a pretrained encoder has on pairs of texts that belong together: 1.4 to 3.4 (measured)."""
 
-_REPEATED = 0.25
-"""Share of queries whose own document ties with another in the median batch, above which that is said (own choice)."""
-
 _FIRST = 3
 """Batches of the start, where no reference pairs were read then."""
 
@@ -30,7 +25,7 @@ def notes(page: Page, evidence: Evidence, status: Status, kinds: Sequence[Findin
     """Return the lines of all notes."""
     found = [_left_out(evidence, kinds), _hardly_trained(evidence)]
     if status is Status.HEALTHY:
-        found += [_began_blind(evidence), _repeated(evidence), _by_heart(evidence)]
+        found += [_began_blind(evidence), _by_heart(evidence)]
     return [line for text in found if text for line in page.wrapped("Note", text, most=2)]
 
 
@@ -44,16 +39,6 @@ def _left_out(evidence: Evidence, kinds: Sequence[Finding]) -> str:
 def _hardly_trained(evidence: Evidence) -> str:
     """Return that next to nothing of the model is trained: it may be meant."""
     return clean("; ".join(one.message for one in evidence.run.of(Event) if one.name == "hardly_trained"), length=180)
-
-
-def _repeated(evidence: Evidence) -> str:
-    """Return that batches hold documents several times, each of which a softmax takes for a negative of the other."""
-    tied = evidence.series("pairs/tied_share", on="batch").finite()
-    share = float(np.median(tied.values)) if len(tied) else 0.0
-    if share <= _REPEATED or sum(one.role == "document" for one in evidence.streams) > 1:
-        return ""
-    said = f"{number(share)} of the queries have their own document in the batch more than once:"
-    return f"{said} as negatives these are wrong. One of each in a batch, or equal ones masked in the loss"
 
 
 def _began_blind(evidence: Evidence) -> str:
