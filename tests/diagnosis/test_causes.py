@@ -76,6 +76,11 @@ SUSPECTED = {
     "swapped_pairs": lambda folder: made(folder, steps=60, extra={"pairs/auc": 0.5, "pairs/negative_auc": 0.7}),
     "false_negatives": lambda folder: made(folder, FALL, extra={**PULLS, "pairs/near_own": 4.0}),
     "leak": lambda folder: made(folder, {"pairs/mrr": lambda t: 1.0, "pairs/mrr_centred": lambda t: 1.0}),
+    "loss_without_floor": lambda folder: made(
+        folder,
+        {**FALL, **both("norm_median", ramp(1.0, 900.0)), "loss/total": ramp(1.0, -5e4)},
+        extra={"pairs/push": 0.2},
+    ),
     "half_precision": lambda folder: made(folder, extra={"lost/head": 0.9}),
     "training_and_scoring_differ": still,
     "nothing_left_to_learn_from": lambda folder: made(folder, {"gradient/norm": lambda t: 0.0}, n=1),

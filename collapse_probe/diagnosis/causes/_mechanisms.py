@@ -86,6 +86,19 @@ MECHANISMS = (
         decides="the same loss from a reference implementation, on one batch",
     ),
     Mechanism(
+        cause="loss_without_floor",
+        title="the loss falls without end: it rewards length",
+        explains=("scale_explosion", "one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse"),
+        suspects=suspects.no_floor,
+        formula="The loss ends below 0 by more than the cut times what it began with, and norms grew with it.",
+        thresholds={
+            "below": Threshold(100.0, "of the first loss, or of 1; bounded losses end above -2 of it (own choice)"),
+            "norm": Threshold(4.0, f"{MEASURED}, as of scale explosion"),
+        },
+        remedies=(Remedy(change={"loss": "turn the sign of the term on lengths: a penalty is added to a loss"}),),
+        decides="the same loss without its term on lengths",
+    ),
+    Mechanism(
         cause="no_scale_anchor",
         title="nothing holds the scale",
         explains=("scale_collapse", "scale_explosion", "dimensional_collapse"),

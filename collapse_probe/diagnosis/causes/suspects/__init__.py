@@ -17,7 +17,7 @@ from ._data import (
     swapped,
     wrong_pairs,
 )
-from ._forces import FAR_FROM_BOUND, dead, drives_apart, never_pushes, no_anchor, no_push, temperature
+from ._forces import FAR_FROM_BOUND, dead, drives_apart, never_pushes, no_anchor, no_floor, no_push, temperature
 from ._start import narrow, random_head
 from ._steps import (
     half,
@@ -50,6 +50,7 @@ __all__ = [
     "narrow",
     "never_pushes",
     "no_anchor",
+    "no_floor",
     "no_push",
     "not_trained",
     "nothing_left",

@@ -48,6 +48,18 @@ def drives_apart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     return Suspicion(because={"pairs/pull": pull, "pairs/push": push, "pairs/auc": auc}, locus="loss")
 
 
+def no_floor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    loss = evidence.series("loss/total", on="batch").finite()
+    if len(loss) < 3:
+        return None
+    start, end = (float(np.median(part)) for part in (loss.values[:3], loss.values[-3:]))
+    norms = (evidence.series(f"{one.name}/norm_median", on="batch").finite() for one in evidence.streams)
+    grew = max((float(one.values[-1] / one.values[0]) for one in norms if len(one) and one.values[0] > 0), default=0.0)
+    if end > -cuts["below"] * max(abs(start), 1.0) or grew < cuts["norm"]:
+        return None
+    return Suspicion(because={"loss at the end": end, "norm changed": grew}, locus="loss")
+
+
 def no_anchor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
     if (evidence.config.trained_by or evidence.config.similarity) == "cosine":
         return None
