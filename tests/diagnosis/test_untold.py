@@ -220,6 +220,34 @@ def test_what_no_optimiser_holds_is_noted_where_nothing_is_found(tmp_path):
     assert str(found.status) == "healthy" and f"Note       {said}" in found.summary
 
 
+@pytest.mark.parametrize(("loss", "auc", "said"), [(2.5, 0.97, True), (0.3, 0.97, False), (2.5, 0.7, False)])
+def test_a_softmax_that_may_be_too_warm_is_noted(loss, auc, said, tmp_path):
+    """It pushes all texts, and hardly the nearest."""
+    extra = {"pairs/auc": auc, "pairs/push": -0.04, "pairs/push_all": 0.09, "loss/total": loss}
+    found = diagnose(made(tmp_path / "run", {"pairs/mrr": ramp(0.84, 0.93)}, extra=extra))
+    assert str(found.status) == "healthy" and ("too warm" in " ".join(found.summary.split())) is said
+
+
+@pytest.mark.parametrize(("dtype", "said"), [("float16", ["half_precision"]), ("float32", [])])
+def test_vectors_of_half_precision_that_are_zeros_from_the_start(dtype, said, tmp_path):
+    zeros = {"document/norm_median": 0.0}
+    run = append(
+        made(tmp_path / "run", {"document/norm_median": lambda t: 0.0}, held={"pairs/mrr": lambda t: 0.5}),
+        [{"kind": "readings", "on": "batch", "step": at, "n": 64, "dtype": dtype, "values": zeros} for at in (1, 2, 3)],
+    )
+    found = diagnose(run)
+    assert found.kinds[0].kind == "scale_collapse" and causes(run) == said
+
+
+@pytest.mark.parametrize(("pull", "named"), [(0.06, ["loss_computed_wrongly"]), (-0.3, ["wrong_pairs"])])
+def test_a_loss_that_does_not_pull_own_pairs_is_no_matter_of_the_pairs(pull, named, tmp_path):
+    """A softmax over the wrong axis: its batches stay at chance as those of wrong pairs do."""
+    chance = {f"pairs/{name}": lambda t, at=at: at for name, at in (("mrr", 0.01), ("d_prime", 0.01), ("auc", 0.5))}
+    extra = {"pairs/auc": 0.5, "pairs/pull": pull}
+    run = made(tmp_path / "run", chance, extra=extra, terms={"drift/head": 0.5}, fields=SEEN, noise=1e-4)
+    assert causes(run) == named
+
+
 def test_a_pretrained_model_that_begins_blind_is_noted(tmp_path):
     """Means over padding: it rises from chance, where the encoder that was loaded tells texts apart."""
 

@@ -185,6 +185,22 @@ MECHANISMS = (
     ),
     Mechanism(
         cause="loss_computed_wrongly",
+        title="the loss does not pull own pairs together",
+        explains=("no_learning",),
+        suspects=suspects.never_pulls,
+        formula="Gradients arrive, and over all readings the loss's descent does not move queries towards their own "
+        "documents: an axis, a column or a mask of the loss is another's.",
+        thresholds={"pull": Threshold(-0.05, "what trains pairs pulls them, by -.1 to -.9 (own choice)")},
+        remedies=(
+            Remedy(
+                change={"loss": "print its scores for one batch: along which axis are the own documents'?"},
+                reading="pairs/pull",
+            ),
+        ),
+        decides="the same loss from a reference implementation, on one batch",
+    ),
+    Mechanism(
+        cause="loss_computed_wrongly",
         title="the loss's own gradient is no number",
         explains=("divergence",),
         suspects=suspects.inside_the_loss,

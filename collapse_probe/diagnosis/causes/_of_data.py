@@ -117,10 +117,12 @@ OF_DATA = (
     Mechanism(
         cause="half_precision",
         title="half precision loses what training adds",
-        explains=("underflow", "divergence"),
+        explains=("underflow", "divergence", "scale_collapse"),
         suspects=suspects.half,
-        formula="Updates are lost in groups of a half type; or a run under float16 is not finite.",
+        formula="Updates are lost in groups of a half type; or a run under float16 is not finite; or vectors of "
+        "float16 are zeros from the first batch on.",
         remedies=(
+            Remedy(change={"model": "compute lengths, and normalise, in float32"}, reading="STREAM/norm_median"),
             Remedy(change={"optimizer": "keep weights in float32, and compute under autocast"}, reading="lost/GROUP"),
         ),
         decides="the same run in float32",

@@ -5,17 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from ...journal import Event
 from .._contract import Finding, Status
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._separation import D_PRIME
 from ..detectors._mismatched import carries_over
+from ..detectors._temperature import loss_over_chance
 from ._paper import Page
 from ._words import clean, number
 
 _TOLD = 1.0
 """Separation that a pretrained encoder has on pairs of texts that belong together: 1.4 to 3.4 (measured)."""
+
+_FAR_FROM_0, _APART, _SPREADS = 0.35, 0.9, 0.05
+"""Loss over log n, AUC, and push of all rows, above which a softmax may be too warm (own choices): .61, .97 and .09 of
+cosines that were multiplied by 2.7."""
 
 _FIRST = 3
 """Batches of the start, where no reference pairs were read then."""
@@ -25,7 +32,7 @@ def notes(page: Page, evidence: Evidence, status: Status, kinds: Sequence[Findin
     """Return the lines of all notes."""
     found = [_left_out(evidence, kinds), _hardly_trained(evidence)]
     if status is Status.HEALTHY:
-        found += [_began_blind(evidence), _by_heart(evidence)]
+        found += [_began_blind(evidence), _warm(evidence), _by_heart(evidence)]
     return [line for text in found if text for line in page.wrapped("Note", text, most=2)]
 
 
@@ -39,6 +46,23 @@ def _left_out(evidence: Evidence, kinds: Sequence[Finding]) -> str:
 def _hardly_trained(evidence: Evidence) -> str:
     """Return that next to nothing of the model is trained: it may be meant."""
     return clean("; ".join(one.message for one in evidence.run.of(Event) if one.name == "hardly_trained"), length=180)
+
+
+def _warm(evidence: Evidence) -> str:
+    """Return that a softmax ends far from 0 though pairs are told apart, and pushes all texts more than the nearest."""
+    ends = {name: _end(evidence, f"pairs/{name}") for name in ("auc", "push", "push_all")}
+    over = loss_over_chance(evidence)
+    if over is None or not _FAR_FROM_0 < over[1] < 1 or any(one is None for one in ends.values()):
+        return ""
+    if ends["auc"] < _APART or ends["push_all"] < _SPREADS or ends["push"] > 0:  # type: ignore[operator]
+        return ""
+    said = f"the loss ends at {number(over[1])} of log n, its value by chance, while the batch's AUC is"
+    return f"{said} {number(ends['auc'] or 0)}: label smoothing, or a softmax too warm (multiply cosines by about 20)"
+
+
+def _end(evidence: Evidence, reading: str) -> float | None:
+    values = evidence.series(reading, on="batch").finite().values
+    return float(np.median(values[-8:])) if len(values) else None
 
 
 def _began_blind(evidence: Evidence) -> str:

@@ -17,7 +17,17 @@ from ._data import (
     swapped,
     wrong_pairs,
 )
-from ._forces import FAR_FROM_BOUND, dead, drives_apart, never_pushes, no_anchor, no_floor, no_push, temperature
+from ._forces import (
+    FAR_FROM_BOUND,
+    dead,
+    drives_apart,
+    never_pulls,
+    never_pushes,
+    no_anchor,
+    no_floor,
+    no_push,
+    temperature,
+)
 from ._start import narrow, random_head
 from ._steps import (
     half,
@@ -48,6 +58,7 @@ __all__ = [
     "leaked",
     "learnt_one_by_one",
     "narrow",
+    "never_pulls",
     "never_pushes",
     "no_anchor",
     "no_floor",

@@ -18,6 +18,9 @@ from ._beginnings import OWN_LENGTH, opening_of, replaced, starts_of, ways_of
 _FIRST, _ONE = 3, 0.999
 """Batches of the start, and the common share above which their vectors are one but for rounding (own choice)."""
 
+_FEWEST = 5
+"""Readings of a force below which nothing is said of its mean (own choice)."""
+
 FAR_FROM_BOUND = 0.5
 """Pass-through of embeddings far from a bound (own choice)."""
 
@@ -46,6 +49,13 @@ def drives_apart(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     if replaced(evidence, cuts["whole"]):
         return None  # after such a step the readings are of other weights, and the steps are to blame
     return Suspicion(because={"pairs/pull": pull, "pairs/push": push, "pairs/auc": auc}, locus="loss")
+
+
+def never_pulls(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    pull = evidence.series("pairs/pull", on="batch").finite().values
+    if len(pull) < _FEWEST or not pull.any() or float(pull.mean()) <= cuts["pull"]:
+        return None
+    return Suspicion(because={"pairs/pull": float(pull.mean())}, locus="loss")
 
 
 def no_floor(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

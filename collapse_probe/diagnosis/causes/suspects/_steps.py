@@ -29,9 +29,20 @@ HALVES = ("fp16", "float16")
 
 
 def half(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    if kind.kind == "scale_collapse":
+        return _half_lengths(evidence, kind)
     if kind.kind == "divergence" and evidence.config.precision not in HALVES:
         return _half_weights(evidence, kind)
     return Suspicion(because=numbers_of(kind), locus=kind.evidence[0].partition("/")[2] if kind.evidence else "")
+
+
+def _half_lengths(evidence: Evidence, kind: Finding) -> Suspicion | None:
+    """Suspect a norm that overflowed where vectors of float16 are zeros from the first batch on."""
+    name = f"{kind.subject}/norm_median"
+    norms = evidence.series(name, on="batch").finite()
+    if not len(norms) or norms.dtype != "float16" or float(norms.values[:3].min()) > 0:
+        return None
+    return Suspicion(because={f"{name} at first": 0.0}, locus=f"{kind.subject}: a squared length above 65,504")
 
 
 def _half_weights(evidence: Evidence, kind: Finding) -> Suspicion | None:
