@@ -42,7 +42,7 @@ class Clock:
 class Event:
     """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
     ``scored``, ``not_scored``, ``left_out``, ``batch_norm``, ``pretrained``, ``seen_again``, ``gradients_kept``,
-    ``padding_pooled``, ``hardly_trained``, ``delivered``, and, in memory alone, ``cut``.
+    ``padding_pooled``, ``noted``, ``delivered``, and, in memory alone, ``cut``.
 
     Attributes:
         name: What.
@@ -53,8 +53,8 @@ class Event:
             and ``not_scored`` the module that is, or is not, on the path that is scored, of ``left_out`` the one whose
             parameters have a gradient and no optimiser, of ``batch_norm`` the first such module, of ``pretrained`` the
             module that names what it was loaded from, of ``seen_again`` the pairs of the first batches, which a later
-            one brings again, of ``delivered`` the step whose weights were left, 0 for the start, empty where it is not
-            known.
+            one brings again, of ``noted`` what the first screen says whatever else it finds, of ``delivered`` the step
+            whose weights were left, 0 for the start, empty where it is not known.
     """
 
     name: str

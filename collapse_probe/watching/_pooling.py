@@ -1,4 +1,4 @@
-"""Whether padding is pooled into the vectors of texts."""
+"""Whether padding is pooled into the vectors of texts, and whether texts are cut short."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ _STEPS, _TRIES = 20, 3
 _MOST = 16
 """Outputs with vectors of tokens that are kept of a step."""
 
+_SHORT, _SEVERAL = 16, 8
+"""Tokens up to which texts that all have as many look as if they were cut, and how many texts say so (own choice)."""
+
 _DEPTH = 2
 """How far below a declared module outputs are heard."""
 
@@ -35,14 +38,18 @@ class PaddingCheck:
 
     Args:
         found: Called with how vectors are made of padding, and how much of them it is; how is empty where they are not.
+        cut: Called with the tokens of every text, once, where all of a step's have as many, and few.
         paused: Returns whether calls are our own.
 
     Attributes:
         open: Whether it still looks.
     """
 
-    def __init__(self, found: Callable[[str, float], None], *, paused: Callable[[], bool]) -> None:
+    def __init__(
+        self, found: Callable[[str, float], None], *, cut: Callable[[int], None], paused: Callable[[], bool]
+    ) -> None:
         self.open = True
+        self._cut: Callable[[int], None] | None = cut
         self._found = found
         self._paused = paused
         self._steps = self._tried = 0
@@ -88,6 +95,10 @@ class PaddingCheck:
         if not self.open:
             return
         self._steps += 1
+        if tokens and self._cut is not None:
+            cut, self._cut = self._cut, None
+            if length := _cut_to(tokens):
+                cut(length)
         sides = [one.tensor for one in calls if one.tensor.ndim == 2 and (one.confirmed or not one.trained)]
         fits = [[one for one in reversed(tokens) if side.shape == (one[0].shape[0], one[0].shape[2])] for side in sides]
         told = [_told(side, some) for side, some in zip(sides, fits, strict=True)]
@@ -110,6 +121,15 @@ def _told(vectors: Tensor, several: Sequence[Tokens]) -> tuple[str, float] | Non
     """Return how texts' vectors are made of padding by the first vectors of tokens that tell it."""
     told = (pooled_of_padding(vectors, tokens, kept) for tokens, kept, ids in several if _are_padding(ids, ~kept))
     return next((one for one in told if one is not None), None)
+
+
+def _cut_to(several: Sequence[Tokens]) -> int:
+    """Return the tokens of every text where all have as many, and few; 0 for texts of several lengths."""
+    lengths = {kept.shape[1] for _, kept, _ in several}
+    rows = min(len(kept) for _, kept, _ in several)
+    if len(lengths) != 1 or max(lengths) > _SHORT or rows < _SEVERAL or not all(ids for *_, ids in several):
+        return 0
+    return lengths.pop() if all(bool(kept.all()) for _, kept, _ in several) else 0
 
 
 def _ids(call: Call, shape: torch.Size) -> Iterator[Tensor]:

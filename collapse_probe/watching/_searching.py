@@ -51,7 +51,11 @@ class Searching:
             if how:
                 self.recorder.event("padding_pooled", PADDED[how], step=self.recorder.current)
 
-        check = PaddingCheck(found, paused=lambda: self._calls.paused)
+        def cut(length: int) -> None:
+            said = f"each of the first texts has exactly {length} tokens: are they cut, by max_length?"
+            self.recorder.event("noted", said, step=self.recorder.current, subject="cut texts")
+
+        check = PaddingCheck(found, cut=cut, paused=lambda: self._calls.paused)
         check.listen([one.module for one in places if one.module is not None], self._target, self._attachments)
         self._attachments.add(check.close)
         return check

@@ -151,7 +151,19 @@ class Stepping:
             and len(set(map(_module_of, names))) == 1
         ):
             message = f"{', '.join(names)}: nothing else is trained, {some:,} of the model's {everything:,} parameters"
-            self.recorder.event("hardly_trained", message, subject=_module_of(names[0]))
+            self.recorder.event("noted", message, subject="hardly trained")
+
+    def _say_evaluation_mode(self) -> None:
+        """Note that a model is trained in evaluation mode, in which dropout beside trained weights does nothing."""
+        held = {id(one) for one in self._parameters if one.requires_grad}
+        paths = {name: one for name, one in self._target.named_modules() if isinstance(one, nn.Dropout) and one.p > 0}
+        beside = [one for name, one in paths.items() if self._holds(_module_of(name), held)]
+        if beside and not any(one.training for one in beside):
+            message = "the model is trained in evaluation mode: its dropout does nothing (model.train())"
+            self.recorder.event("noted", message, subject="evaluation mode")
+
+    def _holds(self, path: str, held: set[int]) -> bool:
+        return any(id(one) in held for one in self._target.get_submodule(path).parameters())
 
     def _after_step(self) -> None:
         if self._kept is not None:
@@ -194,6 +206,7 @@ class Stepping:
             self.recorder.containment.run("batch norm", self._say_batch_norm)
             self.recorder.containment.run("pretrained", self._say_pretrained)
             self.recorder.containment.run("parameters", self._say_hardly_trained)
+            self.recorder.containment.run("evaluation mode", self._say_evaluation_mode)
         if step == HEARD_BY and self._left_out is not None:
             self.recorder.containment.run("parameters left out", self._say_left_out)
         if step == HEARD_BY - 1:

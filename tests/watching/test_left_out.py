@@ -130,3 +130,28 @@ def test_weights_that_are_put_back_after_each_step_are_named(after, said, tmp_pa
     found = collapse_probe.diagnose(tmp_path / "run")
     assert [one.kind for one in found.kinds if one.kind == "updates_undone"] == said
     assert [one.locus for one in found.causes if one.cause == "weights_overwritten"] == (["body"] if said else [])
+
+
+class Dropping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1)).requires_grad_(False).eval()
+        self.head = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.frozen(x))
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_model_that_is_trained_in_evaluation_mode_is_noted(trains, tmp_path):
+    """What is frozen may stay in it."""
+    model = Dropping()
+    model.head.train(trains)
+    optimizer = torch.optim.SGD(model.head.parameters(), lr=0.1)
+    with collapse_probe.watch(model, optimizer=optimizer, query="", document="", reference=False, run=tmp_path / "run"):
+        for _ in range(3):
+            x = torch.randn(4, 8)
+            (model(x) - model(x + 0.1).detach()).square().mean().backward()
+            optimizer.step()
+    said = " ".join(collapse_probe.diagnose(tmp_path / "run").summary.split())
+    assert ("trained in evaluation mode" in said) is not trains

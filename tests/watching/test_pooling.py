@@ -50,7 +50,15 @@ class Encoder(nn.Module):
         return self.between(POOLINGS[self.how](self.tokens(ids, **given), mask.float()))
 
 
-def trained(folder, how: str, *, longest: int = 6, declared: bool = False, between: nn.Module | None = None, **more):
+def trained(
+    folder,
+    how: str,
+    *,
+    lengths: tuple[int, int] = (3, 6),
+    declared: bool = False,
+    between: nn.Module | None = None,
+    **more,
+):
     torch.manual_seed(0)
     model = Encoder(how, between=between or nn.Identity(), **more)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
@@ -58,7 +66,7 @@ def trained(folder, how: str, *, longest: int = 6, declared: bool = False, betwe
     with collapse_probe.watch(model, optimizer=optimizer, run=folder, reference=False, **told) as watch:
         for _ in range(6):
             ids = torch.randint(1, 60, (16, 8))
-            ids = ids.masked_fill(torch.arange(8) >= torch.randint(3, longest + 1, (16, 1)), 0)
+            ids = ids.masked_fill(torch.arange(8) >= torch.randint(lengths[0], lengths[1] + 1, (16, 1)), 0)
             loss = cross_entropy(model(ids) @ model(ids).T, torch.arange(16))
             loss.backward()
             optimizer.step()
@@ -95,7 +103,7 @@ def test_padding_in_the_vectors_is_said_and_how(how, words, told, declared, tmp_
 @pytest.mark.parametrize(
     "about",
     [
-        pytest.param({"longest": 8, "between": nn.Linear(16, 16)}, id="a layer in between"),
+        pytest.param({"lengths": (3, 8), "between": nn.Linear(16, 16)}, id="a layer in between"),
         pytest.param({"told": "turned"}, id="a mask that is 1 where others are 0"),
     ],
 )
@@ -103,3 +111,9 @@ def test_what_cannot_be_told_is_not_said(about, tmp_path):
     run = trained(tmp_path / "run", "average" if "between" in about else "mean", **about)
     assert not said(run)
     assert next(one for one in diagnose(run).findings if one.code == "CP523").status.value == "not applicable"
+
+
+@pytest.mark.parametrize(("shortest", "said"), [(8, True), (7, False)])
+def test_texts_of_one_short_length_are_noted(shortest, said, tmp_path):
+    summary = diagnose(trained(tmp_path / "run", "mean", lengths=(shortest, 8))).summary
+    assert ("each of the first texts has exactly 8 tokens" in " ".join(summary.split())) is said

@@ -30,7 +30,8 @@ _FIRST = 3
 
 def notes(page: Page, evidence: Evidence, status: Status, kinds: Sequence[Finding]) -> list[str]:
     """Return the lines of all notes."""
-    found = [_left_out(evidence, kinds), _hardly_trained(evidence)]
+    found = [_left_out(evidence, kinds)]
+    found += [clean(one.message, length=180) for one in evidence.run.of(Event) if one.name == "noted"]
     if status is Status.HEALTHY:
         found += [_began_blind(evidence), _warm(evidence), _by_heart(evidence)]
     return [line for text in found if text for line in page.wrapped("Note", text, most=2)]
@@ -41,11 +42,6 @@ def _left_out(evidence: Evidence, kinds: Sequence[Finding]) -> str:
     said = [one.message for one in evidence.run.of(Event) if one.name == "left_out"]
     named = any(one.kind in ("no_learning", "side_not_trained") for one in kinds)
     return "" if named else clean("; ".join(dict.fromkeys(said)), length=180)
-
-
-def _hardly_trained(evidence: Evidence) -> str:
-    """Return that next to nothing of the model is trained: it may be meant."""
-    return clean("; ".join(one.message for one in evidence.run.of(Event) if one.name == "hardly_trained"), length=180)
 
 
 def _warm(evidence: Evidence) -> str:
