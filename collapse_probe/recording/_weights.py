@@ -13,6 +13,9 @@ from ._exchange import is_sharded
 ENTRIES = 4096
 """Entries that are read of a parameter; drawn once, by a generator of our own."""
 
+_LEAST = 2.0**-20
+"""Size of a gradient entry near which others vanish in float16: 16 times the smallest that it has."""
+
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -24,20 +27,26 @@ class WeightReader:
     ``lost/GROUP``, of groups in half precision alone, is the share of entries that a gradient reached and a step did
     not change: their updates are below half a unit in the last place. ``zeros/GROUP`` is the share of gradient entries
     that are exactly 0 where all of a group's are numbers of float16, so that they were computed in it, whatever type
-    the weights are kept in; 0 where they are not, and where all are 0 and no weight is a float16 itself.
+    the weights are kept in; 0 where they are not, where all are 0 and no weight is a float16 itself, and where none
+    is nearly too small for it, as of an absolute error. Tables whose rows are looked up are left out of it.
     ``undone/GROUP``, where the step before was read, too, is the share of its update that was taken back since, by
     whatever writes weights between two steps: 0 where nothing does, 1 where they are put back.
 
     Args:
         groups: Name of a group to its parameters.
+        tables: Parameters whose rows are looked up: of those that are not, the gradient is 0 in any precision.
     """
 
-    def __init__(self, groups: dict[str, list[nn.Parameter]]) -> None:
+    def __init__(self, groups: dict[str, list[nn.Parameter]], tables: Iterable[nn.Parameter] = ()) -> None:
+        looked_up = {id(one) for one in tables}
         generator = torch.Generator().manual_seed(4096)
         self._groups = {
             name: [(parameter, _places(parameter, generator)) for parameter in parameters]
             for name, parameters in groups.items()
             if parameters
+        }
+        self._whole = {
+            name: [one for one in group if id(one[0]) not in looked_up] for name, group in self._groups.items()
         }
         self._start = self._sample()
         self._before: dict[str, Tensor] | None = None
@@ -57,8 +66,12 @@ class WeightReader:
             }
         gradients = {name: _gradients(group) for name, group in self._groups.items()}
         self._zeros = {
-            f"zeros/{name}": _halved_zeros(found, kept=_of(self._groups[name], torch.float16))
-            for name, found in gradients.items()
+            f"zeros/{name}": _halved_zeros(
+                gradients[name] if len(whole) == len(self._groups[name]) else _gradients(whole),
+                kept=_of(whole, torch.float16),
+            )
+            for name, whole in self._whole.items()
+            if whole
         }
         self._reached = {name: gradients[name] != 0 for name, group in self._groups.items() if _of(group, *_HALVES)}
 
@@ -170,7 +183,10 @@ def _halved_zeros(gradients: Tensor, *, kept: bool) -> Tensor:
     """Return the share of zeros among float16 gradients; of all zeros 1 where the weights are ``kept`` in float16."""
     zeros = (gradients == 0).float().mean()
     halved = (gradients.half().float() == gradients).all()
-    return torch.where(halved & ((zeros < 1) | kept), zeros, torch.zeros_like(zeros))
+    # What underflows leaves numbers beside it that are hardly above what float16 has.
+    sizes = gradients.abs()
+    least = sizes.masked_fill(sizes == 0, torch.inf).min()
+    return torch.where(halved & ((least <= _LEAST) | ((zeros == 1) & kept)), zeros, torch.zeros_like(zeros))
 
 
 def _share(part: Tensor, whole: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ class Loops:
     def _begin(self, optimizers: list[Optimizer], *, reference: Any) -> None:
         target = owner_of(optimizers)
         if target is None:
-            self._said.once(f"no module owns what {type(optimizers[0]).__name__} trains: it is not watched")
+            self._said.once(_why_none(optimizers))
             return
         if len(self._heard) >= MOST:
             self._said.once(f"more than {MOST} loops in one program: the further ones are not watched")
@@ -156,3 +156,13 @@ class Loops:
                         self._said.line(f"{error}; {instead}")
                         return begun
             raise
+
+
+def _why_none(optimizers: list[Optimizer]) -> str:
+    """Return why no model is found of what optimisers train."""
+    name = type(optimizers[0]).__name__
+    held = [one for optimizer in optimizers for group in optimizer.param_groups for one in group["params"]]
+    if held and not any(one.requires_grad for one in held):
+        made = "was it made before the parameters that are to be trained, such as an adapter's, were there?"
+        return f"all {len(held)} parameters of {name} are frozen, so nothing is trained, and it is not watched: {made}"
+    return f"no module owns what {name} trains: it is not watched"

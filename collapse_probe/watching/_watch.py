@@ -180,7 +180,8 @@ class Watch(Lifetime, ByHand, Stepping, Searching):
         self._gates = [place for place in places if place.parameter is not None]
         self._touched = -1
         self._roots: int | None = 0
-        self._weights = containment.run("weights", WeightReader, groups) if groups else None
+        tables = [one.weight for one in target.modules() if isinstance(one, nn.Embedding | nn.EmbeddingBag)]
+        self._weights = containment.run("weights", WeightReader, groups, tables) if groups else None
         self._left = containment.run(
             "delivered weights",
             WeightsLeft,

@@ -262,7 +262,7 @@ def test_no_remedy_recommends_the_loss_that_is_there(tmp_path, loss, push, told)
 def test_no_remedy_recommends_the_setting_that_is_there(tmp_path):
     recipe = {"lambda_contrastive": 1.0, "projection": "linear", "learning_rate": 1e-3}
     run = made(tmp_path / "run", CONE, fields={"session": {"recipe": recipe}})
-    assert "Do         learning_rate=0.0001\n" in diagnose(run).summary
+    assert "Do         no cause is suspected; what may help: learning_rate=0.0001\n" in diagnose(run).summary
 
 
 def test_a_healthy_run_has_no_kinds(healthy):

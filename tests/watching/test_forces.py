@@ -272,3 +272,28 @@ def test_gradients_that_were_computed_in_half_are_told_by_their_bits(tmp_path):
             return w.live.series("zeros/weight").values.tolist()
 
     assert all(0.2 < share < 1 for share in shares(torch.float16)) and set(shares(torch.float32)) == {0.0}
+
+
+class Looking(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.layer = nn.Embedding(500, 16), nn.Linear(16, 16)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.layer(self.table(ids))
+
+
+@pytest.mark.parametrize("through", ["table", "layer"])
+def test_zeros_of_rows_that_nobody_looked_up_or_of_an_absolute_error_are_none_of_half_precision(through):
+    torch.manual_seed(0)
+    model = Looking()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with watch(model, optimizer=optimizer, run=False, reference=False) as w:
+        for _ in range(4):
+            ids = torch.randint(0, 500, (32,))
+            vectors = model.table(ids) if through == "table" else model.layer.bias + 0 * model(ids)
+            (vectors - 3.0).abs().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        found = {name: w.live.series(name) for name, _, _ in w.live.keys if name.startswith("zeros/")}
+    assert not any(one.values.any() for one in found.values()) and "zeros/table" not in found

@@ -19,7 +19,7 @@ from .._findings import ASKED
 from .._kept import easy
 from .._measured import NotMeasured
 from .._selection import keeping
-from ..causes import Cause, Decision
+from ..causes import MECHANISMS, Cause, Decision
 from ..causes._readings import pushes
 from ._curves import curves, until
 from ._delivered import delivered
@@ -272,7 +272,11 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
     for one in first:
         if one.gain is not None and "scoring" in one.change:
             words.append(f"scoring: {one.change['scoring']} (measured, MRR {number(one.gain, sign=True)})")
-    return page.wrapped("Do", "; ".join([", ".join(fields), *words] if fields else words)) if change or words else []
+    said = "; ".join([", ".join(fields), *words] if fields else words)
+    # What is said of a collapse alone is what most of them have in common.
+    if said and not first and any(kinds[0].kind in one.explains for one in MECHANISMS if one.cause == "no_repulsion"):
+        said = f"no cause is suspected; what may help: {said}"
+    return page.wrapped("Do", said) if said else []
 
 
 def _gain(one: Remedy) -> str:
