@@ -39,6 +39,11 @@ _UNUSED = (*_HARMLESS, "decoder.")
 """Parts that an encoder of texts leaves out of a larger model."""
 
 _HALF = ("float16", "bfloat16")
+_KIND = "architecture"
+_FIELD = "config.json's "
+_INERT = ("drop", "initializer", "use_cache", "bos_token_id", "eos_token_id", "tie_word")
+"""Parts of the names of fields that change no vector of a text."""
+
 _SHOWN = 3
 
 
@@ -96,9 +101,11 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True)
 class _Loaded:
-    """What only loading a model tells: digest of some texts' tokens, keys of its files, how far its vectors differ."""
+    """What only loading a model tells: digest of some texts' tokens, what its weights are put to, keys of its files,
+    and how far its vectors differ."""
 
     tokens: str
+    architecture: Mapping[str, str]
     missing: Sequence[str]
     unexpected: Sequence[str]
     twice: float
@@ -135,6 +142,7 @@ def audit(
         "tokens": loaded.tokens,
         "dimensions": str(identity.dimension),
         "type of weights": identity.saved_dtype,
+        **loaded.architecture,
     }
     return Audit(
         name=found.name,
@@ -162,7 +170,14 @@ def _loaded(found: Found, encoder: Encoder, texts: Sequence[str], cache: Path) -
     except (OSError, ValueError, TypeError):
         missing, unexpected = _keys(found, encoder)
     tokens, (twice, alone) = _tokens(encoder, texts), _again(found, encoder, texts)
-    told = _Loaded(tokens=tokens, missing=missing, unexpected=unexpected, twice=twice, alone=alone)
+    told = _Loaded(
+        tokens=tokens,
+        architecture=_architecture(encoder),
+        missing=missing,
+        unexpected=unexpected,
+        twice=twice,
+        alone=alone,
+    )
     # A cache that cannot be written costs another load and nothing else.
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,10 +186,33 @@ def _loaded(found: Found, encoder: Encoder, texts: Sequence[str], cache: Path) -
 
 
 def _differences(first: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
+    another = first.get(_KIND) != own.get(_KIND)
     found = [
-        f"{name} {own[name]} ({value})" for name, value in first.items() if name != "tokens" and own[name] != value
+        f"{name} {own[name]} ({value})"
+        for name, value in first.items()
+        # Of another architecture all of its fields are others.
+        if name != "tokens" and own.get(name, value) != value and not (another and name.startswith(_FIELD))
     ]
     return [*found, *(["the tokenizer gives other tokens"] if own["tokens"] != first["tokens"] else [])]
+
+
+def _architecture(encoder: Encoder) -> dict[str, str]:
+    """Return by what equal weights give other vectors: the fields of config.json that an architecture has of its own.
+
+    Those that every architecture has (names, versions, labels), and those that change no vector, are left out.
+    """
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    config = next((one.config for one in encoder.model.modules() if isinstance(one, PreTrainedModel)), None)
+    if config is None:
+        return {}
+    common = PreTrainedConfig().to_dict()
+    own = {
+        f"{_FIELD}{name}": json.dumps(value, sort_keys=True, default=str).strip('"')
+        for name, value in sorted(config.to_dict().items())
+        if name not in common and not any(part in name for part in _INERT)
+    }
+    return {_KIND: str(config.model_type), **own}
 
 
 def _tokens(encoder: Encoder, texts: Sequence[str]) -> str:
@@ -233,6 +271,7 @@ def _keys(found: Found, encoder: Encoder) -> tuple[list[str], list[str]]:
         kind = kinds.get(settings_in(place / "config.json").get("model_type"))
         if kind is None:
             continue
+        _check_numbers(found, place)
         try:
             _, told = kind.from_pretrained(str(place), output_loading_info=True, local_files_only=True)
         except Exception:
@@ -242,10 +281,9 @@ def _keys(found: Found, encoder: Encoder) -> tuple[list[str], list[str]]:
         unexpected += map(str, told.get("unexpected_keys") or ())
     needed = sorted(one for one in missing if not any(part in one for part in _HARMLESS))
     if needed:
-        own = f"; its files have {_some(unexpected)} instead" if unexpected else ""
         missed = "1 weight is" if len(needed) == 1 else f"{len(needed)} weights are"
         raise InputError(
-            f"{found.folder}: {missed} missing in its files ({_some(needed)}){own}, and would be made anew; "
+            f"{found.folder}: {missed} missing in its files ({_some(needed)}), and would be made anew"
             f"{_what_to_save(needed, unexpected)}"
         )
     return sorted(missing), sorted(unexpected)
@@ -262,6 +300,31 @@ def _transformers(folder: Path) -> list[Path]:
         and any(one.glob("model*.safetensors"))
         and not any(part.startswith("checkpoint-") for part in one.relative_to(folder).parts)
     ]
+
+
+def _check_numbers(found: Found, place: Path) -> None:
+    """Refuse whole numbers in the place of weights, which a library would take as they are.
+
+    Raises:
+        InputError: they were quantised, and nothing says by what scale.
+    """
+    from safetensors import safe_open
+
+    if "quantization_config" in settings_in(place / "config.json"):
+        return
+    for path in sorted(place.glob("model*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            whole = [name for name in sorted(file.keys()) if _is_matrix_of_bytes(file.get_slice(name))]
+        if whole:
+            raise InputError(
+                f"{found.folder}: {len(whole)} of its weights are whole numbers ({_some(whole)}), and no "
+                "quantization_config in config.json says what they stand for; give the model as it was before it was "
+                "quantised"
+            )
+
+
+def _is_matrix_of_bytes(part: Any) -> bool:
+    return part.get_dtype() in ("I8", "U8") and len(part.get_shape()) > 1
 
 
 def _check_table(found: Found, encoder: Encoder) -> None:
@@ -286,12 +349,13 @@ def _check_table(found: Found, encoder: Encoder) -> None:
 
 
 def _what_to_save(needed: Sequence[str], unexpected: Sequence[str]) -> str:
-    """Return what is to be saved in the place of a module around the encoder, by what its names begin with."""
+    """Return what stands in the place of missing weights, and what is to be saved instead."""
     ends = [one for one in unexpected if one.endswith(f".{needed[0]}")]
-    if not ends:
-        return "save the encoder itself, not a module around it"
-    before = ends[0].removesuffix(needed[0])
-    return f"save the encoder itself, not a module around it: its names begin with {before!r} here"
+    if ends:
+        before = ends[0].removesuffix(needed[0])
+        return f"; names in its files begin with {before!r}: save the encoder itself, not a module around it"
+    instead = f"; its files have {_some(unexpected)} instead" if unexpected else ""
+    return f"{instead}; save it again with all of its weights and the config.json that they were trained with"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -7,6 +7,9 @@ from ._words import clean
 
 _NAMED = 3
 
+_NOT_PUT_BACK = ("architecture ", "dimensions ", "type of weights ")
+"""What a model is rather than how it is used."""
+
 
 def examined(config: RunConfig) -> str:
     """Return the models, how the judged one differs from the first, and what was left out; empty for a training.
@@ -19,16 +22,34 @@ def examined(config: RunConfig) -> str:
     if not config.examined:
         return ""
     first, *others = config.examined
-    if not others:
-        return clean(first.name)
-    last = others[-1]
-    step = f" (step {last.step:,})" if last.counted else ""
-    said = [f"{clean(last.name)}{step} against {clean(first.name)}"]
+    said = [clean(first.name)]
+    if others:
+        last = others[-1]
+        step = f" (step {last.step:,})" if last.counted else ""
+        said = [f"{clean(last.name)}{step} against {clean(first.name)}"]
     if len(others) > 1:
         between = ", ".join(clean(one.name) for one in others[:-1][:_NAMED])
         more = f" and {len(others) - 1 - _NAMED} more" if len(others) - 1 > _NAMED else ""
         said.append(f"between them {between}{more}")
-    if last.differs:
+    if others and last.differs:
         said.append(f"other than there: {', '.join(clean(one, length=60) for one in last.differs[:_NAMED])}")
     said += [clean(one, length=150) for one in config.remarks]
     return "; ".join(said)
+
+
+def settings_to_put_back(config: RunConfig) -> str:
+    """Return what the judged model is used with that the first is not: that alone may be what fell, and no training.
+
+    >>> from collapse_probe.journal import ExaminedInfo
+    >>> mine = ExaminedInfo(name="mine", step=1, differs=["pooling cls (mean)", "dimensions 32 (64)"])
+    >>> settings_to_put_back(RunConfig(name="x", examined=(ExaminedInfo(name="MiniLM", step=0), mine)))
+    'put back pooling cls (mean) and examine again, before the training is blamed'
+    """
+    found = [one for one in config.examined[-1].differs if not one.startswith(_NOT_PUT_BACK)] if config.examined else []
+    if not any(one.startswith("similarity ") for one in found):
+        # Under a cosine the length of a vector changes nothing.
+        found = [one for one in found if not one.startswith("unit length ")]
+    if not found:
+        return ""
+    named = ", ".join(clean(one, length=60) for one in found[:_NAMED])
+    return f"put back {named} and examine again, before the training is blamed"
