@@ -141,6 +141,7 @@ def audit(
         "maximum length": "no limit" if identity.max_seq_length is None else f"{identity.max_seq_length} tokens",
         "tokens": loaded.tokens,
         "dimensions": str(identity.dimension),
+        "kept dimensions": "all" if identity.truncate_dim is None else str(identity.truncate_dim),
         "type of weights": identity.saved_dtype,
         **loaded.architecture,
     }

@@ -110,6 +110,14 @@ def own_route(plain: Path, base: Path) -> Path:
     return base
 
 
+def late(plain: Path, base: Path) -> Path:
+    modules = json.loads((base / "modules.json").read_text(encoding="utf-8"))
+    modules[1]["type"] = "pylate.models.Dense.Dense"
+    (base / "modules.json").write_text(json.dumps(modules))
+    changed_json(base / "config_sentence_transformers.json", model_type="ColBERT")
+    return base
+
+
 def classifier(plain: Path, base: Path) -> Path:
     config = BertConfig(vocab_size=30522, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, num_labels=1)
     BertForSequenceClassification(config).save_pretrained(plain)
@@ -260,6 +268,7 @@ def needs_a_package(plain: Path, base: Path) -> Path:
         (own_tokenizer, "needs code of its own (tokens.Mine, tokenizer_config.json: auto_map)"),
         (own_activation, "needs code of its own (os.system, 2_Dense/config.json: activation_function)"),
         (own_route, "needs code of its own (evil.Module, 2_Router/router_config.json)"),
+        (late, "a ColBERT model, which gives a vector a token"),
         (classifier, "a sequence classifier (BertForSequenceClassification), which scores pairs"),
         (
             lambda plain, base: renamed(base),
@@ -429,7 +438,10 @@ def test_settings_that_differ_are_put_back_before_the_training_is_blamed(base, p
     changed_json(base / "1_Pooling" / "config.json", pooling_mode="max")
     found = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "run", between=False)
     assert found.diagnosis.kinds, found.summary
-    assert "Do         settings: put back pooling max (mean) and examine again, before the training" in found.summary
+    said = " ".join(found.summary.split())
+    assert "Do settings: put back pooling max (mean) and examine again, before the training is blamed; keep" in said, (
+        said
+    )
 
 
 def test_names_are_shown_in_one_line(base, tmp_path, monkeypatch, capsys):

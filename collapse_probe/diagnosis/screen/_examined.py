@@ -53,3 +53,10 @@ def settings_to_put_back(config: RunConfig) -> str:
         return ""
     named = ", ".join(clean(one, length=60) for one in found[:_NAMED])
     return f"put back {named} and examine again, before the training is blamed"
+
+
+def weights_are_the_first_ones(config: RunConfig) -> bool:
+    """Return whether the judged model has the weights of the first, bit for bit, so that none was trained."""
+    models = config.session.get("models")
+    last = models[-1] if isinstance(models, list) and models else None
+    return isinstance(last, dict) and last.get("equal") is True

@@ -23,7 +23,7 @@ from ..causes import Cause, Decision
 from ..causes._readings import pushes
 from ._curves import curves, until
 from ._delivered import delivered
-from ._examined import examined, settings_to_put_back
+from ._examined import examined, settings_to_put_back, weights_are_the_first_ones
 from ._fallen import FILE, who_fell
 from ._notes import notes
 from ._paper import INDENT, Page, page_of
@@ -265,7 +265,8 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
     ]
     words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
     if kinds and (others := settings_to_put_back(evidence.config)):
-        words.insert(0, f"settings: {others}")
+        fields, words = ([], []) if weights_are_the_first_ones(evidence.config) else (fields, words)
+        words = [f"settings: {others}", *words]
     if best is not None and best.gain is not None:
         fields = [*fields, f"measured: {clean(best.reading, length=40)} {number(best.gain, sign=True)}"]
     kept = next((one for one in first if "keep" in one.change), None) or (None if first else keeping(evidence.run))

@@ -19,7 +19,7 @@ def why_not_loaded(folder: Path, error: Exception) -> str:
     Where the library only points at its log, the shapes are looked at again.
     """
     why, instead = in_one_line(error), "save or download it again"
-    if isinstance(error, ImportError):
+    if isinstance(error, ModuleNotFoundError) or (isinstance(error, ImportError) and "pip install" in str(error)):
         # A package that is not here is no fault of the files.
         instead = "install it, or give a model that needs none, as before it was quantised"
     elif "ignore_mismatched_sizes" in str(error) and (shapes := _mismatched(folder)):
