@@ -215,7 +215,7 @@ def _architecture(encoder: Encoder) -> dict[str, str]:
 
     config = next((one.config for one in encoder.model.modules() if isinstance(one, PreTrainedModel)), None)
     if config is None:
-        return {}
+        return {_KIND: "without a transformer"}
     common = PreTrainedConfig().to_dict()
     own = {
         f"{_FIELD}{name}": json.dumps(value, sort_keys=True, default=str).strip('"')

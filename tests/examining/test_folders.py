@@ -445,6 +445,16 @@ def test_settings_that_differ_are_put_back_before_the_training_is_blamed(base, p
     assert "learning rate" not in said, "its weights are the base's"
 
 
+def test_the_side_of_the_padding_is_a_setting(opened, place, base):
+    changed_json(base / "tokenizer_config.json", padding_side="left")
+    assert opened(base)[1].settings["padding side"] == "left"
+
+
+def test_a_table_of_words_is_another_architecture(opened, tmp_path):
+    _, found = opened(save_model(tmp_path / "table", [static_table()]))
+    assert found.settings["architecture"] == "without a transformer"
+
+
 def test_a_model_that_did_not_begin_as_the_base_is_called_so(base, place, tmp_path, monkeypatch):
     monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
     weights = base / "model.safetensors"
