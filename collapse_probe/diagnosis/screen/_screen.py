@@ -279,7 +279,12 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
             words.append(f"scoring: {one.change['scoring']} (measured, MRR {number(one.gain, sign=True)})")
     said = "; ".join([", ".join(fields), *words] if fields else words)
     # What is said of a collapse alone is what most of them have in common.
-    if said and not first and any(kinds[0].kind in one.explains for one in MECHANISMS if one.cause == "no_repulsion"):
+    if (
+        said
+        and not first
+        and not evidence.config.examined
+        and any(kinds[0].kind in one.explains for one in MECHANISMS if one.cause == "no_repulsion")
+    ):
         said = f"no cause is suspected; what may help: {said}"
     return page.wrapped("Do", said) if said else []
 
