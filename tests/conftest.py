@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 # As in the command line: OpenMP reads it when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -80,12 +81,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw figures on their axes and no pixel of them, which is most of the work, where a test looks at none."""
+    """Draw figures on their axes and no line of them, which is most of the work, where a test looks at none."""
 
-    def named(canvas: object, path: Path, **_: object) -> None:
-        path.write_bytes(b"not rendered")
+    def drawn(canvas: object, file: TextIO, **_: object) -> None:
+        file.write('<svg viewBox="0 0 1 1"></svg>')
 
-    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", named)
+    monkeypatch.setattr("matplotlib.backends.backend_svg.FigureCanvasSVG.print_svg", drawn)
 
 
 @pytest.fixture(scope="session")

@@ -383,8 +383,8 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path, respred_run):
 def test_a_report_needs_no_torch(respred_run, tmp_path):
     script = (
         "import sys; from pathlib import Path\nfrom collapse_probe.journal import Run\n"
-        "from matplotlib.backends.backend_agg import FigureCanvasAgg\n"
-        "FigureCanvasAgg.print_png = lambda canvas, path, **_: path.write_bytes(b'')  # drawn, not rendered\n"
+        "from matplotlib.backends.backend_svg import FigureCanvasSVG\n"
+        "FigureCanvasSVG.print_svg = lambda canvas, file, **_: file.write('<svg></svg>')  # drawn, not rendered\n"
         "from collapse_probe.reporting import write_report\n"
         "write_report(Run.load(sys.argv[1]), Path(sys.argv[2]))\n"
         "assert not {'torch', 'sentence_transformers', 'transformers'} & set(sys.modules)\n"
