@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from processes_support import ended, launched, python
 
 from collapse_probe.journal import Run
 from collapse_probe.reporting import _drawing
@@ -226,14 +228,19 @@ def test_list_names_everything(run, kind):
         assert "query/common_share" in blind and "query/norm_mean" not in blind
 
 
-@pytest.mark.slow
-def test_two_processes_write_one_run(given, inputs, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(inputs / "cache"))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
-    script = tmp_path / "train.py"
-    script.write_text("from collapse_probe.cli import main; main()\n")
-    arguments = ["train", "--device", "cpu", "--epochs", "1", "--batch-size", "16", *map(str, given)]
-    subprocess.run([*launcher, str(script), *arguments], cwd=tmp_path, capture_output=True, check=False, timeout=200)
+def test_two_processes_write_one_run(given, inputs, tmp_path):
+    """As ``torchrun`` starts them; tests/running/test_programs.py starts some by it."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache"), "OMP_NUM_THREADS": "1"}
+    arguments = ["train", "--device", "cpu", "--epochs", 1, "--batch-size", 16, *given]
+    code = "from collapse_probe.cli import main; main()"
+    folders = [tmp_path, tmp_path / "second"]
+    folders[1].mkdir()
+    code = f"import os; os.chdir({str(tmp_path)!r}); {code}"
+    ended([
+        python(code, arguments, folder, environment | launched(rank, 2, store.port))
+        for rank, folder in enumerate(folders)
+    ])
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["respred"]
     run = Run.load(tmp_path / "runs" / "respred")
     assert run.status == "completed"
