@@ -237,10 +237,12 @@ def test_two_processes_write_one_run(given, inputs, tmp_path):
     folders = [tmp_path, tmp_path / "second"]
     folders[1].mkdir()
     code = f"import os; os.chdir({str(tmp_path)!r}); {code}"
-    ended([
-        python(code, arguments, folder, environment | launched(rank, 2, store.port))
-        for rank, folder in enumerate(folders)
-    ])
+    ended(
+        [
+            python(code, arguments, folder, environment | launched(rank, 2, store.port))
+            for rank, folder in enumerate(folders)
+        ]
+    )
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["respred"]
     run = Run.load(tmp_path / "runs" / "respred")
     assert run.status == "completed"
