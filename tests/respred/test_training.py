@@ -250,6 +250,7 @@ def test_the_founding_case_on_real_text(shared, tmp_path):
         device="cpu",
         precision="fp32",
         listener=Silent(),
+        counterfactuals=False,  # a quarter of its time; tests/respred/test_counterfactuals.py has them
     )
     assert outcome.status == "completed"
     run = Run.load(folder)
