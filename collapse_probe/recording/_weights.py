@@ -183,8 +183,6 @@ def _halved_zeros(gradients: Tensor, *, kept: bool) -> Tensor:
     """Return the share of zeros among float16 gradients; of all zeros 1 where the weights are ``kept`` in float16."""
     zeros = (gradients == 0).float().mean()
     halved = (gradients.half().float() == gradients).all()
-    if halved.device.type == "cpu" and not halved:
-        return torch.zeros_like(zeros)
     # What underflows leaves numbers beside it that are hardly above what float16 has.
     sizes = gradients.abs()
     least = sizes.masked_fill(sizes == 0, torch.inf).min()

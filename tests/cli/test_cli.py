@@ -153,7 +153,7 @@ WRONG = [
     (["train", "--watch", "residul"], "unknown probe 'residul': did you mean 'residual'?"),
     (["train", "--watch", "mine"], "probes/mine.toml: unknown reading 'alpha/valeu': did you mean 'alpha/value'?"),
     (["train", "--encoder", "nowhere"], "--encoder nowhere: no such folder"),
-    (["train", "--encoder", "."], "no sentence-transformers model"),
+    (["train", "--encoder", "."], "no model: modules.json or config.json is needed"),
     (["train", "--lambda-residual", "-1"], "--lambda-residual is -1.0: a number of at least 0 is needed"),
     (["train", "--lambda_residual", "x"], "Invalid value for '--lambda-residual'"),
     (["train", "--lamda-residual", "1"], "Did you mean"),

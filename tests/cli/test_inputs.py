@@ -385,7 +385,7 @@ def assert_half_precision_trains(
     write_pairs(Path("pairs.jsonl"), PAIRS)
     given = ("--beir", "shop", "--encoder", "model", "--pairs", "pairs.jsonl", "--unfreeze-layers", 1)
     code, out, err = run("train", "--recipe", "option_d", *given, "--select", "last", *SHORT)
-    assert (code in (0, 1), err) == (True, ""), out
+    assert (code in (0, 1), err) == (True, ""), err + out
     assert f"weights of {dtype}, used in float32" in out
     trained = ndcg_by_collection(folder_of(out), path="no_predictor")
     assert trained == near({"shop": library_ndcg(Path("runs/option_d/model"), SHOP)})
@@ -429,7 +429,7 @@ def test_two_heads_trained_here_on_one_encoder(run, score, shop, models):
         given = ("--encoder", models / "tiny", "--beir", "shop", "--pairs", "pairs.jsonl", "--cache", "cache")
         how = ("--scoring-path", "predictor", "--select", "last", "--learning-rate", 0.3)
         code, out, err = run("train", "--name", name, "--seed", seed, *given, *how, *SHORT)
-        assert (code in (0, 1), err) == (True, ""), out
+        assert (code in (0, 1), err) == (True, ""), err + out
     expected = [library_ndcg(trusted(Path("runs", name, "model")), SHOP) for name in "ab"]
     assert abs(expected[0] - expected[1]) > 1e-4
     assert scores_of_two(score, "runs/a/model", "runs/b/model", "--beir", "shop") == near(expected)
@@ -456,7 +456,7 @@ def test_a_saved_model_keeps_the_prompts_of_its_encoder(run, shop, models, cut):
     write_pairs(Path("pairs.jsonl"), PAIRS)
     given = ("--encoder", "model", "--beir", "shop", "--pairs", "pairs.jsonl", "--select", "last")
     code, out, err = run("train", *given, "--scoring-path", "predictor", *SHORT)
-    assert (code in (0, 1), err) == (True, ""), out
+    assert (code in (0, 1), err) == (True, ""), err + out
     saved = trusted(Path("runs/respred/model"))
     assert {task: saved.prompts[task] for task in PROMPTS} == PROMPTS
     found = ndcg_by_collection(folder_of(out), path="predictor")
@@ -467,7 +467,7 @@ def test_a_saved_model_keeps_the_prompts_that_were_given(run, shop, models):
     write_pairs(Path("pairs.jsonl"), PAIRS)
     given = ("--encoder", models / "prompted", "--beir", "shop", "--pairs", "pairs.jsonl", "--query-prompt", "please: ")
     code, out, err = run("train", *given, "--select", "last", "--document-prompt", "", *SHORT)
-    assert (code in (0, 1), err) == (True, ""), out
+    assert (code in (0, 1), err) == (True, ""), err + out
     saved = SentenceTransformer("runs/respred/model", device="cpu")
     assert {task: saved.prompts[task] for task in PROMPTS} == {"query": "please: ", "document": ""}
     found = ndcg_by_collection(folder_of(out), path="no_predictor")
@@ -517,7 +517,7 @@ def test_a_trained_run_is_evaluated_again_with_the_prompts(run, shop, recipe):
     given = ("--encoder", "model", "--beir", "shop", "--pairs", "pairs.jsonl", "--learning-rate", 3e-3)
     layers = ("--unfreeze-layers", 1) if recipe == "option_d" else ()
     code, out, err = run("train", "--recipe", recipe, *given, *layers, *SHORT)
-    assert (code in (0, 1), err) == (True, ""), out
+    assert (code in (0, 1), err) == (True, ""), err + out
     first = ndcg_by_collection(folder_of(out), path="no_predictor")
     code, _, err = run("evaluate", folder_of(out), "--beir", "shop")
     assert (code, err) == (0, "")
@@ -533,7 +533,7 @@ def preflight(run, models) -> Callable[..., tuple[list[str], str]]:
 
     def judged(*arguments: object) -> tuple[list[str], str]:
         code, out, err = run("preflight", "--batch-size", 32, "--encoder", models / "tiny", *arguments)
-        assert (code in (0, 1), err) == (True, ""), out
+        assert (code in (0, 1), err) == (True, ""), err + out
         return re.findall(r"^(?:red|amber|green|n/a|not measured).*$|^preflight of.*$", out, re.MULTILINE), out
 
     return judged
@@ -666,7 +666,7 @@ def train(run, shop, models) -> Callable[..., tuple[Run, str]]:
     def trained(pairs: object, *arguments: object, recipe: str = "respred") -> tuple[Run, str]:
         given = ("--recipe", recipe, "--encoder", models / "tiny", "--beir", "shop", "--pairs", pairs)
         code, out, err = run("train", *given, *SHORT, *arguments)
-        assert (code in (0, 1), err) == (True, ""), out
+        assert (code in (0, 1), err) == (True, ""), err + out
         return Run.load(folder_of(out)), out
 
     return trained

@@ -89,6 +89,8 @@ def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(tmp_pat
     assert toy_run(tmp_path / "cut", SMALL, resume=True).status == "completed"
     assert same(weights(whole), weights(tmp_path / "cut"))
     expected, found = (Run.load(folder).readings() for folder in (whole, tmp_path / "cut"))
+    # What was taken back since a step is not known of the one before the stop.
+    expected, found = (one[~one["name"].str.startswith("undone/")] for one in (expected, found))
     key = ["name", "step"]
     assert expected.sort_values(key, ignore_index=True).equals(found.sort_values(key, ignore_index=True))
 

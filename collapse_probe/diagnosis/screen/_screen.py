@@ -281,6 +281,7 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
     # What is said of a collapse alone is what most of them have in common.
     if (
         said
+        and kinds
         and not first
         and not evidence.config.examined
         and any(kinds[0].kind in one.explains for one in MECHANISMS if one.cause == "no_repulsion")
