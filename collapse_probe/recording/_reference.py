@@ -297,7 +297,8 @@ class Replay:
         else:
             again = _Again(module, kept.method)
             prefixed = {f"module.{name}": value for name, value in weights[side].items()}
-            result = torch.func.functional_call(again, prefixed, args, kwargs)
+            # A weight that is tied has its own entry at each place; another for the same place would be put back last.
+            result = torch.func.functional_call(again, prefixed, args, kwargs, tie_weights=False)
         taken = take(Call(module, args, kwargs, result, kept.method))
         if taken is None:
             raise InputError(f"the {side}'s module gave nothing in evaluation mode")
@@ -376,7 +377,9 @@ class StartWeights:
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    """Return weights and buffers by name, those of a module that has several names by one of them."""
+    own = ((f"{path}." if path else "", {**one._parameters, **one._buffers}) for path, one in module.named_modules())
+    return {f"{path}{name}": one for path, held in own for name, one in held.items() if one is not None}
 
 
 def copied(value: Any) -> Any:

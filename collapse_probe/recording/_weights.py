@@ -16,6 +16,9 @@ ENTRIES = 4096
 _LEAST = 2.0**-20
 """Size of a gradient entry near which others vanish in float16: 16 times the smallest that it has."""
 
+_FEW = 2
+"""Numbers that a clamp may hold at their bounds, whatever they are trained to: a temperature and a bias."""
+
 _HALVES = (torch.float16, torch.bfloat16)
 
 
@@ -30,7 +33,8 @@ class WeightReader:
     the weights are kept in; 0 where they are not, where all are 0 and no weight is a float16 itself, and where none
     is nearly too small for it, as of an absolute error. Tables whose rows are looked up are left out of it.
     ``undone/GROUP``, where the step before was read, too, is the share of its update that was taken back since, by
-    whatever writes weights between two steps: 0 where nothing does, 1 where they are put back.
+    whatever writes weights between two steps: 0 where nothing does, 1 where they are put back. A group of one or two
+    numbers has none: a clamp holds a temperature at its bound, and a step towards it is taken back whole.
 
     Args:
         groups: Name of a group to its parameters.
@@ -62,7 +66,9 @@ class WeightReader:
         if last is not None and last[0] == step - 1:
             _, then, now = last
             self._undone = {
-                f"undone/{name}": _taken_back(then[name], now[name], found) for name, found in self._before.items()
+                f"undone/{name}": _taken_back(then[name], now[name], found)
+                for name, found in self._before.items()
+                if found.numel() > _FEW
             }
         gradients = {name: _gradients(group) for name, group in self._groups.items()}
         self._zeros = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..recording import Call, Heard, kept_tokens, pooled_of_padding
+from ..recording import Call, Containment, Heard, kept_tokens, pooled_of_padding
 from ._attach import Attachments, compiled_inside, is_compiled
 from ._calls import in_backward
 from ._candidates import entries, is_tokens
@@ -17,16 +17,33 @@ _STEPS, _TRIES = 20, 3
 """First steps in which it is looked for, and how many of them may have something to compare, and not tell."""
 
 _MOST = 16
-"""Outputs with vectors of tokens that are kept of a step."""
+"""Outputs, about, with vectors of tokens that are kept of a step."""
 
-_SHORT, _SEVERAL = 16, 8
-"""Tokens up to which texts that all have as many look as if they were cut, and how many texts say so (own choice)."""
+_ROWS = 64
+"""Texts of an output of which tokens are kept until the step ends, so that hardly any memory is held."""
+
+_LEAST, _SHORT, _SEVERAL = 3, 16, 8
+"""Tokens from which and up to which texts that all have as many look as if they were cut, and how many texts say so
+(own choice)."""
 
 _DEPTH = 2
 """How far below a declared module outputs are heard."""
 
-Tokens = tuple[Tensor, Tensor, list[Tensor]]
-"""Vectors of tokens ``[n, T, D]``, which of them are of the text ``[n, T]``, and what may be their ids ``[n, T]``."""
+
+class Tokens(NamedTuple):
+    """What was heard of some of an output's texts, taken evenly: all that is held of it.
+
+    Attributes:
+        rows: Texts of the whole output.
+        tokens: Their vectors of tokens ``[n, T, D]``, copied.
+        kept: Which of these are of the text ``[n, T]``.
+        ids: What may be their ids ``[n, T]``.
+    """
+
+    rows: int
+    tokens: Tensor
+    kept: Tensor
+    ids: list[Tensor]
 
 
 class PaddingCheck:
@@ -40,18 +57,25 @@ class PaddingCheck:
         found: Called with how vectors are made of padding, and how much of them it is; how is empty where they are not.
         cut: Called with the tokens of every text, once, where all of a step's have as many, and few.
         paused: Returns whether calls are our own.
+        containment: What contains our failures: a forward of the model's goes on.
 
     Attributes:
         open: Whether it still looks.
     """
 
     def __init__(
-        self, found: Callable[[str, float], None], *, cut: Callable[[int], None], paused: Callable[[], bool]
+        self,
+        found: Callable[[str, float], None],
+        *,
+        cut: Callable[[int], None],
+        paused: Callable[[], bool],
+        containment: Containment,
     ) -> None:
         self.open = True
         self._cut: Callable[[int], None] | None = cut
         self._found = found
         self._paused = paused
+        self._containment = containment
         self._steps = self._tried = 0
         self._tokens: list[Tokens] = []
         self._looked_up: list[Tensor] = []
@@ -73,21 +97,29 @@ class PaddingCheck:
 
     def look_up(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         """Hear a table that looks tokens up: which of them are padding, it knows."""
+        self._containment.run("padding", self._look_up, module, args)
+
+    def _look_up(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if self.open and _pads(module) and args and isinstance(args[0], Tensor) and args[0].ndim == 2:
             self._looked_up = [*self._looked_up[-1:], args[0] != module.padding_idx]
 
     def hear(self, call: Call) -> None:
         """Hear an output, in which vectors of tokens may be."""
+        self._containment.run("padding", self._hear, call)
+
+    def _hear(self, call: Call) -> None:
         if not self.open or self._paused() or in_backward():
             return
         for _, value in entries(call.output):
             if is_tokens(value) and len(self._tokens) < _MOST:
                 kept = kept_tokens(call, value)
                 shape = value.shape[:2]
-                if kept is None:
-                    kept = next((one for one in reversed(self._looked_up) if one.shape == shape), None)
-                if kept is not None:
-                    self._tokens.append((value.detach(), kept, list(_ids(call, shape))))
+                # Both sides may have been looked up before either goes on: the latest may be the other's.
+                masks = [one for one in self._looked_up if one.shape == shape] if kept is None else [kept]
+                every = _every(len(value))
+                tokens = value.detach()[::every].clone() if masks else value
+                ids = [one[::every] for one in _ids(call, shape)]
+                self._tokens += [Tokens(len(value), tokens, one[::every], ids) for one in masks]
 
     def end_step(self, calls: Sequence[Heard]) -> None:
         """Compare the step's vectors with its tokens; to be called before the recorder's step ends."""
@@ -100,7 +132,7 @@ class PaddingCheck:
             if length := _cut_to(tokens):
                 cut(length)
         sides = [one.tensor for one in calls if one.tensor.ndim == 2 and (one.confirmed or not one.trained)]
-        fits = [[one for one in reversed(tokens) if side.shape == (one[0].shape[0], one[0].shape[2])] for side in sides]
+        fits = [[one for one in tokens if side.shape == (one.rows, one.tokens.shape[2])] for side in sides]
         told = [_told(side, some) for side, some in zip(sides, fits, strict=True)]
         known = max((one for one in told if one is not None), key=lambda one: one[1], default=None)
         if known is not None:
@@ -118,18 +150,24 @@ class PaddingCheck:
 
 
 def _told(vectors: Tensor, several: Sequence[Tokens]) -> tuple[str, float] | None:
-    """Return how texts' vectors are made of padding by the first vectors of tokens that tell it."""
-    told = (pooled_of_padding(vectors, tokens, kept) for tokens, kept, ids in several if _are_padding(ids, ~kept))
-    return next((one for one in told if one is not None), None)
+    """Return how texts' vectors are made of padding; not at all, if any vectors of tokens and their mask say so."""
+    vectors = vectors[:: _every(len(vectors))]
+    told = (pooled_of_padding(vectors, one.tokens, one.kept) for one in several if _are_padding(one.ids, ~one.kept))
+    return min((one for one in told if one is not None), key=lambda one: one[1], default=None)
+
+
+def _every(rows: int) -> int:
+    return max(1, -(-rows // _ROWS))
 
 
 def _cut_to(several: Sequence[Tokens]) -> int:
     """Return the tokens of every text where all have as many, and few; 0 for texts of several lengths."""
-    lengths = {kept.shape[1] for _, kept, _ in several}
-    rows = min(len(kept) for _, kept, _ in several)
-    if len(lengths) != 1 or max(lengths) > _SHORT or rows < _SEVERAL or not all(ids for *_, ids in several):
+    length, rows = several[0].kept.shape[1], min(one.rows for one in several)
+    if any(one.kept.shape[1] != length or not one.ids for one in several):
         return 0
-    return lengths.pop() if all(bool(kept.all()) for _, kept, _ in several) else 0
+    if not _LEAST <= length <= _SHORT or rows < _SEVERAL:
+        return 0
+    return length if all(bool(one.kept.all()) for one in several) else 0
 
 
 def _ids(call: Call, shape: torch.Size) -> Iterator[Tensor]:

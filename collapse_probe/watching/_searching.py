@@ -55,7 +55,8 @@ class Searching:
             said = f"each of the first texts has exactly {length} tokens: are they cut, by max_length?"
             self.recorder.event("noted", said, step=self.recorder.current, subject="cut texts")
 
-        check = PaddingCheck(found, cut=cut, paused=lambda: self._calls.paused)
+        about = {"paused": lambda: self._calls.paused, "containment": self.recorder.containment}
+        check = PaddingCheck(found, cut=cut, **about)
         check.listen([one.module for one in places if one.module is not None], self._target, self._attachments)
         self._attachments.add(check.close)
         return check

@@ -9,7 +9,7 @@ import pytest
 from journals_support import FALL, QUERIES, append, both, made, other_domain, ramp, wrong_pairs
 
 from collapse_probe.diagnosis import diagnose
-from collapse_probe.journal import Coverage, ReferenceInfo, StreamInfo
+from collapse_probe.journal import Coverage, ReferenceInfo, Run, StreamInfo
 
 ADDED = tuple(
     StreamInfo(name=name, role=role)
@@ -164,6 +164,20 @@ def test_batches_that_tell_pairs_apart_where_the_reference_does_not(batch_norm, 
     (run.folder / "journal.jsonl").write_text("".join(lines), "utf-8")
     found = append(run, records)
     assert kinds(found) == ["path_mismatch"] and causes(found) == [cause]
+
+
+@pytest.mark.parametrize(("first", "said"), [(0.97, ["path_mismatch"]), (0.52, [])])
+def test_batches_that_are_told_apart_after_one_step_only_have_learnt_it(first, said, tmp_path):
+    """Of two towers that begin at chance the second batch may be told apart, as the pairs will be that are scored."""
+    run = made(tmp_path / "run", extra={"pairs/auc": 0.97})
+    path = run.folder / "journal.jsonl"
+    records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for one in records:
+        if one["kind"] == "readings" and "pairs/auc" in one["values"]:
+            at = {("batch", 1): first, ("reference", 0): 0.52}
+            one["values"]["pairs/auc"] = at.get((one.get("on", "batch"), one["step"]), 0.97)
+    path.write_text("".join(f"{json.dumps(one)}\n" for one in records), "utf-8")
+    assert kinds(Run.load(run.folder)) == said
 
 
 def test_a_correction_that_shrank_is_not_called_constant(tmp_path):

@@ -132,6 +132,22 @@ def test_weights_that_are_put_back_after_each_step_are_named(after, said, tmp_pa
     assert [one.locus for one in found.causes if one.cause == "weights_overwritten"] == (["body"] if said else [])
 
 
+def test_a_temperature_that_is_held_at_its_bound_is_not_put_back(tmp_path):
+    """As CLIP's is, which begins there when it is trained further."""
+    model = Two()
+    model.scale = nn.Parameter(torch.tensor(4.6))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with collapse_probe.watch(model, optimizer=optimizer, query="", document="", reference=False, run=tmp_path / "run"):
+        for _ in range(12):
+            x = torch.randn(4, 8)
+            ((model(x) - model(x + 0.1).detach()).square().mean() - model.scale).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            model.scale.data.clamp_(max=4.6)
+    found = collapse_probe.diagnose(tmp_path / "run")
+    assert not [one for one in found.kinds if one.kind == "updates_undone"]
+
+
 class Dropping(nn.Module):
     def __init__(self) -> None:
         super().__init__()

@@ -10,6 +10,9 @@ from torch.nn.functional import cross_entropy
 import collapse_probe
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import Event
+from collapse_probe.recording import Call, Containment
+from collapse_probe.watching import _pooling
+from collapse_probe.watching._pooling import PaddingCheck
 
 POOLINGS = {
     "mean": lambda h, m: (h * m[..., None]).sum(1) / m.sum(1, keepdim=True),
@@ -117,3 +120,56 @@ def test_what_cannot_be_told_is_not_said(about, tmp_path):
 def test_texts_of_one_short_length_are_noted(shortest, said, tmp_path):
     summary = diagnose(trained(tmp_path / "run", "mean", lengths=(shortest, 8))).summary
     assert ("each of the first texts has exactly 8 tokens" in " ".join(summary.split())) is said
+
+
+class Crossed(nn.Module):
+    """Looks both sides' tokens up before it goes on with the first; the sum over padding, which is zeros, is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.drop = nn.Embedding(60, 16, padding_idx=0), nn.Dropout(0.2)
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        one, other = self.table(a), self.table(b)
+        return self.drop(one).sum(1), self.drop(other).sum(1)
+
+
+def test_the_mask_of_the_other_side_is_not_taken_for_a_texts_own(tmp_path):
+    torch.manual_seed(0)
+    model = Crossed()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with collapse_probe.watch(model, optimizer=optimizer, run=tmp_path / "run", reference=False) as watch:
+        for _ in range(6):
+            ids = torch.randint(1, 60, (2, 16, 8))
+            a, b = ids.masked_fill(torch.arange(8) >= torch.randint(3, 7, (2, 16, 1)), 0)
+            one, other = model(a, b)
+            cross_entropy(one @ other.T, torch.arange(16)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert watch.live.series("padding/share").values.tolist() == [0.0] and not said(watch.live)
+
+
+def test_few_rows_of_tokens_are_held_and_what_changes_them_in_place_changes_none_of_it():
+    contains = Containment(lambda probe, message: None)
+    check = PaddingCheck(lambda how, share: None, cut=lambda at: None, paused=lambda: False, containment=contains)
+    tokens, mask = torch.randn(1000, 8, 16), (torch.arange(8) < 4).expand(1000, 8).long()
+    check.hear(Call(nn.Identity(), (), {"attention_mask": mask}, tokens))
+    tokens.zero_()
+    (held,) = check._tokens
+    assert held.tokens.untyped_storage().nbytes() < tokens.nbytes / 10 and held.tokens.any()
+
+
+def test_a_failure_of_ours_in_a_forward_does_not_reach_it(tmp_path, monkeypatch):
+    monkeypatch.delenv("COLLAPSE_PROBE_STRICT")
+    monkeypatch.setattr(_pooling, "kept_tokens", lambda call, tensor: 1 / 0)
+    with pytest.warns(RuntimeWarning, match="padding failed"):
+        run = trained(tmp_path / "run", "average", declared=True)
+    assert [one.subject for one in run.of(Event) if one.name == "error"] == ["padding"]
+
+
+def test_a_single_token_is_no_text_that_is_cut():
+    def held(length: int) -> _pooling.Tokens:
+        kept = torch.ones(16, length, dtype=torch.bool)
+        return _pooling.Tokens(16, torch.randn(16, length, 4), kept, [kept.long()])
+
+    assert [_pooling._cut_to([held(length)]) for length in (1, 2, 8, 30)] == [0, 0, 8, 0]

@@ -106,6 +106,40 @@ def test_weights_that_are_too_large_to_keep_are_said(monkeypatch):
     assert any("step 0" in one for one in said)
 
 
+class Shared(nn.Module):
+    """Two sides that are one module of two names, or two modules of which one weight is tied."""
+
+    def __init__(self, *, tied: bool) -> None:
+        super().__init__()
+        self.left = nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 8))
+        self.right = nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 8)) if tied else self.left
+        self.right[0].weight = self.left[0].weight
+        self.head = nn.Linear(8, 8)
+
+    def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        return self.head(self.left(a)), self.right(b)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_weights_that_have_two_names_are_put_back(tied):
+    trained, scored = [], []
+    for watched in (False, True):
+        torch.manual_seed(0)
+        model = Shared(tied=tied)
+        before, optimizer = copy.deepcopy(model), torch.optim.SGD(model.parameters(), lr=0.5)
+        w = watch(model, optimizer=optimizer, run=False) if watched else None
+        for a, b in (kept := list(pairs(30, rows=16))):
+            descend(optimizer, infonce(*model(a, b)))
+        if w is not None:
+            w.close()
+            found = w.live.series("pairs/d_prime", on="reference")
+            scored = found.where(found.steps == 0).values
+        trained.append(model.state_dict())
+    assert all(torch.equal(one, trained[1][name]) for name, one in trained[0].items())
+    whole = [torch.cat(side) for side in zip(*(before(*pair) for pair in kept[1:20]), strict=True)]
+    assert separation(*whole) in [pytest.approx(one, rel=1e-4) for one in scored]
+
+
 class OfDictionaries(nn.Module):
     """Takes what a tokenizer gives, and changes it in place, as some models do."""
 

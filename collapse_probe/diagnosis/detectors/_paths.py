@@ -86,6 +86,8 @@ def _apart(evidence: Evidence, cuts: Mapping[str, float]) -> Judgement | None:
     if not len(reference) or not len(first) or int(reference.steps[0]) > 0:
         return None
     scored, trained = float(reference.values[0]), float(first.values.mean())
+    if int(first.steps[0]) == 1:
+        trained = min(trained, float(first.values[0]))  # the later ones may have learnt already
     if trained - scored < cuts["gap"]:
         return None
     at_chance = scored < cuts["chance"] or None

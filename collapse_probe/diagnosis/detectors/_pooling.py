@@ -48,7 +48,7 @@ POOLING = (
         "tokens do; the mask is the encoder's attention_mask, else what its embedding's padding_idx says.",
         thresholds={"share": Threshold(0.1, "of a vector: less hardly turns it (own choice)")},
         judge=_pooled,
-        why="What a text's vector is depends on how far its batch was padded, and little or nothing of it on the text.",
+        why="What a text's vector is depends on how far its batch was padded, and the less on the text.",
         remedies=(
             Remedy(
                 change={
