@@ -25,9 +25,7 @@ sys.path.append(str(HERE.parent))
 from _common import SHARED, table  # noqa: E402
 
 #: The programs of each round by their names; names of the second round begin with h2 and p2.
-ROUNDS = [
-    {path.stem: path for path in sorted((HERE / folder).glob("[hp]*.py"))} for folder in ("programs", "second")
-]
+ROUNDS = [{path.stem: path for path in sorted((HERE / folder).glob("[hp]*.py"))} for folder in ("programs", "second")]
 PROGRAMS = {name: path for one in ROUNDS for name, path in one.items()}
 
 #: Causes of which one must be named first; none where no cause says what is planted. A program not here is healthy.
