@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from tests_support import toy_data, toy_evaluation
 
-from collapse_probe.experiments import CONTROL, Intervention, keep, make_cells, run_in_processes, write_record
+from collapse_probe.experiments import CONTROL, Intervention, keep, make_cells, run_cell, write_record
 from collapse_probe.journal import RunConfig
 from collapse_probe.respred import Recipe
 from collapse_probe.respred._ablation import Material, cell_inputs, train_cell
@@ -35,13 +36,14 @@ def material(config: RunConfig, threads: int = 1) -> Material:
 
 
 def write_ablation(folder: Path, config: RunConfig) -> None:
-    """Run the plan ``causes`` over two seeds, in a pool of processes."""
+    """Run the plan ``causes`` over two seeds, in this process: each of a pool would import for ten seconds."""
     interventions = [Intervention(CONTROL, {}), *plan("causes", RECIPE)]
     cells = make_cells(interventions, RECIPE, seeds=[0, 1])
     names = [cell.name for cell in cells]
     write_record(folder, name="toy", run="base", plan="causes", interventions=interventions, seeds=[0, 1], cells=names)
-    for cell, files in run_in_processes(train_cell, cells, material(config), workers=2):
-        keep(folder, cell, files, cell_inputs(config))
+    read = material(config, threads=torch.get_num_threads())
+    for cell in cells:
+        keep(folder, cell, run_cell(train_cell, cell, read), cell_inputs(config))
 
 
 def over(seeds: int, mean: float) -> SeededDifference:

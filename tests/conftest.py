@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 # As in the command line: OpenMP reads it when torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -14,20 +15,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 import pytest
-import torch
-from ablation_support import RECIPE, write_ablation
 from hypothesis import settings
 from shared_once import once
-from tests_support import toy_run
 
-from collapse_probe.demo import EmbeddedText, build_embedded
-from collapse_probe.journal import Run
-from collapse_probe.respred import Recipe
+if TYPE_CHECKING:
+    from collapse_probe.demo import EmbeddedText
+    from collapse_probe.journal import Run
+
+# What is heavy is imported where it is needed: the workers of pytest-xdist wait for the process that starts them.
 
 collect_ignore = ["typed_face.py"]
 """Files that hold no test: this one is read by a type checker, and names what optional libraries are needed for."""
-
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 
 # The same examples every time; `HYPOTHESIS_PROFILE=explore python -m pytest` looks for others.
 settings.register_profile("fixed", derandomize=True)
@@ -39,6 +37,9 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_collection_finish() -> None:
     """Leave what is imported out of garbage collections: every trainer starts one, and it takes a third of a second."""
+    import torch
+
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     gc.collect()
     gc.freeze()
 
@@ -69,6 +70,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedText:
     """The bundled collection, made once: reading the packages takes ten seconds."""
+    from collapse_probe.demo import build_embedded
+
     return build_embedded(once(tmp_path_factory, "embedded", build_embedded))
 
 
@@ -80,17 +83,21 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw figures on their axes and no pixel of them, which is most of the work, where a test looks at none."""
+    """Draw figures on their axes and no line of them, which is most of the work, where a test looks at none."""
 
-    def named(canvas: object, path: Path, **_: object) -> None:
-        path.write_bytes(b"not rendered")
+    def drawn(canvas: object, file: TextIO, **_: object) -> None:
+        file.write('<svg viewBox="0 0 1 1"></svg>')
 
-    monkeypatch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", named)
+    monkeypatch.setattr("matplotlib.backends.backend_svg.FigureCanvasSVG.print_svg", drawn)
 
 
 @pytest.fixture(scope="session")
 def respred_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished, fully watched run of the founding recipe on made-up vectors."""
+    from tests_support import toy_run
+
+    from collapse_probe.respred import Recipe
+
     folder = tmp_path_factory.mktemp("runs") / "respred"
     toy_run(folder, Recipe(batch_size=32))
     return folder
@@ -99,13 +106,17 @@ def respred_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small run that is ablated."""
+    from ablation_support import RECIPE
+    from tests_support import toy_run
+
+    from collapse_probe.journal import Run
+
     return Run.load(once(tmp_path_factory, "base", lambda folder: toy_run(folder, RECIPE)))
 
 
 @pytest.fixture(scope="session")
 def ablation(tmp_path_factory: pytest.TempPathFactory, base: Run) -> Path:
     """The folder of a finished ablation of it over two seeds."""
-    before = torch.get_num_threads()
-    folder = once(tmp_path_factory, "toy", lambda folder: write_ablation(folder, base.config))
-    assert torch.get_num_threads() == before, "threads of this process are left alone"
-    return folder
+    from ablation_support import write_ablation
+
+    return once(tmp_path_factory, "toy", lambda folder: write_ablation(folder, base.config))

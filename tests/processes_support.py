@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -68,27 +71,72 @@ class Team:
         return [one.message for one in self.stores[0].of(Event) if one.subject == "processes"]
 
 
+def _forking() -> Any:
+    """Return what forks processes from one that has imported what trainings need: ten seconds, once."""
+    context = multiprocessing.get_context("forkserver")
+    needed = ["processes_support", "collapse_probe.watching", "collapse_probe.respred.training", "torch._dynamo"]
+    context.set_forkserver_preload(needed)
+    with pytest.MonkeyPatch.context() as patch:
+        # It looks for modules where this process does.
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        forkserver.ensure_running()
+    return context
+
+
 def start(train: Callable[[int, int, Path], None], world: int, folder: Path) -> list[int]:
     """Start processes that train together in a folder, and return their exit codes.
-
-    They are forked from a process that has imported what they need: that is done once.
 
     Args:
         train: Called in each with its rank, how many they are, and the folder.
         world: How many.
         folder: Where they run.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["processes_support", "collapse_probe.watching", "torch._dynamo"])
+    context = _forking()
     store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     started = [context.Process(target=_run, args=(train, rank, world, store.port, folder)) for rank in range(world)]
     for one in started:
         one.start()
+    return ended(started)
+
+
+def ended(started: Sequence[BaseProcess]) -> list[int]:
+    """Wait for processes, not for ever, and return their exit codes."""
     for one in started:
-        one.join(60)
+        one.join(120)
         one.kill()
         one.join()
     return [one.exitcode or 0 for one in started]
+
+
+def python(code: str, arguments: Sequence[object], folder: Path, environment: Mapping[str, str]) -> BaseProcess:
+    """Start a program in a process of its own, as ``python -c`` would, but for what is imported already.
+
+    Args:
+        code: Of the program.
+        arguments: Its ``sys.argv`` but for the first one.
+        folder: Where it runs; what it prints goes into ``stdout`` and ``stderr`` there.
+        environment: All of its environment.
+    """
+    started = _forking().Process(target=_python, args=(code, [*map(str, arguments)], folder, dict(environment)))
+    started.start()
+    return started
+
+
+def _python(code: str, arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["-c", *arguments]
+    exec(code, {"__name__": "__main__"})
+
+
+def launched(rank: int, world: int, port: int) -> dict[str, str]:
+    """Return what ``torchrun`` tells a process of one machine, of which the store at a port is the launcher's."""
+    known = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "LOCAL_WORLD_SIZE": world, "MASTER_PORT": port}
+    known |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": True, "TORCHELASTIC_RESTART_COUNT": 0}
+    return {name: str(value) for name, value in known.items()}
 
 
 def _run(train: Callable[[int, int, Path], None], rank: int, world: int, port: int, folder: Path) -> None:

@@ -19,6 +19,8 @@ NEAR = {
 }
 """Where near begins: twice the cut, or half of it where outside is above; of a cone .7, as 1.0 is what there was."""
 
+_FACTOR = 2.0
+
 _FALL = "loss_against_retrieval"
 
 Examined = tuple[Detector, Subject, Finding]
@@ -57,6 +59,9 @@ def _distance(finding: Finding) -> float:
         return math.inf
     own, *others = judgement.conditions
     if not own.value or own.value <= 0 or not own.cut or own.holds is not False:
+        return math.inf
+    # A cut that is further away is of another reading, as of norms under a cosine, which cannot see them.
+    if not own.cut / _FACTOR <= near <= own.cut * _FACTOR:
         return math.inf
     if any(one.holds is not True for one in others if not one.harm):
         return math.inf

@@ -17,6 +17,7 @@ from ..journal import atomic_write_text
 from ..retrieval import TASKS, Encoder, read_json
 from ._code import settings_in
 from ._found import Found
+from ._likeness import likeness
 
 _TEXTS = 64
 """Texts whose tokens are compared."""
@@ -32,6 +33,9 @@ _ALONE = 1e-3
 _ALONE_HALF = 5e-2
 """Difference of a text's vectors alone and beside others, over its length, that is said (own choice)."""
 
+_UNLIKE = 0.2
+"""Cosine of two models' weights below which neither began as the other: 0 where both were drawn (own choice)."""
+
 _HARMLESS = ("pooler.", "position_ids", "lm_head", "cls.", "classifier.", "score.")
 """Parts that a vector is not made of, or that its library makes of nothing: they may be missing."""
 
@@ -39,6 +43,11 @@ _UNUSED = (*_HARMLESS, "decoder.")
 """Parts that an encoder of texts leaves out of a larger model."""
 
 _HALF = ("float16", "bfloat16")
+_KIND = "architecture"
+_FIELD = "config.json's "
+_INERT = ("drop", "initializer", "use_cache", "bos_token_id", "eos_token_id", "tie_word")
+"""Parts of the names of fields that change no vector of a text."""
+
 _SHOWN = 3
 
 
@@ -96,9 +105,11 @@ class Audit:
 
 @dataclass(frozen=True, kw_only=True)
 class _Loaded:
-    """What only loading a model tells: digest of some texts' tokens, keys of its files, how far its vectors differ."""
+    """What only loading a model tells: digest of some texts' tokens, what its weights are put to, keys of its files,
+    and how far its vectors differ."""
 
     tokens: str
+    architecture: Mapping[str, str]
     missing: Sequence[str]
     unexpected: Sequence[str]
     twice: float
@@ -134,8 +145,15 @@ def audit(
         "maximum length": "no limit" if identity.max_seq_length is None else f"{identity.max_seq_length} tokens",
         "tokens": loaded.tokens,
         "dimensions": str(identity.dimension),
+        "kept dimensions": "all" if identity.truncate_dim is None else str(identity.truncate_dim),
         "type of weights": identity.saved_dtype,
+        **loaded.architecture,
     }
+    differs = [] if first is None else _differences(first.settings, settings)
+    if first is not None and identity.weights_sha256 != first.weights_sha256:
+        like = likeness(Path(first.folder), encoder.folder)
+        if like is not None and like < _UNLIKE:
+            differs.append(f"weights unlike the first one's, cosine {like:.2f}")
     return Audit(
         name=found.name,
         folder=str(found.folder),
@@ -149,7 +167,7 @@ def audit(
         twice=loaded.twice,
         alone=loaded.alone,
         assumed=tuple(assumed),
-        differs=() if first is None else tuple(_differences(first.settings, settings)),
+        differs=tuple(differs),
         equal=first is not None and identity.weights_sha256 == first.weights_sha256,
     )
 
@@ -162,7 +180,14 @@ def _loaded(found: Found, encoder: Encoder, texts: Sequence[str], cache: Path) -
     except (OSError, ValueError, TypeError):
         missing, unexpected = _keys(found, encoder)
     tokens, (twice, alone) = _tokens(encoder, texts), _again(found, encoder, texts)
-    told = _Loaded(tokens=tokens, missing=missing, unexpected=unexpected, twice=twice, alone=alone)
+    told = _Loaded(
+        tokens=tokens,
+        architecture={**_sides(encoder), **_architecture(encoder)},
+        missing=missing,
+        unexpected=unexpected,
+        twice=twice,
+        alone=alone,
+    )
     # A cache that cannot be written costs another load and nothing else.
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,10 +196,40 @@ def _loaded(found: Found, encoder: Encoder, texts: Sequence[str], cache: Path) -
 
 
 def _differences(first: Mapping[str, str], own: Mapping[str, str]) -> list[str]:
+    another = first.get(_KIND) != own.get(_KIND)
     found = [
-        f"{name} {own[name]} ({value})" for name, value in first.items() if name != "tokens" and own[name] != value
+        f"{name} {own[name]} ({value})"
+        for name, value in first.items()
+        # Of another architecture all of its fields are others.
+        if name != "tokens" and own.get(name, value) != value and not (another and name.startswith(_FIELD))
     ]
     return [*found, *(["the tokenizer gives other tokens"] if own["tokens"] != first["tokens"] else [])]
+
+
+def _architecture(encoder: Encoder) -> dict[str, str]:
+    """Return by what equal weights give other vectors: the fields of config.json that an architecture has of its own.
+
+    Those that every architecture has (names, versions, labels), and those that change no vector, are left out.
+    """
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    config = next((one.config for one in encoder.model.modules() if isinstance(one, PreTrainedModel)), None)
+    if config is None:
+        return {_KIND: "without a transformer"}
+    common = PreTrainedConfig().to_dict()
+    own = {
+        f"{_FIELD}{name}": json.dumps(value, sort_keys=True, default=str).strip('"')
+        for name, value in sorted(config.to_dict().items())
+        if name not in common and not any(part in name for part in _INERT)
+    }
+    return {_KIND: str(config.model_type), **own}
+
+
+def _sides(encoder: Encoder) -> dict[str, str]:
+    """Return at which end a text's tokens are filled up and cut."""
+    tokenizer = getattr(encoder.model, "tokenizer", None)
+    sides = {name: getattr(tokenizer, f"{name}_side", None) for name in ("padding", "truncation")}
+    return {f"{name} side": side for name, side in sides.items() if isinstance(side, str)}
 
 
 def _tokens(encoder: Encoder, texts: Sequence[str]) -> str:
@@ -233,6 +288,7 @@ def _keys(found: Found, encoder: Encoder) -> tuple[list[str], list[str]]:
         kind = kinds.get(settings_in(place / "config.json").get("model_type"))
         if kind is None:
             continue
+        _check_numbers(found, place)
         try:
             _, told = kind.from_pretrained(str(place), output_loading_info=True, local_files_only=True)
         except Exception:
@@ -242,10 +298,9 @@ def _keys(found: Found, encoder: Encoder) -> tuple[list[str], list[str]]:
         unexpected += map(str, told.get("unexpected_keys") or ())
     needed = sorted(one for one in missing if not any(part in one for part in _HARMLESS))
     if needed:
-        own = f"; its files have {_some(unexpected)} instead" if unexpected else ""
         missed = "1 weight is" if len(needed) == 1 else f"{len(needed)} weights are"
         raise InputError(
-            f"{found.folder}: {missed} missing in its files ({_some(needed)}){own}, and would be made anew; "
+            f"{found.folder}: {missed} missing in its files ({_some(needed)}), and would be made anew"
             f"{_what_to_save(needed, unexpected)}"
         )
     return sorted(missing), sorted(unexpected)
@@ -262,6 +317,31 @@ def _transformers(folder: Path) -> list[Path]:
         and any(one.glob("model*.safetensors"))
         and not any(part.startswith("checkpoint-") for part in one.relative_to(folder).parts)
     ]
+
+
+def _check_numbers(found: Found, place: Path) -> None:
+    """Refuse whole numbers in the place of weights, which a library would take as they are.
+
+    Raises:
+        InputError: they were quantised, and nothing says by what scale.
+    """
+    from safetensors import safe_open
+
+    if "quantization_config" in settings_in(place / "config.json"):
+        return
+    for path in sorted(place.glob("model*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            whole = [name for name in sorted(file.keys()) if _is_matrix_of_bytes(file.get_slice(name))]
+        if whole:
+            raise InputError(
+                f"{found.folder}: {len(whole)} of its weights are whole numbers ({_some(whole)}), and no "
+                "quantization_config in config.json says what they stand for; give the model as it was before it was "
+                "quantised"
+            )
+
+
+def _is_matrix_of_bytes(part: Any) -> bool:
+    return part.get_dtype() in ("I8", "U8") and len(part.get_shape()) > 1
 
 
 def _check_table(found: Found, encoder: Encoder) -> None:
@@ -286,12 +366,13 @@ def _check_table(found: Found, encoder: Encoder) -> None:
 
 
 def _what_to_save(needed: Sequence[str], unexpected: Sequence[str]) -> str:
-    """Return what is to be saved in the place of a module around the encoder, by what its names begin with."""
+    """Return what stands in the place of missing weights, and what is to be saved instead."""
     ends = [one for one in unexpected if one.endswith(f".{needed[0]}")]
-    if not ends:
-        return "save the encoder itself, not a module around it"
-    before = ends[0].removesuffix(needed[0])
-    return f"save the encoder itself, not a module around it: its names begin with {before!r} here"
+    if ends:
+        before = ends[0].removesuffix(needed[0])
+        return f"; names in its files begin with {before!r}: save the encoder itself, not a module around it"
+    instead = f"; its files have {_some(unexpected)} instead" if unexpected else ""
+    return f"{instead}; save it again with all of its weights and the config.json that they were trained with"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ from ..retrieval import (
     resolve_device,
 )
 from ._examination import Examination
-from ._found import Found, find_base, find_models, in_order
+from ._found import Found, find_base, find_models, in_order, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def _place(asked: Asked) -> tuple[Path, str]:
         InputError: a path that cannot be a folder's.
     """
     if asked.run is None:
-        last = Path(asked.models[-1]).expanduser().name or "model"
+        last = shown(Path(asked.models[-1]).expanduser().name) or "model"
         return Path("runs"), f"examine-{last}" if is_plain_name(f"examine-{last}") else "examine"
     if not is_plain_name(asked.run.name) or asked.run.is_file():
         raise InputError(f"{setting('run', asked.run)}: the path of a folder is needed, such as runs/mine")

@@ -17,6 +17,7 @@ Kind = Literal["whole", "plain", "adapter", "none"]
 
 STATE = "trainer_state.json"
 _ENDS_IN_NUMBER = re.compile(r"(?:^|[-_])(\d+)$")
+_LONGEST_NAME = 60
 _STEPS = re.compile(r"^(?:checkpoint|step)s?[-_](\d+)$")
 
 
@@ -128,10 +129,20 @@ def in_order(base: Found, models: Sequence[Found]) -> list[Found]:
     ]
 
 
+def shown(name: str) -> str:
+    r"""Return a folder's name as one can print it: in one line, without what moves a cursor, both ends of a long one.
+
+    >>> shown("two\nlines"), len(shown("x" * 200))
+    ('two?lines', 60)
+    """
+    flat = "".join(one if one.isprintable() else "?" for one in name)
+    return flat if len(flat) <= _LONGEST_NAME else f"{flat[: _LONGEST_NAME // 2]}…{flat[1 - _LONGEST_NAME // 2 :]}"
+
+
 def _distinct(models: Sequence[Found]) -> list[str]:
-    names = [one.name for one in models]
+    names = [shown(one.name) for one in models]
     longer = [
-        f"{one.folder.resolve().parent.name}/{name}" if names.count(name) > 1 else name
+        f"{shown(one.folder.resolve().parent.name)}/{name}" if names.count(name) > 1 else name
         for one, name in zip(models, names, strict=True)
     ]
     return [
@@ -189,8 +200,12 @@ def _inside(folder: Path) -> list[Found]:
 
 
 def _number(one: Found) -> float:
-    number = _ENDS_IN_NUMBER.search(one.folder.name)
-    return one.step if one.step is not None else int(number[1]) if number else float("inf")
+    return _of_name(one.folder.name) if one.step is None else one.step
+
+
+def _of_name(name: str) -> float:
+    number = _ENDS_IN_NUMBER.search(name)
+    return int(number[1]) if number else float("inf")
 
 
 def _trained(folder: Path, *, final: bool = False) -> dict[str, Any]:
@@ -221,6 +236,9 @@ def refuse(folder: Path) -> NoReturn:
     if not there:
         raise InputError(f"{folder}: an empty folder; give a model's folder, or one with checkpoint-* in it")
     some = [one for one in there if one.startswith("checkpoint-") and (folder / one).is_dir()]
+    if not some and not any(folder.glob("*.safetensors")):
+        # Checkpoints by other names, with weights and nothing that says what they are of.
+        some = sorted((one.parent.name for one in folder.glob("*/*.safetensors")), key=_of_name)
     if some:
         inside = folder / some[-1]
         if any(inside.iterdir()):

@@ -65,12 +65,12 @@ def leaving_out(one: Found, left: list[Left], scratch: Path) -> Iterator[None]:
 
 
 def check_some(left: Sequence[Left], others: int) -> None:
-    """Refuse an examination in which no model is left beside the first.
+    """Refuse an examination in which no model is left beside the first, and none that diverged.
 
     Raises:
         InputError: every one was left out; why the last was.
     """
-    if left and others < 1:
+    if left and others < 1 and not any(one.broken for one in left):
         last = left[-1]
         count = f"none of {len(left)} checkpoints can be examined; " if len(left) > 1 else ""
         raise type(last.error)(f"{last.found.folder.parent}: {count}{last.said}")

@@ -43,11 +43,12 @@ def open_model(
     """
     if found.kind == "none":
         refuse(found.folder)
+    # What a model is comes before the code that it needs for that.
+    check_kind(found.folder, adapter=found.kind == "adapter")
     said = check_code(found.folder)
     folder = found.folder
     if found.kind != "whole":
         folder = scratch / f"{len(list(scratch.iterdir()))}-model"
-        check_kind(found.folder, adapter=found.kind == "adapter")
         check_weights(found.folder)
         if found.kind == "adapter":
             said += merged(found.folder, base, folder, cache=cache)

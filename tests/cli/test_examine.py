@@ -238,7 +238,7 @@ def adapter(folder: Path) -> str:
 def torn(folder: Path) -> str:
     tiny_model(folder)
     (folder / "model.safetensors").write_bytes(b"0" * 100)
-    return "sentence-transformers cannot load this encoder"
+    return "model.safetensors: torn, or no weights (100 bytes; "
 
 
 def empty(folder: Path) -> str:
@@ -252,7 +252,7 @@ def unsaved(folder: Path) -> str:
 
 def notes(folder: Path) -> str:
     (folder / "notes.txt").write_text("nothing else")
-    return "no sentence-transformers model: modules.json is needed (there is notes.txt)"
+    return "no model: modules.json or config.json is needed (there is notes.txt)"
 
 
 @pytest.mark.parametrize("made", [remote_code, own_module, wrapped, adapter, torn, empty, unsaved, notes])

@@ -716,16 +716,28 @@ def test_overlap_without_title(train):
 # Stores of vectors.
 
 
-@pytest.fixture
-def store(score, shop, models) -> Path:
-    """The cache's own store of one encoder, beside a store of another one; both are verified."""
+@pytest.fixture(scope="module")
+def stores(train_once, models, tmp_path_factory) -> Path:
+    """The folder of a cache with the verified store of one encoder, and of such a store of another one."""
+    folder = tmp_path_factory.mktemp("stores")
+    given = ("--recipe", "baseline", "--cache", folder / "cache", "--beir", write_shop(folder / "shop", SHOP))
     for name in ("other", "tiny"):
-        score("--cache", "cache", "--beir", "shop", "--encoder", models / name)
-    shutil.rmtree("runs")
-    shutil.rmtree("reports")
-    found = {json.loads(p.read_text())["encoder"]: p.parent for p in Path("cache/features").glob("*/manifest.json")}
-    found[str(models / "other")].rename("other")
-    return found[str(models / "tiny")]
+        train_once(*given, "--encoder", models / name)
+    by_encoder(folder / "cache")[str(models / "other")].rename(folder / "other")
+    return folder
+
+
+def by_encoder(cache: Path) -> dict[str, Path]:
+    """Return a cache's stores by the name of their encoder."""
+    return {json.loads(p.read_text())["encoder"]: p.parent for p in (cache / "features").glob("*/manifest.json")}
+
+
+@pytest.fixture
+def store(shop, stores, models) -> Path:
+    """A copy of the cache's own store, beside the store of the other encoder."""
+    for name in ("cache", "other"):
+        shutil.copytree(stores / name, name)
+    return by_encoder(Path("cache"))[str(models / "tiny")]
 
 
 def change(path: Path, by: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -884,7 +896,7 @@ def test_an_older_store_that_two_models_wrote_into(run, score, models, store, na
     quiet = replace(quiet, queries={q: f"{text} opens" for q, text in SHOP.queries.items()})
     write_shop(Path("quiet/shop"), quiet)
     score("--cache", "cache", "--beir", "quiet/shop", "--encoder", models / "other")
-    found = {json.loads(p.read_text())["encoder"]: p.parent for p in Path("cache/features").glob("*/manifest.json")}
+    found = by_encoder(Path("cache"))
     old = as_version_0_1(store, "old")
     for name in ("keys", "vectors"):
         both = [np.load(folder / f"{name}.npy") for folder in (store, found[str(models / "other")])]

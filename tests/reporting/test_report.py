@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from tests_support import FoundingWriter, Silent, founding_config, toy_data, toy_run
+from tests_support import FoundingWriter, Silent, founding_config, toy_data, toy_evaluation, toy_run
 
 from collapse_probe.diagnosis import findings
 from collapse_probe.errors import InputError
@@ -99,7 +99,7 @@ def test_a_watched_run_has_every_section_and_figure(report):
 
 def test_a_long_run_fits_into_its_report(tmp_path):
     """Bug: twenty epochs made a report of 47 kB. A few are shown, and all of them are beside it."""
-    toy_run(tmp_path / "long", Recipe(batch_size=32, epochs=20))
+    toy_run(tmp_path / "long", Recipe(batch_size=32, epochs=20), evaluations=[toy_evaluation(queries=8, documents=30)])
     path = write_report(Run.load(tmp_path / "long"), tmp_path / "report", figures=False)
     text = path.read_text()
     assert len(text.encode()) <= 30_000
@@ -298,57 +298,55 @@ def test_foreign_text_becomes_no_markup(tmp_path, respred_run):
     assert_well_formed(text)
 
 
-def test_the_same_run_gives_the_same_report(tmp_path, respred_run, report):
-    again = write_report(Run.load(respred_run), tmp_path / "again").parent
-    files = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
-    assert files == sorted(p.relative_to(report.parent) for p in report.parent.rglob("*") if p.is_file())
-    for file in files:
-        assert (again / file).read_bytes() == (report.parent / file).read_bytes(), file
-
-
 @pytest.fixture
-def quick(monkeypatch):
-    """One small figure in place of all of them, where it is about files."""
+def quick(monkeypatch, unrendered):
+    """One figure in place of all of them, and no line of it, where it is about files."""
     monkeypatch.setattr(_drawing, "FIGURES", {"retrieval": FIGURES["retrieval"]})
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> Path:
+    """The folder of a run of which there is little to say, where it is about files."""
+    return planted(tmp_path_factory.mktemp("few") / "run", ("toy",)).folder
+
+
 @pytest.mark.usefixtures("quick")
-def test_writing_again_replaces_its_own_files_and_keeps_an_edited_one(tmp_path, respred_run):
-    path = write_report(Run.load(respred_run), tmp_path / "r")
+def test_writing_again_replaces_its_own_files_and_keeps_an_edited_one(tmp_path, few):
+    path = write_report(Run.load(few), tmp_path / "r")
     (path.parent / "notes.txt").write_text("mine")
-    assert write_report(Run.load(respred_run), tmp_path / "r") == path
+    assert write_report(Run.load(few), tmp_path / "r") == path
     assert not list(path.parent.glob("*.bak-*"))
     path.write_text("my own words")
-    write_report(Run.load(respred_run), tmp_path / "r")
+    write_report(Run.load(few), tmp_path / "r")
     assert (path.parent / "failure_analysis.md.bak-1").read_text() == "my own words"
     assert path.read_text() != "my own words"
     assert (path.parent / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_figure_that_is_no_longer_drawn_goes_with_its_report(tmp_path, respred_run, monkeypatch):
-    path = write_report(Run.load(respred_run), tmp_path / "r")
+def test_a_figure_that_is_no_longer_drawn_goes_with_its_report(tmp_path, few, monkeypatch):
+    path = write_report(Run.load(few), tmp_path / "r")
     monkeypatch.setattr(_drawing, "FIGURES", {})
-    write_report(Run.load(respred_run), tmp_path / "r")
+    write_report(Run.load(few), tmp_path / "r")
     assert not (path.parent / "figures" / "retrieval.svg").exists()
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_record_that_points_elsewhere_deletes_nothing(tmp_path, respred_run):
-    path = write_report(Run.load(respred_run), tmp_path / "r")
+def test_a_record_that_points_elsewhere_deletes_nothing(tmp_path, few):
+    path = write_report(Run.load(few), tmp_path / "r")
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     record = json.loads((path.parent / ".report.json").read_text())
     record["files"]["../mine.txt"] = hashlib.sha256(b"mine").hexdigest()
     record["files"][str(mine)] = record["files"]["../mine.txt"]
     (path.parent / ".report.json").write_text(json.dumps(record))
-    write_report(Run.load(respred_run), tmp_path / "r")
+    write_report(Run.load(few), tmp_path / "r")
     assert mine.read_text() == "mine"
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_failure_half_way_leaves_the_old_report_and_no_litter(tmp_path, respred_run, monkeypatch):
-    path = write_report(Run.load(respred_run), tmp_path / "r")
+def test_a_failure_half_way_leaves_the_old_report_and_no_litter(tmp_path, few, monkeypatch):
+    path = write_report(Run.load(few), tmp_path / "r")
     before = path.read_text()
 
     def broken(facts: object, path: Path) -> str:
@@ -357,40 +355,42 @@ def test_a_failure_half_way_leaves_the_old_report_and_no_litter(tmp_path, respre
 
     monkeypatch.setattr(_drawing, "FIGURES", {"retrieval": broken})
     with pytest.raises(OSError, match="disk full"):
-        write_report(Run.load(respred_run), tmp_path / "r")
+        write_report(Run.load(few), tmp_path / "r")
     assert path.read_text() == before
     assert (path.parent / "figures" / "retrieval.svg").read_bytes() != b"half"
     assert [p.name for p in tmp_path.iterdir()] == ["r"]
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_file_in_the_folders_place_is_left_alone(tmp_path, respred_run):
+def test_a_file_in_the_folders_place_is_left_alone(tmp_path, few):
     (tmp_path / "r").write_text("mine")
     with pytest.raises(InputError, match="is a file, where the report's folder is needed"):
-        write_report(Run.load(respred_run), tmp_path / "r")
+        write_report(Run.load(few), tmp_path / "r")
     assert (tmp_path / "r").read_text() == "mine"
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_folder_with_something_else_is_left_alone(tmp_path, respred_run):
+def test_a_folder_with_something_else_is_left_alone(tmp_path, few):
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "failure_analysis.md").write_text("another's")
-    path = write_report(Run.load(respred_run), tmp_path / "r")
+    path = write_report(Run.load(few), tmp_path / "r")
     assert path == tmp_path / "r-2" / "failure_analysis.md"
     assert (tmp_path / "r" / "failure_analysis.md").read_text() == "another's"
 
 
-def test_a_report_needs_no_torch(respred_run, tmp_path):
+def test_the_same_run_gives_the_same_report_where_there_is_no_torch(tmp_path, respred_run, report):
     script = (
         "import sys; from pathlib import Path\nfrom collapse_probe.journal import Run\n"
-        "from matplotlib.backends.backend_agg import FigureCanvasAgg\n"
-        "FigureCanvasAgg.print_png = lambda canvas, path, **_: path.write_bytes(b'')  # drawn, not rendered\n"
         "from collapse_probe.reporting import write_report\n"
         "write_report(Run.load(sys.argv[1]), Path(sys.argv[2]))\n"
         "assert not {'torch', 'sentence_transformers', 'transformers'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(respred_run), str(tmp_path / "r")], check=True)
-    assert (tmp_path / "r" / "failure_analysis.md").is_file()
+    again = tmp_path / "again"
+    subprocess.run([sys.executable, "-c", script, str(respred_run), str(again)], check=True)
+    files = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert files == sorted(p.relative_to(report.parent) for p in report.parent.rglob("*") if p.is_file())
+    for file in files:
+        assert (again / file).read_bytes() == (report.parent / file).read_bytes(), file
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes_support import start
 from scipy import integrate
 from sigreg_support import as_batch, sigreg_case, sigreg_in_one_of_two
 
@@ -216,14 +216,7 @@ def test_terms_come_in_the_inputs_precision(name):
 
 def test_two_processes_have_the_gradient_of_one(tmp_path):
     """A plain all_reduce makes gradients too small by the number of processes; a mean of means weighs few rows more."""
-    processes = torch.multiprocessing.spawn(sigreg_in_one_of_two, args=(str(tmp_path), (12, 16)), nprocs=2, join=False)
-    try:
-        deadline = time.monotonic() + 60
-        while not processes.join(timeout=5) and time.monotonic() < deadline:
-            pass
-    finally:
-        for process in processes.processes:
-            process.kill()
+    assert start(sigreg_in_one_of_two, 2, tmp_path) == [0, 0]
     model, rows = sigreg_case()
     loss = SIGReg(convention="paper", slices=16)(as_batch(model(rows)))
     loss.backward()

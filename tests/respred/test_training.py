@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,26 +40,32 @@ def without_time(folder: Path) -> list[dict]:
     return [{k: v for k, v in one.items() if k not in timed} for one in records if one["kind"] != "clock"]
 
 
-def test_watching_changes_no_bit(tmp_path):
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The folder of a run that every probe watched and nothing stopped; no test changes it."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    toy_run(folder, SMALL)
+    return folder
+
+
+def test_watching_changes_no_bit(tmp_path, whole):
     """Weights, optimiser and random generators after dropout are the same with every probe and with none."""
-    toy_run(tmp_path / "watched", SMALL, watch=("all",))
     toy_run(tmp_path / "plain", SMALL, watch=())
-    assert same(weights(tmp_path / "watched"), weights(tmp_path / "plain"))
-    losses = [Run.load(tmp_path / name).readings("loss/total")["value"].tolist() for name in ("watched", "plain")]
+    assert same(weights(whole), weights(tmp_path / "plain"))
+    watched, plain = (Run.load(folder) for folder in (whole, tmp_path / "plain"))
+    losses = [run.readings("loss/total")["value"].tolist() for run in (watched, plain)]
     assert losses[0] == losses[1]
-    assert len(Run.load(tmp_path / "watched").reading_names) > 1.5 * len(Run.load(tmp_path / "plain").reading_names)
+    assert len(watched.reading_names) > 1.5 * len(plain.reading_names)
 
 
-def test_the_same_seed_gives_the_same_journal(tmp_path):
-    for name in ("a", "b"):
-        toy_run(tmp_path / name, SMALL)
-    assert without_time(tmp_path / "a") == without_time(tmp_path / "b")
+def test_the_same_seed_gives_the_same_journal(tmp_path, whole):
+    toy_run(tmp_path / "again", SMALL)
+    assert without_time(whole) == without_time(tmp_path / "again")
 
 
-def test_another_seed_gives_another_run(tmp_path):
-    for seed in (0, 1):
-        toy_run(tmp_path / str(seed), SMALL, seed=seed)
-    assert not same(weights(tmp_path / "0"), weights(tmp_path / "1"))
+def test_another_seed_gives_another_run(tmp_path, whole):
+    toy_run(tmp_path / "other", SMALL, seed=1)
+    assert not same(weights(whole), weights(tmp_path / "other"))
 
 
 class Interrupting(Silent):
@@ -73,32 +80,29 @@ class Interrupting(Silent):
 
 
 @pytest.mark.parametrize("at", [2, 5, 7, 13])
-def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(tmp_path, at):
-    toy_run(tmp_path / "whole", SMALL)
+def test_a_resumed_run_ends_with_the_same_bits_as_one_that_never_stopped(tmp_path, whole, at):
     stopped = toy_run(tmp_path / "cut", SMALL, listener=Interrupting(at))
     assert (stopped.status, stopped.step) == ("interrupted", at)
     run = Run.load(tmp_path / "cut")
     assert run.status == "interrupted"
     assert run.records("event")[-1]["name"] == "interrupted"
     assert toy_run(tmp_path / "cut", SMALL, resume=True).status == "completed"
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-    whole, cut = (Run.load(tmp_path / name).readings() for name in ("whole", "cut"))
+    assert same(weights(whole), weights(tmp_path / "cut"))
+    expected, found = (Run.load(folder).readings() for folder in (whole, tmp_path / "cut"))
     key = ["name", "step"]
-    assert whole.sort_values(key, ignore_index=True).equals(cut.sort_values(key, ignore_index=True))
+    assert expected.sort_values(key, ignore_index=True).equals(found.sort_values(key, ignore_index=True))
 
 
 @pytest.mark.parametrize(
     "damaged", ["optimizer.safetensors", "scheduler.json", "**/router_config.json", "**/*Predictor/model.safetensors"]
 )
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, damaged):
-    toy_run(tmp_path / "run", SMALL)
-    # Copies: what was read is a view of the file that is about to be cut.
-    whole = {name: value.clone() for name, value in weights(tmp_path / "run").items()}
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, whole, damaged):
+    shutil.copytree(whole, tmp_path / "run")
     last, before = complete_checkpoints(tmp_path / "run" / "checkpoints")[:2]
     file = next(last.glob(damaged))
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     assert toy_run(tmp_path / "run", SMALL, resume=True).status == "completed"
-    assert same(weights(tmp_path / "run"), whole)
+    assert same(weights(tmp_path / "run"), weights(whole))
     (event,) = [e for e in Run.load(tmp_path / "run").records("event") if e["name"] == "resumed"]
     assert event["step"] == int(before.name.rpartition("-")[2])
     assert f"{last.name}: this checkpoint is damaged" in event["message"]
@@ -246,6 +250,7 @@ def test_the_founding_case_on_real_text(shared, tmp_path):
         device="cpu",
         precision="fp32",
         listener=Silent(),
+        counterfactuals=False,  # a quarter of its time; tests/respred/test_counterfactuals.py has them
     )
     assert outcome.status == "completed"
     run = Run.load(folder)

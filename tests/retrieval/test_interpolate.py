@@ -169,7 +169,7 @@ FILES = {
     "an adapter": ("adapter_config.json", "{}", r"an adapter, and .*a is a whole model; merge it first"),
     "another model": ("config.json", '{"model_type": "bert"}', "model_type is bert, and mpnet in"),
     "quantised": ("config.json", '{"quantization_config": {"bits": 4}}', "quantised weights"),
-    "damaged": ("model.safetensors", "x", r"model\.safetensors: cannot be read"),
+    "damaged": ("model.safetensors", "x", r"model\.safetensors: torn, or no weights"),
     "a pointer": ("model.safetensors", "version https://git-lfs.github.com/spec/v1", "git lfs pull"),
 }
 

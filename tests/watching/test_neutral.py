@@ -24,7 +24,7 @@ from collapse_probe.diagnosis import diagnose
 from collapse_probe.recording import Containment, Tap
 from collapse_probe.watching import Watch, watch
 
-STEPS = 50
+STEPS = 32
 replicate = importlib.import_module("torch.nn.parallel.replicate")
 
 
@@ -144,7 +144,7 @@ LOOPS: dict[str, dict[str, Any]] = {
     "plain": {},
     "accumulation": {"accumulate": 3},
     "bf16": {"dtype": torch.bfloat16},
-    "fp16, scaled": {"dtype": torch.float16},
+    "fp16, scaled": {"dtype": torch.float16, "steps": 40},
     "clipping": {"clip": True},
     "by hand": {"by_hand": True},
     "checkpointing": {"make": lambda: Checkpointed(reentrant=False), "steps": 25},

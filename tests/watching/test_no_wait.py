@@ -78,7 +78,7 @@ def train(steps: int, *, device: str, declared: bool = True, reference: Any = Fa
     return w
 
 
-@pytest.mark.parametrize(("declared", "steps", "due"), [(True, 40, 22), (False, 20, 20)])
+@pytest.mark.parametrize(("declared", "steps", "due"), [(True, 30, 21), (False, 12, 12)])
 def test_no_watched_step_reads_a_value(declared, steps, due):
     w = train(steps, device="meta", declared=declared)
     assert w.recorder.streams["query"].steps == w.recorder.streams["document"].steps == due

@@ -1,4 +1,4 @@
-"""Fifty steps of training with and without a watch leave the same bits: weights, losses and random states."""
+"""Training with and without a watch leaves the same bits: weights, losses and random states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from collapse_probe.journal import Run
 from collapse_probe.recording import Containment
 from collapse_probe.watching import watch
 
-STEPS, FEW = 50, 12
+STEPS, FEW = 32, 12
+"""So many that every step is read at first, then one in ten, over four epochs; and fewer."""
 
 Make = Callable[[Path, Path], Any]
 
@@ -208,7 +209,11 @@ def _heard(watching: Any) -> list[float]:
     return [watching.live.series(f"{one.stream}/norm_mean").values[-1] for one in streams]
 
 
-@pytest.mark.parametrize("case", CASES)
+ALIKE = {"CosineSimilarityLoss", "bf16", "transformers, bf16", "transformers, accumulation"}
+"""What is listened to in the same places as in another case: probes raise there."""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case not in ALIKE])
 def test_probes_that_all_raise_change_no_bit(
     case: str, small: Path, unwatched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,6 +48,8 @@ def _one_sided(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
         return Judgement(value=None, evidence=(f"{subject.name}/norm_median",))
     holding = [one for one in found if one[0] < 1 and one[5] >= one[4] and one[6] > cuts["apart"]]
     _, measure, track, here, cut, across, apart = min(holding or found, key=lambda one: one[0])
+    # Of a side whose rows are one vector, the other measures read its rounding.
+    least = min(found, key=lambda one: one[5] / one[4])
     onset = crossing(track.series.steps, here < cut)
     if onset is not None:
         onset = evidence.narrowed(evidence.separation_onset or onset)
@@ -63,6 +65,11 @@ def _one_sided(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) 
                 against="" if measure == "dead_dimensions" else track.against,
             ),
             part(f"{other}/{measure}, the same", across, cut, across >= cut),
+            *(
+                []
+                if least[1] == measure
+                else [part(f"{other}/{least[1]}, the same", least[5], least[4], least[5] >= least[4])]
+            ),
             part(f"{other}/{measure} over it", apart, cuts["apart"], apart > cuts["apart"]),
             *evidence.harm,
         ),
@@ -155,7 +162,7 @@ SIDES = (
         roles=_SIDES,
         formula="What is left of one side, of (1 - common share), the corrected participation ratio or the median norm "
         "relative to the raw encoder, else to step 0, or of its living dimensions, is below a cut; what is left of the "
-        "other side is not, and is three times as much; and separation or retrieval fell.",
+        "other side is below none of them, and is three times as much; and separation or retrieval fell.",
         thresholds={
             "common_share": Threshold(0.5, f"{MEASURED}, as of a cone"),
             "participation_ratio_corrected": Threshold(0.35, MEASURED),

@@ -23,7 +23,7 @@ from ..causes import MECHANISMS, Cause, Decision
 from ..causes._readings import pushes
 from ._curves import curves, until
 from ._delivered import delivered
-from ._examined import examined
+from ._examined import another_origin, examined, settings_to_put_back, weights_are_the_first_ones
 from ._fallen import FILE, who_fell
 from ._notes import notes
 from ._paper import INDENT, Page, page_of
@@ -264,6 +264,11 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
         f"{key}={_plain(value)}" for key, value in change.items() if not isinstance(value, str) or " " not in value
     ]
     words = [f"{key}: {value}" for key, value in change.items() if isinstance(value, str) and " " in value]
+    if kinds and (others := settings_to_put_back(evidence.config)):
+        fields, words = ([], []) if weights_are_the_first_ones(evidence.config) else (fields, words)
+        words = [f"settings: {others}", *words]
+    if kinds and (other := another_origin(evidence.config)):
+        fields, words = [], [f"base: {other}"]
     if best is not None and best.gain is not None:
         fields = [*fields, f"measured: {clean(best.reading, length=40)} {number(best.gain, sign=True)}"]
     kept = next((one for one in first if "keep" in one.change), None) or (None if first else keeping(evidence.run))
@@ -274,7 +279,12 @@ def _do(page: Page, evidence: Evidence, kinds: Sequence[Finding], causes: Sequen
             words.append(f"scoring: {one.change['scoring']} (measured, MRR {number(one.gain, sign=True)})")
     said = "; ".join([", ".join(fields), *words] if fields else words)
     # What is said of a collapse alone is what most of them have in common.
-    if said and not first and any(kinds[0].kind in one.explains for one in MECHANISMS if one.cause == "no_repulsion"):
+    if (
+        said
+        and not first
+        and not evidence.config.examined
+        and any(kinds[0].kind in one.explains for one in MECHANISMS if one.cause == "no_repulsion")
+    ):
         said = f"no cause is suspected; what may help: {said}"
     return page.wrapped("Do", said) if said else []
 

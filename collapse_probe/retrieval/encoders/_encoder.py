@@ -155,10 +155,7 @@ class Encoder:
         except InputError:
             raise
         except Exception as error:
-            why = why_not_loaded(self.folder, error)
-            raise InputError(
-                f"{self.folder}: sentence-transformers cannot load this encoder ({why}); save or download it again"
-            ) from error
+            raise InputError(why_not_loaded(self.folder, error)) from error
         self._saved_dtype = str(model.dtype).removeprefix("torch.")
         return model.float() if self.full_precision else model
 

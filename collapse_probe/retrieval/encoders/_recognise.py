@@ -13,6 +13,8 @@ _SAFE_COPY = 'python -c "from sentence_transformers import SentenceTransformer a
 _VOCABULARIES = ("tokenizer.json", "vocab.*", "*.model", "*.tiktoken", "*.bpe", "merges.txt", "processor_config.json")
 _BYTES = ("byt5", "ByT5", "canine", "Canine", "perceiver", "Perceiver")
 """Models whose tokens are bytes or characters, so that they have no vocabulary."""
+_WEIGHED = ("Dense", "LayerNorm", "WeightedLayerPooling", "CNN", "LSTM", "StaticEmbedding", "WordEmbeddings")
+"""Modules after a transformer, or in its place, that have weights of their own."""
 _POINTER = b"version https://git-lfs"
 _POINTER_SIZE = 1024
 _FORMATS = {
@@ -52,10 +54,15 @@ def check_encoder(folder: Path) -> None:
                 f"{folder}: modules.json names {entry['path']}, which is missing; download the model's subfolders too"
             )
         if entry["type"].rpartition(".")[2] == "Transformer":
+            if not (part / "config.json").is_file():
+                raise InputError(f"{part}: no config.json in it, which says what its weights are of; save it again")
             _check_tokenizer(folder / entry["path"])
     if modules[0]["type"].rpartition(".")[2] == "Router" and modules[0]["type"].startswith("sentence_transformers"):
         _check_router(folder / modules[0]["path"])
     check_weights(folder)
+    for part in (folder / entry["path"] for entry in modules if entry["type"].rpartition(".")[2] in _WEIGHED):
+        if not any(part.glob("*.safetensors")):
+            raise InputError(f"{part}: no weights in it (model.safetensors); download it too, or save the model again")
 
 
 def no_folder(path: Path) -> InputError:
@@ -145,10 +152,20 @@ def _no_modules(folder: Path) -> InputError:
             f"{folder}: a transformers model ({kind}) without pooling, so how tokens become one vector is not said; "
             f"for their mean: {copy} (for another, save it with models.Pooling), then give {folder.name}-mean"
         )
+    deeper = next((path.parent for at in ("*/*", "*/*/*") for path in sorted(folder.glob(f"{at}/modules.json"))), None)
+    if deeper is not None:
+        return InputError(f"{folder}: no model itself; give {setting('encoder', deeper)}")
     there = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+    weights = next((path.name for path in sorted(folder.glob("*.safetensors")) if not is_state(path.name)), None)
+    if weights is not None:
+        return InputError(
+            f"{folder}: weights ({weights}) without config.json, so what they are of is not said; put config.json and "
+            "the tokenizer's files of the model that was trained beside them (its save_pretrained writes all), if it "
+            "is the encoder itself that they are of"
+        )
     what = _elsewhere(folder, [*folder.glob("*"), *folder.glob("*/*")])
     instead = "give a model's folder" if what.startswith("download") else what
-    return InputError(f"{folder}: no sentence-transformers model: modules.json is needed (there is {there}); {instead}")
+    return InputError(f"{folder}: no model: modules.json or config.json is needed (there is {there}); {instead}")
 
 
 def _check_tokenizer(folder: Path) -> None:
@@ -192,8 +209,11 @@ def check_weights(folder: Path) -> None:
         raise InputError(
             f"{folder}: no *.safetensors in it, so it has no weights; {_elsewhere(folder, files_below(folder))}"
         )
-    for part in sorted({path.parent for path in weights if path.match("model-*-of-*.safetensors")}):
+    for part in sorted({path.parent for path in weights if not path.name.startswith("adapter_model")}):
         if not any((part / f"model{one}").is_file() for one in (".safetensors", ".safetensors.index.json")):
+            own = sorted(path.name for path in weights if path.parent == part)
+            if not any(path.match("model-*-of-*.safetensors") for path in weights if path.parent == part):
+                raise InputError(f"{part}: its weights are named {own[0]}; name them model.safetensors, which is read")
             raise InputError(
                 f"{folder}: weights in several files without model.safetensors.index.json, which says what is where; "
                 "download it too, or save the model again"
@@ -208,6 +228,8 @@ def check_weights(folder: Path) -> None:
             raise InputError(
                 f"{folder}: {len(missing)} of {len(needed)} weight files are missing ({missing[0]}); download them"
             )
+    for path in weights:
+        _check_whole(path)
 
 
 def _is_read(path: Path) -> bool:
@@ -227,6 +249,23 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as file:
             if file.read(len(_POINTER)) == _POINTER:
                 raise InputError(f"{path}: a Git LFS pointer, not the file itself; run: git lfs pull")
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a weight file that is cut or is none; only what it says of itself is read.
+
+    Raises:
+        InputError: which file, and what is wrong.
+    """
+    # What only recognises names needs none of it.
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            return
+    except SafetensorError as error:
+        size = f"{path.stat().st_size:,} bytes"
+        raise InputError(f"{path}: torn, or no weights ({size}; {error}); download or save it again") from None
 
 
 def _elsewhere(folder: Path, there: Iterable[Path]) -> str:

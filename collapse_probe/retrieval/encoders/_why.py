@@ -14,12 +14,18 @@ _SHOWN = 2
 
 
 def why_not_loaded(folder: Path, error: Exception) -> str:
-    """Return why a library could not load a model; where it only points at its log, look at the shapes again."""
-    shapes = _mismatched(folder) if "ignore_mismatched_sizes" in str(error) else []
-    if not shapes:
-        return in_one_line(error)
-    more = f", and {len(shapes) - _SHOWN} more" if len(shapes) > _SHOWN else ""
-    return f"config.json is of another model than the weights: {', '.join(shapes[:_SHOWN])}{more}"
+    """Return why a library could not load a model, and what to do about it.
+
+    Where the library only points at its log, the shapes are looked at again.
+    """
+    why, instead = in_one_line(error), "save or download it again"
+    if isinstance(error, ModuleNotFoundError) or (isinstance(error, ImportError) and "pip install" in str(error)):
+        # A package that is not here is no fault of the files.
+        instead = "install it, or give a model that needs none, as before it was quantised"
+    elif "ignore_mismatched_sizes" in str(error) and (shapes := _mismatched(folder)):
+        more = f", and {len(shapes) - _SHOWN} more" if len(shapes) > _SHOWN else ""
+        why = f"config.json is of another model than the weights: {', '.join(shapes[:_SHOWN])}{more}"
+    return f"{folder}: sentence-transformers cannot load this encoder ({why}); {instead}"
 
 
 def _mismatched(folder: Path) -> list[str]:

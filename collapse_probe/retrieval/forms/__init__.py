@@ -97,7 +97,8 @@ def read_collections(path: Path, *, split: str = "test", identical_ids: Identica
         if one_object.FORM.recognise(inside):
             return [one_object.read_object(inside, name=name, **rule)]
     raise InputError(
-        f"{peek.shown}: is a file, where a folder with corpus.jsonl, queries.jsonl and qrels/ is needed (or its zip)"
+        f"{peek.shown}: is a file, where a folder with corpus.jsonl, queries.jsonl and qrels/ is needed (or its zip); "
+        f"a file of pairs is {setting('pairs')}"
     )
 
 

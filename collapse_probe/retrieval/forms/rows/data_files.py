@@ -80,6 +80,8 @@ def _read(peek: Peek, how: How) -> Table:
 
     splits, split = _splits(peek), how.split
     chosen = split if split in splits else only_split(list(splits))
+    if chosen is None and any(peek.path.glob("*.safetensors")):
+        raise InputError(f"{peek.shown}: the folder of a model, where texts are needed")
     if chosen is None:
         first = splits[next(iter(splits))][0]
         named = f"{peek.shown.rstrip('/')}/{first.relative_to(peek.path)}"
