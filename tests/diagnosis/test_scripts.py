@@ -19,7 +19,7 @@ def scripts():
 
 
 def test_every_program_is_judged_by_causes_that_exist(scripts):
-    planted = {path.stem for path in scripts.PROGRAMS.glob("p*.py")}
+    planted = {name for name in scripts.PROGRAMS if name.startswith("p")}
     assert planted == set(scripts.EXPECTED)
     assert {cause for causes in scripts.EXPECTED.values() for cause in causes} <= {one.cause for one in MECHANISMS}
 
@@ -34,7 +34,7 @@ def test_every_program_is_judged_by_causes_that_exist(scripts):
         ("p06_st_mnrl_shuffled", "critical", ["not_trained", "wrong_pairs"], "half"),
         ("p06_st_mnrl_shuffled", "critical", ["not_trained"], "wrong"),
         ("p06_st_mnrl_shuffled", "healthy", [], "wrong"),
-        ("p13_minilm_pooling_mask_inverted", "critical", ["not_trained"], "wrong"),
+        ("p2_09_simcse_eval_mode", "warning", ["not_trained"], "wrong"),
     ],
 )
 def test_right(scripts, name, status, causes, is_right):
