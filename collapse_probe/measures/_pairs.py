@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..journal.vocabulary import Similarity
 from ._checks import centred, nan_from, norm, ratio, scatter_trace, unit_rows, widened
-from ._scores import Scores, checked_pairs, compare, reciprocal_ranks, shares_below
+from ._scores import Scores, checked_pairs, compare, reciprocal_ranks, share_below, shares_below
 
 __all__ = [
     "accuracy",
@@ -187,9 +187,7 @@ def auc(
     1.0
     """
     s = scores or compare(query, document, similarity=similarity, own=own)
-    worse = (s.above + 0.5 * s.tied).to(s.own.dtype)
-    share = 1 - worse / s.others if s.others else worse + 0.5
-    return share.mean().masked_fill(s.unknown, torch.nan)
+    return share_below(s.above, s.tied, s.others, s.own.dtype).mean().masked_fill(s.unknown, torch.nan)
 
 
 def negative_auc(query: Tensor, document: Tensor, negative: Tensor, *, similarity: Similarity) -> Tensor:

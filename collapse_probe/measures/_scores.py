@@ -135,10 +135,15 @@ def shares_below(query: Tensor, document: Tensor, rows: Tensor, *, similarity: S
         scores, rounding = _scored(queries, documents, size, distances=similarity == "euclidean")
         mine, rows = rows[:, : len(own)], rows[:, len(own) :]
         counts = [_counted(scores, one, rounding)[1:] for one in mine]
-        worse = torch.stack([above + 0.5 * tied for above, tied in counts]).to(scores.dtype)
-        share = 1 - worse / others if others else worse + 0.5
+        share = torch.stack([share_below(above, tied, others, scores.dtype) for above, tied in counts])
         parts.append(share.masked_fill(scores.sum(dim=1).isnan(), torch.nan))
     return torch.cat(parts, dim=1)
+
+
+def share_below(above: Tensor, tied: Tensor, others: int, dtype: torch.dtype) -> Tensor:
+    """Return which share of others scores below, of how many are above and tied, which count half; 0.5 without any."""
+    worse = (above + 0.5 * tied).to(dtype)
+    return 1 - worse / others if others else worse + 0.5
 
 
 def prepared(query: Tensor, document: Tensor, similarity: Similarity) -> tuple[Tensor, Tensor]:

@@ -228,7 +228,7 @@ def _of_outputs(
     """Return the calls that give the sides, or the one call that gives all of them as rows; None where none does."""
     calls: dict[object, list[int]] = {}
     for one in outputs:
-        orders = calls.setdefault((one.source, one.token, one.pooling), [])
+        orders = calls.setdefault(one.maker, [])
         orders.append(one.heard.order)
     found: list[_Explained] = []
     for operand, _ in sides:
@@ -236,9 +236,9 @@ def _of_outputs(
         one, rows = next(((one, rows) for one, rows in fits if rows is not None), (None, None))
         if one is None:
             return None
-        at = sorted(calls[one.source, one.token, one.pooling]).index(one.heard.order)
+        at = sorted(calls[one.maker]).index(one.heard.order)
         found.append((one, rows, at))
-    kind = (found[0][0].source, found[0][0].token, found[0][0].pooling)
+    kind = found[0][0].maker
     if all(one.heard is found[0][0].heard for one, _, _ in found):
         one = found[0][0]
         stacking = Stacking(tuple(rows for _, rows, _ in found if rows is not None))
@@ -252,7 +252,7 @@ def _of_outputs(
     streams = [(one, *names[min(at, 2)]) for at, (one, _, _) in enumerate(found)]
     places, takes = [], {}
     for at, (one, stream, role) in enumerate(streams[:3]):
-        kind = (one.source, one.token, one.pooling)
+        kind = one.maker
         take = takes.setdefault(kind, one.take)
         if len(calls[kind]) > 1:
             take = call(found[at][2], take, further=at == 2)
@@ -271,7 +271,7 @@ def _before_predictor(chosen: Choice, outputs: Sequence[Candidate]) -> Choice | 
     query, document = chosen.sides()
     calls: dict[Any, list[Candidate]] = {}
     for one in sorted(outputs, key=lambda one: one.heard.order):
-        calls.setdefault((one.source, one.token, one.pooling), []).append(one)
+        calls.setdefault(one.maker, []).append(one)
     pairs = [found for found in calls.values() if len(found) == 2 and all(one.heard.confirmed for one in found)]
     for found in pairs:
         theirs = next((one for one in found if _equal(one, document)), None)

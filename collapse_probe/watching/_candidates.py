@@ -91,6 +91,11 @@ class Candidate:
         return id(self.module), self.method, self.key
 
     @property
+    def maker(self) -> tuple[Any, int | None, str]:
+        """What is the same for all calls of one place that are made into a text's vector in one way."""
+        return self.source, self.token, self.pooling
+
+    @property
     def where(self) -> str:
         """Where it comes from, in words."""
         if self.site:

@@ -116,10 +116,10 @@ class PaddingCheck:
                 shape = value.shape[:2]
                 # Both sides may have been looked up before either goes on: the latest may be the other's.
                 masks = [one for one in self._looked_up if one.shape == shape] if kept is None else [kept]
-                every = _every(len(value))
-                tokens = value.detach()[::every].clone() if masks else value
-                ids = [one[::every] for one in _ids(call, shape)]
-                self._tokens += [Tokens(len(value), tokens, one[::every], ids) for one in masks]
+                if masks:
+                    every = _every(len(value))
+                    tokens, ids = value.detach()[::every].clone(), [one[::every] for one in _ids(call, shape)]
+                    self._tokens += [Tokens(len(value), tokens, one[::every], ids) for one in masks]
 
     def end_step(self, calls: Sequence[Heard]) -> None:
         """Compare the step's vectors with its tokens; to be called before the recorder's step ends."""

@@ -50,12 +50,11 @@ def _kept(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Ju
 
 
 def _undone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> Judgement:
-    found = {one.reading: one.finite() for one in evidence.groups("undone")}
-    shares = {name: float(np.median(one.values)) for name, one in found.items() if len(one) >= _FEWEST_UNDONE}
+    shares = undone_shares(evidence)
     if not shares:
         raise NotApplicable("no two steps one after the other were read")
     reading = max(shares, key=lambda name: shares[name])
-    value, series = shares[reading], found[reading]
+    value, series = shares[reading], evidence.series(reading).finite()
     holds = value > cuts["undone"]
     return Judgement(
         value=value,
@@ -65,6 +64,12 @@ def _undone(subject: Subject, evidence: Evidence, cuts: Mapping[str, float]) -> 
         before=holds,
         evidence=(reading,),
     )
+
+
+def undone_shares(evidence: Evidence) -> dict[str, float]:
+    """Return which share of its update each group loses before the next step, the median, by reading."""
+    found = (one.finite() for one in evidence.groups("undone"))
+    return {one.reading: float(np.median(one.values)) for one in found if len(one) >= _FEWEST_UNDONE}
 
 
 GRADIENTS = (

@@ -326,7 +326,7 @@ def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | No
     lengths = [evidence.series(f"{one.name}/norm_median", on="batch").finite().values for one in evidence.streams]
     if any(len(one) and one[-1] < _NOTHING * one[0] for one in lengths):
         return None  # nor do vectors of length 0
-    if any(first_batches(one).values.mean() > _ONE for one in _common_shares(evidence) if len(one)):
+    if any(first_batches(one).values.mean() > _ONE for one in common_shares(evidence) if len(one)):
         return None  # vectors that are one from the start tell nothing apart, whatever the pairs are
     tied = evidence.series("pairs/tied_share", on="batch").finite()
     if len(tied) and first_batches(tied).values.mean() > _TIED:
@@ -341,7 +341,8 @@ def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | No
     return part("pairs/auc of the last batches", value, cut, True) if value < cut else None
 
 
-def _common_shares(evidence: Evidence) -> list[Series]:
+def common_shares(evidence: Evidence) -> list[Series]:
+    """Return the common share of each stream's batches."""
     return [evidence.series(f"{one.name}/common_share", on="batch").finite() for one in evidence.streams]
 
 

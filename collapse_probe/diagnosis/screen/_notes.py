@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from ...journal import Event
 from .._contract import Finding, Status
 from .._evaluations import REFERENCE
 from .._evidence import Evidence
 from .._separation import D_PRIME
+from ..causes._readings import last
 from ..detectors._mismatched import carries_over
 from ..detectors._temperature import loss_over_chance
 from ._paper import Page
@@ -46,7 +45,7 @@ def _left_out(evidence: Evidence, kinds: Sequence[Finding]) -> str:
 
 def _warm(evidence: Evidence) -> str:
     """Return that a softmax ends far from 0 though pairs are told apart, and pushes all texts more than the nearest."""
-    ends = {name: _end(evidence, f"pairs/{name}") for name in ("auc", "push", "push_all")}
+    ends = {name: last(evidence, f"pairs/{name}") for name in ("auc", "push", "push_all")}
     over = loss_over_chance(evidence)
     if over is None or not _FAR_FROM_0 < over[1] < 1 or any(one is None for one in ends.values()):
         return ""
@@ -54,11 +53,6 @@ def _warm(evidence: Evidence) -> str:
         return ""
     said = f"the loss ends at {number(over[1])} of log n, its value by chance, while the batch's AUC is"
     return f"{said} {number(ends['auc'] or 0)}: label smoothing, or a softmax too warm (multiply cosines by about 20)"
-
-
-def _end(evidence: Evidence, reading: str) -> float | None:
-    values = evidence.series(reading, on="batch").finite().values
-    return float(np.median(values[-8:])) if len(values) else None
 
 
 def _began_blind(evidence: Evidence) -> str:

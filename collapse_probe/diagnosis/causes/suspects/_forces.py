@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
+from ...detectors._mismatched import common_shares
 from ...detectors._temperature import LOUD, loss_over_chance, signs
 from .._contract import Suspicion
 from .._penalties import strongest_push
@@ -164,8 +165,7 @@ def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
 
 def _one_vector(evidence: Evidence) -> bool:
     """Return whether all vectors were one in the first batches, so that nothing could be pushed apart."""
-    tracks = (evidence.series(f"{one.name}/common_share", on="batch") for one in evidence.streams)
-    starts = [float(one.finite().values[:_FIRST].min()) for one in tracks if len(one.finite())]
+    starts = [float(one.values[:_FIRST].min()) for one in common_shares(evidence) if len(one)]
     return bool(starts) and min(starts) > _ONE
 
 

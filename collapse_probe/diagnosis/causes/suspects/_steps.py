@@ -11,6 +11,7 @@ import numpy as np
 from ....journal import Series
 from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
+from ...detectors._gradients import undone_shares
 from ...detectors._learning import CANDIDATES, DETACHED, LEFT_OUT
 from ...detectors._signature import BEGAN_AT_NOTHING
 from .._contract import Suspicion
@@ -96,10 +97,7 @@ def itself(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Susp
 
 
 def overwritten(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
-    shares = {
-        one.reading: float(np.median(one.finite().values)) for one in evidence.groups("undone") if len(one.finite())
-    }
-    found = {name: share for name, share in shares.items() if share > cuts["undone"]}
+    found = {name: share for name, share in undone_shares(evidence).items() if share > cuts["undone"]}
     if not found:
         return None
     return Suspicion(because=found, locus=", ".join(name.partition("/")[2] for name in found))
