@@ -11,6 +11,7 @@ import collapse_probe
 from collapse_probe.diagnosis import diagnose
 from collapse_probe.journal import Event
 from collapse_probe.recording import Call, Containment
+from collapse_probe.reporting import write_report
 from collapse_probe.watching import _pooling
 from collapse_probe.watching._pooling import PaddingCheck
 
@@ -173,3 +174,9 @@ def test_a_single_token_is_no_text_that_is_cut():
         return _pooling.Tokens(16, torch.randn(16, length, 4), kept, [kept.long()])
 
     assert [_pooling._cut_to([held(length)]) for length in (1, 2, 8, 30)] == [0, 0, 8, 0]
+
+
+def test_a_single_number_that_nothing_is_held_against_has_no_figure(tmp_path):
+    trained(tmp_path / "run", "average")
+    text = write_report(tmp_path / "run", tmp_path / "report").read_text()
+    assert "Vectors are made of padding" in text and "happened_1" not in text

@@ -61,7 +61,8 @@ def _draw(at: int, facts: Facts, path: Path) -> Figure | None:
         return None
     some = kinds[at]
     finding, tracks = some[0], tracks_of(facts, *some)
-    if not tracks:
+    # One point that nothing is held against is said in words.
+    if all(len(one.steps) < 2 and one.baseline is None and one.band is None for one in tracks):
         return None
     onset = onset_of(facts, finding.judgement.onset if finding.judgement else None)
     with saved(path, height=3.4) as axes:
