@@ -9,10 +9,12 @@ decide nothing: a squared error's descent raises d' almost as well as a softmax'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.linalg import vecdot
 
 from ._checks import matrix, nan_from, ratio, row_norms, unit_rows, widened
 from ._shared import shared
@@ -55,8 +57,7 @@ def pull(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     -1.0
     """
     query, document, force, own = _first(query, document, force, own)
-    growth = _apart(query, document, own)
-    return growth.along(_descent(query, document, force, own))
+    return _apart(query, document, own).along(_descent(query, document, force))
 
 
 def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = None) -> Tensor:
@@ -84,9 +85,9 @@ def push(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = 
     query, document, force, own = _first(query, document, force, own)
     growth = _away(query, document, own)
     if growth is None:
-        plane = _plane(query, document, own)
-        return nan_from(plane.squared, plane.squared.new_zeros(()))
-    return growth.along(_descent(query, document, force, own))
+        centred = _sphere(query, document).centred
+        return nan_from(centred, centred.new_zeros(()))
+    return growth.along(_descent(query, document, force))
 
 
 def push_all(query: Tensor, document: Tensor, force: Force, *, own: Tensor | None = None) -> Tensor:
@@ -111,11 +112,9 @@ def push_all(query: Tensor, document: Tensor, force: Force, *, own: Tensor | Non
     True
     """
     query, document, force, own = _first(query, document, force, own)
-    plane, descent = _plane(query, document, own), _descent(query, document, force, own)
     # Squared distances to all others grow along what each row has beside the mean of all.
-    radial = plane.products.diagonal() + plane.centre @ plane.mean
-    length = (plane.products.diagonal() - radial.square()).clamp(min=0).sum().sqrt()
-    return ratio(-descent.products.diagonal().sum(), descent.length * length)
+    sphere = _sphere(query, document)
+    return _growth(sphere, sphere.sides).along(_descent(query, document, force))
 
 
 def pulls_and_pushes(
@@ -130,7 +129,7 @@ def pulls_and_pushes(
         own: ``[Q]``, the row of each query's own document; None: row i.
     """
     query, document, force, own = _first(query, document, force, own)
-    descent = _descent(query, document, force, own)
+    descent = _descent(query, document, force)
     near, far = _apart(query, document, own), _away(query, document, own)
     pulls = near.along(descent)
     return pulls, torch.full_like(pulls, torch.nan) if far is None else far.along(descent)
@@ -182,73 +181,59 @@ def teaching(z: Tensor, gradient: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Plane:
-    """The embeddings on their sphere, by products of rows alone: ``B`` rows, queries first.
+class _Sphere:
+    """The embeddings on their sphere, ``B`` rows: by sides, and all together.
+
+    Side by side, and in place where it can be: small tensors stay below what torch hands to several threads, whose
+    waking costs more than they do, and so does the memory of a new tensor.
 
     Attributes:
-        mean: ``[D]``, of all unit vectors.
-        centre: ``[B, D]``, unit vectors without it.
-        norms: ``[B]``.
-        products: ``[B, B]``, of unit vectors without their mean.
-        squared: ``[B, B]``, squared distances.
-        rows: ``[Q]``, rows of the queries.
-        own: ``[Q]``, rows of their own documents.
+        units: ``[Q, D]`` and ``[M, D]``, unit vectors; the first alone where queries stand alone.
+        norms: ``[Q]`` and ``[M]``, of the embeddings.
+        centred: ``[B, D]``, unit vectors without their mean, queries first.
+        sides: The same by sides.
     """
 
-    mean: Tensor
-    centre: Tensor
-    norms: Tensor
-    products: Tensor
-    squared: Tensor
-    rows: Tensor
-    own: Tensor
+    units: list[Tensor]
+    norms: list[Tensor]
+    centred: Tensor
+    sides: Sequence[Tensor]
 
 
 @dataclass(frozen=True)
 class _Descent:
-    """A gradient along the sphere: its products with unit vectors without their mean ``[B, B]``, and its norm.
+    """A gradient along the sphere, by sides, and its norm; of several at once both have one more dimension before.
 
-    The norm is 0 where nothing but rounding is left, and so is every cosine with it. Of several gradients at once both
-    have one more dimension before these.
+    The norm is 0 where nothing but rounding is left, and so is every cosine with it.
     """
 
-    products: Tensor
+    gradient: list[Tensor]
     length: Tensor
 
 
 @dataclass(frozen=True)
 class _Growth:
-    """How a sum of log distances grows: weights of the unit vectors ``[B, B]``, and its norm along the sphere."""
+    """Where a sum of distances grows, by sides, and how long of it lies along the sphere."""
 
-    weights: Tensor
+    direction: Sequence[Tensor]
     length: Tensor
 
     def along(self, descent: _Descent) -> Tensor:
-        """Return the cosine of a descent with the growth, or of several descents."""
-        return ratio(-(self.weights * descent.products).sum(dim=(-2, -1)), descent.length * self.length)
+        """Return the cosine of a descent, which lies along the sphere, with the growth, or of several descents."""
+        products = [vecdot(one, to).sum(dim=-1) for one, to in zip(descent.gradient, self.direction, strict=True)]
+        return ratio(-sum(products[1:], products[0]), descent.length * self.length)
 
 
 @shared
-def _plane(query: Tensor, document: Tensor, own: Tensor | None) -> _Plane:
-    # Side by side: small tensors stay below what torch hands to several threads, whose waking costs more than they do.
+def _sphere(query: Tensor, document: Tensor) -> _Sphere:
     sides = [widened(matrix("a force", z)) for z in (query, document) if len(z) or z is query]
     units = [unit_rows(z) for z in sides]
-    norms = torch.cat([row_norms(z) for z in sides])
-    mean = torch.stack([unit.sum(dim=0) for unit in units]).sum(dim=0) / len(norms)
-    centre = torch.cat([unit - mean for unit in units])
-    products = centre @ centre.T
-    sizes = products.diagonal()
-    # Rows of one side alone have no own ones on the other.
-    rows = torch.arange(min(len(query), len(document)), device=centre.device)
-    return _Plane(
-        mean=mean,
-        centre=centre,
-        norms=norms,
-        products=products,
-        squared=(sizes[:, None] + sizes - 2 * products).clamp_(min=0),
-        rows=rows,
-        own=(rows if own is None else own.to(centre.device, torch.long)) + len(query),
-    )
+    centred = torch.cat(units)
+    mean = torch.stack([unit.sum(dim=0) for unit in units]).sum(dim=0) / len(centred)
+    parts = [centred[: len(query)], centred[len(query) :]][: len(units)]
+    for part in parts:
+        part.sub_(mean)
+    return _Sphere(units=units, norms=[row_norms(z) for z in sides], centred=centred, sides=parts)
 
 
 @shared
@@ -277,63 +262,78 @@ def _first(
 @shared
 def _outward(z: Tensor, gradient: Tensor) -> Tensor:
     """Return the part of each row's gradient along the row itself, ``[N]``, or ``[K, N]`` of ``K`` gradients."""
-    return (unit_rows(widened(z)) * widened(gradient)).sum(dim=-1)
+    return vecdot(widened(gradient), unit_rows(widened(z)))
 
 
 @shared
-def _descent(query: Tensor, document: Tensor, force: Force, own: Tensor | None) -> _Descent:
-    plane = _plane(query, document, own)
-    sides = [one.to(plane.centre.device) for one in force[: 2 if len(document) else 1]]
-    radial = torch.cat([_outward(z, one) for z, one in zip((query, document), sides, strict=False)], dim=-1)
-    gradients = [widened(one) for one in sides]
-    along = torch.cat(gradients, dim=-2) @ plane.centre.T
-    along = along - radial[..., None] * (plane.products + plane.centre @ plane.mean)
-    whole = torch.cat([row_norms(one) for one in sides], dim=-1)
-    length = torch.linalg.vector_norm(plane.norms * (whole.square() - radial.square()).clamp(min=0).sqrt(), dim=-1)
+def _descent(query: Tensor, document: Tensor, force: Force) -> _Descent:
+    sphere = _sphere(query, document)
+    along, wholes = [], []
+    for z, unit, norms, one in zip((query, document), sphere.units, sphere.norms, force, strict=False):
+        gradient = one.to(unit.device)
+        outward = _outward(z, gradient)[..., None]
+        along.append(torch.addcmul(widened(gradient), outward, unit, value=-1).mul_(norms[:, None]))
+        wholes.append(norms * row_norms(gradient))
+    length = _length([row_norms(one) for one in along])
     # Of a force that is radial alone nothing but rounding is left.
-    rest = length <= _ROUNDING * torch.linalg.vector_norm(plane.norms * whole, dim=-1)
-    return _Descent(products=plane.norms[:, None] * along, length=length.masked_fill(rest, 0.0))
+    rest = length <= _ROUNDING * _length(wholes)
+    return _Descent(gradient=along, length=length.masked_fill(rest, 0.0))
 
 
 @shared
 def _apart(query: Tensor, document: Tensor, own: Tensor | None) -> _Growth:
-    """Return the growth of own distances."""
-    plane = _plane(query, document, own)
-    weights = torch.zeros_like(plane.squared)
-    weights[plane.rows, plane.own] = _inverse(plane.squared[plane.rows, plane.own])
-    return _growth(plane, weights)
+    """Return the growth of own log distances: each row of a pair leaves the other, by 1 / squared distance."""
+    sphere = _sphere(query, document)
+    queries, documents = (*sphere.sides, sphere.centred[:0])[:2]
+    # Rows of one side alone have no own ones on the other.
+    rows = min(len(queries), len(documents))
+    places = None if own is None else own.to(documents.device, torch.long)
+    leaving = queries[:rows] - (documents[:rows] if places is None else documents[places])
+    leaving.mul_(_inverse(vecdot(leaving, leaving))[:, None])
+    if places is None:
+        left = _padded(-leaving, len(documents))
+    else:
+        left = torch.zeros_like(documents).index_add_(0, places, leaving, alpha=-1)
+    return _growth(sphere, [_padded(leaving, len(queries)), left][: len(sphere.units)])
 
 
 @shared
 def _away(query: Tensor, document: Tensor, own: Tensor | None) -> _Growth | None:
-    """Return the growth of the distances to the nearest others; None where there are none."""
-    plane = _plane(query, document, own)
-    near = min(NEAREST, len(plane.squared) - 2)
+    """Return the growth of the log distances to the nearest others; None where there are none."""
+    sphere = _sphere(query, document)
+    near = min(NEAREST, len(sphere.centred) - 2)
     if near < 1:
         return None
-    others = plane.squared.clone().fill_diagonal_(torch.inf)
-    others[plane.rows, plane.own] = others[plane.own, plane.rows] = torch.inf
-    nearest = others.topk(near, dim=1, largest=False)
-    return _growth(plane, torch.zeros_like(others).scatter_(1, nearest.indices, _inverse(nearest.values)))
-
-
-def _growth(plane: _Plane, weights: Tensor) -> _Growth:
-    """Return the growth of a sum of log distances.
-
-    At row i it is the sum over j of w_ij (u_i - u_j): row i leaves row j as j leaves i.
-
-    Args:
-        plane: The embeddings.
-        weights: ``[B, B]``, 1 / squared distance where row j is one that row i is held against, else 0.
-    """
+    products = sphere.centred @ sphere.centred.T
+    sizes = products.diagonal().clone()
+    squared = products.mul_(-2).add_(sizes).add_(sizes[:, None]).clamp_(min=0).fill_diagonal_(torch.inf)
+    rows = torch.arange(min(len(query), len(document)), device=squared.device)
+    mine = (rows if own is None else own.to(squared.device, torch.long)) + len(query)
+    squared[rows, mine] = squared[mine, rows] = torch.inf
+    nearest = squared.topk(near, dim=1, largest=False)
+    weights = torch.zeros_like(squared).scatter_(1, nearest.indices, _inverse(nearest.values))
+    # At row i the sum over j of w_ij (u_i - u_j): it leaves row j as j leaves i.
     weights = weights + weights.T
-    growth = weights.sum(dim=1).diag() - weights
-    radial = (weights * plane.squared).sum(dim=1) / 2
-    rows, columns = plane.centre.shape
-    # Two ways to one number: the shorter one, since of large batches rows x rows x rows would take minutes.
-    whole = (growth @ plane.centre).square() if columns < rows else (growth @ plane.products) * growth
-    length = (whole.sum() - radial.square().sum()).clamp(min=0).sqrt()
-    return _Growth(weights=growth, length=length)
+    sums = weights.sum(dim=1)
+    growth = weights.neg_().diagonal_scatter(sums) @ sphere.centred
+    return _growth(sphere, growth.split([len(unit) for unit in sphere.units]))
+
+
+def _growth(sphere: _Sphere, growth: Sequence[Tensor]) -> _Growth:
+    """Return a growth with the length of what of it lies along the sphere."""
+    whole = _length([row_norms(one) for one in growth]).square()
+    radial = _length([vecdot(one, unit) for one, unit in zip(growth, sphere.units, strict=True)]).square()
+    return _Growth(direction=growth, length=(whole - radial).clamp(min=0).sqrt())
+
+
+def _length(parts: Sequence[Tensor]) -> Tensor:
+    """Return the norm of all parts together, each ``[N]``, or ``[K, N]`` of several at once."""
+    return torch.linalg.vector_norm(torch.cat(list(parts), dim=-1), dim=-1)
+
+
+def _padded(rows: Tensor, count: int) -> Tensor:
+    """Return rows with zeros below them."""
+    return rows if len(rows) == count else torch.cat([rows, rows.new_zeros(count - len(rows), rows.shape[1])])
 
 
 def _inverse(squared: Tensor) -> Tensor:

@@ -341,12 +341,13 @@ def near_own(query: Tensor, document: Tensor, *, own: Tensor | None = None) -> T
     >>> near_own(d[:2], d).item()
     0.5
     """
-    query, document, own = checked_pairs("near_own", query, document, own)
+    query, document, places = checked_pairs("near_own", query, document, own)
     unit = unit_rows(widened(document))
     far = 2 * (1 - unit.mean(dim=0).square().sum()).clamp(min=0)
-    apart = (2 - 2 * unit[own] @ unit.T).clamp(min=0)
+    mine = unit[: len(query)] if own is None else unit[places]
+    apart = (mine @ unit.T).mul_(-2).add_(2).clamp_(min=0)
     near = (apart < NEAR * far) & (apart > EQUAL)
-    return nan_from(unit, near.scatter(1, own[:, None], value=False).sum(dim=1).to(unit.dtype).mean())
+    return nan_from(unit, near.scatter_(1, places[:, None], value=False).count_nonzero() / len(query))
 
 
 def side_gap(query: Tensor, document: Tensor) -> Tensor:
