@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from .. import measures
-from ..journal.vocabulary import MEASURES, Role, Similarity, at_dimension, split_dimension, split_reading
+from ..journal.vocabulary import MEASURES, Role, Similarity, at_dimension, reading_name, split_dimension, split_reading
 from ..measures import Sample
+from ..measures._sample import PAIRS
 from ._accumulators import LogHistogram
 from ._cuts import cuts_of, dimension_of, read_cut
 from ._forces import ADDED
@@ -25,6 +27,8 @@ from ._wishes import Wishes
 
 _BINS = {"low": 1e-8, "high": 10.0, "bins": 90}
 """Log-spaced bins of a stream's absolute entries: ten a decade."""
+
+_SELDOM = tuple(measure.name for measure in MEASURES.values() if measure.seldom)
 
 _MICRO = 4
 """Micro-batches of a step that are read; the others are counted."""
@@ -67,6 +71,7 @@ class StepReader:
         self._similarity: Similarity = similarity
         self._first = first
         self._histograms: dict[str, tuple[LogHistogram, int, int]] = {}
+        self._times: Counter[frozenset[str]] = Counter()
 
     def take_window(self) -> tuple[WindowSummary, dict[str, tuple[LogHistogram, int, int]]]:
         """Return what a window kept, its summary and histograms with their rows and columns, and begin another."""
@@ -74,7 +79,9 @@ class StepReader:
         self.summary, self._histograms = WindowSummary(), {}
         return kept
 
-    def read(self, calls: Sequence[Heard], *, due: Collection[str] | None, ranks: Ranks | None) -> StepReadings:
+    def read(
+        self, calls: Sequence[Heard], *, due: Collection[str] | None, ranks: Ranks | None, early: bool
+    ) -> StepReadings:
         """Read the calls of a step that were training.
 
         Args:
@@ -82,6 +89,7 @@ class StepReader:
             due: The streams that are read; None for all.
             ranks: Keeps what follows from all processes' rows, which is then read of them together; None where this
                 process is read alone.
+            early: Whether it is one of the first steps, of which everything is read.
         """
         micros = [[one for one in calls if one.micro == micro] for micro in sorted({one.micro for one in calls})]
         heard = self._count(calls)
@@ -90,7 +98,8 @@ class StepReader:
         samples = [one for one in (self._only(sample, read) for sample in kept) if one.streams]
         with measures.sharing():
             together = ranks.keep(samples) if ranks is not None else ()
-            values = _mean([self._readings(sample, without=together) for sample in samples]) if self._first else {}
+            left = together if early or self._is_full(read) else {*together, *self._seldom(samples)}
+            values = _mean([self._readings(sample, without=left) for sample in samples]) if self._first else {}
             if self._first and any(one.by_term for one in calls):
                 values |= self._term_readings(kept[0], [one for one in micros[0] if one.by_term])
         alone = {name: value for name, value in values.items() if name not in together}
@@ -116,6 +125,17 @@ class StepReader:
             values = _mean([read_cut(cut, on="batch", wanted=self._wishes.batch) for cut in cuts])
             groups += [(shape_of(tensor), part) for tensor, part in by_sample(values, cuts[0])]
         return groups
+
+    def _is_full(self, streams: set[str]) -> bool:
+        """Return whether this time everything is read of some streams, as every second time."""
+        key = frozenset(streams)
+        self._times[key] += 1
+        return self._times[key] % 2 == 0
+
+    def _seldom(self, samples: Sequence[Sample]) -> set[str]:
+        """Return the readings that every second due step goes without."""
+        subjects = {PAIRS, *(stream for sample in samples for stream in sample.streams)}
+        return {reading_name(one, name) for one in subjects for name in _SELDOM} - set(self._wishes.asked)
 
     def _count(self, calls: Sequence[Heard]) -> set[str]:
         """Count the calls of each stream, and return which streams were heard."""

@@ -368,7 +368,8 @@ class Recorder(Records):
         """
         calls = self._naming.named(self._step.training(self._naming.sides, self._naming.needed))
         due = None if self.next_due <= self.done else self.owed
-        read = self._reader.read(calls, due=due, ranks=self.ranks if shares else None)
+        about = {"ranks": self.ranks if shares else None, "early": self.done <= self.cadence.dense}
+        read = self._reader.read(calls, due=due, **about)
         for shape, values in read.groups:
             self._outbox.put(values, self._writer(**shape))
         if self.first and self.dimensions and read.samples:

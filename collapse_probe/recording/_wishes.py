@@ -25,6 +25,7 @@ class Wishes:
     Attributes:
         batch: Names of readings on batches; None for all.
         reference: Names of readings on reference pairs; None for all.
+        asked: Names of readings on batches that a probe asks for by name: every due step has them, whatever they cost.
         every_step: Streams that are read on every step, for the summaries of a window.
         histograms: Streams whose absolute entries are counted over a window, where they are read, and of the reference
             pairs ``pairs/distance``, ``pairs/cosine``, ``pairs/distance_random``, ``pairs/cosine_random``.
@@ -32,6 +33,7 @@ class Wishes:
 
     batch: Collection[str] | None = None
     reference: Collection[str] | None = None
+    asked: Collection[str] = ()
     every_step: Collection[str] = ()
     histograms: Collection[str] = ()
 
@@ -58,6 +60,7 @@ def wishes_of(probes: Iterable[Probe]) -> Wishes:
     histograms = {name for probe in probes for name in probe.histograms}
     return Wishes(
         batch=frozenset(batch),
+        asked=frozenset(batch),
         reference=frozenset(reference),
         every_step=frozenset(every_step),
         histograms=frozenset(name.removesuffix("/abs") for name in histograms),

@@ -245,16 +245,18 @@ class Criterion(nn.Module):
         return infonce(query, document)
 
 
-def test_at_the_arguments_of_a_loss_module_they_are_read_in_every_due_step(tmp_path):
+def test_at_the_arguments_of_a_loss_module_they_are_read_in_the_first_steps_and_every_second_due_one(tmp_path):
     torch.manual_seed(0)
     model, criterion = OneTower(), Criterion()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with watch(model, optimizer=optimizer, loss=criterion, run=tmp_path / "run", reference=False) as w:
-        for a, b in pairs(30):
+        for a, b in pairs(60):
             criterion(model(a), model(b)).backward()
             optimizer.step()
             optimizer.zero_grad()
-        assert list(w.live.series("pairs/push", on="batch").steps) == [*range(1, 21), 30]
+        assert list(w.live.series("pairs/auc", on="batch").steps) == [*range(1, 21), 30, 40, 50, 60]
+        for reading in ("pairs/push", "pairs/near_own", "pairs/mrr_centred", "query/radial"):
+            assert list(w.live.series(reading, on="batch").steps) == [*range(1, 21), 40, 60]
 
 
 def test_gradients_that_were_computed_in_half_are_told_by_their_bits(tmp_path):

@@ -46,6 +46,9 @@ def centring(evidence: Evidence) -> tuple[float, float] | None:
         centred, scored = (evidence.series(f"pairs/{name}", on=on).finite() for name in ("mrr_centred", "mrr"))
         if on == "reference":
             centred, scored = equal_n(centred), equal_n(scored)
+        else:
+            # Centred ranks are read more seldom: both of the same batches.
+            scored = scored.where(np.isin(scored.steps, centred.steps))
         if len(centred) and len(scored):
             last = 1 if on == "reference" else max(1, min(20, len(scored) // 10))
             now = float(scored.values[-last:].mean())

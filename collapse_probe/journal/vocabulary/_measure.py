@@ -58,6 +58,7 @@ class Measure:
         on: What it may be read on. A rank of one batch says more about the batch than about the model.
         scale_blind: Unchanged where all embeddings are multiplied by one number: never to stand alone.
         every_step: Cheap enough for every step; summarised over a window.
+        seldom: Costs so much that after the first steps every second due step has it.
         null: From rows and dimensions to the band for isotropic vectors (of pairs: that know nothing of each other).
 
     Raises:
@@ -71,6 +72,7 @@ class Measure:
     on: frozenset[On] = BOTH
     scale_blind: bool = False
     every_step: bool = False
+    seldom: bool = False
     null: Callable[[int, int], Band] | None = None
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ PAIRS = (
         about="Mean reciprocal rank under a cosine with each role's mean taken off: above the scored one in a cone or "
         "a side gap.",
         scale_blind=True,
+        seldom=True,
         null=nulls.mrr,
     ),
     Measure(
@@ -89,6 +90,7 @@ PAIRS = (
         about="Other documents of the batch that are near-copies of a query's own, without equal ones: their number.",
         on=_BATCH,
         scale_blind=True,
+        seldom=True,
     ),
     Measure(
         name="side_gap",
@@ -161,6 +163,7 @@ PAIRS = (
         about="Cosine of the loss's descent with the growth of own log distances, on unit vectors: negative pulls.",
         on=_BATCH,
         scale_blind=True,
+        seldom=True,
     ),
     Measure(
         name="push",
@@ -170,6 +173,7 @@ PAIRS = (
         "pushes.",
         on=_BATCH,
         scale_blind=True,
+        seldom=True,
     ),
     Measure(
         name="push_all",
@@ -178,5 +182,6 @@ PAIRS = (
         about="Cosine of the loss's descent with the growth of squared distances to all rows: positive spreads.",
         on=_BATCH,
         scale_blind=True,
+        seldom=True,
     ),
 )

@@ -85,6 +85,7 @@ STREAMS = (
         about="Cosine of the loss's descent with the growth of log norms: -1 does nothing but shrink.",
         on=frozenset({"batch"}),
         scale_blind=True,
+        seldom=True,
     ),
     Measure(
         name="teaching",
