@@ -65,9 +65,9 @@ class Outbox:
         if not values:
             return
         if all(type(value) is Tensor and value.device.type == "cpu" for value in values.values()):
-            # Without a wait, and in less time than stacking them takes.
-            plain = {name: float(value.item()) for name, value in values.items()}
-            self._parcels.append(_Parcel(_NOTHING, lambda _: write(plain)))
+            # One by one in less time than stacking them takes; nobody else holds them.
+            plain = dict(values)
+            self._parcels.append(_Parcel(_NOTHING, lambda _: write({one: float(plain[one].item()) for one in plain})))
             self._count += 1
         else:
             names = tuple(values)

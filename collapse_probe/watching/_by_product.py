@@ -20,6 +20,9 @@ from ._rules import SIDES, Choice, Meeting, one_module
 PRODUCT = "similarity product"
 """The rule's name."""
 
+CLASSES = "classes that labels name"
+"""The same where documents are rows of a weight."""
+
 _MOST = 32
 """Products of one step that are looked at, those of its end."""
 
@@ -111,14 +114,20 @@ class Products:
         if not all(bool(torch.isfinite(gradient).all()) for one, *_ in self._last for gradient in one.gradient):
             return None
         # A distance that is summed up whole compares no rows: what does goes before it.
-        last = sorted((one for one in self._last if not one[0].of_itself), key=lambda one: one[0].whole)
+        others = (one for one in self._last if not one[0].of_itself)
+        last = sorted(others, key=lambda one: (one[0].classes, one[0].whole))
         first = next((one for one in last if _pulled(one[0]) > _MIXED), None)
         if first is None:
             return None
         sides = [(first[0].query, first[1]), (first[0].document, first[2])]
         micro = first[1].micro
         for product, query, document in last:
-            again = product is first[0] or query.micro != micro or not _same(product.query, first[0].query)
+            again = (
+                product is first[0]
+                or product.classes
+                or query.micro != micro
+                or not _same(product.query, first[0].query)
+            )
             if not again and not any(_same(product.document, one) for one, _ in sides):
                 sides.append((product.document, document))
         names: Sequence[tuple[str, Role]] = SIDES
@@ -147,7 +156,7 @@ class Products:
             there = [one for one, mine, _ in last if one.site == product.site and mine.micro == sides[0][1].micro]
             number = next(place for place, one in enumerate(there) if one is product)
             meetings.setdefault(stream, Meeting(product.site, operand is product.query, number))
-        return Choice(PRODUCT, streams, [], meetings=meetings)
+        return Choice(CLASSES if last[0][0].classes else PRODUCT, streams, [], meetings=meetings)
 
 
 def agree(chosen: Choice, by_product: Choice) -> bool:

@@ -75,6 +75,7 @@ class Finder:
 
     Attributes:
         paused: Whether nothing is heard: our own forward passes, and a trainer's evaluations.
+        losses: Ids of modules that gave a loss.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class Finder:
         self._warned = no_warning_of_hooks()
         self._open = True
         tries = 0 if found is None else TRIES
-        self._checks = ProductChecks(target, recorder, tries=tries, paused=lambda: self.paused)
+        self.losses: set[int] = set()
+        about = {"paused": lambda: self.paused, "losses": self.losses}
+        self._checks = ProductChecks(target, recorder, tries=tries, **about)
         self._handles: list[RemovableHandle] = []
         self._listen()
         self._undo = [undo for module in (target, *target.children()) for undo in self._wrap(module)]
@@ -296,6 +299,8 @@ class Finder:
 
     def _look(self, entered: _Entered, args: Any, kwargs: Mapping[str, Any], output: Any) -> None:
         module = entered.module
+        if is_loss(output) and not in_backward():
+            self.losses.add(id(module))
         if self._padding is not None:
             self._padding.look_up(module, args)
         inside = [one.module for one in self._stack if id(one.module) in self._paths]

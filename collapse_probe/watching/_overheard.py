@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -47,15 +47,23 @@ class Overheard:
         listener: What is told.
         containment: What contains our failures.
         paused: Returns whether calls are our own.
+        losses: Modules that are known to give a loss: in them it is listened to, trained or not.
     """
 
     def __init__(
-        self, target: nn.Module, listener: Listener, containment: Containment, *, paused: Callable[[], bool]
+        self,
+        target: nn.Module,
+        listener: Listener,
+        containment: Containment,
+        *,
+        paused: Callable[[], bool],
+        losses: Collection[int] = (),
     ) -> None:
         self._target = target
         self._listener = listener
         self._containment = containment
         self._paused = paused
+        self._losses = losses
         self._mode = _Mode(self._called)
         self._parts: frozenset[int] = frozenset()
         self._inside: list[nn.Module] = []
@@ -124,7 +132,8 @@ class Overheard:
         self._listener.forget()
 
     def _quiet(self, module: nn.Module) -> bool:
-        return id(module) in self._parts or not torch.is_grad_enabled() or isinstance(module, _FAST)
+        part = id(module) in self._parts and id(module) not in self._losses
+        return part or not torch.is_grad_enabled() or isinstance(module, _FAST)
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._run(self._entered, module)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..recording import Call, Heard, Recorder
-from ._by_product import Products, agree
+from ._by_product import CLASSES, Products, agree
 from ._calls import added_up
 from ._candidates import Candidate, address
 from ._overheard import Overheard
@@ -30,21 +30,31 @@ class ProductChecks:
         recorder: Where operands are kept.
         tries: Steps in which it may listen.
         paused: Returns whether calls are our own.
+        losses: Ids of modules that are known to give a loss.
 
     Attributes:
         no_sides: Sources that are known to be no sides: scores, and what leads to the vectors of the loss.
     """
 
-    def __init__(self, target: nn.Module, recorder: Recorder, *, tries: int, paused: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        target: nn.Module,
+        recorder: Recorder,
+        *,
+        tries: int,
+        paused: Callable[[], bool],
+        losses: Collection[int],
+    ) -> None:
         self.no_sides: set[Any] = set()
         self._target = target
         self._recorder = recorder
         self._tries = tries
+        self._losses = losses
+        self._losses_known = 0
         self._asks = False
         self._products: Products | None = None
-        self._overheard = Overheard(
-            target, Listener(self._met, scores=self._scored), recorder.containment, paused=paused
-        )
+        listener = Listener(self._met, scores=self._scored)
+        self._overheard = Overheard(target, listener, recorder.containment, paused=paused, losses=losses)
 
     @property
     def on(self) -> bool:
@@ -60,6 +70,7 @@ class ProductChecks:
         """Listen in this step, if the one before it told no sides."""
         if self._asks and self._tries and self._overheard.possible():
             self._tries -= 1
+            self._losses_known = len(self._losses)
             self._products = Products(self._recorder)
             self._overheard.begin()
 
@@ -101,11 +112,12 @@ class ProductChecks:
         self._asks = not known
         if products is not None and not (known and chosen is not None and chosen.settled):
             met = products.choose(kept, self._target)
-            if met is not None and not (known and chosen is not None and agree(chosen, met)):
+            if met is not None and not (known and chosen is not None and (met.rule == CLASSES or agree(chosen, met))):
                 # Where no module gives what is compared, single tokens of texts are looked at first.
                 self._asks = bool(met.meetings) and self._recorder.current < TOKENS_FROM
                 return None if self._asks else met
-        tried = products is not None or not self._tries or not self._overheard.possible()
+        heard = products is not None and len(self._losses) == self._losses_known
+        tried = heard or not self._tries or not self._overheard.possible()
         return chosen if known or (tried and chosen is not None and not chosen.unsure) else None
 
     def _met(self, product: Product) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from torch import nn
 
@@ -22,6 +22,7 @@ class ProductTaps:
         meetings: Stream to where it meets another one.
         roles: Stream to its role.
         paused: Returns whether calls are our own.
+        losses: Ids of modules that are known to give a loss.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class ProductTaps:
         roles: Mapping[str, Role | None],
         *,
         paused: Callable[[], bool],
+        losses: Collection[int] = (),
     ) -> None:
         self._recorder = recorder
         self._keys: dict[str, Meeting] = {}
@@ -45,7 +47,7 @@ class ProductTaps:
             }
             recorder.split(key, split, roles={stream: roles[stream] for stream in mine})
         listener = Listener(self._keep, [one.site for one in self._keys.values()])
-        self._overheard = Overheard(target, listener, recorder.containment, paused=paused)
+        self._overheard = Overheard(target, listener, recorder.containment, paused=paused, losses=losses)
 
     def step_begins(self) -> None:
         """Listen, if what is heard now is read."""

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._classes import ROWS, labels_of, operands_of
 from ._graph import behind
 
 Rows = Callable[[Tensor], Tensor]
@@ -34,6 +35,9 @@ _TARGET = 16
 _ON_SCORES = {"cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits"}
 _ON_SCORES |= {"multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss"}
 """Losses whose first argument is scores, of documents or of classes."""
+
+_ON_LABELS = {"cross_entropy", "nll_loss"}
+"""Those of which labels name a column of the scores."""
 
 _SUMS = {"sum", "mean", "norm", "vector_norm", "linalg_norm", "linalg_vector_norm"}
 _NODES = 16
@@ -81,6 +85,7 @@ class Product:
         distance: Whether less is more similar.
         site: Where it stands.
         output: What it gave.
+        classes: Whether the documents are classes, rows of a weight that labels name.
         gradient: The loss's gradient at what it gave, once it came.
     """
 
@@ -90,6 +95,7 @@ class Product:
     distance: bool
     site: Site
     output: Tensor
+    classes: bool = False
     gradient: list[Tensor] = field(default_factory=list)
 
     @property
@@ -200,6 +206,28 @@ def _by_rows(left: Any, right: Any) -> _Found | None:
     return None
 
 
+def _by_labels(scores: Tensor, labels: Tensor | None) -> _Found | None:
+    """Of vectors with the classes that their labels name: rows of a weight, that stands in no call of its own."""
+    made = None if labels is None else operands_of(scores, len(labels))
+    if labels is None or made is None:
+        return None
+    vectors, across, classes, down = made
+    if _is_weight(vectors) or not _is_weight(classes) or not vectors.requires_grad or vectors.is_complex():
+        return None
+    if labels.device.type == "cpu" and int(labels.min()) < 0:
+        return None  # left out, as by language models, whose tokens are no texts
+    every = -(-len(labels) // ROWS)
+    own = labels[::every].clamp(min=0)
+
+    def rows(tensor: Tensor) -> Tensor:
+        return (tensor.T if across else tensor)[::every]
+
+    def named(tensor: Tensor) -> Tensor:
+        return (tensor.T if down else tensor).index_select(0, own)
+
+    return Operand(vectors, rows), Operand(classes, named), False
+
+
 @dataclass(frozen=True)
 class _Elementwise:
     """A product or difference of vectors' entries that may still be added up."""
@@ -236,24 +264,35 @@ class Listener:
 
     def hear(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], out: Any) -> None:
         """Hear a call of a function of torch."""
-        if not isinstance(out, Tensor) or not args:
+        if not isinstance(out, Tensor):
             return
-        if name in _MULTIPLIES or name in _SUBTRACTS:
+        if name in _ON_SCORES:
+            self._scored(name, args, kwargs)
+        elif not args:
+            return
+        elif name in _MULTIPLIES or name in _SUBTRACTS:
             self._multiplied(args, out, distance=name in _SUBTRACTS)
         elif name in _ALONG:
             before = self._of(args[0])
             if before is not None and before.distance:
                 self._entries[id(out)] = _Elementwise(weakref.ref(out), before.found, True)
-        elif name in _ON_SCORES:
-            if isinstance(args[0], Tensor):
-                self._scores(args[0])
         elif name in _SUMS:
             before = self._of(args[0])
             whole = before is not None and before.distance and out.ndim == 0 and args[0].shape[-1] >= _TARGET
-            if before is not None and (whole or out.shape == args[0].shape[:-1]):
+            along = args[0].shape[:-1]
+            if before is not None and (whole or out.shape in (along, (*along, 1))):
                 self._note(name, before.found, out, distance=before.distance)
         elif (found := _product(name, args, kwargs)) is not None:
             self._note(name, found, out, distance=name in ("cdist", "pairwise_distance", *_REGRESS))
+
+    def _scored(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        scores = args[0] if args else kwargs.get("input")
+        if not isinstance(scores, Tensor):
+            return
+        self._scores(scores)
+        found = _by_labels(scores, labels_of(args, kwargs)) if name in _ON_LABELS else None
+        if found is not None:
+            self._note(name, found, scores, distance=False, classes=True)
 
     def _of(self, tensor: Any) -> _Elementwise | None:
         known = self._entries.get(id(tensor))
@@ -263,10 +302,10 @@ class Listener:
         if len(args) == 2 and isinstance(args[1], Tensor) and (found := _by_rows(*args)) is not None:
             self._entries[id(out)] = _Elementwise(weakref.ref(out), found, distance)
 
-    def _note(self, name: str, found: _Found, out: Tensor, *, distance: bool) -> None:
+    def _note(self, name: str, found: _Found, out: Tensor, *, distance: bool, classes: bool = False) -> None:
         site = _site(name)
         if site is not None and (self._sites is None or site in self._sites):
-            self._keep(Product(*found, distance, site, out))
+            self._keep(Product(*found, distance, site, out, classes))
 
 
 def _product(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> _Found | None:

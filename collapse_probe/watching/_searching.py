@@ -72,7 +72,8 @@ class Searching:
         self._calls.listen(chosen.places)
         if chosen.meetings:
             roles = {stream: role for _, stream, role in chosen.streams}
-            about = {"paused": lambda: self._calls.paused}
+            losses = frozenset() if self._finder is None else frozenset(self._finder.losses)
+            about = {"paused": lambda: self._calls.paused, "losses": losses}
             self._products = ProductTaps(self._target, self.recorder, chosen.meetings, roles, **about)
             self._attachments.add(self._products.step_ended)
         if chosen.rule == SINGLE and chosen.streams[0][2] is None:

@@ -164,9 +164,8 @@ def no_push(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Sus
 
 
 def _one_vector(evidence: Evidence) -> bool:
-    """Return whether all vectors were one in the first batches, so that nothing could be pushed apart."""
-    starts = [float(one.values[:_FIRST].min()) for one in common_shares(evidence) if len(one)]
-    return bool(starts) and min(starts) > _ONE
+    """Return whether all vectors of a side were one in the first batches, so that nothing could be pushed apart."""
+    return any(float(one.values[:_FIRST].min()) > _ONE for one in common_shares(evidence) if len(one))
 
 
 def never_pushes(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

@@ -1,0 +1,78 @@
+"""What a softmax over classes compares: vectors with the rows of a weight, of which a label names each one's own.
+
+The product is told from autograd's graph behind the scores, so that it is found inside of a module, too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_FEWEST = 20
+"""Classes below which they are rather a classifier's than documents among which one is looked for (own choice)."""
+
+ROWS = 512
+"""Rows of a batch, taken evenly, of which vectors and classes are read, about."""
+
+_NODES = 64
+"""Operations behind the scores in which their product is looked for: scales, margins and masks."""
+
+_PRODUCTS = {
+    "MmBackward": ("_saved_self", "_saved_mat2", True),
+    "AddmmBackward": ("_saved_mat1", "_saved_mat2", True),
+    "CdistBackward": ("_saved_x1", "_saved_x2", False),
+    "EuclideanDistBackward": ("_saved_x1", "_saved_x2", False),
+}
+"""Operations that compare all with all: their operands, and whether the second one has its vectors as columns."""
+
+
+def labels_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    """Return the labels that a softmax is given, ``[n]``, integers of at least 0; None where it has others.
+
+    A label that is left out is a language model's, whose tokens are no texts.
+    """
+    labels = args[1] if len(args) > 1 else kwargs.get("target")
+    if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.dtype != torch.long or not len(labels):
+        return None
+    return labels
+
+
+def operands_of(scores: Tensor, rows: int) -> tuple[Tensor, bool, Tensor, bool] | None:
+    """Return the product that scores ``[rows, C]`` were made of; None where there is none.
+
+    Returns:
+        What has a vector for each row, and whether as columns; what has one for each class, and whether as columns.
+    """
+    if scores.ndim != 2 or len(scores) != rows or scores.shape[1] < _FEWEST or scores.grad_fn is None:
+        return None
+    shape = tuple(scores.shape)
+    for node in _near(scores.grad_fn):
+        names = next((names for kind, names in _PRODUCTS.items() if node.name().startswith(kind)), None)
+        if names is None:
+            continue
+        left, right = getattr(node, names[0], None), getattr(node, names[1], None)
+        if not isinstance(left, Tensor) or not isinstance(right, Tensor) or left.ndim != 2 or right.ndim != 2:
+            return None
+        columns = names[2]
+        made = len(left), right.shape[1] if columns else len(right)
+        if made == shape:
+            return left, False, right, columns
+        return (right, columns, left, False) if made == shape[::-1] else None
+    return None
+
+
+def _near(node: Any) -> Iterator[Any]:
+    """Yield the operations behind one, the nearest first."""
+    seen, waiting = {None, node}, deque([node])
+    for _ in range(_NODES):
+        if not waiting:
+            return
+        one = waiting.popleft()
+        yield one
+        found = [before for before, _ in one.next_functions if before not in seen]
+        seen.update(found)
+        waiting += found
