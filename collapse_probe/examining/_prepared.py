@@ -11,6 +11,7 @@ from ..retrieval import Encoder, Prompts, check_kind, check_weights, open_encode
 from ._adapter import TOKENS, VOCABULARY, merged
 from ._code import check_code, settings_in
 from ._found import Found, refuse
+from ._size import check_size
 
 _READ = (".safetensors", ".json", ".txt", ".model", ".jinja", ".bpe", ".tiktoken")
 _UNREAD = ("trainer_state.json", "modules.json")
@@ -46,6 +47,7 @@ def open_model(
     # What a model is comes before the code that it needs for that.
     check_kind(found.folder, adapter=found.kind == "adapter")
     said = check_code(found.folder)
+    check_size(found.folder)
     folder = found.folder
     if found.kind != "whole":
         folder = scratch / f"{len(list(scratch.iterdir()))}-model"

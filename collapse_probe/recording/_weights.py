@@ -187,6 +187,8 @@ def _gradients(group: Sequence[tuple[nn.Parameter, Tensor | None]]) -> Tensor:
 
 def _halved_zeros(gradients: Tensor, *, kept: bool) -> Tensor:
     """Return the share of zeros among float16 gradients; of all zeros 1 where the weights are ``kept`` in float16."""
+    if not gradients.numel():
+        return gradients.new_zeros(())  # of a parameter whose part on this process is empty
     zeros = (gradients == 0).float().mean()
     halved = (gradients.half().float() == gradients).all()
     # What underflows leaves numbers beside it that are hardly above what float16 has.

@@ -309,6 +309,8 @@ def needs_a_package(plain: Path, base: Path) -> Path:
         (both, "a whole model and an adapter in one folder"),
         (module_outside, "modules.json names ../1_Pooling, which is not in it"),
         (too_large, "gives values that are not finite"),
+        (lambda plain, base: asking(base, num_hidden_layers=10**6), "num_hidden_layers is 1,000,000, and the weights"),
+        (lambda plain, base: asking(plain, vocab_size=10**9), "vocab_size is 1,000,000,000, and the weights beside it"),
     ],
 )
 def test_what_is_refused(opened, plain, base, made, said):
@@ -317,6 +319,11 @@ def test_what_is_refused(opened, plain, base, made, said):
         opened(given)
     message = str(caught.value)
     assert said in message and "\n" not in message and "scratch" not in message, message
+
+
+def asking(folder: Path, **settings: int) -> Path:
+    changed_json(folder / "config.json", **settings)
+    return folder
 
 
 def library(folder: Path) -> np.ndarray:
