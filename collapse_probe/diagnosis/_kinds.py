@@ -11,7 +11,9 @@ ORDER = (
     "path_mismatch",
     "underflow",
     "too_good",
+    "one_text",
     "padding_pooled",
+    "softmax_twice",
     "mismatched_pairs",
     "exact_scores",
     "gate_collapse",
@@ -57,6 +59,11 @@ _ELSEWHERE = ("forgetting", "overfitting", "hubness", "ties", "side_gap")
 _FOLLOWS = {
     "path_mismatch": ("identity", "constant_correction"),
     "too_good": ("forgetting",),
+    "one_text": (
+        *("padding_pooled", "mismatched_pairs", "no_learning", *_ELSEWHERE),
+        *("one_sided_collapse", "complete_collapse", "cone", "dimensional_collapse"),
+    ),
+    "softmax_twice": ("no_learning", "loss_at_chance"),
     "padding_pooled": ("no_learning", *_ELSEWHERE, "complete_collapse", "cone", "dimensional_collapse"),
     "mismatched_pairs": (
         *_ELSEWHERE,
@@ -93,7 +100,7 @@ _FOLLOWS = {
 }
 _OF_THE_RUN = (
     *("forgetting", "overfitting", "hubness", "ties", "side_gap", "identity", "constant_correction"),
-    *("no_learning", "path_mismatch"),
+    *("no_learning", "path_mismatch", "mismatched_pairs"),
 )
 """Kinds that follow whatever they are about."""
 

@@ -42,7 +42,7 @@ class Clock:
 class Event:
     """Something that happened: ``resumed``, ``interrupted``, ``early_stop``, ``not_finite``, ``error``, ``note``,
     ``scored``, ``not_scored``, ``left_out``, ``batch_norm``, ``pretrained``, ``seen_again``, ``gradients_kept``,
-    ``padding_pooled``, ``noted``, ``delivered``, and, in memory alone, ``cut``.
+    ``padding_pooled``, ``softmax_twice``, ``one_text``, ``noted``, ``delivered``, and, in memory alone, ``cut``.
 
     Attributes:
         name: What.

@@ -38,12 +38,14 @@ class Tokens(NamedTuple):
         tokens: Their vectors of tokens ``[n, T, D]``, copied.
         kept: Which of these are of the text ``[n, T]``.
         ids: What may be their ids ``[n, T]``.
+        module: What gave them.
     """
 
     rows: int
     tokens: Tensor
     kept: Tensor
     ids: list[Tensor]
+    module: nn.Module
 
 
 class PaddingCheck:
@@ -56,6 +58,7 @@ class PaddingCheck:
     Args:
         found: Called with how vectors are made of padding, and how much of them it is; how is empty where they are not.
         cut: Called with the tokens of every text, once, where all of a step's have as many, and few.
+        same: Called with the texts of a side and their tokens, once, where all are one, and were that in a step before.
         paused: Returns whether calls are our own.
         containment: What contains our failures: a forward of the model's goes on.
 
@@ -68,12 +71,18 @@ class PaddingCheck:
         found: Callable[[str, float], None],
         *,
         cut: Callable[[int], None],
+        same: Callable[[int, int], None],
         paused: Callable[[], bool],
         containment: Containment,
     ) -> None:
         self.open = True
         self._cut: Callable[[int], None] | None = cut
         self._found = found
+        self._same: Callable[[int, int], None] | None = same
+        self._alike: list[Tensor] = []
+        self._knows = False
+        self._attachments: Attachments | None = None
+        self._listened: frozenset[int] | set[int] = frozenset()
         self._paused = paused
         self._containment = containment
         self._steps = self._tried = 0
@@ -84,13 +93,18 @@ class PaddingCheck:
     def listen(self, modules: Sequence[nn.Module], target: nn.Module, attachments: Attachments) -> None:
         """Hear modules that give declared streams, and what is in them; what is compiled is left alone."""
         inside = compiled_inside(target)
+        self._attachments, self._listened = attachments, inside
         for module in {id(part): part for one in modules for part in _near(one, _DEPTH)}.values():
-            if id(module) not in inside and not is_compiled(module):
-                self._undo.append(attachments.forward_hook(module, self._hook))
+            self._listen_to(module)
         tables = {id(one): one for module in modules for one in module.modules() if _pads(one)}
         for table in tables.values():
             if id(table) not in inside and not is_compiled(table):
                 self._undo.append(attachments.forward_hook(table, lambda module, *rest: self.look_up(module, rest[0])))
+
+    def _listen_to(self, module: nn.Module) -> None:
+        if id(module) not in self._listened and not is_compiled(module) and self._attachments is not None:
+            self._listened = self._listened | {id(module)}
+            self._undo.append(self._attachments.forward_hook(module, self._hook))
 
     def _hook(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         self.hear(Call(module, args, kwargs, output))
@@ -119,7 +133,7 @@ class PaddingCheck:
                 if masks:
                     every = _every(len(value))
                     tokens, ids = value.detach()[::every].clone(), [one[::every] for one in _ids(call, shape)]
-                    self._tokens += [Tokens(len(value), tokens, one[::every], ids) for one in masks]
+                    self._tokens += [Tokens(len(value), tokens, one[::every], ids, call.module) for one in masks]
 
     def end_step(self, calls: Sequence[Heard]) -> None:
         """Compare the step's vectors with its tokens; to be called before the recorder's step ends."""
@@ -131,20 +145,37 @@ class PaddingCheck:
             cut, self._cut = self._cut, None
             if length := _cut_to(tokens):
                 cut(length)
+        waits = self._look_for_one_text(tokens)
         sides = [one.tensor for one in calls if one.tensor.ndim == 2 and (one.confirmed or not one.trained)]
         fits = [[one for one in tokens if side.shape == (one.rows, one.tokens.shape[2])] for side in sides]
         told = [_told(side, some) for side, some in zip(sides, fits, strict=True)]
         known = max((one for one in told if one is not None), key=lambda one: one[1], default=None)
-        if known is not None:
+        if known is not None and not self._knows:
+            self._knows = True
             self._found(*known)
         self._tried += any(fits)
-        if known is not None or self._tried >= _TRIES or self._steps >= _STEPS:
+        if not waits and (self._knows or self._tried >= _TRIES or self._steps >= _STEPS):
             self.close()
+
+    def _look_for_one_text(self, tokens: Sequence[Tokens]) -> bool:
+        """Say it where all texts of a side are one, as in a step before; return whether another step will tell."""
+        several = [(one.module, _one_text(one.ids)) for one in tokens if one.rows >= _SEVERAL]
+        alike = [found for _, found in several if found is not None]
+        again = (one for one in alike for other in self._alike if torch.equal(one, other))
+        found = next(again, None)
+        waits = bool(alike) and not self._alike
+        self._alike = alike or self._alike
+        for module in (one for one, ids in several if waits and ids is not None):
+            self._listen_to(module)  # whoever heard it for us may be done
+        if found is not None and self._same is not None:
+            same, self._same = self._same, None
+            same(max(one.rows for one in tokens), len(found))
+        return waits
 
     def close(self) -> None:
         """Look no more; may be called twice."""
         self.open = False
-        self._tokens, self._looked_up = [], []
+        self._tokens, self._looked_up, self._alike = [], [], []
         while self._undo:
             self._undo.pop()()
 
@@ -154,6 +185,14 @@ def _told(vectors: Tensor, several: Sequence[Tokens]) -> tuple[str, float] | Non
     vectors = vectors[:: _every(len(vectors))]
     told = (pooled_of_padding(vectors, one.tokens, one.kept) for one in several if _are_padding(one.ids, ~one.kept))
     return min((one for one in told if one is not None), key=lambda one: one[1], default=None)
+
+
+def _one_text(ids: Sequence[Tensor]) -> Tensor | None:
+    """Return the ids that all texts have; None where they differ, or masks, types and positions alone are known."""
+    if any(bool((one != one[0]).any()) for one in ids):
+        return None
+    rows = (one[0] for one in ids if one.shape[1] >= _LEAST and int(one.max()) > 1)
+    return next((row for row in rows if bool((row.diff() != 1).any())), None)
 
 
 def _every(rows: int) -> int:

@@ -55,8 +55,12 @@ class Searching:
             said = f"each of the first texts has exactly {length} tokens: are they cut, by max_length?"
             self.recorder.event("noted", said, step=self.recorder.current, subject="cut texts")
 
+        def same(texts: int, length: int) -> None:
+            said = f"all {texts} texts of a side are the same {length} tokens, in two steps"
+            self.recorder.event("one_text", said, step=self.recorder.current)
+
         about = {"paused": lambda: self._calls.paused, "containment": self.recorder.containment}
-        check = PaddingCheck(found, cut=cut, **about)
+        check = PaddingCheck(found, cut=cut, same=same, **about)
         check.listen([one.module for one in places if one.module is not None], self._target, self._attachments)
         self._attachments.add(check.close)
         return check

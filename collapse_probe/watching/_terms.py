@@ -15,6 +15,10 @@ from ._attach import Attachments
 from ._calls import in_backward
 from ._candidates import entries
 from ._graph import behind
+from ._softmax import is_taken_twice
+
+_LOOKS = 4
+"""Losses of the first steps behind which is looked for a second softmax."""
 
 
 @dataclass
@@ -53,7 +57,7 @@ class LossListener:
         self._said: list[_Said] = []
         self._known: set[int] = set()
         self._parameters = parameters
-        self._micro = 0
+        self._micro = self._looked = 0
         self._backward = False
 
     def listen(self, loss: nn.Module, *, name: str | None = None, of_model: bool = False, met: bool = False) -> None:
@@ -126,6 +130,12 @@ class LossListener:
         if self._backward:
             self._micro += 1
             self._backward = False
+        if self._looked < _LOOKS:
+            self._looked += 1
+            if any(is_taken_twice(value.grad_fn) for value in trained.values()):
+                self._looked = _LOOKS
+                said_so = "cross_entropy was given what is a softmax already"
+                self._recorder.event("softmax_twice", said_so, step=self._recorder.current)
         said = _Said({name: value.detach().clone() for name, value in found.items()}, micro=self._micro)
         self._said.append(said)
         if self._recorder.due:

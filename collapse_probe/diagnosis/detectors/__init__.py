@@ -7,6 +7,7 @@ from .._contract import Detector
 from ._audits import AUDITS
 from ._corrections import CORRECTIONS
 from ._data import DATA
+from ._facts import FACTS
 from ._forgetting import FORGETTING
 from ._geometry import GEOMETRY
 from ._gradients import GRADIENTS
@@ -39,6 +40,7 @@ DETECTORS: tuple[Detector, ...] = (
     *DATA,
     *PATHS,
     *POOLING,
+    *FACTS,
     *TEMPERATURE,
     *TABLES,
 )

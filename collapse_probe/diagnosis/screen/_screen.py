@@ -166,7 +166,8 @@ def why(page: Page, causes: Sequence[Cause]) -> list[str]:
     said = f"{one.verdict}: {one.title}{where}"
     if one.decided is None:
         because = [f"{clean(name, length=50)} {number(value)}" for name, value in list(one.because.items())[:2]]
-        return page.wrapped("Why", f"{said} ({', '.join(because)}). To decide: {one.decides}.")
+        known = f" ({', '.join(because)})" if because else ""
+        return page.wrapped("Why", f"{said}{known}. To decide: {one.decides}.")
     few = one.verdict in ("supported", "contributes") and one.decided.seeds < SEEDS_TO_CONFIRM
     more = f" To decide: {SEEDS_TO_CONFIRM} seeds." if few else ""
     more = more or (" To decide: more seeds, or more queries." if one.verdict == "unresolved" else "")

@@ -129,6 +129,8 @@ def evidence_line(finding: Finding, *alike: Finding) -> str:
         return ""
     parts = zip(*(_parts(one) for one in (finding, *alike)), strict=True)
     texts = [_part(*some) for some in parts] or [_value(finding, finding.judgement)]
+    # What was seen, and not measured, is a sentence.
+    texts = texts if any(texts) else [clean(one.reading, length=100) for one in _parts(finding) if one.holds]
     return "; ".join(text for text in texts if text)
 
 

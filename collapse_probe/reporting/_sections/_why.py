@@ -37,7 +37,7 @@ def _sentence(one: Cause) -> str:
         )
         suspected = f" Suspected by {because}." if because else ""
         return f"{text}: {md(decided_by(one.decided))}.{suspected}{gains}"
-    return f"{text}: {because}. To decide: {md(one.decides)}."
+    return f"{text}{f': {because}' if because else ''}. To decide: {md(one.decides)}."
 
 
 WHY = Section(title="Why", applies=lambda facts: bool(facts.diagnosis.causes), write=_write)

@@ -10,6 +10,7 @@ from ....journal import Event
 from ..._contract import Finding
 from ..._evidence import Evidence
 from ...detectors._data import NEAR_COPIES, OWN_AGAIN, first_copies
+from ...detectors._facts import SOFTMAX_TWICE
 from ...detectors._forgetting import epochs
 from ...detectors._mismatched import SEEN_AGAIN, SWAPPED
 from ...detectors._paths import BATCH_LENGTHS, BATCH_MEANS
@@ -66,6 +67,14 @@ def of_its_batch(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -
     because = numbers_of(kind)
     told = any(name in (BATCH_MEANS, BATCH_LENGTHS) or name.startswith(FIRST_AUC) for name in because)
     return Suspicion(because=because, locus=said.subject) if said is not None and told else None
+
+
+def softmax_twice(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because={}, locus="loss") if evidence.said(SOFTMAX_TWICE) else None
+
+
+def one_text(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:
+    return Suspicion(because={}, locus="data")
 
 
 def padding(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) -> Suspicion | None:

@@ -1,0 +1,47 @@
+"""Whether a loss takes a softmax of what is one already, as the graph behind it says; no value is read."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+_NODES = 256
+"""Operations behind a loss that are looked at."""
+
+_BETWEEN = ("View", "UnsafeView", "Reshape", "ToCopy", "Clone", "Alias", "Squeeze", "Unsqueeze", "T", "Transpose")
+_BETWEEN += ("Permute", "Slice", "Index", "IndexSelect", "Mul", "Div", "Select", "Contiguous")
+"""Operations that leave probabilities what they are, but for a scale or a shape."""
+
+
+def is_taken_twice(loss: Any) -> bool:
+    """Return whether a loss is made of a log softmax of a softmax; attention is not: a product comes after its softmax.
+
+    >>> import torch
+    >>> scores = torch.randn(4, 4, requires_grad=True)
+    >>> target = torch.arange(4)
+    >>> loss = torch.nn.functional.cross_entropy
+    >>> is_taken_twice(loss(scores.softmax(dim=1), target).grad_fn), is_taken_twice(loss(scores, target).grad_fn)
+    (True, False)
+    """
+    seen, waiting = {None, loss}, deque([loss])
+    for _ in range(_NODES):
+        if not waiting:
+            return False
+        node = waiting.popleft()
+        if node is None:
+            continue
+        if node.name().startswith("LogSoftmaxBackward") and _is_softmax(node.next_functions[0][0]):
+            return True
+        found = [before for before, _ in node.next_functions if before not in seen]
+        seen.update(found)
+        waiting += found
+    return False
+
+
+def _is_softmax(node: Any) -> bool:
+    while node is not None and not node.name().startswith("SoftmaxBackward"):
+        made = [before for before, _ in node.next_functions if before is not None]
+        if len(made) != 1 or node.name().partition("Backward")[0] not in _BETWEEN:
+            return False
+        node = made[0]
+    return node is not None
