@@ -109,6 +109,7 @@ class ProductChecks:
         """
         products, self._products = self._products, None
         known = chosen is not None and not chosen.unsure and (chosen.rule != SINGLE or chosen.stacked is not None)
+        known = known and chosen is not None and _fits(chosen)
         self._asks = not known
         if products is not None and not (known and chosen is not None and chosen.settled):
             met = products.choose(kept, self._target)
@@ -127,3 +128,9 @@ class ProductChecks:
     def _scored(self, scores: Tensor) -> None:
         if self._products is not None:
             self._products.keep_scores(scores)
+
+
+def _fits(chosen: Choice) -> bool:
+    """Return whether the rows of both sides can be pairs: whole tables, of which rows are taken later, hardly can."""
+    rows = [len(one.heard.tensor) for one in chosen.sides()]
+    return len(rows) < 2 or rows[1] % rows[0] == 0

@@ -184,6 +184,10 @@ def padded(folder: Path) -> Run:
     return append(run, [told, {"kind": "event", "name": "padding_pooled", "message": message, "step": 2}])
 
 
+def seen(folder: Path, name: str) -> Run:
+    return append(made(folder), [{"kind": "event", "name": name, "message": "it was seen", "step": 2}])
+
+
 PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP001": lambda folder: made(folder, {"loss/total": step(1.0, math.nan)}),
     "CP002": lambda folder: made(folder, silent=("query",)),
@@ -228,6 +232,8 @@ PLANTED: dict[str, Callable[[Path], Run]] = {
     "CP522": lambda folder: scheduled(folder, until=12),
     "CP523": padded,
     "CP524": lambda folder: made(folder, terms={"undone/body": 1.0, "undone/head": 0.0}),
+    "CP525": lambda folder: seen(folder, "softmax_twice"),
+    "CP526": lambda folder: seen(folder, "one_text"),
     "CP511": lambda folder: scored(folder, {("raw", 0): 0 * QUERIES, ("model", 200): 0 * QUERIES}),
     "CP512": unverified,
 }

@@ -139,3 +139,29 @@ def test_where_nothing_tells_the_first_screen_says_what_the_pairs_are(tmp_path):
     ]
     assert ["learnt by heart looks the same" in " ".join(one.split()) for one in said] == [True, False, False]
     assert "reference=heldout.jsonl" in said[0]
+
+
+ONE_MODULE = [
+    {"kind": "event", "name": "pretrained", "step": 1, "subject": "bert"},
+    *(
+        {"kind": "coverage", "stream": one, "step": 20, "role": one, "where": "output of the model", "steps": 20}
+        for one in ("query", "document")
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("first", "more", "said"),
+    [
+        pytest.param(0.5, ONE_MODULE, True, id="at chance"),
+        pytest.param(0.72, ONE_MODULE, False, id="told apart"),
+        pytest.param(0.5, ONE_MODULE[1:], False, id="random weights"),
+        pytest.param(
+            0.5, [*ONE_MODULE[:2], {**ONE_MODULE[2], "where": "output of module other"}], False, id="two models"
+        ),
+    ],
+)
+def test_pretrained_weights_that_tell_no_first_pairs_apart_are_a_warning(first, more, said, tmp_path):
+    rises = {"pairs/auc": ramp(first, 0.95, since=0.2, until=0.8)}
+    run = append(made(tmp_path / "run", rises, reference=False, extra={"pairs/auc": first}), more)
+    assert ("mismatched_pairs" in [one.kind for one in diagnose(run).kinds]) is said

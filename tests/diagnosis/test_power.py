@@ -40,6 +40,8 @@ NO_SERIES = {
     "CP522": "what is written where it changes",
     "CP523": "an event",
     "CP524": "the first steps alone",
+    "CP525": "an event",
+    "CP526": "an event",
 }
 """Detectors that judge records of another kind: `test_detectors.py` and `benchmarks/nulls.py` are about them."""
 

@@ -126,6 +126,31 @@ def test_of_modules_that_are_called_several_times_the_product_tells_the_sides():
     assert streams["negative"].role == "document" and streams["negative"].n == streams["document"].n
 
 
+class Graph(nn.Module):
+    """Gives whole tables, of which the loss takes rows, as LightGCN does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.users, self.items = nn.Embedding(30, 8), nn.Embedding(20, 8)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        return self.users.weight * 2, self.items.weight * 2
+
+
+def test_of_whole_tables_the_rows_that_meet_are_the_sides():
+    torch.manual_seed(0)
+    chosen = torch.arange(10)
+
+    def loss(m: Any, a: Tensor, b: Tensor) -> Tensor:
+        users, items = m()
+        user, own, other = users[chosen], items[chosen], items[chosen + 10]
+        return -logsigmoid((user * own).sum(-1) - (user * other).sum(-1)).mean()
+
+    streams = found(find(Graph(), loss, steps=5))
+    assert {name: one.n // one.steps for name, one in streams.items()} == {"query": 10, "document": 10, "negative": 10}
+    assert streams["query"].rule == "similarity product"
+
+
 @dataclass
 class Encoded:
     loss: Tensor | None

@@ -152,7 +152,8 @@ def test_the_mask_of_the_other_side_is_not_taken_for_a_texts_own(tmp_path):
 
 def test_few_rows_of_tokens_are_held_and_what_changes_them_in_place_changes_none_of_it():
     contains = Containment(lambda probe, message: None)
-    check = PaddingCheck(lambda how, share: None, cut=lambda at: None, paused=lambda: False, containment=contains)
+    nothing = {"cut": lambda at: None, "same": lambda texts, at: None, "paused": lambda: False}
+    check = PaddingCheck(lambda how, share: None, **nothing, containment=contains)
     tokens, mask = torch.randn(1000, 8, 16), (torch.arange(8) < 4).expand(1000, 8).long()
     check.hear(Call(nn.Identity(), (), {"attention_mask": mask}, tokens))
     tokens.zero_()
@@ -171,7 +172,7 @@ def test_a_failure_of_ours_in_a_forward_does_not_reach_it(tmp_path, monkeypatch)
 def test_a_single_token_is_no_text_that_is_cut():
     def held(length: int) -> _pooling.Tokens:
         kept = torch.ones(16, length, dtype=torch.bool)
-        return _pooling.Tokens(16, torch.randn(16, length, 4), kept, [kept.long()])
+        return _pooling.Tokens(16, torch.randn(16, length, 4), kept, [kept.long()], nn.Identity())
 
     assert [_pooling._cut_to([held(length)]) for length in (1, 2, 8, 30)] == [0, 0, 8, 0]
 
@@ -180,3 +181,36 @@ def test_a_single_number_that_nothing_is_held_against_has_no_figure(tmp_path):
     trained(tmp_path / "run", "average")
     text = write_report(tmp_path / "run", tmp_path / "report").read_text()
     assert "Vectors are made of padding" in text and "happened_1" not in text
+
+
+def of_texts(folder, texts) -> list[Event]:
+    """Train an encoder on batches of query ids, each with documents of their own."""
+    torch.manual_seed(0)
+    model = Encoder("mean", between=nn.Identity())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    with collapse_probe.watch(model, optimizer=optimizer, run=folder, reference=False) as watch:
+        for ids in texts:
+            loss = cross_entropy(model(ids) @ model(torch.randint(1, 60, (16, 8))).T, torch.arange(16))
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return [one for one in watch.live.of(Event) if one.name == "one_text"]
+
+
+PROMPT = torch.tensor([7, 3, 3, 9, 41, 5, 8, 2])
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        pytest.param([PROMPT.repeat(16, 1)] * 6, True, id="one prompt"),
+        pytest.param([PROMPT.roll(step).repeat(16, 1) for step in range(6)], False, id="one query a step"),
+        pytest.param([torch.arange(1, 9).repeat(16, 1)] * 6, False, id="positions"),
+        pytest.param([torch.cat([PROMPT.repeat(15, 1), PROMPT.flip(0)[None]])] * 6, False, id="one differs"),
+    ],
+)
+def test_texts_that_are_all_one_are_said(texts, said, tmp_path):
+    found = of_texts(tmp_path / "run", texts)
+    assert [one.message for one in found] == (
+        ["all 16 texts of a side are the same 8 tokens, in two steps"] if said else []
+    )

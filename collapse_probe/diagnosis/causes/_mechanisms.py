@@ -165,7 +165,8 @@ MECHANISMS = (
         suspects=suspects.large_steps,
         formula="A group's relative update is above the cut in one of the first 20 steps, or above ten times the "
         "median of its own past, or in half of all steps; of a group that begins at zero, the first step is longer "
-        "than 1. Or the first step is above a smaller cut, and the loss jumps up after it.",
+        "than 1. Or the first step is above a smaller cut, and the loss jumps up after it. Or all groups of a "
+        "pretrained model that moved are farther than a cut from where they began.",
         thresholds={
             "early": Threshold(0.1, f"{MEASURED}: .19 to 7.8; at most .10 in the rest"),
             "times": Threshold(10.0, MEASURED),
@@ -176,6 +177,7 @@ MECHANISMS = (
             "jump": Threshold(1.5, "of the first batch's loss: 1.8 in the next 19 steps of a failure (measured)"),
             "overshoots": Threshold(0.01, "of weights that were trained before: .023 in that failure (measured)"),
             "from_zero": FROM_ZERO,
+            "way": Threshold(0.3, "of their own length: .42 and .93 in a model that forgot all (own choice)"),
         },
         remedies=(
             Remedy(change={"learning_rate": 1e-4}),

@@ -59,6 +59,10 @@ _TIED = 0.5
 _REPLACED = 1.0
 """A first relative update that replaces a group's weights (own choice)."""
 
+_FIRST_FIVE, _KNOWING = 5, 0.65
+"""First batches, which training has hardly changed yet, and the AUC that pretrained weights have on true pairs, at
+least (own choices): half of the pairs wrong leaves .69."""
+
 _FIRST = 3
 """Steps whose batches are those of the start: later ones are told apart as they were trained to be."""
 
@@ -83,6 +87,8 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         first = batch  # none of them was ever told apart: all are as the first
         # Random vectors, one for each text or number, are told apart late, too.
         sure = evidence.run.steps >= _SLOW or evidence.said("pretrained")
+    if known is None and (blind := _pretrained_at_chance(evidence, batch)) is not None:
+        return blind
     if not len(first) or known is None:
         return Judgement(value=None, evidence=(reading,))
     if not known.holds:
@@ -144,6 +150,38 @@ def _parted(evidence: Evidence, batch: Series, cuts: Mapping[str, float]) -> Jud
         before=True,
         evidence=(reading,),
         n=int(batch.n[-_LAST:].sum()),
+        of_batches=True,
+    )
+
+
+def _pretrained_at_chance(evidence: Evidence, batch: Series) -> Judgement | None:
+    """Return that pretrained weights which encode both sides told the first pairs apart no better than chance.
+
+    Pairs are wrong then, or the vectors: pooled, cut or split in a wrong way. None where other pairs are known, or two
+    models, of which each was trained by itself, encode the sides.
+    """
+    sides = [one for one in evidence.run.coverage.values() if one.role in ("query", "document") and one.steps]
+    first = batch.where(batch.steps <= batch.steps[0] + _FIRST_FIVE - 1) if len(batch) else batch
+    if not evidence.said("pretrained") or len({one.where for one in sides}) != 1 or len(first) < _FIRST_FIVE:
+        return None
+    if len(evidence.series("pairs/auc", on="reference")):
+        return None
+    tied = evidence.series("pairs/tied_share", on="batch").finite()
+    if len(tied) and first_batches(tied).values.mean() > _TIED:
+        return None
+    value, rows = float(first.values.mean()), int(np.maximum(first.n, 1).sum())
+    if value + _error(rows) >= _KNOWING or value - _error(rows) > 0.5:
+        return None
+    reading = "pairs/auc of the first batches, by pretrained weights"
+    return Judgement(
+        value=value,
+        bounds=Bounds(warning=_KNOWING, critical=0.0, above=False),
+        conditions=(part(reading, value, _KNOWING, True), *_UNSURE),
+        onset=Onset(step=1, low=0, high=1),
+        outside=tuple(int(step) for step in first.steps),
+        before=True,
+        evidence=("pairs/auc",),
+        n=rows,
         of_batches=True,
     )
 

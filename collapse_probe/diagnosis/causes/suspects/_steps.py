@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ....journal import Series
+from ....journal.vocabulary import OUTSIDE
 from ..._contract import Finding
 from ..._evidence import EMBEDDINGS, Evidence
 from ...detectors._gradients import undone_shares
@@ -158,7 +159,7 @@ def large_steps(evidence: Evidence, kind: Finding, cuts: Mapping[str, float]) ->
             continue
         if leapt is not None and leapt[0] > (cuts["early"] if leapt[1] <= 20 else cuts["least"]):
             found.append((*leapt, group_of(series)))
-    found = found or _overshot(evidence, cuts)
+    found = found or _overshot(evidence, cuts) or _left_behind(evidence, cuts)
     if not found or _not_by_steps(evidence, kind, max(found)[1]):
         return None
     size, step, group = max(found)
@@ -173,6 +174,22 @@ def _overshot(evidence: Evidence, cuts: Mapping[str, float]) -> list[tuple[float
         return []
     firsts = [(float(one.values[0]), int(one.steps[0]), group_of(one)) for one in makers_of(evidence)]
     return [max(firsts)] if firsts and cuts["overshoots"] < max(firsts)[0] < BEGAN_AT_NOTHING else []
+
+
+def _left_behind(evidence: Evidence, cuts: Mapping[str, float]) -> list[tuple[float, int, str]]:
+    """Return the largest update of pretrained weights, where all that moved went far: little is left of what they knew.
+
+    A new head goes as far as it likes; then the others have not.
+    """
+    moved = [one for one in evidence.groups("drift") if float(one.values[-1]) > 0 and group_of(one) != OUTSIDE]
+    if not evidence.said("pretrained") or not moved:
+        return []
+    if min(float(one.values[-1]) for one in moved) < cuts["way"]:
+        return []
+    sizes = [
+        (float(one.values.max()), int(one.steps[one.values.argmax()]), group_of(one)) for one in makers_of(evidence)
+    ]
+    return [max(sizes)] if sizes else []
 
 
 def _not_by_steps(evidence: Evidence, kind: Finding, step: int) -> bool:
