@@ -1,6 +1,6 @@
 """Training scripts by a stranger's hand, each under ``collapse-probe run``, and what is said of them.
 
-    python benchmarks/scripts/run.py --out DIR [--round 1|2] [NAME ...]
+    python benchmarks/scripts/run.py --out DIR [--round 1|2|3] [NAME ...]
 
 Programs run one after the other, each in a process of its own; one that has a verdict in DIR is not run again. Prints
 a Markdown table. A round takes up to an hour of one core. Not run by CI: it needs texts that are not in the repository.
@@ -24,9 +24,13 @@ sys.path.append(str(HERE.parent))
 
 from _common import SHARED, table  # noqa: E402
 
-#: The programs of each round by their names; names of the second round begin with h2 and p2.
-ROUNDS = [{path.stem: path for path in sorted((HERE / folder).glob("[hp]*.py"))} for folder in ("programs", "second")]
+#: The programs of each round by their names; names of the later rounds begin with h2 and p2, h3 and p3.
+FOLDERS = ("programs", "second", "third")
+ROUNDS = [{path.stem: path for path in sorted((HERE / folder).glob("[hp]*.py"))} for folder in FOLDERS]
 PROGRAMS = {name: path for one in ROUNDS for name, path in one.items()}
+
+#: What is planted into programs that do not say it themselves.
+PLANTED = {name: one["planted"] for name, one in json.loads((HERE / "third/planted.json").read_text()).items()}
 
 #: Causes of which one must be named first; none where no cause says what is planted. A program not here is healthy.
 EXPECTED = {
@@ -69,6 +73,20 @@ EXPECTED = {
     "p2_14_fp16_norm_overflow": ("half_precision",),
     "p2_15_pml_labels_interleaved": ("wrong_pairs",),
     "p2_16_gradcache_chunks_reversed": ("wrong_pairs",),
+    "p3_01_distil_hashed_student": ("wrong_pairs",),
+    "p3_02_matryoshka_st_trainer": ("steps_too_large",),
+    "p3_03_hf_trainer_siamese": ("wrong_pairs",),
+    "p3_04_moco_queue_views": ("not_trained",),
+    "p3_05_history_bpr_recsys": ("swapped_pairs", "loss_computed_wrongly"),
+    "p3_06_graph_linkpred": ("leak",),
+    "p3_07_minilm_lowmem": ("half_precision",),
+    "p3_08_sketch_photo_convnet": ("batch_dependent_vectors", "training_and_scoring_differ"),
+    "p3_09_product_triplets": ("false_negatives", "wrong_pairs"),
+    "p3_10_accumulating_subword_dual": ("schedule_too_short",),
+    "p3_11_session_attention_ce": ("softmax_twice",),
+    "p3_12_adapter_multitask": ("penalty_too_strong",),
+    "p3_13_lbfgs_linear_map": ("gradients_kept",),
+    "p3_14_instructed_accelerate": ("text_is_cut",),
 }
 HEADERS = ("program", "planted", "held-out", "status", "kinds", "first cause", "do", "right")
 
@@ -122,7 +140,7 @@ def row(name: str, out: Path) -> list[str]:
     kinds = dict.fromkeys(one["kind"] for one in verdict["kinds"])
     return [
         name,
-        said.partition("Planted: ")[2].rstrip(".").replace("|", "\\|"),
+        PLANTED.get(name, said.partition("Planted: ")[2].rstrip(".")).replace("|", "\\|") or "nothing",
         " -> ".join(held),
         verdict["status"],
         ", ".join(kinds) or "-",
@@ -136,7 +154,7 @@ def main() -> None:
     """Run the programs and print what is said of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="programs, or how their names begin; all if none")
-    parser.add_argument("--round", type=int, choices=(1, 2), help="programs of one round alone")
+    parser.add_argument("--round", type=int, choices=(1, 2, 3), help="programs of one round alone")
     parser.add_argument("--out", type=Path, required=True, help="folder of runs and verdicts; those in it are kept")
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for each (600)")
     arguments = parser.parse_args()

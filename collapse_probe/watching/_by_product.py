@@ -290,7 +290,9 @@ def _before_predictor(chosen: Choice, outputs: Sequence[Candidate]) -> Choice | 
         for made in pairs:
             ours = next((one for one in made if _equal(one, query)), None)
             other = next((one for one in made if one is not ours), None)
-            if ours is not None and other is not None and ours.comes_from(mine) and other.comes_from(theirs):
+            if ours is None or other is None or ours.node is mine.node:
+                continue  # one output, read in two ways, is made by no predictor
+            if ours.comes_from(mine) and other.comes_from(theirs):
                 return one_module(found, f"{PRODUCT}, before a predictor of both")
     return None
 

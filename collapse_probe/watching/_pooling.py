@@ -183,6 +183,9 @@ class PaddingCheck:
 def _told(vectors: Tensor, several: Sequence[Tokens]) -> tuple[str, float] | None:
     """Return how texts' vectors are made of padding; not at all, if any vectors of tokens and their mask say so."""
     vectors = vectors[:: _every(len(vectors))]
+    # Tokens that may be of texts without padding, by one of their masks, tell nothing by the other side's.
+    whole = {id(one.tokens) for one in several if bool(one.kept.all())}
+    several = [one for one in several if id(one.tokens) not in whole]
     told = (pooled_of_padding(vectors, one.tokens, one.kept) for one in several if _are_padding(one.ids, ~one.kept))
     return min((one for one in told if one is not None), key=lambda one: one[1], default=None)
 

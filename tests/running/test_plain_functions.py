@@ -72,6 +72,12 @@ def of_texts(model: nn.Module, generator: torch.Generator) -> Tensor:
     return info_nce(mean_pooling(model, one), mean_pooling(model, other))
 
 
+def of_whole_texts(model: nn.Module, generator: torch.Generator) -> Tensor:
+    """Documents without padding: of these the mean of all tokens is the same."""
+    one, (ids, mask) = texts(generator), texts(generator)
+    return info_nce(mean_pooling(model, one), mean_pooling(model, (ids, torch.ones_like(mask))))
+
+
 def cosent(model: nn.Module, generator: torch.Generator) -> Tensor:
     """As angle-emb and others: pairs in turns, of which a label says whether they belong together."""
     rows, near = vectors(generator)
@@ -190,6 +196,7 @@ LINE = "{side}'s side of {name} in line \\d+ of test_plain_functions.py"
 Programs = dict[str, tuple[Callable[[], nn.Module], Callable[[Any, torch.Generator], Tensor], dict[str, str], str]]
 PROGRAMS: Programs = {
     "pooled": (Encoder, of_texts, {"query": MEAN, "document": MEAN}, "similarity product"),
+    "whole": (Encoder, of_whole_texts, {"query": MEAN, "document": MEAN}, "similarity product"),
     "cosent": (tower, cosent, {"left": ONE, "right": ONE}, "similarity product, sides in turns in one matrix"),
     "triplets": (
         tower,

@@ -214,3 +214,15 @@ def test_texts_that_are_all_one_are_said(texts, said, tmp_path):
     assert [one.message for one in found] == (
         ["all 16 texts of a side are the same 8 tokens, in two steps"] if said else []
     )
+
+
+def test_tokens_that_may_be_of_texts_without_padding_tell_nothing():
+    """Both sides' masks are tried, where a module is given none: the other side's says nothing of these."""
+    tokens, ids = torch.randn(16, 8, 4), torch.randint(1, 50, (16, 8))
+    others = torch.arange(8) < torch.randint(3, 6, (16, 1))
+    held = [
+        _pooling.Tokens(16, tokens, kept, [ids.masked_fill(~kept, 0)], nn.Identity())
+        for kept in (others, torch.ones(16, 8, dtype=torch.bool))
+    ]
+    assert _pooling._told(tokens.mean(dim=1), held[:1]) == ("average", pytest.approx((~others).float().mean().item()))
+    assert _pooling._told(tokens.mean(dim=1), held) is None
