@@ -54,7 +54,7 @@ def operands_of(scores: Tensor, rows: int) -> tuple[Tensor, bool, Tensor, bool] 
         names = next((names for kind, names in _PRODUCTS.items() if node.name().startswith(kind)), None)
         if names is None:
             continue
-        left, right = getattr(node, names[0], None), getattr(node, names[1], None)
+        left, right = _kept(node, names[0]), _kept(node, names[1])
         if not isinstance(left, Tensor) or not isinstance(right, Tensor) or left.ndim != 2 or right.ndim != 2:
             return None
         columns = names[2]
@@ -63,6 +63,15 @@ def operands_of(scores: Tensor, rows: int) -> tuple[Tensor, bool, Tensor, bool] 
             return left, False, right, columns
         return (right, columns, left, False) if made == shape[::-1] else None
     return None
+
+
+def _kept(node: Any, name: str) -> Any:
+    """Return what an operation keeps for its backward; None where a hook would have to bring it back.
+
+    Of a checkpoint that is a whole forward, once more.
+    """
+    raw = getattr(node, f"_raw{name}", None)
+    return getattr(node, name) if raw is not None and getattr(raw, "unpack_hook", ...) is None else None
 
 
 def _near(node: Any) -> Iterator[Any]:

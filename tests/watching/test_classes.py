@@ -10,6 +10,7 @@ import torch
 from plain_loops import OneTower, descend, infonce, tower
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, log_softmax, nll_loss, normalize, one_hot
+from torch.utils.checkpoint import checkpoint
 
 from collapse_probe.watching import Watch, watch
 
@@ -130,6 +131,18 @@ def test_neither_a_classifier_of_few_classes_nor_a_language_model_is_retrieval(w
 def test_of_a_large_batch_some_rows_are_read():
     w = train(Scoring(SCORED["product"]), lambda m, x, labels: cross_entropy(m(x), labels), rows=1030)
     assert {one.n / one.steps for one in w.live.coverage.values() if one.steps} == {344}
+
+
+def test_what_a_checkpoint_would_have_to_compute_once_more_is_left_alone():
+    model = nn.ModuleDict({"body": tower(dropout=0.1), "head": nn.Linear(8, CLASSES)})
+    calls = []
+
+    def scores(x: Tensor) -> Tensor:
+        calls.append(torch.is_grad_enabled())
+        return model["head"](model["body"](x))
+
+    w = train(model, lambda m, x, labels: cross_entropy(checkpoint(scores, x, use_reentrant=False), labels))
+    assert len(calls) == 2 * STEPS and RULE not in rules(w).values()
 
 
 @pytest.mark.parametrize("inside", [False, True])
