@@ -127,10 +127,10 @@ class StepReader:
         return groups
 
     def _is_full(self, streams: set[str]) -> bool:
-        """Return whether this time everything is read of some streams, as every second time."""
+        """Return whether this time everything is read of some streams, as the first time and every second one."""
         key = frozenset(streams)
         self._times[key] += 1
-        return self._times[key] % 2 == 0
+        return self._times[key] % 2 == 1
 
     def _seldom(self, samples: Sequence[Sample]) -> set[str]:
         """Return the readings that every second due step goes without."""

@@ -135,7 +135,9 @@ class Products:
             names = (("left", Role.left), ("right", Role.right))
         outputs = [one for one in self._outputs(kept) if one.heard.micro == micro]
         found = _of_outputs(sides, names, outputs)
-        return (found and _before_predictor(found, outputs)) or found or self._of_operands(last, sides, names, target)
+        rule = CLASSES if first[0].classes else PRODUCT
+        by_outputs = (found and _before_predictor(found, outputs)) or found
+        return by_outputs or self._of_operands(last, sides, names, target, rule)
 
     @staticmethod
     def _of_operands(
@@ -143,6 +145,7 @@ class Products:
         sides: Sequence[tuple[Operand, Heard]],
         names: Sequence[tuple[str, Role]],
         target: nn.Module,
+        rule: str,
     ) -> Choice:
         """Return sides that no module gives: what is to be heard is the product itself."""
         streams, meetings = [], {}
@@ -156,7 +159,7 @@ class Products:
             there = [one for one, mine, _ in last if one.site == product.site and mine.micro == sides[0][1].micro]
             number = next(place for place, one in enumerate(there) if one is product)
             meetings.setdefault(stream, Meeting(product.site, operand is product.query, number))
-        return Choice(CLASSES if last[0][0].classes else PRODUCT, streams, [], meetings=meetings)
+        return Choice(rule, streams, [], meetings=meetings)
 
 
 def agree(chosen: Choice, by_product: Choice) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _FEWEST = 20
 """Classes below which they are rather a classifier's than documents among which one is looked for (own choice)."""
@@ -30,15 +30,38 @@ _PRODUCTS = {
 """Operations that compare all with all: their operands, and whether the second one has its vectors as columns."""
 
 
-def labels_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """Return the labels that a softmax is given, ``[n]``, integers of at least 0; None where it has others.
+_LANGUAGE = ("ForCausalLM", "ForMaskedLM", "LMHeadModel", "ForConditionalGeneration", "ForPreTraining")
+"""How transformers' classes end whose classes are tokens, which are no texts."""
 
-    A label that is left out is a language model's, whose tokens are no texts.
-    """
+
+def is_language_model(target: nn.Module) -> bool:
+    """Return whether a model, or a part of it, is one of transformers that tells tokens."""
+    return any(type(one).__name__.endswith(_LANGUAGE) for one in target.modules())
+
+
+def labels_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, int] | None:
+    """Return the labels that a softmax is given, ``[n]`` integers, and which is left out; None where it has others."""
     labels = args[1] if len(args) > 1 else kwargs.get("target")
+    left_out = args[4] if len(args) > 4 else kwargs.get("ignore_index", -100)
     if not isinstance(labels, Tensor) or labels.ndim != 1 or labels.dtype != torch.long or not len(labels):
         return None
-    return labels
+    return (labels, left_out) if isinstance(left_out, int) else None
+
+
+def rows_of_labels(labels: Tensor, left_out: int, *, waits: bool) -> Tensor | None:
+    """Return which rows are read, evenly; None where labels below 0 are left out, as a language model's are.
+
+    Args:
+        labels: ``[n]``.
+        left_out: The label whose rows count for nothing.
+        waits: Whether the device may be waited for.
+    """
+    if not waits:
+        return None if left_out >= 0 else torch.arange(0, len(labels), -(-len(labels) // ROWS), device=labels.device)
+    if int(labels.min()) < 0:
+        return None
+    kept = (labels != left_out).nonzero()[:, 0]
+    return kept[:: max(1, -(-len(kept) // ROWS))] if len(kept) else None
 
 
 def operands_of(scores: Tensor, rows: int) -> tuple[Tensor, bool, Tensor, bool] | None:
@@ -70,8 +93,11 @@ def _kept(node: Any, name: str) -> Any:
 
     Of a checkpoint that is a whole forward, once more.
     """
-    raw = getattr(node, f"_raw{name}", None)
-    return getattr(node, name) if raw is not None and getattr(raw, "unpack_hook", ...) is None else None
+    try:
+        raw = getattr(node, f"_raw{name}", None)
+        return getattr(node, name) if raw is not None and getattr(raw, "unpack_hook", ...) is None else None
+    except RuntimeError:
+        return None  # the backward is over, and has let it go
 
 
 def _near(node: Any) -> Iterator[Any]:

@@ -26,6 +26,9 @@ _LEAST, _SHORT, _SEVERAL = 3, 16, 8
 """Tokens from which and up to which texts that all have as many look as if they were cut, and how many texts say so
 (own choice)."""
 
+_ONE = 0.9
+"""Common share of a side's vectors above which they are one, but for dropout: .98 at a rate of .1 (measured)."""
+
 _DEPTH = 2
 """How far below a declared module outputs are heard."""
 
@@ -39,6 +42,7 @@ class Tokens(NamedTuple):
         kept: Which of these are of the text ``[n, T]``.
         ids: What may be their ids ``[n, T]``.
         module: What gave them.
+        alone: Whether nothing else that the module was given differs by text, such as states of another encoder.
     """
 
     rows: int
@@ -46,6 +50,7 @@ class Tokens(NamedTuple):
     kept: Tensor
     ids: list[Tensor]
     module: nn.Module
+    alone: bool = True
 
 
 class PaddingCheck:
@@ -131,9 +136,10 @@ class PaddingCheck:
                 # Both sides may have been looked up before either goes on: the latest may be the other's.
                 masks = [one for one in self._looked_up if one.shape == shape] if kept is None else [kept]
                 if masks:
+                    alone = not isinstance(call.module, nn.Embedding) and not _differ(call, shape[0])
                     every = _every(len(value))
                     tokens, ids = value.detach()[::every].clone(), [one[::every] for one in _ids(call, shape)]
-                    self._tokens += [Tokens(len(value), tokens, one[::every], ids, call.module) for one in masks]
+                    self._tokens += [Tokens(len(value), tokens, one[::every], ids, call.module, alone) for one in masks]
 
     def end_step(self, calls: Sequence[Heard]) -> None:
         """Compare the step's vectors with its tokens; to be called before the recorder's step ends."""
@@ -145,8 +151,8 @@ class PaddingCheck:
             cut, self._cut = self._cut, None
             if length := _cut_to(tokens):
                 cut(length)
-        waits = self._look_for_one_text(tokens)
         sides = [one.tensor for one in calls if one.tensor.ndim == 2 and (one.confirmed or not one.trained)]
+        waits = self._look_for_one_text(tokens, sides)
         fits = [[one for one in tokens if side.shape == (one.rows, one.tokens.shape[2])] for side in sides]
         told = [_told(side, some) for side, some in zip(sides, fits, strict=True)]
         known = max((one for one in told if one is not None), key=lambda one: one[1], default=None)
@@ -157,9 +163,10 @@ class PaddingCheck:
         if not waits and (self._knows or self._tried >= _TRIES or self._steps >= _STEPS):
             self.close()
 
-    def _look_for_one_text(self, tokens: Sequence[Tokens]) -> bool:
+    def _look_for_one_text(self, tokens: Sequence[Tokens], sides: Sequence[Tensor]) -> bool:
         """Say it where all texts of a side are one, as in a step before; return whether another step will tell."""
-        several = [(one.module, _one_text(one.ids)) for one in tokens if one.rows >= _SEVERAL]
+        ones = {len(side) for side in sides if _is_one(side)}
+        several = [(one.module, _one_text(one.ids)) for one in tokens if one.alone and one.rows in ones]
         alike = [found for _, found in several if found is not None]
         again = (one for one in alike for other in self._alike if torch.equal(one, other))
         found = next(again, None)
@@ -195,7 +202,23 @@ def _one_text(ids: Sequence[Tensor]) -> Tensor | None:
     if any(bool((one != one[0]).any()) for one in ids):
         return None
     rows = (one[0] for one in ids if one.shape[1] >= _LEAST and int(one.max()) > 1)
-    return next((row for row in rows if bool((row.diff() != 1).any())), None)
+    return next((row.clone() for row in rows if bool((row.diff() != 1).any())), None)
+
+
+def _is_one(side: Tensor) -> bool:
+    """Return whether all vectors of a side are one, but for dropout."""
+    unit = torch.nn.functional.normalize(side.float(), dim=1)
+    return len(side) >= _SEVERAL and float(unit.mean(dim=0).square().sum()) > _ONE
+
+
+def _differ(call: Call, rows: int) -> bool:
+    """Return whether a call was given numbers that differ by text."""
+    for given in (*call.args, *call.kwargs.values()):
+        for value in given.values() if isinstance(given, Mapping) else (given,):
+            fits = isinstance(value, Tensor) and value.ndim > 1 and len(value) == rows and value.layout is torch.strided
+            if fits and bool((value != value[0]).any()):
+                return True
+    return False
 
 
 def _every(rows: int) -> int:

@@ -11,6 +11,7 @@ from ..recording import Call, Heard, Recorder
 from ._by_product import CLASSES, Products, agree
 from ._calls import added_up
 from ._candidates import Candidate, address
+from ._classes import is_language_model
 from ._overheard import Overheard
 from ._products import Listener, Product
 from ._rules import SINGLE, Choice
@@ -122,7 +123,7 @@ class ProductChecks:
         return chosen if known or (tried and chosen is not None and not chosen.unsure) else None
 
     def _met(self, product: Product) -> None:
-        if self._products is not None:
+        if self._products is not None and not (product.classes and is_language_model(self._target)):
             self._products.keep(product)
 
     def _scored(self, scores: Tensor) -> None:

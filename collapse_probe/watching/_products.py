@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._classes import ROWS, labels_of, operands_of
+from ._classes import labels_of, operands_of, rows_of_labels
 from ._graph import behind
 
 Rows = Callable[[Tensor], Tensor]
@@ -206,21 +207,21 @@ def _by_rows(left: Any, right: Any) -> _Found | None:
     return None
 
 
-def _by_labels(scores: Tensor, labels: Tensor | None) -> _Found | None:
+def _by_labels(scores: Tensor, labels: Tensor, left_out: int, *, waits: bool) -> _Found | None:
     """Of vectors with the classes that their labels name: rows of a weight, that stands in no call of its own."""
-    made = None if labels is None else operands_of(scores, len(labels))
-    if labels is None or made is None:
+    made = operands_of(scores, len(labels))
+    if made is None:
         return None
     vectors, across, classes, down = made
     if _is_weight(vectors) or not _is_weight(classes) or not vectors.requires_grad or vectors.is_complex():
         return None
-    if labels.device.type == "cpu" and int(labels.min()) < 0:
-        return None  # left out, as by language models, whose tokens are no texts
-    every = -(-len(labels) // ROWS)
-    own = labels[::every].clamp(min=0)
+    at = rows_of_labels(labels.detach(), left_out, waits=waits)
+    if at is None:
+        return None
+    own = labels.detach()[at].clamp(min=0)
 
     def rows(tensor: Tensor) -> Tensor:
-        return (tensor.T if across else tensor)[::every]
+        return (tensor.T if across else tensor).index_select(0, at)
 
     def named(tensor: Tensor) -> Tensor:
         return (tensor.T if down else tensor).index_select(0, own)
@@ -289,10 +290,20 @@ class Listener:
         scores = args[0] if args else kwargs.get("input")
         if not isinstance(scores, Tensor):
             return
+        with suppress(RuntimeError):  # of batched tensors, such as vmap's, no value and no place can be read
+            self._hear_scores(name, scores, args, kwargs)
+
+    def _hear_scores(self, name: str, scores: Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         self._scores(scores)
-        found = _by_labels(scores, labels_of(args, kwargs)) if name in _ON_LABELS else None
+        given = labels_of(args, kwargs) if name in _ON_LABELS and self._hears(_site(name)) else None
+        # Whoever looks for sides may wait, and so may whoever reads a CPU.
+        waits = self._sites is None or scores.device.type == "cpu"
+        found = None if given is None else _by_labels(scores, *given, waits=waits)
         if found is not None:
             self._note(name, found, scores, distance=False, classes=True)
+
+    def _hears(self, site: Site | None) -> bool:
+        return site is not None and (self._sites is None or site in self._sites)
 
     def _of(self, tensor: Any) -> _Elementwise | None:
         known = self._entries.get(id(tensor))
@@ -304,7 +315,7 @@ class Listener:
 
     def _note(self, name: str, found: _Found, out: Tensor, *, distance: bool, classes: bool = False) -> None:
         site = _site(name)
-        if site is not None and (self._sites is None or site in self._sites):
+        if site is not None and self._hears(site):
             self._keep(Product(*found, distance, site, out, classes))
 
 

@@ -9,8 +9,9 @@ _NODES = 256
 """Operations behind a loss that are looked at."""
 
 _BETWEEN = ("View", "UnsafeView", "Reshape", "ToCopy", "Clone", "Alias", "Squeeze", "Unsqueeze", "T", "Transpose")
-_BETWEEN += ("Permute", "Slice", "Index", "IndexSelect", "Mul", "Div", "Select", "Contiguous")
-"""Operations that leave probabilities what they are, but for a scale or a shape."""
+_BETWEEN += ("Permute", "Contiguous")
+"""Operations that leave probabilities what they are, but for their shape: a scale may make scores of them, and of one
+column of them as well."""
 
 
 def is_taken_twice(loss: Any) -> bool:

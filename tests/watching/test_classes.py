@@ -133,6 +133,43 @@ def test_of_a_large_batch_some_rows_are_read():
     assert {one.n / one.steps for one in w.live.coverage.values() if one.steps} == {344}
 
 
+def test_a_loss_that_is_logged_after_the_backward_breaks_nothing():
+    model = Scoring(SCORED["product"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with watch(model, optimizer=optimizer, run=False) as w:
+        for x, labels in batches(STEPS):
+            scores = model(x)
+            cross_entropy(scores, labels).backward()
+            cross_entropy(scores, labels, reduction="none").detach()
+            torch.func.vmap(lambda s, y: cross_entropy(s[None], y[None]))(scores, labels)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert rules(w) == {"query": RULE, "document": RULE} and not w.recorder.containment.off("products")
+
+
+def test_rows_whose_label_is_left_out_are_not_read():
+    def loss(m: Any, x: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(m(x), labels.masked_fill(torch.arange(16) % 4 == 0, 0), ignore_index=0)
+
+    generator = torch.Generator().manual_seed(0)
+    labels = [torch.randint(1, CLASSES, (16,), generator=generator) for _ in range(STEPS)]
+    model = Scoring(SCORED["product"])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    with watch(model, optimizer=optimizer, run=False) as w:
+        for one in labels:
+            descend(optimizer, loss(model, torch.randn(16, 12, generator=generator), one))
+    assert rules(w) == {"query": RULE, "document": RULE}
+    assert {one.n / one.steps for one in w.live.coverage.values() if one.steps} == {12}
+
+
+def test_a_language_model_of_transformers_is_none():
+    class SmallForCausalLM(Scoring):
+        pass
+
+    w = train(SmallForCausalLM(SCORED["product"]), lambda m, x, labels: cross_entropy(m(x), labels))
+    assert RULE not in rules(w).values()
+
+
 def test_what_a_checkpoint_would_have_to_compute_once_more_is_left_alone():
     model = nn.ModuleDict({"body": tower(dropout=0.1), "head": nn.Linear(8, CLASSES)})
     calls = []

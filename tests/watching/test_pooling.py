@@ -194,7 +194,44 @@ def of_texts(folder, texts) -> list[Event]:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
+    return told(watch)
+
+
+def told(watch) -> list[Event]:
     return [one for one in watch.live.of(Event) if one.name == "one_text"]
+
+
+class Prompted(nn.Module):
+    """Decodes a fixed prompt, which looks at what an encoder made of the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.decoder = Tokens(), Decoder()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        states = self.encoder(ids, torch.ones_like(ids))
+        prompt = PROMPT.repeat(len(ids), 1)
+        return self.decoder(prompt, torch.ones_like(prompt), states).mean(1)
+
+
+class Decoder(Tokens):
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, states: Tensor) -> Tensor:
+        return super().forward(input_ids) + states.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("kind", ["a prompt that is decoded", "a buffer that is filled again"])
+def test_what_only_looks_like_one_text_is_not_said(kind, tmp_path):
+    torch.manual_seed(0)
+    model = Prompted() if kind.startswith("a prompt") else Encoder("mean", between=nn.Identity())
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    buffer = torch.zeros(16, 8, dtype=torch.long)
+    with collapse_probe.watch(model, optimizer=optimizer, run=tmp_path / "run", reference=False) as watch:
+        for step in range(6):
+            buffer.copy_(torch.randint(1, 60, (16, 8)) if kind.startswith("a prompt") else PROMPT.roll(step))
+            cross_entropy(model(buffer) @ model(torch.randint(1, 60, (16, 8))).T, torch.arange(16)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert not told(watch)
 
 
 PROMPT = torch.tensor([7, 3, 3, 9, 41, 5, 8, 2])

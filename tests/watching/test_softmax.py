@@ -21,7 +21,8 @@ def attended(a: Tensor, b: Tensor) -> Tensor:
 
 LOSSES = {
     "probabilities": (lambda a, b: cross_entropy((a @ b.T).softmax(dim=1), OWN), True),
-    "scaled": (lambda a, b: cross_entropy((a @ b.T).softmax(-1) / 0.05, OWN), True),
+    "scaled": (lambda a, b: cross_entropy((a @ b.T).softmax(-1) / 0.05, OWN), False),
+    "one column": (lambda a, b: cross_entropy(torch.stack([a @ b.T, b @ a.T], -1).softmax(-1)[..., 1], OWN), False),
     "in turns": (lambda a, b: cross_entropy((a @ b.T).softmax(-1), OWN) + cross_entropy(b @ a.T, OWN), True),
     "a module, smoothed": (lambda a, b: nn.CrossEntropyLoss(label_smoothing=0.1)(nn.Softmax(1)(a @ b.T), OWN), True),
     "nll": (lambda a, b: nll_loss(log_softmax((a @ b.T).softmax(1), dim=1), OWN), True),
