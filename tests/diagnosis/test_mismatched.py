@@ -52,6 +52,7 @@ def test_few_steps_of_random_weights_that_told_nothing_apart_are_no_proof(tmp_pa
         pytest.param({"planted": {"pairs/auc": ramp(0.5, 0.58, since=0.0, until=1.0)}}, id="it rises slowly"),
         pytest.param({"planted": {"update/head": lambda t: 8.0 if t < 0.01 else 1e-3}}, id="replaced weights"),
         pytest.param({"planted": both("norm_median", ramp(1.0, 1e-12))}, id="vectors of length 0"),
+        pytest.param({"planted": both("norm_median", ramp(1.0, 1e6))}, id="lengths without end"),
         pytest.param({"planted": both("common_share", lambda t: 0.9999)}, id="one vector from the start"),
     ],
 )

@@ -362,8 +362,8 @@ def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | No
     if any(_REPLACED < float(one.values[0]) < BEGAN_AT_NOTHING for one in evidence.groups("update")):
         return None  # a first step that replaces the weights leaves nothing that could tell
     lengths = [evidence.series(f"{one.name}/norm_median", on="batch").finite().values for one in evidence.streams]
-    if any(len(one) and one[-1] < _NOTHING * one[0] for one in lengths):
-        return None  # nor do vectors of length 0
+    if any(len(one) and not _NOTHING * one[0] <= one[-1] <= one[0] / _NOTHING for one in lengths):
+        return None  # nor do vectors of length 0, or whose lengths grow without end
     if any(first_batches(one).values.mean() > _ONE for one in common_shares(evidence) if len(one)):
         return None  # vectors that are one from the start tell nothing apart, whatever the pairs are
     tied = evidence.series("pairs/tied_share", on="batch").finite()
