@@ -75,6 +75,9 @@ APART = 0.1
 _ENDS = 8
 """Readings of an end of the run that are pooled."""
 
+_MET = 0.2
+"""Share of the first loss below which what it is about is learnt (own choice)."""
+
 
 class Evidence(Samples):
     """A run on disk or in training, with what is derived from it.
@@ -97,6 +100,12 @@ class Evidence(Samples):
         """Whether the loss moves each query away from its own document, from the first readings to the last."""
         pull = self.series("pairs/pull", on="batch").finite().values
         return len(pull) > 2 * _ENDS and min(float(np.median(pull[:_ENDS])), float(np.median(pull[-_ENDS:]))) > APART
+
+    @cached_property
+    def loss_is_met(self) -> bool:
+        """Whether the loss fell to less than a fifth of what it began with: whatever it is about is learnt."""
+        loss = self.series("loss/total", on="batch").finite().values
+        return len(loss) > 2 * _ENDS and 0 < float(np.median(loss[-_ENDS:])) < _MET * float(np.median(loss[:3]))
 
     @property
     def ended(self) -> bool:

@@ -16,7 +16,11 @@ _FEWEST = 20
 """Classes below which they are rather a classifier's than documents among which one is looked for (own choice)."""
 
 ROWS = 512
-"""Rows of a batch, taken evenly, of which vectors and classes are read, about."""
+"""Rows of a batch of which vectors and classes are read, at most."""
+
+_LEAST, _OFTEN = 4, 0.2
+"""Classes of a batch below which it is not read, and the share of one class above which it is not read on a GPU, where
+rows cannot be chosen without waiting (own choices)."""
 
 _NODES = 64
 """Operations behind the scores in which their product is looked for: scales, margins and masks."""
@@ -49,19 +53,29 @@ def labels_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Tensor, i
 
 
 def rows_of_labels(labels: Tensor, left_out: int, *, waits: bool) -> Tensor | None:
-    """Return which rows are read, evenly; None where labels below 0 are left out, as a language model's are.
+    """Return which rows are read: of each class the first one; None where too few are left, or none is to be read.
+
+    Vectors of one class are to be one, which is no collapse, however many of a batch they are. Labels below 0 are left
+    out by language models.
 
     Args:
         labels: ``[n]``.
         left_out: The label whose rows count for nothing.
-        waits: Whether the device may be waited for.
+        waits: Whether the device may be waited for; without that all rows are read, evenly.
     """
     if not waits:
         return None if left_out >= 0 else torch.arange(0, len(labels), -(-len(labels) // ROWS), device=labels.device)
     if int(labels.min()) < 0:
         return None
-    kept = (labels != left_out).nonzero()[:, 0]
-    return kept[:: max(1, -(-len(kept) // ROWS))] if len(kept) else None
+    found, place, counts = labels.unique(return_inverse=True, return_counts=True)
+    if labels.device.type != "cpu":
+        # In the steps that follow every row is read.
+        few = int(counts.max()) > max(_OFTEN * len(labels), 2)
+        return None if few or left_out >= 0 else rows_of_labels(labels, left_out, waits=False)
+    order = torch.arange(len(labels))
+    first = torch.full_like(found, len(labels)).scatter_reduce(0, place, order, "amin")
+    kept = first[found != left_out].sort().values[:ROWS]
+    return kept if len(kept) >= _LEAST else None
 
 
 def operands_of(scores: Tensor, rows: int) -> tuple[Tensor, bool, Tensor, bool] | None:

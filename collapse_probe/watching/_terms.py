@@ -134,7 +134,7 @@ class LossListener:
             self._looked += 1
             if any(is_taken_twice(value.grad_fn) for value in trained.values()):
                 self._looked = _LOOKS
-                said_so = "cross_entropy was given what is a softmax already"
+                said_so = "the loss takes the logarithm of a softmax of what is a softmax already"
                 self._recorder.event("softmax_twice", said_so, step=self._recorder.current)
         said = _Said({name: value.detach().clone() for name, value in found.items()}, micro=self._micro)
         self._said.append(said)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, log_softmax, nll_loss, normalize, one_hot
 from torch.utils.checkpoint import checkpoint
 
+from collapse_probe import diagnose
 from collapse_probe.watching import Watch, watch
 
 CLASSES, STEPS = 24, 5
@@ -45,7 +46,8 @@ def batches(count: int, *, rows: int = 16, classes: int = CLASSES) -> list[tuple
     """Return texts that lie about their classes' centres, and labels."""
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(classes, 12, generator=generator)
-    labels = [torch.randint(classes, (rows,), generator=generator) for _ in range(count)]
+    labels = [torch.randperm(classes, generator=generator)[:rows] for _ in range(count)]
+    labels = labels if rows <= classes else [torch.randint(classes, (rows,), generator=generator) for _ in labels]
     return [(centres[one] + 0.1 * torch.randn(rows, 12, generator=generator), one) for one in labels]
 
 
@@ -104,6 +106,19 @@ def test_inside_of_a_loss_with_weights_of_its_own():
     assert rules(w)["query"] == rules(w)["document"] == RULE
 
 
+def test_a_class_that_is_most_of_every_batch_is_no_collapse():
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"body": tower(outputs=16), "head": nn.Linear(16, 40)})
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    centres = torch.randn(40, 12)
+    with watch(model, optimizer=optimizer, run=False) as w:
+        for _ in range(200):
+            labels = torch.randint(40, (64,)).masked_fill(torch.rand(64) < 0.85, 0)
+            vectors = model["body"](centres[labels] + 0.1 * torch.randn(64, 12))
+            descend(optimizer, cross_entropy(model["head"](vectors), labels))
+    assert rules(w) == {"query": RULE, "document": RULE} and diagnose(w).status.value == "healthy"
+
+
 def test_a_loss_over_pairs_goes_before_one_over_classes():
     model = nn.ModuleDict({"tower": OneTower(), "head": nn.Linear(8, CLASSES)})
 
@@ -128,9 +143,10 @@ def test_neither_a_classifier_of_few_classes_nor_a_language_model_is_retrieval(w
     assert RULE not in rules(train(model, loss, classes=3 if few else CLASSES)).values()
 
 
-def test_of_a_large_batch_some_rows_are_read():
+def test_of_each_class_one_row_is_read():
+    """Vectors of one class are to be one, which is no collapse."""
     w = train(Scoring(SCORED["product"]), lambda m, x, labels: cross_entropy(m(x), labels), rows=1030)
-    assert {one.n / one.steps for one in w.live.coverage.values() if one.steps} == {344}
+    assert {one.n / one.steps for one in w.live.coverage.values() if one.steps} == {CLASSES}
 
 
 def test_a_loss_that_is_logged_after_the_backward_breaks_nothing():
@@ -152,7 +168,7 @@ def test_rows_whose_label_is_left_out_are_not_read():
         return cross_entropy(m(x), labels.masked_fill(torch.arange(16) % 4 == 0, 0), ignore_index=0)
 
     generator = torch.Generator().manual_seed(0)
-    labels = [torch.randint(1, CLASSES, (16,), generator=generator) for _ in range(STEPS)]
+    labels = [1 + torch.randperm(CLASSES - 1, generator=generator)[:16] for _ in range(STEPS)]
     model = Scoring(SCORED["product"])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     with watch(model, optimizer=optimizer, run=False) as w:

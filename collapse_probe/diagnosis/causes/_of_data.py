@@ -107,7 +107,7 @@ OF_DATA = (
     ),
     Mechanism(
         cause="softmax_twice",
-        title="cross_entropy is given probabilities in the place of scores",
+        title="the loss is given probabilities in the place of scores",
         explains=("softmax_twice", "no_learning"),
         suspects=suspects.softmax_twice,
         formula="The kind itself, also where nothing is learnt.",

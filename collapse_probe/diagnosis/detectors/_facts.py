@@ -20,6 +20,8 @@ def seen(name: str) -> Callable[[Subject, Evidence, Mapping[str, float]], Judgem
         said = next((one for one in evidence.run.of(Event) if one.name == name), None)
         if said is None:
             raise NotApplicable("nothing of it was seen in the first steps")
+        if name == ONE_TEXT and evidence.loss_is_met:
+            raise NotApplicable("the loss is met all the same: one text on a side may be meant")
         step = int(said.step or 1)
         return Judgement(
             value=1.0,

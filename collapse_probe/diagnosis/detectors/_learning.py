@@ -39,6 +39,9 @@ _HALF = 0.5
 _STILL = 0.02
 """Relative change of a reading below which it did not move (own choice): .012 under a rate that never warmed up."""
 
+_PULLED = -0.05
+"""Mean force along own distances above which a loss does not pull own pairs together: -.1 to -.7 where it does."""
+
 _MEASURES = ("norm_median", "norm_mean", "common_share", "spread", "std_mean")
 
 
@@ -190,6 +193,9 @@ def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
         return None
     if float(series.values.max()) >= cut or evidence.reference_still:
         return None
+    pull = evidence.series("pairs/pull", on="batch").finite().values
+    if evidence.loss_is_met and len(pull) and float(pull.mean()) > _PULLED:
+        raise NotApplicable("the loss is met, and is about other pairs than those that are read")
     start, end = float(series.values[0]), float(series.values[-1])
     return Judgement(
         value=end,
