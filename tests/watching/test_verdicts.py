@@ -142,3 +142,16 @@ def test_what_the_users_function_raises_is_theirs_and_ends_nothing(tmp_path, cap
     assert [one.subject for one in Run.load(w.run).of(Event) if "ValueError: mine" in one.message] == 2 * [
         "on_collapse"
     ]
+
+
+def test_a_last_batch_of_one_pair_is_no_fall():
+    """It falls on every due step, where an epoch ends: one pair alone is told apart from none."""
+    torch.manual_seed(0)
+    model = OneTower()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    with watch(model, optimizer=optimizer, run=False, reference=False) as w:
+        for step, (a, b) in enumerate(pairs(200, rows=16), start=1):
+            rows = 1 if step % 10 == 0 else 16
+            descend(optimizer, infonce(model(a[:rows]), model(b[:rows])))
+    assert 1 in w.live.series("pairs/auc", on="batch").n
+    assert diagnose(w).status.value == "healthy"

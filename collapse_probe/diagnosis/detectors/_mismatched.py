@@ -72,7 +72,6 @@ def _mismatched(subject: Subject, evidence: Evidence, cuts: Mapping[str, float])
         raise NotApplicable("no batch of a training was read")
     reading = "pairs/auc"
     batch = evidence.series(reading, on="batch").finite()
-    batch = batch.where(batch.n != 1)  # one pair alone has no rank
     first = first_batches(batch)
     parted = _parted(evidence, batch, cuts)
     if parted is not None:
