@@ -100,8 +100,8 @@ class Samples:
 
     def _of_all_sets(self, reading: str, on: str | None) -> Series:
         whole = self.run.series(reading, on=on)
-        if on == "batch" and reading.startswith("pairs/") and len(whole) and 1 in whole.n and whole.n.max() > 1:
-            whole = whole.where(whole.n != 1)  # what is left over for a last batch: one pair alone is told from none
+        if on == "batch" and len(whole) and 1 in whole.n and whole.n.max() > 1:
+            whole = whole.where(whole.n != 1)  # what is left over for a last batch: one row has no spread, and no rank
         if on == "reference" and self.misread:
             return whole.where(whole.steps < 0)
         sets = self._data_sets.get(reading)
