@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from ..journal import Event, LiveRun, Series
-from ..journal.vocabulary import modern_reading
+from ..journal.vocabulary import MEASURES, modern_reading
 from ._separation import COSINES, RANK, SAME_GAP, same_vectors
 
 _BY_NUMBER = ("mrr", "mrr_cosine", "mrr_centred", "margin", "accuracy")
@@ -100,7 +100,7 @@ class Samples:
 
     def _of_all_sets(self, reading: str, on: str | None) -> Series:
         whole = self.run.series(reading, on=on)
-        if on == "batch" and len(whole) and 1 in whole.n and whole.n.max() > 1:
+        if on == "batch" and len(whole) and 1 in whole.n and whole.n.max() > 1 and _is_of_rows(reading):
             whole = whole.where(whole.n != 1)  # what is left over for a last batch: one row has no spread, and no rank
         if on == "reference" and self.misread:
             return whole.where(whole.steps < 0)
@@ -122,3 +122,9 @@ class Samples:
             if dataset is not None:
                 found.setdefault(reading, []).append(dataset)
         return {reading: sorted(set(names)) for reading, names in found.items()}
+
+
+def _is_of_rows(reading: str) -> bool:
+    """Return whether a reading is of several rows together: of pairs, or of a stream that is no gate."""
+    measure = MEASURES.get(reading.rpartition("/")[2])
+    return measure is not None and measure.subject in ("pairs", "stream") and "values" not in measure.needs

@@ -165,8 +165,10 @@ class PaddingCheck:
 
     def _look_for_one_text(self, tokens: Sequence[Tokens], sides: Sequence[Tensor]) -> bool:
         """Say it where all texts of a side are one, as in a step before; return whether another step will tell."""
-        ones = {len(side) for side in sides if _is_one(side)}
-        several = [(one.module, _one_text(one.ids)) for one in tokens if one.alone and one.rows in ones]
+        alone = [one for one in tokens if one.alone and one.rows >= _SEVERAL and one.ids]
+        # Without such tokens no value is read.
+        ones = {len(side) for side in sides if alone and _is_one(side)}
+        several = [(one.module, _one_text(one.ids)) for one in alone if one.rows in ones]
         alike = [found for _, found in several if found is not None]
         again = (one for one in alike for other in self._alike if torch.equal(one, other))
         found = next(again, None)
