@@ -5,12 +5,13 @@ The product is told from autograd's graph behind the scores, so that it is found
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from ._graph import nearest
 
 _FEWEST = 20
 """Classes below which they are rather a classifier's than documents among which one is looked for (own choice)."""
@@ -87,7 +88,7 @@ def operands_of(scores: Tensor, rows: int) -> tuple[Tensor, bool, Tensor, bool] 
     if scores.ndim != 2 or len(scores) != rows or scores.shape[1] < _FEWEST or scores.grad_fn is None:
         return None
     shape = tuple(scores.shape)
-    for node in _near(scores.grad_fn):
+    for node in nearest(scores.grad_fn, _NODES):
         names = next((names for kind, names in _PRODUCTS.items() if node.name().startswith(kind)), None)
         if names is None:
             continue
@@ -112,16 +113,3 @@ def _kept(node: Any, name: str) -> Any:
         return getattr(node, name) if raw is not None and getattr(raw, "unpack_hook", ...) is None else None
     except RuntimeError:
         return None  # the backward is over, and has let it go
-
-
-def _near(node: Any) -> Iterator[Any]:
-    """Yield the operations behind one, the nearest first."""
-    seen, waiting = {None, node}, deque([node])
-    for _ in range(_NODES):
-        if not waiting:
-            return
-        one = waiting.popleft()
-        yield one
-        found = [before for before, _ in one.next_functions if before not in seen]
-        seen.update(found)
-        waiting += found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
+
+from ._graph import nearest
 
 _NODES = 256
 """Operations behind a loss that are looked at."""
@@ -24,19 +25,8 @@ def is_taken_twice(loss: Any) -> bool:
     >>> is_taken_twice(loss(scores.softmax(dim=1), target).grad_fn), is_taken_twice(loss(scores, target).grad_fn)
     (True, False)
     """
-    seen, waiting = {None, loss}, deque([loss])
-    for _ in range(_NODES):
-        if not waiting:
-            return False
-        node = waiting.popleft()
-        if node is None:
-            continue
-        if node.name().startswith("LogSoftmaxBackward") and _is_softmax(node.next_functions[0][0]):
-            return True
-        found = [before for before, _ in node.next_functions if before not in seen]
-        seen.update(found)
-        waiting += found
-    return False
+    ends = (one for one in nearest(loss, _NODES) if one.name().startswith("LogSoftmaxBackward"))
+    return any(_is_softmax(one.next_functions[0][0]) for one in ends)
 
 
 def _is_softmax(node: Any) -> bool:

@@ -12,6 +12,7 @@ from .._contract import Bounds, Condition, Detector, Judgement, NotApplicable, O
 from .._evidence import Evidence
 from .._onset import crossing
 from .._separation import BATCH, FEWEST_PAIRS
+from ._mismatched import PULLED
 from ._signature import part
 
 STARTED = "pairs/d_prime at the start"
@@ -38,9 +39,6 @@ _HALF = 0.5
 
 _STILL = 0.02
 """Relative change of a reading below which it did not move (own choice): .012 under a rate that never warmed up."""
-
-_PULLED = -0.05
-"""Mean force along own distances above which a loss does not pull own pairs together: -.1 to -.7 where it does."""
 
 _MEASURES = ("norm_median", "norm_mean", "common_share", "spread", "std_mean")
 
@@ -194,7 +192,7 @@ def _at_chance(evidence: Evidence, cut: float) -> Judgement | None:
     if float(series.values.max()) >= cut or evidence.reference_still:
         return None
     pull = evidence.series("pairs/pull", on="batch").finite().values
-    if evidence.loss_is_met and len(pull) and float(pull.mean()) > _PULLED:
+    if evidence.loss_is_met and len(pull) and float(pull.mean()) > PULLED:
         raise NotApplicable("the loss is met, and is about other pairs than those that are read")
     start, end = float(series.values[0]), float(series.values[-1])
     return Judgement(

@@ -27,7 +27,7 @@ SEEN_AGAIN = "pairs/auc of pairs that were seen before"
 _SLOW = 300
 """Steps up to which an encoder of random weights may have told nothing apart yet (own choice)."""
 
-_PULLED = -0.05
+PULLED = -0.05
 """Mean force along own distances above which a loss does not pull own pairs together: -.1 to -.7 where it does."""
 
 _UNSURE = (Condition(reading="a fall", value=None, cut=0.0, holds=None, harm=True),)
@@ -370,7 +370,7 @@ def _never_told(evidence: Evidence, cuts: Mapping[str, float]) -> Condition | No
     if len(tied) and first_batches(tied).values.mean() > _TIED:
         return None  # nor do vectors of which many are the same: what told the texts apart is lost before
     pull = evidence.series("pairs/pull", on="batch").finite()
-    if len(pull) >= _LAST and float(pull.values.mean()) > _PULLED:
+    if len(pull) >= _LAST and float(pull.values.mean()) > PULLED:
         return None  # a loss that does not pull them together is about other pairs, or computed wrongly
     ends = batch.where(batch.steps >= batch.steps[-_POOLED])
     # What rises, however slowly, as of numbers that stand for users, learns something.
